@@ -1,0 +1,46 @@
+# Every target sets up what it needs: a machine with git, make and Python 3.11 or newer is enough.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN     = $(VENV)/bin
+STAMP   = $(VENV)/.installed
+
+.PHONY: help setup check test test-slow test-gpu test-faults build quickstart clean
+
+help:           ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+setup: $(STAMP) ## a virtual environment with the pinned dependencies
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip -c constraints.txt
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group dev --editable .
+	touch $(STAMP)
+
+check: setup    ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+test: check     ## style, types and the tests of a few minutes
+	$(BIN)/python -m pytest -n auto -m "not slow and not gpu and not faults"
+
+test-slow: setup    ## the long tests
+	$(BIN)/python -m pytest -n auto -m "slow"
+
+test-gpu: setup     ## the tests that need a CUDA device
+	$(BIN)/python -m pytest -m "gpu"
+
+test-faults: setup  ## the tests that kill processes
+	$(BIN)/python -m pytest -m "faults"
+
+build: setup    ## the wheel and the source distribution
+	$(BIN)/python -m pip install --quiet build -c constraints.txt
+	$(BIN)/python -m build
+
+quickstart: setup   ## from nothing to a measured acceleration, in about five minutes
+	$(BIN)/trl-suite run experiments/quickstart
+
+clean:          ## everything that can be made again, except runs
+	rm -rf $(VENV) dist build .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Transfer reinforcement learning on robots."""

@@ -1,0 +1,56 @@
+"""Where envs, policies and experiments lie: the workspace first, then what the suite ships."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from trl_suite.errors import InputError, unknown
+
+Kind = Literal["envs", "policies", "experiments"]
+
+MARKER: dict[Kind, str] = {"envs": "env.toml", "policies": "card.toml", "experiments": "experiment.toml"}
+WORKSPACE = "TRL_SUITE_WORKSPACE"  # an environment variable, so that worker processes see the same content
+
+
+def workspace() -> Path:
+    """Return the folder whose content is looked at first: `$TRL_SUITE_WORKSPACE`, else the working directory."""
+    return Path(os.environ.get(WORKSPACE) or Path.cwd())
+
+
+def set_workspace(folder: Path) -> None:
+    """Look for content in `folder` first, in this process and those that it starts.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise InputError(f"workspace '{folder}' is not a folder")
+    os.environ[WORKSPACE] = str(folder.resolve())
+
+
+def shipped() -> Path:
+    """Return the folder that holds the suite's own content, in a wheel or in a checkout."""
+    package = Path(__file__).parent
+    inside = package / "_content"
+    return inside if inside.is_dir() else package.parent
+
+
+def names(kind: Kind) -> list[str]:
+    """Return the names of all content of a kind, sorted."""
+    found: set[str] = set()
+    for root in (workspace(), shipped()):
+        found.update(marker.parent.name for marker in (root / kind).glob(f"*/{MARKER[kind]}"))
+    return sorted(found)
+
+
+def find(kind: Kind, name: str) -> Path:
+    """Return the folder of one content item.
+
+    Raises:
+        InputError: there is none of that name; the message lists those that exist.
+    """
+    for root in (workspace(), shipped()):
+        folder = root / kind / name
+        if (folder / MARKER[kind]).is_file():
+            return folder
+    raise unknown(kind.removesuffix("s") if kind != "policies" else "policy", name, names(kind))

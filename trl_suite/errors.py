@@ -1,0 +1,26 @@
+"""The errors that a user can mend, each naming the thing, the place and the fix."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """Bad input: the command line prints it without a traceback and exits with 2."""
+
+
+class NotInstalledError(RuntimeError):
+    """Something that this needs is not installed: the message says what to install; exit code 3."""
+
+
+def suggestion(wrong: str, known: Iterable[str]) -> str:
+    """Return `" (did you mean 'frame_skip'?)"`, or `""` where nothing known is near."""
+    near = difflib.get_close_matches(wrong, list(known), n=1, cutoff=0.6)
+    return f" (did you mean '{near[0]}'?)" if near else ""
+
+
+def unknown(kind: str, wrong: str, known: Iterable[str], where: str = "") -> InputError:
+    """Return the error for a name that does not exist, with the nearest one and the list of those that do."""
+    options = sorted(known)
+    place = f"{where}: " if where else ""
+    listed = ", ".join(options) if options else "none"
+    return InputError(f"{place}unknown {kind} '{wrong}'{suggestion(wrong, options)}; known: {listed}")

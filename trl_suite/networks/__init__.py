@@ -1,0 +1,1 @@
+"""Policies as named components: matched, copied, frozen and stored; knows nothing of physics."""

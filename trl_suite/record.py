@@ -1,0 +1,120 @@
+"""What a run and an experiment leave behind on disk; written by `experiment.ledger`, read by `evidence`.
+
+`runs/<experiment>/plan.json` is a `Plan`; `runs/<experiment>/<folder>/run.json` is a `Run`, and beside it stand
+`evaluations.csv` (`step,episode,return,length`, one line per episode, step 0 before any update), `policy/` and
+TensorBoard's event files. This module knows the shape of the files and nothing of how they come about.
+"""
+
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from trl_suite.errors import InputError
+
+SCHEMA = 1
+Status = Literal["waiting", "running", "done", "failed", "interrupted"]
+Role = Literal["source", "target"]
+SOURCE = "source"  # what stands for a method where a source policy is trained
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class Transplant(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of every component; each name stands in one of copied and fresh, and may stand in frozen too."""
+
+    method: str
+    source: str  # digest of the source policy's weights, "" without a source
+    copied: tuple[str, ...] = ()
+    fresh: tuple[str, ...] = ()
+    frozen: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()  # the method asked for it and the source has none
+    left_over: tuple[str, ...] = ()  # the source has it and the method did not ask for it
+    unmatched: tuple[str, ...] = ()  # slots of the target that no slot of the source stands for
+
+
+class Freeze(msgspec.Struct, frozen=True, kw_only=True):
+    """The proof that what was frozen did not move."""
+
+    before: dict[str, str] = {}  # component -> sha256 of its numbers before the first update
+    after: dict[str, str] = {}  # the same when training ended
+    trainable: int = 0  # parameters that the optimiser may move
+    total: int = 0  # all parameters
+
+    @property
+    def holds(self) -> bool:
+        """Whether every frozen component is bit-identical."""
+        return self.before == self.after
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """One training: its whole specification, its circumstances and how it ended."""
+
+    experiment: str
+    role: Role
+    env: str  # the address of what was trained on: `half-cheetah.gravity-1.5`
+    method: str  # SOURCE where a source policy was trained
+    algorithm: str
+    seed: int
+    steps: int  # budget in env steps
+    digest: str  # of the specification: the run's identity
+    specification: dict[str, Any]
+    status: Status
+    schema: int = SCHEMA
+    source: str = ""  # folder of the source run, relative to the experiment's; "" for scratch and for sources
+    started: str = ""  # ISO 8601, UTC
+    seconds: float = 0.0  # wall time of training and evaluation
+    command: tuple[str, ...] = ()
+    versions: dict[str, str] = {}
+    machine: dict[str, str] = {}
+    commit: str = ""
+    dirty: bool = False
+    unstable_episodes: int = 0  # episodes that ended because the simulation did
+    transplant: Transplant | None = None
+    freeze: Freeze | None = None
+    error: str = ""
+
+
+class Planned(msgspec.Struct, frozen=True, kw_only=True):
+    """One run that the experiment wants, whether or not it has been made."""
+
+    folder: str  # relative to the experiment's folder: `half-cheetah.gravity-1.5/finetune/seed-0--3fa9c1d2e0`
+    role: Role
+    env: str
+    method: str
+    seed: int
+    source: str = ""  # folder of the source run
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """All runs of an experiment, and what its report needs besides them."""
+
+    name: str
+    question: str
+    command: str  # how to make it again
+    runs: tuple[Planned, ...]
+    every: int  # env steps between two evaluations of a target run
+    episodes: int  # per evaluation
+    specification: dict[str, Any]
+    schema: int = SCHEMA
+
+
+def encode(record: msgspec.Struct) -> bytes:
+    """Return the record as indented JSON."""
+    return msgspec.json.format(msgspec.json.encode(record), indent=2)
+
+
+def decode(path: Path, into: type[T]) -> T:
+    """Return the record in a JSON file.
+
+    Raises:
+        InputError: the file cannot be read, is not such a record, or is of a newer schema.
+    """
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=into)
+    except (OSError, msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise InputError(f"{path}: {error}") from None
+    schema = getattr(found, "schema", SCHEMA)
+    if schema > SCHEMA:
+        raise InputError(f"{path}: schema {schema} is newer than this version reads ({SCHEMA}); update trl-suite")
+    return found
