@@ -1,1 +1,44 @@
-"""Transfer reinforcement learning on robots."""
+"""Transfer reinforcement learning on robots: proved shifts, proved freezing, and a measured acceleration.
+
+Importing registers the envs with Gymnasium (`gym.make("trl_suite/HalfCheetah-v0", variant="gravity-1.5")`) and does
+nothing else; the calls below are imported when they are first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from trl_suite.worlds.registration import register
+
+if TYPE_CHECKING:
+    from trl_suite.evidence import measures, statistics
+    from trl_suite.networks.policy import Policy
+    from trl_suite.networks.policy import load as load_policy
+    from trl_suite.training.sb3.transplant import transplant
+    from trl_suite.training.train import train
+
+_HOMES = {
+    "Policy": ("trl_suite.networks.policy", "Policy"),
+    "load_policy": ("trl_suite.networks.policy", "load"),
+    "measures": ("trl_suite.evidence.measures", None),
+    "statistics": ("trl_suite.evidence.statistics", None),
+    "train": ("trl_suite.training.train", "train"),
+    "transplant": ("trl_suite.training.sb3.transplant", "transplant"),
+}
+__all__ = ["Policy", "load_policy", "measures", "statistics", "train", "transplant"]
+
+
+def __getattr__(name: str) -> Any:
+    """Return a public name from the module that defines it."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'trl_suite' has no attribute '{name}'")
+    module, attribute = _HOMES[name]
+    home = importlib.import_module(module)
+    return getattr(home, attribute) if attribute else home
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return list(__all__)
+
+
+register()

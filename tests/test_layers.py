@@ -1,0 +1,114 @@
+"""The direction of imports, read from the source: see CONTRIBUTING.md."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "trl_suite"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+# what each room may import of the suite; rooms that stand below it in the same package are always allowed
+ALLOWED = {
+    "errors": set(),
+    "content": {"errors"},
+    "tables": {"errors"},
+    "interface": set(),
+    "record": {"errors"},
+    "provenance": set(),
+    "worlds": {"errors", "content", "tables", "interface"},
+    "networks": {"errors", "content", "tables", "interface", "record"},
+    "evidence": {"errors", "content", "tables", "interface", "record"},
+    "training": {"errors", "content", "interface", "record", "provenance", "networks", "worlds"},
+    "experiment": {
+        "errors", "content", "tables", "record", "provenance", "networks", "worlds", "training", "interface",
+    },
+    "cli": {
+        "errors", "content", "record", "provenance", "networks", "worlds", "training", "experiment", "evidence",
+        "interface", "cli",
+    },
+    "__init__": {"worlds", "networks", "training", "evidence", "experiment"},
+}  # fmt: skip
+HEAVY = {"torch", "mujoco", "stable_baselines3", "gymnasium"}
+MAY_LOAD = {
+    "worlds": {"mujoco", "gymnasium"},
+    "networks": {"torch"},
+    "training": HEAVY,
+    "experiment": {"torch"},
+    "cli": {"torch"},
+}
+
+
+def module(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> list[tuple[str, int]]:
+    """Every module that a file imports, with its indentation; those for type checkers only are left out."""
+    found: list[tuple[str, int]] = []
+    tree = ast.parse(path.read_text())
+    guarded = [
+        node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+    ]
+    skipped = {id(inner) for node in guarded for inner in ast.walk(node)}
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            found += [(alias.name, node.col_offset) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            known = {module(file) for file in FILES}
+            found += [(name if name in known else str(node.module), node.col_offset) for name in names]
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_room_imports_only_what_lies_below_it(path):
+    for name, _ in imports(path):
+        if name.startswith("trl_suite."):
+            other = name.split(".")[1]
+            assert other == room(path) or other in ALLOWED[room(path)], f"{path} imports {name}"
+        elif name.split(".")[0] in HEAVY:
+            assert name.split(".")[0] in MAY_LOAD.get(room(path), set()), f"{path} imports {name}"
+
+
+def test_sb3_is_imported_only_by_its_engine_and_by_zip():
+    for path in FILES:
+        if any(name.startswith("stable_baselines3") for name, _ in imports(path)):
+            assert module(path).startswith(("trl_suite.training.sb3", "trl_suite.networks.zip")), path
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_the_suite_is_never_imported_inside_a_function(path):
+    inside = [name for name, column in imports(path) if column and name.startswith("trl_suite")]
+    assert not inside, f"{path} imports {inside} inside a function"
+
+
+def test_there_are_no_cycles():
+    graph = {module(path): {name for name, _ in imports(path) if name.startswith("trl_suite.")} for path in FILES}
+    done: set[str] = set()
+
+    def visit(name: str, above: tuple[str, ...]) -> None:
+        assert name not in above, " -> ".join((*above, name))
+        if name not in done:
+            for below in graph.get(name, ()):
+                visit(below, (*above, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+def test_no_room_is_a_home_for_the_homeless():
+    assert not [path for path in FILES if path.stem in {"utils", "common", "helpers", "base", "manager"}]
+
+
+def test_content_folders_hold_no_python():
+    root = PACKAGE.parent
+    assert not [path for kind in ("envs", "policies", "experiments") for path in (root / kind).rglob("*.py")]

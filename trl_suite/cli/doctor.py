@@ -1,0 +1,81 @@
+"""`trl-suite doctor`: what is there, and what would not work."""
+
+import json
+import os
+import subprocess
+import sys
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from trl_suite import content, provenance
+from trl_suite.cli.arguments import Doctor
+
+_RENDERERS = ("", "egl", "osmesa", "glfw", "disable", "off")  # what mujoco takes for MUJOCO_GL
+_DRAW = """
+import mujoco
+model = mujoco.MjModel.from_xml_string("<mujoco><worldbody><geom size='1'/></worldbody></mujoco>")
+data = mujoco.MjData(model)
+mujoco.mj_forward(model, data)
+with mujoco.Renderer(model, 16, 16) as renderer:
+    renderer.update_scene(data)
+    renderer.render()
+"""
+
+
+def execute(arguments: Doctor) -> int:
+    """Print the findings and return the exit code: 0, since nothing that is missing keeps one from training."""
+    found = findings()
+    if arguments.json:
+        print(json.dumps(found, indent=2))
+        return 0
+    table = Table(show_header=False, box=None)
+    for name, value in found.items():
+        table.add_row(name, value)
+    Console().print(table, highlight=False)
+    return 0
+
+
+def findings() -> dict[str, str]:
+    """Return everything worth knowing, by name."""
+    commit, dirty = provenance.commit()
+    return {
+        **provenance.versions(),
+        **provenance.machine(),
+        "commit": f"{commit or 'not a checkout'}{' with uncommitted changes' if dirty else ''}",
+        "torch threads": f"{torch.get_num_threads()} by default; every run is given one",
+        "gpu": _gpu(),
+        "rendering": _rendering(),
+        "envs": ", ".join(content.names("envs")) or "none found",
+        "policies": ", ".join(content.names("policies")) or "none",
+        "experiments": ", ".join(content.names("experiments")) or "none found",
+    }
+
+
+def _gpu() -> str:
+    if not torch.cuda.is_available():
+        return "none that torch can use; runs use the CPU"
+    return f"{torch.cuda.get_device_name()}; runs use the CPU, which is faster for one small network"
+
+
+def _rendering() -> str:
+    """Draw one small picture in a process of its own: a wrong display aborts the process, which cannot be caught."""
+    chosen = os.environ.get("MUJOCO_GL", "")
+    if chosen not in _RENDERERS:
+        return f"MUJOCO_GL={chosen} is not one of {', '.join(filter(None, _RENDERERS))}: mujoco cannot start; unset it"
+    for backend in (chosen,) if chosen else ("egl", "osmesa"):
+        if _draws(backend):
+            return f"works with MUJOCO_GL={backend}"
+    return "does not work; training does not need it. On Debian: apt install libegl1 libegl-mesa0 libgl1-mesa-dri"
+
+
+def _draws(backend: str) -> bool:
+    environment = {**os.environ, "MUJOCO_GL": backend}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _DRAW], env=environment, capture_output=True, timeout=60, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0

@@ -1,0 +1,29 @@
+"""`trl-suite envs`: robots and their variants."""
+
+import json
+
+from rich.console import Console
+from rich.table import Table
+
+from trl_suite import content
+from trl_suite.cli.arguments import Envs
+from trl_suite.worlds.registration import gymnasium_id
+from trl_suite.worlds.spec import load
+
+
+def execute(arguments: Envs) -> int:
+    """Print every env with its Gymnasium id and variants; return the exit code."""
+    specs = {name: load(name) for name in content.names("envs")}
+    if arguments.json:
+        table = {
+            name: {"id": gymnasium_id(name, spec), "variants": sorted(spec.variants)} for name, spec in specs.items()
+        }
+        print(json.dumps(table, indent=2))
+        return 0
+    shown = Table(box=None)
+    for column in ("env", "gymnasium id", "variants"):
+        shown.add_column(column, no_wrap=column != "variants", overflow="fold")
+    for name, spec in specs.items():
+        shown.add_row(name, gymnasium_id(name, spec), ", ".join(spec.variants))
+    Console().print(shown, highlight=False)
+    return 0

@@ -1,0 +1,57 @@
+"""Reading the command line, calling the verb, and turning errors into exit codes."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import cast
+
+import tyro
+
+from trl_suite import content
+from trl_suite.cli.arguments import Arguments, Verb
+from trl_suite.errors import InputError, NotInstalledError
+
+
+class Exit(IntEnum):
+    """What the exit code says."""
+
+    DONE = 0
+    SOME_FAILED = 1
+    BAD_INPUT = 2
+    NOT_INSTALLED = 3
+    INTERRUPTED = 130
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run `trl-suite` and leave the process with one of `Exit`'s codes."""
+    arguments = cast(Verb, tyro.cli(Arguments, prog="trl-suite", args=words, description=_DESCRIPTION))
+    try:
+        if arguments.workspace:
+            content.set_workspace(arguments.workspace)
+        code = _execute(arguments)
+    except InputError as error:
+        code = _say(error, Exit.BAD_INPUT)
+    except NotInstalledError as error:
+        code = _say(error, Exit.NOT_INSTALLED)
+    except KeyboardInterrupt:
+        code = Exit.INTERRUPTED
+    except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = Exit.DONE
+    sys.exit(int(code))
+
+
+_DESCRIPTION = "Transfer reinforcement learning on robots: how much sooner is a task learned from another's policy?"
+
+
+def _execute(arguments: Verb) -> int:
+    """Import the verb's module only now: training needs torch, and listing envs should not wait for it."""
+    verb = type(arguments).__name__.lower()
+    return importlib.import_module(f"trl_suite.cli.{verb}").execute(arguments)
+
+
+def _say(error: Exception, code: Exit) -> Exit:
+    print(f"trl-suite: {error}", file=sys.stderr)
+    return code

@@ -1,0 +1,44 @@
+"""The end of `run` and the whole of `report`: the table in the terminal and the path of the page."""
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from trl_suite.evidence.comparison import Row
+from trl_suite.evidence.results import Results
+from trl_suite.evidence.verdict import verdict
+from trl_suite.evidence.wording import estimate, number
+
+_COLUMNS = ("method", "runs", "return at step 0", "return at the end", "area gained", "steps to threshold", "speed-up")
+
+
+def show(console: Console, results: Results) -> None:
+    """Print the verdict, one table per target, and what is missing or odd."""
+    rows = results.measures()
+    for env in results.envs:
+        console.print(_table(env, [row for row in rows if row.env == env]))
+    console.print(verdict(results, rows).sentence, highlight=False)
+    for finding in results.findings:
+        console.print(f"note: {finding.where}: {finding.what}; {finding.treatment}", style="yellow", highlight=False)
+
+
+def as_json(results: Results) -> str:
+    """Return the measures as JSON."""
+    return msgspec.json.format(msgspec.json.encode(results.measures()), indent=2).decode()
+
+
+def _table(env: str, rows: list[Row]) -> Table:
+    table = Table(title=f"{env}: mean and 95 % interval", title_justify="left", caption_justify="left")
+    for column in _COLUMNS:
+        table.add_column(column, justify="left" if column == "method" else "right")
+    for row in rows:
+        table.add_row(
+            row.method,
+            f"{row.complete}/{row.planned}",
+            number(row.zero_shot.value),
+            number(row.asymptote.value),
+            estimate(row.area_difference, signed=True),
+            f"{number(row.time.value)} ({row.reached}/{row.timed})",
+            estimate(row.speed_up),
+        )
+    return table

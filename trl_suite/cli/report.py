@@ -1,0 +1,20 @@
+"""`trl-suite report`: the table and the page of an experiment, complete or not."""
+
+from rich.console import Console
+
+from trl_suite.cli.arguments import Report
+from trl_suite.cli.outcome import as_json, show
+from trl_suite.evidence import report, results
+
+
+def execute(arguments: Report) -> int:
+    """Write the page, print the table, and return the exit code."""
+    found = results.load(arguments.runs)
+    page = report.write(arguments.runs)
+    if arguments.json:
+        print(as_json(found))
+        return 0
+    console = Console()
+    show(console, found)
+    console.print(f"report: {page}", soft_wrap=True, highlight=False)
+    return 0

@@ -1,0 +1,80 @@
+"""`trl-suite train`: one policy, with a progress bar, into a policy folder."""
+
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from trl_suite import content
+from trl_suite.cli.arguments import Train
+from trl_suite.errors import InputError
+from trl_suite.training.evaluation import Episode, append, mean_return
+from trl_suite.training.train import run_alone
+
+CURVE = "curve.csv"
+
+
+def execute(arguments: Train) -> int:
+    """Train, store the policy, and return the exit code."""
+    folder = arguments.out or _default_folder(arguments)
+    if folder.exists():
+        raise InputError(f"{folder} exists already; name another folder with --out")
+    if arguments.steps <= 0 or arguments.seed < 0:
+        raise InputError(
+            f"--steps {arguments.steps} and --seed {arguments.seed}: more than 0 steps, a seed of 0 or more"
+        )
+    console = Console()
+    with _Bar(console, folder / CURVE, arguments.steps) as bar:
+        outcome = run_alone(arguments.env, steps=arguments.steps, seed=arguments.seed, watcher=bar)
+        outcome.policy.save(folder)
+    training = outcome.policy.card.training
+    console.print(f"{training.steps:,} steps in {training.seconds:.0f} s, return {training.return_mean:,.1f}: {folder}")
+    if not outcome.finished:
+        console.print("stopped before the end; the policy is the one reached so far", style="yellow")
+    return 0 if outcome.finished else 130
+
+
+def _default_folder(arguments: Train) -> Path:
+    name = f"{arguments.env.replace(':', '-').replace('/', '-')}-{arguments.algorithm}-seed-{arguments.seed}"
+    return content.workspace() / "policies" / name
+
+
+class _Bar:
+    """Shows progress, keeps the curve on disk, and stops the training at Ctrl-C."""
+
+    def __init__(self, console: Console, curve: Path, steps: int) -> None:
+        self._curve, self._steps, self._stop = curve, steps, False
+        self._progress = Progress(
+            TextColumn("{task.completed:>9,.0f} / {task.total:,.0f} steps"),
+            BarColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[value]}"),
+            console=console,
+        )
+        self._task = self._progress.add_task("", total=steps, value="")
+
+    def __enter__(self) -> "_Bar":
+        self._former = signal.signal(signal.SIGINT, self._interrupted)
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+        signal.signal(signal.SIGINT, self._former)
+
+    def _interrupted(self, *_: object) -> None:
+        if self._stop:
+            raise KeyboardInterrupt
+        self._stop = True
+
+    def evaluated(self, step: int, episodes: Sequence[Episode]) -> None:
+        append(self._curve, step, episodes)
+        self._progress.update(self._task, value=f"return {mean_return(episodes):,.0f}")
+
+    def advanced(self, step: int) -> None:
+        self._progress.update(self._task, completed=min(step, self._steps))
+
+    def stopping(self) -> bool:
+        return self._stop

@@ -1,0 +1,80 @@
+"""`experiment.toml` as a frozen specification: one question, and the grid of runs that answers it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from trl_suite import content, tables
+from trl_suite.errors import InputError
+from trl_suite.networks import methods
+from trl_suite.networks.card import Algorithm
+from trl_suite.networks.methods import Method
+from trl_suite.training import settings
+from trl_suite.training.settings import Count
+from trl_suite.worlds.identity import identity
+
+FILE = "experiment.toml"
+Seed = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the source policies are trained on, one per seed."""
+
+    env: str
+    steps: Count
+    every: Count | None = None  # env steps between two evaluations; a tenth of the budget where not given
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every method is measured on."""
+
+    envs: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    steps: Count
+
+
+class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A grid of runs: methods x targets x seeds, and one source policy per seed."""
+
+    question: str
+    methods: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    seeds: Annotated[tuple[Seed, ...], msgspec.Meta(min_length=1)]
+    source: Source
+    target: Target
+    algorithm: Algorithm = "ppo"
+    evaluation: settings.Evaluation = settings.Evaluation()
+    ppo: settings.PPO = settings.PPO()
+    alias: dict[str, str] = {}  # target name -> source name, where slots are named differently
+    method: dict[str, Method] = {}  # methods of this experiment's own
+
+
+def locate(where: str) -> Path:
+    """Return the experiment's folder: a path, or the name of one in the workspace or in the suite.
+
+    Raises:
+        InputError: there is none; the message lists those that exist.
+    """
+    path = Path(where)
+    folder = path.parent if path.name == FILE else path
+    return folder if (folder / FILE).is_file() else content.find("experiments", path.name)
+
+
+def load(folder: Path) -> Experiment:
+    """Return the specification in a folder, checked against the envs and methods that exist.
+
+    Raises:
+        InputError: a key, env, variant or method does not exist, a name stands twice, or scratch is missing.
+    """
+    path = folder / FILE
+    experiment = tables.read(path, Experiment)
+    for key in ("methods", "seeds"):
+        values = getattr(experiment, key)
+        if len(set(values)) < len(values):
+            raise InputError(f"{path}: {key}: {list(values)} names one twice")
+    if "scratch" not in experiment.methods:
+        raise InputError(f"{path}: methods: 'scratch' is missing, and every measure compares with it")
+    for name in experiment.methods:
+        methods.find(name, experiment.method)
+    for env in (experiment.source.env, *experiment.target.envs):
+        identity(env)
+    return experiment

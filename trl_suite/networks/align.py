@@ -1,0 +1,86 @@
+"""Which slot of a source stands for each slot of a target: by name, never by position."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from trl_suite.errors import InputError, unknown
+from trl_suite.interface import Interface
+from trl_suite.networks.components import Axis
+
+Alias = Mapping[str, str]  # slot, or what stands before its dot, in the target -> the same in the source
+
+
+class Alignment(msgspec.Struct, frozen=True, kw_only=True):
+    """For every slot of the target, the source's index of the slot that stands for it, or None."""
+
+    observation: tuple[int | None, ...]
+    action: tuple[int | None, ...]
+    unmatched: tuple[str, ...] = ()
+
+    def indices(self, axis: Axis) -> tuple[int | None, ...]:
+        """Return the map of one axis."""
+        return self.observation if axis == "observation" else self.action
+
+
+def align(source: Interface, target: Interface, alias: Alias | None = None) -> Alignment:
+    """Return the alignment of two interfaces.
+
+    Args:
+        source: what the policy was trained on.
+        target: what it is to see and move.
+        alias: names in the target -> names in the source, for slots whose names differ: whole slots
+            (`thigh_left_joint.velocity`) or joints (`thigh_left_joint`).
+
+    Raises:
+        InputError: slots have no counterpart although both interfaces have the same shape, or no action has one; both
+            lists are shown. An alias names a slot that does not exist.
+    """
+    alias = dict(alias or {})
+    _check(alias, source, target)
+    observation = _match(source.observation_names, target.observation_names, alias)
+    action = _match(source.action_names, target.action_names, alias)
+    unmatched = _unmatched(target.observation_names, observation) + _unmatched(target.action_names, action)
+    if unmatched and _refusable(source, target, action):
+        raise InputError(_mismatch(source, target, unmatched))
+    return Alignment(observation=observation, action=action, unmatched=unmatched)
+
+
+def _refusable(source: Interface, target: Interface, action: tuple[int | None, ...]) -> bool:
+    """Equal shapes would let a check of shapes pass and mean other things; without one action nothing transfers."""
+    same = len(source.observation) == len(target.observation) and len(source.action) == len(target.action)
+    return same or all(index is None for index in action)
+
+
+def _match(source: Sequence[str], target: Sequence[str], alias: Alias) -> tuple[int | None, ...]:
+    places = {name: index for index, name in enumerate(source)}
+    return tuple(places.get(_renamed(name, alias)) for name in target)
+
+
+def _renamed(name: str, alias: Alias) -> str:
+    stem, dot, kind = name.rpartition(".")
+    return alias.get(name) or alias.get(stem, stem) + dot + kind
+
+
+def _unmatched(names: Sequence[str], indices: Sequence[int | None]) -> tuple[str, ...]:
+    return tuple(name for name, index in zip(names, indices, strict=True) if index is None)
+
+
+def _check(alias: Alias, source: Interface, target: Interface) -> None:
+    for key, value in alias.items():
+        for name, interface, side in ((key, target, "target"), (value, source, "source")):
+            slots = interface.observation_names + interface.action_names
+            known = set(slots) | {slot.rpartition(".")[0] for slot in slots}
+            if name not in known:
+                raise unknown(f"slot of the {side}", name, known, "alias")
+
+
+def _mismatch(source: Interface, target: Interface, unmatched: tuple[str, ...]) -> str:
+    def shown(interface: Interface) -> str:
+        return f"observes {', '.join(interface.observation_names)}; moves {', '.join(interface.action_names)}"
+
+    return (
+        f"{len(unmatched)} slots of the target have no counterpart in the source: {', '.join(unmatched)}\n"
+        f"  source {shown(source)}\n  target {shown(target)}\n"
+        "  Give an alias (target name -> source name) for those that mean the same."
+    )

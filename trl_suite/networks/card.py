@@ -1,0 +1,61 @@
+"""A policy's card: everything about it besides its numbers."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from trl_suite.interface import Interface
+
+SCHEMA = 1
+Algorithm = Literal["ppo"]
+Activation = Literal["tanh", "relu"]
+Width = Annotated[int, msgspec.Meta(gt=0, le=65536)]
+
+
+class Network(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The shape of actor and critic."""
+
+    actor: tuple[Width, ...]  # units of each trunk layer
+    critic: tuple[Width, ...]
+    activation: Activation
+    action_low: tuple[float, ...]  # the env clips actions to these bounds
+    action_high: tuple[float, ...]
+
+
+class Normaliser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the statistics in the weights file are applied, as by SB3's VecNormalize."""
+
+    observation: bool
+    reward: bool
+    clip_observation: float
+    clip_reward: float
+    epsilon: float
+    gamma: float
+
+
+class Training(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the policy came to be."""
+
+    env: str  # address
+    seed: int
+    steps: int  # env steps
+    return_mean: float | None = None  # deterministic, unnormalised, over the last evaluation's episodes
+    return_std: float | None = None
+    episodes: int = 0
+    seconds: float = 0.0
+    hyperparameters: dict[str, Any] = {}
+    versions: dict[str, str] = {}
+    commit: str = ""
+    dirty: bool = False
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What stands in `card.toml`."""
+
+    schema: int = SCHEMA
+    algorithm: Algorithm
+    network: Network
+    interface: Interface
+    training: Training
+    normaliser: Normaliser | None = None
+    sha256: str = ""  # of weights.safetensors

@@ -1,0 +1,107 @@
+"""A policy on its own: named components, the interface they belong to, and the actions they give."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional
+
+from trl_suite import content
+from trl_suite.errors import InputError
+from trl_suite.interface import Interface
+from trl_suite.networks import store
+from trl_suite.networks.card import Card
+from trl_suite.networks.components import LOG_STD, OBSERVATION_STATISTICS, Components
+
+Array = npt.NDArray[np.float64] | npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """A trained policy. `predict` gives the same bits as the SB3 model that it was taken from."""
+
+    card: Card
+    components: Components
+
+    @property
+    def interface(self) -> Interface:
+        """The slots that the policy sees and moves."""
+        return self.card.interface
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of the weights."""
+        return store.digest(self.components)
+
+    def predict(
+        self, observation: Array, deterministic: bool = True, generator: torch.Generator | None = None
+    ) -> tuple[npt.NDArray[np.float32], None]:
+        """Return (actions, None), as SB3's `predict` does; the None stands for a recurrent state.
+
+        Args:
+            observation: (slots,) or (batch, slots), unnormalised.
+            deterministic: the mean action; otherwise one is drawn.
+            generator: where draws come from; needed unless deterministic.
+
+        Raises:
+            InputError: an action is to be drawn without a generator, or the observation has the wrong size.
+        """
+        self._check(observation)
+        with torch.no_grad():
+            action = self._mean(torch.as_tensor(self._normalised(observation)))
+            if not deterministic:
+                action = self._drawn(action, generator)
+        bounds = self.card.network
+        low, high = (np.asarray(bound, dtype=np.float32) for bound in (bounds.action_low, bounds.action_high))
+        return np.clip(action.numpy(), low, high), None
+
+    def save(self, folder: Path) -> Path:
+        """Write `card.toml` and `weights.safetensors` into the folder, each at once or not at all; return it."""
+        return store.save(folder, self.card, self.components)
+
+    def _check(self, observation: Array) -> None:
+        expected = len(self.interface.observation)
+        if observation.ndim not in (1, 2) or observation.shape[-1] != expected:
+            raise InputError(f"observation of shape {observation.shape}: ({expected},) or (batch, {expected}) expected")
+
+    def _normalised(self, observation: Array) -> npt.NDArray[np.float32]:
+        """Apply the statistics in float64 and in VecNormalize's order, so that no bit differs."""
+        how = self.card.normaliser
+        if how is None or not how.observation:
+            return np.asarray(observation, dtype=np.float32)
+        statistics = self.components[OBSERVATION_STATISTICS]
+        mean, var = statistics["mean"].numpy(), statistics["var"].numpy()
+        scaled = (observation - mean) / np.sqrt(var + how.epsilon)
+        return np.clip(scaled, -how.clip_observation, how.clip_observation).astype(np.float32)
+
+    def _mean(self, features: torch.Tensor) -> torch.Tensor:
+        activation = torch.tanh if self.card.network.activation == "tanh" else torch.relu
+        for layer in range(len(self.card.network.actor)):
+            features = activation(_linear(features, self.components[f"actor.trunk.{layer}"]))
+        return _linear(features, self.components["actor.head"])
+
+    def _drawn(self, mean: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
+        if generator is None:
+            raise InputError("predict(deterministic=False) needs a torch.Generator to draw from")
+        deviation = self.components[LOG_STD]["value"].exp()
+        return mean + deviation * torch.randn(mean.shape, generator=generator)
+
+
+def _linear(features: torch.Tensor, layer: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    return functional.linear(features, layer["weight"], layer["bias"])
+
+
+def load(where: str | Path) -> Policy:
+    """Return the policy in a folder, or the one of that name in the workspace or the suite; nothing is executed.
+
+    Raises:
+        InputError: there is none, or `store.load` refuses it.
+    """
+    folder = Path(where)
+    if not folder.is_dir():
+        folder = content.find("policies", str(where))
+    card, components = store.load(folder)
+    return Policy(card=card, components=components)

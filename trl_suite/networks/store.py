@@ -1,0 +1,151 @@
+"""The policy folder: `card.toml` and `weights.safetensors`. Reading one never runs code."""
+
+import hashlib
+import os
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import safetensors
+import safetensors.torch
+import tomli_w
+import torch
+
+from trl_suite import tables
+from trl_suite.errors import InputError
+from trl_suite.networks.card import SCHEMA, Card
+from trl_suite.networks.components import LOG_STD, OBSERVATION_STATISTICS, RETURN_STATISTICS, Components
+
+CARD, WEIGHTS = "card.toml", "weights.safetensors"
+MAX_BYTES = 2 * 1024**3
+
+Shapes = dict[str, tuple[tuple[int, ...], torch.dtype]]
+
+
+def save(folder: Path, card: Card, components: Components) -> Path:
+    """Write both files; each appears whole or not at all. Returns the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = _encoded(components)
+    card = msgspec.structs.replace(card, sha256=hashlib.sha256(weights).hexdigest())
+    table = _without_none(msgspec.to_builtins(card))
+    write_atomically(folder / WEIGHTS, weights)
+    write_atomically(folder / CARD, tomli_w.dumps(table).encode())
+    return folder
+
+
+def digest(components: Components) -> str:
+    """Return the sha256 that `weights.safetensors` would have."""
+    return hashlib.sha256(_encoded(components)).hexdigest()
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name, flush it to the disk and rename it, so that it is never half there."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def load(folder: Path) -> tuple[Card, dict[str, dict[str, torch.Tensor]]]:
+    """Return card and components.
+
+    Raises:
+        InputError: a file is missing, too large or damaged; the weights are not those that the card names; a tensor is
+            missing, surplus, mis-shaped, of the wrong type or not finite. Each names the file and the tensor.
+    """
+    card = _card(folder / CARD)
+    path = folder / WEIGHTS
+    content = _bytes(path)
+    if hashlib.sha256(content).hexdigest() != card.sha256:
+        raise InputError(f"{path}: its sha256 is not the one in {CARD}; the file was changed or damaged")
+    try:
+        flat = safetensors.torch.load(content)
+    except (safetensors.SafetensorError, ValueError, KeyError, struct.error) as error:
+        raise InputError(f"{path}: {error}") from None
+    _check(path, flat, _expected(card))
+    return card, _grouped(flat)
+
+
+def _card(path: Path) -> Card:
+    table = tables.load(path)
+    schema = table.get("schema", SCHEMA)
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise InputError(f"{path}: schema {schema} is newer than this version reads ({SCHEMA}); update trl-suite")
+    card = tables.convert(table, Card, str(path))
+    actions = len(card.interface.action)
+    if not len(card.network.action_low) == len(card.network.action_high) == actions:
+        raise InputError(f"{path}: network.action_low and action_high need {actions} numbers, one per action slot")
+    return card
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        if path.is_symlink():
+            raise InputError(f"{path}: is a link; a policy folder holds its own files")
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise InputError(f"{path}: {size} bytes; weights may have {MAX_BYTES} at most")
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+
+
+def _encoded(components: Components) -> bytes:
+    flat = {f"{name}.{tensor}": value for name, tensors in components.items() for tensor, value in tensors.items()}
+    return safetensors.torch.save({key: value.detach().cpu().contiguous() for key, value in sorted(flat.items())})
+
+
+def _grouped(flat: Mapping[str, torch.Tensor]) -> dict[str, dict[str, torch.Tensor]]:
+    grouped: dict[str, dict[str, torch.Tensor]] = {}
+    for key, value in flat.items():
+        component, _, tensor = key.rpartition(".")
+        grouped.setdefault(component, {})[tensor] = value
+    return grouped
+
+
+def _expected(card: Card) -> Shapes:
+    """Return every tensor that a policy of this card has, with its shape."""
+    observations, actions = len(card.interface.observation), len(card.interface.action)
+    shapes: Shapes = {f"{LOG_STD}.value": ((actions,), torch.float32)}
+    for part, widths, outputs in (("actor", card.network.actor, actions), ("critic", card.network.critic, 1)):
+        inputs = observations
+        for layer, width in enumerate(widths):
+            shapes |= _layer(f"{part}.trunk.{layer}", inputs, width)
+            inputs = width
+        shapes |= _layer(f"{part}.head", inputs, outputs)
+    if card.normaliser and card.normaliser.observation:
+        shapes |= _statistics(OBSERVATION_STATISTICS, (observations,))
+    if card.normaliser and card.normaliser.reward:
+        shapes |= _statistics(RETURN_STATISTICS, ())
+    return shapes
+
+
+def _layer(name: str, inputs: int, outputs: int) -> Shapes:
+    return {f"{name}.weight": ((outputs, inputs), torch.float32), f"{name}.bias": ((outputs,), torch.float32)}
+
+
+def _statistics(name: str, shape: tuple[int, ...]) -> Shapes:
+    sizes = {"mean": shape, "var": shape, "count": ()}
+    return {f"{name}.{tensor}": (size, torch.float64) for tensor, size in sizes.items()}
+
+
+def _check(path: Path, found: Mapping[str, torch.Tensor], expected: Shapes) -> None:
+    for verb, names in (("lacks", expected.keys() - found.keys()), ("has surplus", found.keys() - expected.keys())):
+        if names:
+            raise InputError(f"{path}: {verb} {', '.join(sorted(names))}, by its card")
+    for name, (shape, dtype) in expected.items():
+        tensor = found[name]
+        if tuple(tensor.shape) != shape or tensor.dtype != dtype:
+            raise InputError(f"{path}: {name} is {tensor.dtype} {tuple(tensor.shape)}; its card says {dtype} {shape}")
+        if not bool(torch.isfinite(tensor).all()):
+            raise InputError(f"{path}: {name} holds numbers that are not finite")
+
+
+def _without_none(value: Any) -> Any:
+    """Return the value without empty entries: TOML has no null."""
+    if isinstance(value, dict):
+        return {key: _without_none(inner) for key, inner in value.items() if inner is not None}
+    return value

@@ -1,0 +1,152 @@
+"""Copying a source policy's components into a target learner, slot by slot and layer by layer."""
+
+from collections.abc import Mapping
+
+import torch
+
+from trl_suite.errors import InputError
+from trl_suite.networks.align import Alignment
+from trl_suite.networks.components import (
+    OBSERVATION_STATISTICS,
+    OPTIONAL,
+    Axis,
+    Components,
+    select,
+    slot_axes,
+)
+from trl_suite.networks.methods import Method
+from trl_suite.networks.policy import Policy
+from trl_suite.record import Transplant
+
+MAX_COUNT = 1e4  # statistics of a million samples would never follow the target: their weight is capped
+
+
+def transplant(
+    source: Policy | None, into: Components, alignment: Alignment | None, name: str, method: Method
+) -> Transplant:
+    """Copy what the method names into the target's tensors, in place, and return the record of every component.
+
+    Args:
+        source: where from; None for a method that copies nothing.
+        into: the target learner's components, as fresh as in the paired scratch run.
+        alignment: target slots -> source slots; None without a source.
+        name: the method's name, for the record.
+        method: what is copied and frozen.
+
+    Raises:
+        InputError: the method needs a source and there is none, names a component that does not exist, or a layer's
+            shape differs. Nothing has been written then.
+    """
+    where = f"method '{name}'"
+    frozen = select(method.freeze, into, where)
+    if not method.needs_source:
+        return Transplant(method=name, source="", fresh=tuple(into), frozen=frozen)
+    if source is None or alignment is None:
+        raise InputError(f"{where} copies {', '.join(method.copy)} and needs a source policy; none was given")
+    wanted = select(method.copy, {**dict.fromkeys(into), **dict.fromkeys(source.components)}, where)
+    copied = tuple(component for component in wanted if component in source.components and component in into)
+    _check_depth(where, source, into, wanted)
+    _check_shapes(source, into, alignment, copied)
+    for component in copied:
+        _copy(component, source.components[component], into[component], alignment)
+    _silence_constants(source, into, alignment, copied)
+    return Transplant(
+        method=name,
+        source=source.digest,
+        copied=copied,
+        fresh=tuple(component for component in into if component not in copied),
+        frozen=frozen,
+        missing=tuple(component for component in wanted if component not in source.components),
+        left_over=tuple(component for component in source.components if component not in copied),
+        unmatched=alignment.unmatched,
+    )
+
+
+def _check_depth(where: str, source: Policy, into: Components, wanted: tuple[str, ...]) -> None:
+    """Refuse a layer that only one side has: what lies above it would work on other features."""
+    for component in wanted:
+        sides = (component in source.components, component in into)
+        if component not in OPTIONAL and not all(sides):
+            owner, other = ("source", "target") if sides[0] else ("target", "source")
+            raise InputError(f"{where}: the {owner} has {component} and the {other} has not; name the layers to copy")
+
+
+def _check_shapes(source: Policy, into: Components, alignment: Alignment, copied: tuple[str, ...]) -> None:
+    """Refuse a whole layer, before anything is written, if one of its tensors does not fit."""
+    for component in copied:
+        for tensor, target in into[component].items():
+            shape = _aligned_shape(component, tensor, source.components[component][tensor], alignment)
+            if shape != tuple(target.shape):
+                raise InputError(
+                    f"{component}.{tensor}: {shape} from the source, {tuple(target.shape)} in the target; "
+                    "copy between networks of equal widths, or leave this component out"
+                )
+
+
+def _aligned_shape(component: str, tensor: str, value: torch.Tensor, alignment: Alignment) -> tuple[int, ...]:
+    axes = slot_axes(component, tensor)
+    return tuple(
+        len(alignment.indices(axes[dimension])) if dimension in axes else size
+        for dimension, size in enumerate(value.shape)
+    )
+
+
+def _copy(
+    component: str, source: Mapping[str, torch.Tensor], target: Mapping[str, torch.Tensor], alignment: Alignment
+) -> None:
+    with torch.no_grad():
+        for tensor, value in target.items():
+            value.copy_(_aligned(component, tensor, source[tensor], value, alignment))
+        if "count" in target:
+            target["count"].clamp_(max=MAX_COUNT)
+
+
+def _aligned(
+    component: str, tensor: str, source: torch.Tensor, target: torch.Tensor, alignment: Alignment
+) -> torch.Tensor:
+    """Return the source's numbers at the target's slots.
+
+    A target slot without a counterpart gets a weight column of zeros, which leaves the function of the shared slots
+    as it was; an action without one, and its statistics, keep the target's fresh values.
+    """
+    for dimension, axis in slot_axes(component, tensor).items():
+        source = _gathered(source, target, dimension, axis, alignment)
+    return source
+
+
+def _gathered(
+    source: torch.Tensor, target: torch.Tensor, dimension: int, axis: Axis, alignment: Alignment
+) -> torch.Tensor:
+    silent = axis == "observation" and source.ndim == 2
+    pieces = [
+        source.select(dimension, index) if index is not None else _unmatched(target.select(dimension, place), silent)
+        for place, index in enumerate(alignment.indices(axis))
+    ]
+    return torch.stack([piece.detach().to(source) for piece in pieces], dim=dimension)
+
+
+def _unmatched(fresh: torch.Tensor, silent: bool) -> torch.Tensor:
+    return torch.zeros_like(fresh) if silent else fresh
+
+
+def _silence_constants(source: Policy, into: Components, alignment: Alignment, copied: tuple[str, ...]) -> None:
+    """Give observations that were constant in the source unit variance and no weight.
+
+    Their variance is next to nothing, so that the first change in the target would reach the network as the largest
+    number that the normaliser lets through.
+    """
+    if OBSERVATION_STATISTICS not in copied:
+        return
+    constant = _constant(source.components[OBSERVATION_STATISTICS])
+    places = [place for place, index in enumerate(alignment.observation) if index is not None and constant[index]]
+    with torch.no_grad():
+        into[OBSERVATION_STATISTICS]["var"][places] = 1.0
+        for component in ("actor.trunk.0", "critic.trunk.0"):
+            if component in copied:
+                into[component]["weight"][:, places] = 0.0
+
+
+def _constant(statistics: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Return which slots never left their mean: SB3's prior of weight 1e-4 is then all there is to their variance."""
+    mean, var, count = statistics["mean"], statistics["var"], statistics["count"]
+    return var * count <= 2e-4 * (1 + mean**2)

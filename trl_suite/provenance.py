@@ -1,0 +1,60 @@
+"""Where a result comes from: versions, machine and commit, as they stand in every record."""
+
+import os
+import platform
+import subprocess
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+PACKAGES = ("trl-suite", "torch", "stable-baselines3", "gymnasium", "mujoco", "numpy")
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages on which a result depends."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+@cache
+def machine() -> dict[str, str]:
+    """Return what the results' speed, and their last bits, depend on."""
+    return {
+        "system": f"{platform.system()} {platform.release()}",
+        "processor": _processor(),
+        "cores": str(os.cpu_count()),
+    }
+
+
+def _processor() -> str:
+    """Return the processor's name; `platform` knows only its architecture on Linux."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+@cache
+def commit() -> tuple[str, bool]:
+    """Return the suite's commit and whether tracked files were changed since; ("", False) outside a checkout."""
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        return "", False
+    try:
+        return _git(root, "rev-parse", "HEAD"), bool(_git(root, "status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.CalledProcessError):
+        return "", False
+
+
+def _git(root: Path, *words: str) -> str:
+    done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True)
+    return done.stdout.strip()

@@ -1,0 +1,104 @@
+"""`trl_suite.transplant`: a source policy's components into any SB3 model that a reader goes on training."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from stable_baselines3 import PPO
+
+from trl_suite.errors import InputError
+from trl_suite.networks import freeze, methods
+from trl_suite.networks.align import Alias, align
+from trl_suite.networks.components import OBSERVATION_STATISTICS, Components, select
+from trl_suite.networks.methods import Method
+from trl_suite.networks.policy import Policy, load
+from trl_suite.networks.transplant import transplant as copy_components
+from trl_suite.record import Transplant
+from trl_suite.training.sb3 import model as sb3
+
+FACTOR, WRITTEN = "factor", "written"  # keys of a parameter group: its factor, and the rate that SB3 wrote
+
+
+def transplant(
+    source: Policy | str | Path | None,
+    into: PPO,
+    method: str | Method = "finetune",
+    alias: Alias | None = None,
+    name: str = "own",
+) -> Transplant:
+    """Copy components of the source into the model, freeze what the method freezes, and return the record of all.
+
+    The model is changed in place and trains on with `learn`. Its optimiser is made anew: a moment estimated for other
+    weights would move these.
+
+    Args:
+        source: a policy, the folder of one, or the name of a shipped one.
+        into: an SB3 PPO model with an MlpPolicy, as fresh as the paired scratch run.
+        method: a method's name (see `trl_suite/networks/methods.toml`) or a `Method` of your own.
+        alias: names of slots or joints in the target -> in the source, where they differ.
+        name: what the record calls a `Method` of your own.
+
+    Raises:
+        InputError: the interfaces do not match, a layer's shape differs, the source normalises its observations and
+            the model does not, or nothing would be left to learn. The model is untouched then.
+    """
+    name, chosen = (method, methods.find(method)) if isinstance(method, str) else (name, method)
+    policy = load(source) if isinstance(source, str | Path) else source
+    components = sb3.components_of(into)
+    alignment = align(policy.interface, sb3.interface_of_model(into), alias) if policy and chosen.needs_source else None
+    if policy and chosen.needs_source:
+        _check_normaliser(policy, components)
+    freeze.check(components, select(chosen.freeze, components, f"method '{name}'"))
+    record = copy_components(policy, components, alignment, name, chosen)
+    sb3.write_statistics(into, components)
+    freeze.hold(components, record.frozen)
+    sb3.hold_statistics(into, record.frozen)
+    _renew_optimiser(into, components, chosen.rate)
+    return record
+
+
+def _check_normaliser(source: Policy, components: Components) -> None:
+    if OBSERVATION_STATISTICS in source.components and OBSERVATION_STATISTICS not in components:
+        raise InputError(
+            "the source normalises its observations and the model does not: its layers would see other numbers; "
+            "wrap the model's env, VecNormalize(env)"
+        )
+
+
+def _renew_optimiser(model: PPO, components: Components, rate: Mapping[str, float]) -> None:
+    """Give the policy a fresh optimiser over all parameters, frozen ones too, so that they can be thawed and loaded."""
+    policy = model.policy
+    factors = _factors(components, rate)
+    groups: dict[float, list[torch.nn.Parameter]] = {}
+    for parameter in policy.parameters():
+        groups.setdefault(factors.get(id(parameter), 1.0), []).append(parameter)
+    policy.optimizer = policy.optimizer_class(
+        [{"params": parameters, FACTOR: factor} for factor, parameters in groups.items()],
+        lr=model.lr_schedule(1.0),
+        **policy.optimizer_kwargs,
+    )
+    if rate:
+        policy.optimizer.register_step_pre_hook(_scale_rates)
+        policy.optimizer.register_step_post_hook(_restore_rates)
+
+
+def _factors(components: Components, rate: Mapping[str, float]) -> dict[int, float]:
+    """Return the factor of every parameter, by its id; a later, narrower selector overrides an earlier one."""
+    return {
+        id(tensor): factor
+        for pattern, factor in rate.items()
+        for component in select((pattern,), components, "rate")
+        for tensor in components[component].values()
+    }
+
+
+def _scale_rates(optimiser: torch.optim.Optimizer, *_: object) -> None:
+    """Apply each group's factor for this step; SB3 writes one rate into every group before each update."""
+    for group in optimiser.param_groups:
+        group[WRITTEN] = group["lr"]
+        group["lr"] = group["lr"] * group[FACTOR]
+
+
+def _restore_rates(optimiser: torch.optim.Optimizer, *_: object) -> None:
+    for group in optimiser.param_groups:
+        group["lr"] = group[WRITTEN]

@@ -1,0 +1,44 @@
+"""Hyperparameters that a training may set, with SB3's names and checked ranges."""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+Count = Annotated[int, msgspec.Meta(gt=0)]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class PPO(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """SB3's PPO with observation and return normalisation; defaults are SB3's unless a comment says otherwise."""
+
+    n_envs: Count = 8  # SB3: 1; the same 2,048 steps per update from eight worlds need fewer network calls
+    n_steps: Count = 256  # per env and update
+    batch_size: Count = 256  # SB3: 64; a quarter of the optimiser steps
+    n_epochs: Count = 10
+    learning_rate: Positive = 3e-4
+    gamma: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.99
+    gae_lambda: Fraction = 0.95
+    clip_range: Positive = 0.2
+    ent_coef: NotNegative = 0.0
+    vf_coef: NotNegative = 0.5
+    max_grad_norm: Positive = 0.5
+    target_kl: Positive | None = None
+    hidden: tuple[Count, ...] = (64, 64)  # of actor and critic each
+    activation: Literal["tanh", "relu"] = "tanh"
+    log_std_init: float = 0.0
+    normalise_observation: bool = True
+    normalise_reward: bool = True
+
+    @property
+    def rollout(self) -> int:
+        """Env steps between two updates."""
+        return self.n_envs * self.n_steps
+
+
+class Evaluation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The grid on which a policy is measured; step 0, before any update, and the end are always on it."""
+
+    every: Count = 10_000  # env steps; an evaluation waits for the update that follows
+    episodes: Count = 5  # the same ones each time

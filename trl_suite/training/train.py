@@ -1,0 +1,61 @@
+"""`trl_suite.train`: one policy from scratch, in this process."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+
+from trl_suite.networks.card import Algorithm
+from trl_suite.networks.policy import Policy
+from trl_suite.training import settings
+from trl_suite.training.evaluation import Episode
+from trl_suite.training.job import Job, Outcome, Watcher
+from trl_suite.training.sb3 import train as sb3
+
+
+class Unwatched:
+    """A watcher that lets a training run to its end."""
+
+    def evaluated(self, step: int, episodes: Sequence[Episode]) -> None:
+        """Ignore the episodes."""
+
+    def advanced(self, step: int) -> None:
+        """Ignore the step."""
+
+    def stopping(self) -> bool:
+        """Return False."""
+        return False
+
+
+def train(
+    env: str, *, algorithm: Algorithm = "ppo", steps: int = 200_000, seed: int = 0, how: settings.PPO | None = None
+) -> Policy:
+    """Return a policy trained from scratch.
+
+    Args:
+        env: address of an env: `half-cheetah`, `hopper.gravity-1.5`, `gymnasium:Ant-v5`.
+        algorithm: the learning algorithm; PPO is the only one so far.
+        steps: budget in env steps, rounded up to whole rollouts.
+        seed: of the network, the worlds and the noise.
+        how: hyperparameters other than the suite's own.
+    """
+    return run_alone(env, steps=steps, seed=seed, how=how, watcher=Unwatched()).policy
+
+
+def run_alone(env: str, *, steps: int, seed: int, watcher: Watcher, how: settings.PPO | None = None) -> Outcome:
+    """Return the outcome of training from scratch, evaluated 20 times on the way."""
+    evaluation = settings.Evaluation(every=max(1, steps // 20))
+    job = Job(env=env, how=how or settings.PPO(), seed=seed, steps=steps, evaluation=evaluation)
+    with one_thread():
+        return sb3.train(job, watcher)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Give torch one thread for a while: two are ten times slower for networks of this size."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

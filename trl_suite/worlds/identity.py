@@ -1,0 +1,25 @@
+"""What decides whether two addresses are the same world: everything that acts, and nothing that only describes."""
+
+from typing import Any
+
+import msgspec
+
+from trl_suite.worlds.address import FOREIGN, Address
+from trl_suite.worlds.spec import load
+
+_DESCRIBES = ("title", "about", "camera", "equals", "variants")
+
+
+def identity(address: str) -> dict[str, Any]:
+    """Return a table that two addresses share exactly when their worlds act alike, under one MuJoCo.
+
+    Raises:
+        InputError: the env, the variant or an axis does not exist.
+    """
+    if address.startswith(FOREIGN):
+        return {"gymnasium": address.removeprefix(FOREIGN)}
+    place = Address.parse(address)
+    spec = load(place.env)
+    table: dict[str, Any] = msgspec.to_builtins(spec)
+    acting = {key: value for key, value in table.items() if key not in _DESCRIBES}
+    return {"env": acting, "variation": msgspec.to_builtins(place.variation(spec))}
