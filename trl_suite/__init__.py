@@ -1,1 +1,5 @@
 """Transfer reinforcement learning on robots."""
+
+from trl_suite.worlds.registration import register
+
+register()
