@@ -1,0 +1,141 @@
+"""A mistake in an address, an axis or a table is an error that names it and what is possible."""
+
+import math
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+
+from trl_suite import content
+from trl_suite.errors import InputError
+from trl_suite.worlds import registration
+from trl_suite.worlds.env import World, make
+from trl_suite.worlds.spec import load
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("half-cheeta", "unknown env 'half-cheeta' (did you mean 'half-cheetah'?); known: half-cheetah, hopper"),
+        ("up/hopper", "unknown env 'up/hopper'"),
+        ("", "unknown env ''"),
+        ("hopper.gravity-1.6", "hopper: unknown variant 'gravity-1.6' (did you mean 'gravity-1.5'?)"),
+        ("hopper?gravty=1.5", "hopper: unknown key 'gravty' (did you mean 'gravity'?); known: gravity, mass"),
+        ("hopper?gravity=", "'' is not a number"),
+        ("hopper?gravity", "gravity: no value"),
+        ("hopper.gravity-1.5?gravity=2", "gravity is set twice"),
+        ("inverted-pendulum?friction=0.5", "friction does not apply: no two of its geoms can touch with friction"),
+        ("inverted-pendulum?direction=-1", "direction does not apply: no term of its reward pays for running"),
+        ('hopper?mass={"body":"tors","scale":2}', "unknown body 'tors' (did you mean 'torso'?)"),
+        ('hopper?gear={"actuator":"rootx","scale":2}', "unknown actuator 'rootx'"),
+        ('hopper?mass=[{"body":"torso","scale":2},{"scale":3}]', "body 'torso' is changed twice"),
+        ("gymnasium:NoSuchEnv-v0", "NoSuchEnv"),
+    ],
+)
+def test_a_bad_address_names_what_is_wrong(address: str, message: str):
+    with pytest.raises(InputError) as caught:
+        make(address)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("axis", ["gravity", "mass", "friction", "gear"])
+@pytest.mark.parametrize("scale", [0, -1, -0.5, math.nan, math.inf])
+def test_a_scale_is_above_zero_and_finite(axis: str, scale: float):
+    for value in (scale, {"scale": scale}):
+        with pytest.raises(InputError, match=rf"hopper: .*{axis}.*above 0 and finite|hopper: {axis}: .*above 0"):
+            World("hopper", **{axis: value})
+
+
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        ({"gravity": {"scale": 2, "value": [0, 0, -1]}}, "either a scale or a value"),
+        ({"gravity": {}}, "either a scale or a value"),
+        ({"gravity": {"value": [0, 0, math.inf]}}, "gravity must be finite"),
+        ({"gravity": "strong"}, "gravity: Expected"),
+        ({"mass": {"bdy": "torso", "scale": 2}}, "unknown key 'bdy' in [mass] (did you mean 'body'?)"),
+        ({"direction": 2}, "direction"),
+        ({"wind": 2}, "unknown key 'wind'; known: gravity, mass, friction, gear, direction"),
+    ],
+)
+def test_a_bad_axis_names_what_is_wrong(axes: dict, message: str):
+    with pytest.raises(InputError) as caught:
+        World("hopper", **axes)
+    assert message in str(caught.value)
+
+
+def test_gymnasium_make_gives_the_same_errors():
+    with pytest.raises(InputError, match="unknown variant 'nope'"):
+        gymnasium.make("trl_suite/Hopper-v0", variant="nope")
+    with pytest.raises(InputError, match="unknown key 'gravty'"):
+        gymnasium.make("trl_suite/Hopper-v0", gravty=1.5)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A workspace with one env, `mine`, a copy of the hopper's."""
+    (tmp_path / "envs" / "mine").mkdir(parents=True)
+    (tmp_path / "envs" / "mine" / "env.toml").write_text((content.shipped() / "envs/hopper/env.toml").read_text())
+    monkeypatch.setenv(content.WORKSPACE, str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("frame_skip    = 4", "frameskip = 4", "unknown key 'frameskip' (did you mean 'frame_skip'?)"),
+        ("frame_skip    = 4", "frame_skip = 0", "frame_skip"),
+        ("episode_steps = 1000", "episode_steps = -1", "episode_steps"),
+        ('kind = "position"', 'kind = "positon"', "unknown kind 'positon' (did you mean 'position'?)"),
+        ('"rootz", "rooty", "thigh_joint"', '"rotz", "rooty", "thigh_joint"', "unknown joint 'rotz'"),
+        ('term   = "forward"', 'term = "forwards"', "unknown reward term 'forwards'"),
+        ('of     = "rootx"', "", "reward term 'forward': of which joint?"),
+        ("gymnasium:hopper.xml", "gymnasium:hoper.xml", "unknown model 'hoper.xml' (did you mean 'hopper.xml'?)"),
+        ("gymnasium:hopper.xml", "/etc/passwd", "a model's name opens with 'gymnasium:'"),
+        ("gravity = 1.5", "gravity = -1.5", "above 0 and finite"),
+        ("gravity = 1.5", "gravty = 1.5", "unknown key 'gravty'"),
+        ("weight = -1e-3", "weight = nan", "nan is not a value"),
+    ],
+)
+def test_a_bad_table_names_file_and_key(workspace: Path, old: str, new: str, message: str):
+    path = workspace / "envs" / "mine" / "env.toml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(InputError) as caught:
+        make("mine")
+    assert message in str(caught.value)
+    assert "mine" in str(caught.value)
+
+
+def test_a_bad_table_does_not_keep_the_others_from_being_registered(workspace: Path):
+    (workspace / "envs" / "mine" / "env.toml").write_text("frameskip = 4")
+    with pytest.warns(UserWarning, match="not registered: .*frameskip"):
+        registration.register()
+    assert "trl_suite/Hopper-v0" in gymnasium.registry
+
+
+def test_a_users_own_env_is_found(workspace: Path):
+    assert load("mine") == load("hopper")
+    env = make("mine.gravity-1.5")
+    assert env.spec.id == "trl_suite/Mine-v0"
+    assert env.unwrapped.address == "mine.gravity-1.5"
+
+
+def test_an_action_of_another_shape_is_refused():
+    world = make("hopper").unwrapped
+    world.reset(seed=0)
+    for wrong in (0.5, np.zeros(1), np.zeros((3, 1)), np.zeros(4)):
+        with pytest.raises(InputError, match=r"an action has shape \(3,\)"):
+            world.step(np.asarray(wrong))
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_an_action_that_is_not_finite_names_the_policy(number: float):
+    world = make("hopper").unwrapped
+    world.reset(seed=0)
+    before = world.data.qpos.copy()
+    with pytest.raises(FloatingPointError, match=r"hopper: the policy's action is not finite: .*leg_joint.control = "):
+        world.step(np.array([0.0, number, 0.0], np.float32))
+    assert np.array_equal(world.data.qpos, before)

@@ -1,0 +1,73 @@
+"""The suite's envs are Gymnasium's v5, number for number."""
+
+import gymnasium
+import numpy as np
+import pytest
+
+from trl_suite import content
+from trl_suite.worlds.env import make
+from trl_suite.worlds.spec import load
+
+ENVS = [name for name in content.names("envs") if load(name).equals]
+pytestmark = pytest.mark.filterwarnings("ignore:.*settotalmass.*")  # Gymnasium's HalfCheetah, on every construction
+
+
+def pair(name: str, **kwargs):
+    return make(name, **kwargs), gymnasium.make(load(name).equals)
+
+
+@pytest.mark.parametrize("name", ENVS)
+def test_spaces_and_time_are_gymnasiums(name: str):
+    ours, theirs = pair(name)
+    assert ours.observation_space == theirs.observation_space
+    assert ours.action_space == theirs.action_space
+    assert ours.unwrapped.dt == theirs.unwrapped.dt
+    assert ours.spec.max_episode_steps == theirs.spec.max_episode_steps
+    assert ours.metadata["render_fps"] == theirs.metadata["render_fps"]
+    assert set(ours.metadata["render_modes"]) == set(theirs.metadata["render_modes"])
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("name", ENVS)
+def test_whole_episodes_differ_by_nothing(name: str, seed: int):
+    ours, theirs = pair(name)
+    rng = np.random.default_rng(seed)
+    first = ours.reset(seed=seed)[0], theirs.reset(seed=seed)[0]
+    for _ in range(3):  # episodes, so that a reset after an episode is compared too
+        assert np.array_equal(*first)
+        assert first[0].dtype == first[1].dtype
+        done = False
+        while not done:
+            # half of the actions small: the robots that fall last longer
+            action = theirs.action_space.high * rng.uniform(-1, 1, ours.action_space.shape) * rng.choice([0.05, 1])
+            action = action.astype(np.float32)
+            left, right = ours.step(action), theirs.step(action)
+            assert np.array_equal(left[0], right[0])
+            assert left[1:4] == right[1:4]
+            done = right[2] or right[3]
+        first = ours.reset()[0], theirs.reset()[0]
+
+
+@pytest.mark.parametrize("name", ENVS)
+def test_they_agree_beyond_termination(name: str):
+    ours, theirs = (env.unwrapped for env in pair(name))
+    ours.reset(seed=3)
+    theirs.reset(seed=3)
+    rng = np.random.default_rng(3)
+    for _ in range(1000):
+        action = rng.uniform(theirs.action_space.low, theirs.action_space.high).astype(np.float32)
+        left, right = ours.step(action), theirs.step(action)
+        assert np.array_equal(left[0], right[0])
+        assert left[1:4] == right[1:4]
+
+
+@pytest.mark.parametrize("name", ["half-cheetah", "hopper", "walker2d"])
+def test_backwards_is_gymnasiums_negative_weight(name: str):
+    ours = make(f"{name}.backwards")
+    theirs = gymnasium.make(load(name).equals, forward_reward_weight=-1.0)
+    ours.reset(seed=0)
+    theirs.reset(seed=0)
+    theirs.action_space.seed(0)
+    for _ in range(20):
+        action = theirs.action_space.sample()
+        assert ours.step(action)[1] == theirs.step(action)[1]

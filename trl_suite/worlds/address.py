@@ -1,0 +1,71 @@
+"""How a world is named: `half-cheetah`, `half-cheetah.gravity-1.5`, `half-cheetah?gravity=1.3&gear=0.9`."""
+
+import re
+from typing import Any, Self
+
+import msgspec
+
+from trl_suite import content, tables
+from trl_suite.errors import InputError, unknown
+from trl_suite.worlds.spec import EnvSpec, Variation
+
+FOREIGN = "gymnasium:"  # opens the address of an env that is not the suite's: `gymnasium:FetchReach-v4`
+
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+class Address(msgspec.Struct, frozen=True, kw_only=True):
+    """An env, one of its named variants or none, and changes of single axes on top of it."""
+
+    env: str
+    variant: str = ""
+    axes: Variation = Variation()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the address that `str` gave as `text`.
+
+        Raises:
+            InputError: the env does not exist, or an axis is not one.
+        """
+        place, _, query = text.partition("?")
+        env, _, variant = place.partition(".")
+        return cls.of(env, variant, dict(_assignment(part, text) for part in query.split("&") if part))
+
+    @classmethod
+    def of(cls, env: str, variant: str, axes: dict[str, Any]) -> Self:
+        """Return the address of an env with the given variant and axes.
+
+        Raises:
+            InputError: the env does not exist, or an axis is not one or has no such value.
+        """
+        if not _NAME.fullmatch(env):
+            raise unknown("env", env, content.names("envs"))
+        content.find("envs", env)
+        return cls(env=env, variant=variant, axes=tables.convert(axes, Variation, env))
+
+    def __str__(self) -> str:
+        written: dict[str, Any] = msgspec.to_builtins(self.axes)
+        query = "&".join(f"{axis}={msgspec.json.encode(value).decode()}" for axis, value in written.items())
+        return self.env + (f".{self.variant}" if self.variant else "") + (f"?{query}" if query else "")
+
+    def variation(self, spec: EnvSpec) -> Variation:
+        """Return all that differs from the env as it stands.
+
+        Raises:
+            InputError: the env has no such variant, or an axis is changed by the variant and beside it.
+        """
+        if not self.variant:
+            return self.axes
+        if self.variant not in spec.variants:
+            raise unknown("variant", self.variant, spec.variants, self.env)
+        return spec.variants[self.variant].only_axes().joined(self.axes, str(self))
+
+
+def _assignment(part: str, text: str) -> tuple[str, Any]:
+    axis, equals, value = part.partition("=")
+    try:
+        return axis, msgspec.json.decode(value)
+    except msgspec.DecodeError:
+        reason = f"'{value}' is not a number or a mapping" if equals else "no value"
+        raise InputError(f"{text}: {axis}: {reason}") from None

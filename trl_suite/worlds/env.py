@@ -1,0 +1,230 @@
+"""A world as a Gymnasium env on plain MuJoCo, and how to make one from its address."""
+
+import math
+from typing import Any
+
+import gymnasium
+import mujoco
+import numpy as np
+from gymnasium.spaces import Box, flatdim
+from gymnasium.utils import EzPickle
+from numpy.typing import NDArray
+
+from trl_suite import content
+from trl_suite.errors import InputError
+from trl_suite.interface import Interface, anonymous
+from trl_suite.worlds import axes as variation_axes
+from trl_suite.worlds import registration
+from trl_suite.worlds.address import FOREIGN, Address
+from trl_suite.worlds.model import compiled
+from trl_suite.worlds.spec import Camera, EnvSpec, load
+from trl_suite.worlds.task import Task
+
+Array = NDArray[Any]
+_FAULTS = slice(int(mujoco.mjtWarning.mjWARN_BADQPOS), int(mujoco.mjtWarning.mjWARN_BADCTRL) + 1)
+
+
+class World(gymnasium.Env[Array, Array], EzPickle):
+    """One env under one variation, equal to Gymnasium's own where the env's table says so.
+
+    Like Gymnasium's, it does not clip an action to the action space: the motors do, the effort term does not.
+    A simulation that MuJoCo calls unstable ends the episode with reward 0 and `info["sim_unstable"]`.
+
+    Args:
+        env: the env's name: `half-cheetah`.
+        variant: one of its named variants, or None.
+        render_mode: as Gymnasium's MuJoCo envs.
+        width: of a picture, in pixels.
+        height: of a picture, in pixels.
+        warm_start: whether the solver starts from the last control step's solution, as in Gymnasium; without it
+            positions, velocities and controls are the complete state.
+        axes: changes of single axes: `gravity=1.5`, `mass={"body": "torso", "scale": 2}`.
+
+    Raises:
+        InputError: the env, the variant or an axis does not exist, or does not apply.
+    """
+
+    metadata = {"render_modes": ["human", "rgb_array", "depth_array", "rgbd_tuple"]}  # noqa: RUF012  Gymnasium's name
+
+    def __init__(
+        self,
+        env: str,
+        variant: str | None = None,
+        *,
+        render_mode: str | None = None,
+        width: int = 480,
+        height: int = 480,
+        warm_start: bool = True,
+        **axes: Any,
+    ) -> None:
+        EzPickle.__init__(
+            self, env, variant, render_mode=render_mode, width=width, height=height, warm_start=warm_start, **axes
+        )
+        address = Address.of(env, variant or "", axes)
+        self.address = str(address)
+        self.table, self.model, self._task = _built(address)
+        self.data = mujoco.MjData(self.model)
+        self._watch = self._task.watch(self.data)
+        self.interface = self._task.interface
+        self.observation_space = Box(-np.inf, np.inf, (len(self.interface.observation),), np.float64)
+        self.action_space = _action_space(self.model)
+        self.render_mode = render_mode
+        self.metadata = self.metadata | {"render_fps": round(1.0 / self.dt)}
+        self._labels = [f"reward_{label}" for label in self._task.labels]
+        self._shape = self.action_space.shape
+        self._size = (width, height)
+        self._warm_start = warm_start
+        self._faults: Array = self.data.warning.number[_FAULTS]  # a view: MuJoCo counts here
+        self._calm = self._faults.tobytes()
+        self._renderer: Any = None
+
+    @property
+    def dt(self) -> float:
+        """The duration of a control step in seconds."""
+        return self.model.opt.timestep * self.table.frame_skip
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
+        """Return the first observation of a new episode."""
+        super().reset(seed=seed, options=options)
+        mujoco.mj_resetData(self.model, self.data)
+        self.data.qpos[:], self.data.qvel[:] = self._task.start(self.np_random)
+        mujoco.mj_forward(self.model, self.data)
+        if self.render_mode == "human":
+            self.render()
+        return self._watch.observe(), {}
+
+    def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
+        """Return observation, reward, terminated, False, and the signed terms that the reward is the sum of.
+
+        Raises:
+            InputError: the action has another shape than the action space.
+            FloatingPointError: the action is not finite.
+        """
+        action = self._checked(action)
+        before = self._watch.tracked()
+        if not self._warm_start:
+            self.data.qacc_warmstart[:] = 0.0
+        self.data.ctrl[:] = action
+        mujoco.mj_step(self.model, self.data, self.table.frame_skip)
+        observation = self._watch.observe()
+        if self._faults.tobytes() != self._calm or not math.isfinite(observation.dot(observation)):
+            return self._unstable()
+        healthy = self._watch.healthy()
+        rewards = self._watch.rewards(before, action, healthy)
+        if self.render_mode == "human":
+            self.render()
+        info: dict[str, Any] = dict(zip(self._labels, rewards, strict=True))
+        return observation, float(self._watch.total(rewards)), not healthy, False, info
+
+    def render(self) -> Any:
+        """Return a picture, or show it, as `render_mode` says."""
+        if self._renderer is None:
+            self._renderer = _renderer(self.model, self.data, self._size, self.table.camera)
+        return self._renderer.render(self.render_mode)
+
+    def close(self) -> None:
+        """Close what rendering opened."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+
+    def _checked(self, action: Array) -> Array:
+        action = np.asarray(action)
+        if action.shape != self._shape:
+            raise InputError(f"{self.address}: an action has shape {self._shape}, not {action.shape}")
+        if not math.isfinite(action.dot(action)) and not np.isfinite(action).all():
+            wrong = [f"{slot.name} = {value}" for slot, value in zip(self.interface.action, action, strict=True)]
+            raise FloatingPointError(f"{self.address}: the policy's action is not finite: {', '.join(wrong)}")
+        return action
+
+    def _unstable(self) -> tuple[Array, float, bool, bool, dict[str, Any]]:
+        """End the episode; where MuJoCo has not itself gone back to the nominal state, go there."""
+        if not np.isfinite(self._watch.observe()).all():
+            mujoco.mj_resetData(self.model, self.data)
+            mujoco.mj_forward(self.model, self.data)
+        info: dict[str, Any] = dict.fromkeys(self._labels, 0.0)
+        return self._watch.observe(), 0.0, True, False, info | {"sim_unstable": True}
+
+
+def make(address: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
+    """Return the env at an address, with its time limit.
+
+    Args:
+        address: `half-cheetah`, `half-cheetah.gravity-1.5`, `half-cheetah?gravity=1.3`, or
+            `gymnasium:Id-v4` for an env that is registered elsewhere.
+        kwargs: go to the env: `render_mode`, and axes.
+
+    Raises:
+        InputError: there is no such env, variant or axis.
+    """
+    if address.startswith(FOREIGN):
+        try:
+            return gymnasium.make(address.removeprefix(FOREIGN), **kwargs)
+        except (gymnasium.error.UnregisteredEnv, ModuleNotFoundError) as error:
+            raise InputError(f"{address}: {error}") from None
+    parsed = Address.parse(address)
+    registration.register_one(parsed.env)
+    axes = dict(parsed.axes.axes())
+    for axis in axes.keys() & kwargs.keys():
+        raise InputError(f"{address}: {axis} is set twice")
+    if parsed.variant:
+        axes["variant"] = parsed.variant
+    return gymnasium.make(registration.gymnasium_id(parsed.env, load(parsed.env)), **axes, **kwargs)
+
+
+def interface_of(env: gymnasium.Env[Any, Any]) -> Interface:
+    """Return what the env's numbers mean, `obs.0 ...` and `action.0 ...` where nobody has said it."""
+    observations, actions = flatdim(env.observation_space), flatdim(env.action_space)
+    known = getattr(env.unwrapped, "interface", None) or _interface_of_equal(env)
+    if isinstance(known, Interface) and (len(known.observation), len(known.action)) == (observations, actions):
+        return known
+    return anonymous(observations, actions)
+
+
+def _interface_of_equal(env: gymnasium.Env[Any, Any]) -> Interface | None:
+    """Return the interface of the suite's env that equals this one of Gymnasium's, if it is one of those."""
+    made = env.unwrapped.spec
+    if made is None or "xml_file" in made.kwargs:
+        return None
+    for name in content.names("envs"):
+        spec = load(name)
+        if spec.equals == made.id:
+            return Task(spec, compiled(spec, Address(env=name).axes)).interface
+    return None
+
+
+def _built(address: Address) -> tuple[EnvSpec, mujoco.MjModel, Task]:
+    """Return table, model and task under the address's variation."""
+    spec = load(address.env)
+    variation = address.variation(spec)
+    try:
+        model = compiled(spec, variation)
+        spec = variation_axes.edit_task(spec, variation)
+        return spec, model, Task(spec, model)
+    except InputError as error:
+        raise InputError(f"{address}: {error}") from None
+
+
+def _action_space(model: mujoco.MjModel) -> Box:
+    limited = model.actuator_ctrllimited.astype(bool)
+    low, high = model.actuator_ctrlrange.astype(np.float32).T
+    return Box(np.where(limited, low, -np.inf), np.where(limited, high, np.inf), dtype=np.float32)
+
+
+def _renderer(model: mujoco.MjModel, data: mujoco.MjData, size: tuple[int, int], camera: Camera) -> Any:
+    # imported here because training must not need a rendering library
+    from gymnasium.envs.mujoco.mujoco_rendering import MujocoRenderer
+
+    width, height = size
+    model.vis.global_.offwidth = max(model.vis.global_.offwidth, width)
+    model.vis.global_.offheight = max(model.vis.global_.offheight, height)
+    settings: dict[str, Any] = {}
+    if camera.body:
+        settings["trackbodyid"] = int(model.body(camera.body).id)
+    if camera.lookat is not None:
+        settings["lookat"] = np.array(camera.lookat)
+    if camera.distance is not None:
+        settings["distance"] = camera.distance
+    if camera.elevation is not None:
+        settings["elevation"] = camera.elevation
+    return MujocoRenderer(model, data, settings, width, height)
