@@ -9,9 +9,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import trl_suite
 from trl_suite.errors import InputError
-from trl_suite.networks import freeze
+from trl_suite.networks import freeze, methods
 from trl_suite.networks.card import Training
-from trl_suite.networks import methods
 from trl_suite.networks.methods import Method
 from trl_suite.training import settings
 from trl_suite.training.job import DivergedError, Job
@@ -124,7 +123,7 @@ def test_the_optimiser_is_fresh_and_keeps_sb3s_settings(source):
 
 def test_a_rate_survives_the_one_that_sb3_writes_into_every_group(source):
     slow, fast = build(), build()
-    transplant(source, slow, Method(copy=("actor", "critic"), rate={"actor.trunk": 1e-6}))
+    transplant(source, slow, Method(copy=("actor", "critic"), rate={"actor.trunk": 1e-2}))
     transplant(source, fast, Method(copy=("actor", "critic")))
     start = numbers(slow)
     slow.learn(256)
@@ -133,7 +132,7 @@ def test_a_rate_survives_the_one_that_sb3_writes_into_every_group(source):
     def moved(model: PPO, name: str) -> float:
         return float((numbers(model)[name] - start[name]).abs().max())
 
-    assert 0 < moved(slow, "actor.trunk.0.weight") < 1e-3 * moved(fast, "actor.trunk.0.weight")
+    assert 0 < moved(slow, "actor.trunk.0.weight") < 3e-2 * moved(fast, "actor.trunk.0.weight")
     assert moved(slow, "critic.trunk.0.weight") > 0.3 * moved(fast, "critic.trunk.0.weight")
 
 

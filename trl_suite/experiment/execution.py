@@ -42,10 +42,9 @@ class Pool:
         self._size = workers
         self._running: list[_Worker] = []
         # A fork server imports torch once and owns no threads, so that a run starts at once and never inherits a lock.
-        method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-        self._context = multiprocessing.get_context(method)
-        if method == "forkserver":
-            self._context.set_forkserver_preload([work.__module__])
+        forks = "forkserver" in multiprocessing.get_all_start_methods()
+        self._context = multiprocessing.get_context("forkserver") if forks else multiprocessing.get_context("spawn")
+        self._context.set_forkserver_preload([work.__module__])
 
     def run(self, steps: list[Step]) -> Tally:
         """Make all steps that are not done, sources first; Ctrl-C stops them and is reported, not raised."""

@@ -13,8 +13,8 @@ Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 class PPO(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """SB3's PPO with observation and return normalisation; defaults are SB3's unless a comment says otherwise."""
 
-    n_envs: Count = 8  # SB3: 1; the same 2,048 steps per update from eight worlds need fewer network calls
-    n_steps: Count = 256  # per env and update
+    n_envs: Count = 16  # SB3: 1; the same 2,048 steps per update from sixteen worlds need fewer network calls
+    n_steps: Count = 128  # per env and update; SB3: 2,048
     batch_size: Count = 256  # SB3: 64; a quarter of the optimiser steps
     n_epochs: Count = 10
     learning_rate: Positive = 3e-4

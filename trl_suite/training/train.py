@@ -1,6 +1,6 @@
 """`trl_suite.train`: one policy from scratch, in this process."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -51,7 +51,7 @@ def run_alone(env: str, *, steps: int, seed: int, watcher: Watcher, how: setting
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
+def one_thread() -> Generator[None]:
     """Give torch one thread for a while: two are ten times slower for networks of this size."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -12,14 +12,14 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
 from trl_suite.errors import InputError
 from trl_suite.interface import Interface
-from trl_suite.networks.card import Card, Network, Normaliser, Training
+from trl_suite.networks.card import Activation, Card, Network, Normaliser, Training
 from trl_suite.networks.components import OBSERVATION_STATISTICS, RETURN_STATISTICS, Components, group
 from trl_suite.networks.policy import Policy
 from trl_suite.training import settings
 from trl_suite.training.seeds import seed_for
 from trl_suite.worlds.env import interface_of, make
 
-_ACTIVATIONS: dict[str, type[torch.nn.Module]] = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}
+_ACTIVATIONS: dict[Activation, type[torch.nn.Module]] = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}
 
 
 def build(env: str, how: settings.PPO, seed: int) -> PPO:
@@ -166,7 +166,7 @@ def _widths(trunk: torch.nn.Sequential) -> tuple[int, ...]:
     return tuple(layer.out_features for layer in trunk if isinstance(layer, torch.nn.Linear))
 
 
-def _activation(model: PPO) -> str:
+def _activation(model: PPO) -> Activation:
     for name, kind in _ACTIVATIONS.items():
         if model.policy.activation_fn is kind:
             return name

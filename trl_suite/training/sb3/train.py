@@ -32,8 +32,7 @@ def train(job: Job, watcher: Watcher, logs: Path | None = None) -> Outcome:
     model.set_logger(configure(str(logs), ["tensorboard"]) if logs else Logger(folder=None, output_formats=[]))
     record = transplant(job.source, model, job.definition, job.alias, name=job.method)
     seal = freeze.sealed(sb3.components_of(model), record.frozen)
-    with _Observer(job, watcher) as observer:
-        observer.init_callback(model)
+    with _Observer(model, job, watcher) as observer:
         observer.evaluate()
         model.learn(job.steps, callback=observer)
         observer.finish()
@@ -51,13 +50,11 @@ def train(job: Job, watcher: Watcher, logs: Path | None = None) -> Outcome:
 class _Observer(BaseCallback):
     """Evaluates between an update and the next rollout, counts broken simulations, and stops when it is told to."""
 
-    model: PPO
-
-    def __init__(self, job: Job, watcher: Watcher) -> None:
+    def __init__(self, model: PPO, job: Job, watcher: Watcher) -> None:
         super().__init__()
         self.unstable_episodes = 0
         self.stopped = False
-        self._job, self._watcher = job, watcher
+        self._ppo, self._job, self._watcher = model, job, watcher
         self._evaluator = Evaluator(job.env, job.evaluation.episodes)
         self._evaluated_at = 0
         self._last: list[Episode] = []
@@ -68,25 +65,25 @@ class _Observer(BaseCallback):
 
     def __exit__(self, *_: object) -> None:
         self._evaluator.close()
-        assert self.model.env is not None
-        self.model.env.close()
-        self.model.logger.close()
+        if self._ppo.env is not None:
+            self._ppo.env.close()
+        self._ppo.logger.close()
 
     def finish(self) -> None:
         """Measure the end, unless the grid just did; a stopped run is not measured off the grid."""
-        if not self.stopped and self._evaluated_at != self.model.num_timesteps:
+        if not self.stopped and self._evaluated_at != self._ppo.num_timesteps:
             self.evaluate()
 
     def evaluate(self) -> None:
         """Measure the policy as it is now and tell the watcher."""
         policy = self.policy()
         self._last = self._evaluator(lambda observations: policy.predict(observations)[0])
-        step = self.model.num_timesteps
+        step = self._ppo.num_timesteps
         self._watcher.evaluated(step, self._last)
         self._evaluated_at = step
-        self.logger.record("eval/mean_reward", float(np.mean([episode.value for episode in self._last])))
-        self.logger.record("eval/mean_ep_length", float(np.mean([episode.length for episode in self._last])))
-        self.logger.dump(step)
+        self._ppo.logger.record("eval/mean_reward", float(np.mean([episode.value for episode in self._last])))
+        self._ppo.logger.record("eval/mean_ep_length", float(np.mean([episode.length for episode in self._last])))
+        self._ppo.logger.dump(step)
 
     def policy(self) -> Policy:
         """Return the policy as it is now.
@@ -94,10 +91,10 @@ class _Observer(BaseCallback):
         Raises:
             DivergedError: a parameter is not finite.
         """
-        policy = sb3.policy_of(self.model, self._training())
+        policy = sb3.policy_of(self._ppo, self._training())
         for name, tensors in policy.components.items():
             if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
-                raise DivergedError(f"{name} is not finite after {self.model.num_timesteps} steps")
+                raise DivergedError(f"{name} is not finite after {self._ppo.num_timesteps} steps")
         return policy
 
     def _training(self) -> Training:
@@ -106,7 +103,7 @@ class _Observer(BaseCallback):
         return Training(
             env=self._job.env,
             seed=self._job.seed,
-            steps=self.model.num_timesteps,
+            steps=self._ppo.num_timesteps,
             return_mean=float(np.mean(values)) if values else None,
             return_std=float(np.std(values)) if values else None,
             episodes=len(values),
@@ -118,7 +115,7 @@ class _Observer(BaseCallback):
         )
 
     def _on_rollout_start(self) -> None:
-        step, every = self.model.num_timesteps, self._job.evaluation.every
+        step, every = self._ppo.num_timesteps, self._job.evaluation.every
         if step // every > self._evaluated_at // every:
             self.evaluate()
         self._watcher.advanced(step)

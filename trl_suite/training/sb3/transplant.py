@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from stable_baselines3 import PPO
@@ -72,11 +73,9 @@ def _renew_optimiser(model: PPO, components: Components, rate: Mapping[str, floa
     groups: dict[float, list[torch.nn.Parameter]] = {}
     for parameter in policy.parameters():
         groups.setdefault(factors.get(id(parameter), 1.0), []).append(parameter)
-    policy.optimizer = policy.optimizer_class(
-        [{"params": parameters, FACTOR: factor} for factor, parameters in groups.items()],
-        lr=model.lr_schedule(1.0),
-        **policy.optimizer_kwargs,
-    )
+    settings: dict[str, Any] = {"lr": model.lr_schedule(1.0), **policy.optimizer_kwargs}
+    with_factors = [{"params": parameters, FACTOR: factor} for factor, parameters in groups.items()]
+    policy.optimizer = policy.optimizer_class(with_factors, **settings)
     if rate:
         policy.optimizer.register_step_pre_hook(_scale_rates)
         policy.optimizer.register_step_post_hook(_restore_rates)
