@@ -1,0 +1,115 @@
+"""Experiments made up of closed-form curves, written as the ledger would write them."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from trl_suite.record import SOURCE, Freeze, Plan, Planned, Run, Transplant, encode
+
+ENV = "half-cheetah.gravity-1.5"
+STEPS = np.arange(0, 100_001, 10_000)
+COMPONENTS = ("actor.trunk.0", "actor.trunk.1", "actor.head", "critic.trunk.0", "critic.head", "log_std", "normaliser")
+
+
+def saturating(start: float, end: float, time: float, seed: int, noise: float = 40.0) -> np.ndarray:
+    """A curve that falls towards its end with time constant `time`, with noise that the seed decides."""
+    generator = np.random.default_rng([seed, int(abs(start) + end)])
+    return end + (start - end) * np.exp(-STEPS / time) + generator.normal(0, noise, len(STEPS))
+
+
+CURVES: dict[str, Callable[[int], np.ndarray]] = {
+    "scratch": lambda seed: saturating(-250 + 10 * seed, 1200 + 30 * seed, 60_000, seed),
+    "finetune": lambda seed: saturating(430, 1400 + 30 * seed, 40_000 + 5_000 * seed, seed),
+    "feature-extraction": lambda seed: saturating(-120, 1100, 45_000, seed),
+    "random-frozen": lambda seed: saturating(-260, 500, 60_000, seed),
+}
+
+
+def write_run(folder: Path, run: Run, returns: Sequence[float] | np.ndarray, steps: np.ndarray = STEPS) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "run.json").write_bytes(encode(run))
+    lines = ["step,episode,return,length"]
+    for step, value in zip(steps, returns, strict=False):
+        lines += [f"{step},{episode},{value + 5 * (episode - 0.5)},1000" for episode in range(2)]
+    (folder / "evaluations.csv").write_text("\n".join(lines) + "\n")
+
+
+def describe(planned: Planned, **changes: Any) -> Run:
+    method, source = planned.method, planned.source
+    copied = {"finetune": COMPONENTS, "feature-extraction": (*COMPONENTS[:2], COMPONENTS[3], "normaliser")}.get(
+        method, ()
+    )
+    frozen = COMPONENTS[:2] if method in ("feature-extraction", "random-frozen") else ()
+    hashes = {name: f"{abs(hash_of(name, planned.seed)):064x}" for name in frozen}
+    fresh = tuple(name for name in COMPONENTS if name not in copied)
+    role = planned.role
+    run = Run(
+        experiment="quickstart", role=role, env=planned.env, method=method, algorithm="ppo", seed=planned.seed,
+        steps=400_000 if role == "source" else 100_000, digest=f"{planned.seed:016x}", specification={}, status="done",
+        source=source, started="2026-03-01T09:00:00Z", seconds=31.0 + planned.seed, commit="16e9b74c0ffee", dirty=False,
+        command=("trl-suite", "run", "experiments/quickstart"),
+        versions={"trl_suite": "0.1.0", "mujoco": "4.0.0", "torch": "2.13.0", "python": "3.12.4"},
+        machine={"cpu": "AMD EPYC, 2 cores", "system": "Linux 6.8"},
+        transplant=None if role == "source" else Transplant(
+            method=method, source="9f" * 32 if source else "", copied=copied, fresh=fresh, frozen=frozen),
+        freeze=None if role == "source" else Freeze(before=hashes, after=hashes, trainable=5_000 if frozen else 10_254,
+                                                    total=10_254),
+    )  # fmt: skip
+    return msgspec.structs.replace(run, **changes)
+
+
+def hash_of(name: str, seed: int) -> int:
+    return int.from_bytes(f"{name}{seed}".encode(), "little")
+
+
+class Experiment:
+    """A folder with a plan and its runs, all done; a test then spoils what it is about."""
+
+    def __init__(self, root: Path, seeds: int = 5, methods: Sequence[str] = tuple(CURVES), env: str = ENV, **more: Any):
+        self.root = root / "quickstart"
+        self.planned = [self.source(seed) for seed in range(seeds)]
+        self.planned += [self.target(method, seed, env) for method in methods for seed in range(seeds)]
+        self.write_plan(**more)
+        for planned in self.planned:
+            self.write(planned)
+
+    def source(self, seed: int) -> Planned:
+        return Planned(folder=f"half-cheetah/source/seed-{seed}", role="source", env="half-cheetah", method=SOURCE,
+                       seed=seed)  # fmt: skip
+
+    def target(self, method: str, seed: int, env: str = ENV) -> Planned:
+        source = f"half-cheetah/source/seed-{seed}" if method in ("finetune", "feature-extraction") else ""
+        return Planned(folder=f"{env}/{method}/seed-{seed}", role="target", env=env, method=method, seed=seed,
+                       source=source)  # fmt: skip
+
+    def write_plan(self, **changes: Any) -> None:
+        self.root.mkdir(parents=True, exist_ok=True)
+        plan = Plan(
+            name="quickstart", command="trl-suite run experiments/quickstart", runs=tuple(self.planned), every=10_000,
+            episodes=2, specification={},
+            question="A cheetah that runs at normal gravity: how much sooner does it learn to run at 1.5 g?",
+        )  # fmt: skip
+        (self.root / "plan.json").write_bytes(encode(msgspec.structs.replace(plan, **changes)))
+
+    def write(self, planned: Planned, returns: Any = None, steps: np.ndarray = STEPS, **changes: Any) -> None:
+        if returns is None:
+            returns = CURVES.get(planned.method, CURVES["finetune"])(planned.seed)
+        write_run(self.root / planned.folder, describe(planned, **changes), returns, steps)
+
+    def folder(self, method: str, seed: int, env: str = ENV) -> Path:
+        return self.root / env / method / f"seed-{seed}"
+
+
+@pytest.fixture
+def experiment(tmp_path: Path) -> Experiment:
+    return Experiment(tmp_path)
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Callable[..., Experiment]:
+    """Makes an experiment of other seeds, methods or envs."""
+    return lambda **options: Experiment(tmp_path, **options)

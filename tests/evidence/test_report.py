@@ -1,0 +1,156 @@
+import re
+import shutil
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from trl_suite.evidence import report
+from trl_suite.evidence.results import load
+from trl_suite.evidence.verdict import verdict
+from trl_suite.record import Freeze
+
+EVIL = "<script>alert('$x$')</script>&"
+STEPS = np.arange(0, 100_001, 10_000)
+
+
+class Links(HTMLParser):
+    """Collects tags, and whatever would make a browser fetch something."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags: list[str] = []
+        self.fetched: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        wanted = ("src", "href", "xlink:href", "action", "data", "srcset")
+        self.fetched += [value for name, value in attrs if name in wanted and not value.startswith("#")]
+
+
+def read(page: str) -> Links:
+    links = Links()
+    links.feed(page)
+    return links
+
+
+def sentence(root) -> tuple[str, str]:
+    found = load(root)
+    said = verdict(found, found.measures())
+    return said.kind, said.sentence
+
+
+def test_the_page_stands_alone(experiment):
+    path = report.write(experiment.root)
+    assert path == experiment.root / "report.html"
+    page = path.read_text()
+    links = read(page)
+    assert links.fetched == []
+    assert not {"script", "iframe", "img", "link", "object"} & set(links.tags)
+    assert links.tags.count("svg") == 2
+    assert "default-src 'none'" in page
+    assert not re.search(r"url\((?!#)|@import", page)
+    assert path.stat().st_size < 200_000
+    assert sorted(p.name for p in experiment.root.iterdir() if p.is_file()) == ["plan.json", "report.html"]
+
+
+def test_the_page_says_what_a_reader_asks(experiment):
+    page = report.write(experiment.root).read_text()
+    for text in (
+        "how much sooner does it learn",
+        "at least 3.00 times sooner than scratch",
+        "same runs that the methods are compared with",
+        "bit-identical",
+        "trl-suite run experiments/quickstart",
+        "16e9b74c0ffee",
+        "AMD EPYC, 2 cores",
+        "they are earned back from 14 such targets on",
+        "Nothing: every planned run is done",
+    ):
+        assert text in page, text
+    assert str(experiment.root) not in page
+
+
+def test_the_same_runs_give_the_same_page(experiment):
+    assert report.write(experiment.root).read_bytes() == report.write(experiment.root).read_bytes()
+
+
+def test_names_are_text_and_never_markup(build):
+    experiment = build(methods=["scratch", "finetune"], seeds=3)
+    method = EVIL.replace("/", "")
+    strange = experiment.target("finetune", 0)
+    strange = type(strange)(folder="strange", role="target", env=strange.env, method=method, seed=0)
+    experiment.planned.append(strange)
+    experiment.write_plan(name=EVIL, question=EVIL, command=EVIL)
+    experiment.write(strange, status="failed", error=EVIL, versions={EVIL: EVIL}, machine={EVIL: EVIL})
+    page = report.write(experiment.root).read_text()
+    assert "script" not in read(page).tags
+    assert "&lt;script&gt;" in page
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_too_few_seeds_stand_where_the_claim_would(build, seeds: int):
+    root = build(seeds=seeds).root
+    kind, said = sentence(root)
+    assert kind == "too few"
+    assert said.startswith("Too few seeds for a claim")
+    assert said in report.write(root).read_text()
+
+
+def test_the_verdict_is_about_the_plans_first_method(build):
+    kind, said = sentence(build(methods=["scratch", "random-frozen", "feature-extraction", "finetune"]).root)
+    assert said.startswith("It could not be shown that feature-extraction")
+    assert kind == "undecided"
+
+
+def test_a_slower_method_is_called_slower(build):
+    kind, said = sentence(build(methods=["scratch", "random-frozen"]).root)
+    assert kind == "later"
+    assert "later than scratch: speed-up 0.30×" in said
+
+
+def test_several_targets_are_counted(build):
+    experiment = build(seeds=3)
+    experiment.planned += [experiment.target(method, s, "half-cheetah.moon") for method in ("scratch", "finetune")
+                           for s in range(3)]  # fmt: skip
+    experiment.write_plan()
+    for planned in experiment.planned[-6:]:
+        experiment.write(planned)
+    kind, said = sentence(experiment.root)
+    assert kind == "sooner"
+    assert said.startswith("Over 2 targets, finetune reaches the threshold sooner in 2, later in 0, undecided in 0")
+    assert read(report.write(experiment.root).read_text()).tags.count("svg") == 4
+
+
+def test_an_experiment_that_has_only_been_planned_has_a_report(experiment):
+    for planned in experiment.planned:
+        shutil.rmtree(experiment.root / planned.folder)
+    page = report.write(experiment.root).read_text()
+    assert "Nothing to compare yet" in page
+    assert "0 of 25 runs done" in page
+    assert "No run on this target has been evaluated yet" in page
+    assert page.count("has not been run") == 25
+
+
+@pytest.mark.parametrize("evaluations", [1, 2, 5])
+def test_an_interrupted_experiment_shows_what_was_evaluated(experiment, evaluations: int):
+    for planned in experiment.planned[5:]:
+        experiment.write(planned, np.arange(evaluations) + planned.seed, status="interrupted")
+    page = report.write(experiment.root).read_text()
+    assert read(page).tags.count("svg") == 1
+    assert "5 of 25 runs done" in page
+
+
+def test_many_methods_get_a_panel_each(build):
+    methods = ["scratch", *(f"partial-freeze-{k}" for k in range(7))]
+    page = report.write(build(methods=methods, seeds=3).root).read_text()
+    assert "Black, dashed: scratch" in page
+
+
+def test_a_broken_freeze_is_shown(experiment):
+
+    broken = Freeze(before={"actor.trunk.0": "aa", "actor.trunk.1": "cc"}, after={"actor.trunk.0": "ab"})
+    experiment.write(experiment.target("feature-extraction", 0), freeze=broken)
+    page = report.write(experiment.root).read_text()
+    assert "changed in 1 run" in page
+    assert "frozen and yet changed: actor.trunk.0, actor.trunk.1" in page

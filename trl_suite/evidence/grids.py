@@ -1,0 +1,90 @@
+"""Runs put together on one grid of evaluations: curves of different grids are never averaged."""
+
+from collections import Counter
+
+import numpy as np
+
+from trl_suite.evidence.curve import Curves, Ints
+from trl_suite.evidence.members import Finding, Member, about
+
+
+def once(members: list[Member], env: str, findings: list[Finding]) -> list[Member]:
+    """Return the usable runs of an env, each method and seed once: the first in the plan counts."""
+    kept: dict[tuple[str, int], Member] = {}
+    for member in members:
+        key = (member.planned.method, member.planned.seed)
+        if member.planned.env != env or member.curve is None or not len(member.curve.steps):
+            continue
+        if key in kept:
+            what = f"same env, method and seed as {kept[key].planned.folder}"
+            findings.append(about("duplicate", member.planned, what, "the first one counts, this one does not"))
+        else:
+            kept[key] = member
+    return list(kept.values())
+
+
+def gather(env: str, members: list[Member], findings: list[Finding]) -> dict[tuple[str, str], Curves]:
+    """Return the curves of an env by method, on the one grid that most finished runs have."""
+    if not members:
+        return {}
+    grid = _grid(members)
+    fitting = [member for member in members if _fits(member, grid, findings)]
+    _note_copies(fitting, findings)
+    methods = dict.fromkeys(member.planned.method for member in fitting)
+    return {(env, name): _stack(env, name, grid, [m for m in fitting if m.planned.method == name]) for name in methods}
+
+
+def _grid(members: list[Member]) -> Ints:
+    grids = {m.planned.folder: m.curve.steps for m in members if m.curve is not None}
+    done = [m for m in members if m.run is not None and m.run.status == "done"]
+    if done:
+        common = Counter(tuple(grids[m.planned.folder].tolist()) for m in done).most_common(1)[0][0]
+        return np.array(common, dtype=np.int64)
+    return max(grids.values(), key=len)
+
+
+def _fits(member: Member, grid: Ints, findings: list[Finding]) -> bool:
+    """Whether a run was evaluated on the grid, or as far as it came when it ended early."""
+    if member.curve is None or member.run is None:
+        return False
+    steps = member.curve.steps
+    prefix = len(steps) <= len(grid) and np.array_equal(steps, grid[: len(steps)])
+    if prefix and (member.run.status != "done" or len(steps) == len(grid)):
+        return True
+    what = f"evaluated {len(steps)} times up to step {steps[-1]:,}, the others {len(grid)} times up to {grid[-1]:,}"
+    treatment = "not counted: curves of different grids are never averaged"
+    findings.append(about("other grid", member.planned, what, treatment))
+    return False
+
+
+def _note_copies(members: list[Member], findings: list[Finding]) -> None:
+    """Two runs whose curves agree in every digit are one run, or a generator that ignored its seed."""
+    seen: dict[tuple[str, bytes], str] = {}
+    for member in members:
+        if member.curve is None or len(member.curve.steps) < 2:
+            continue
+        key = (member.planned.method, member.curve.returns.tobytes())
+        if key in seen:
+            what = f"its curve equals that of {seen[key]} in every digit"
+            findings.append(about("identical", member.planned, what, "counted; the seeds may not have taken effect"))
+        seen.setdefault(key, member.planned.folder)
+
+
+def _stack(env: str, method: str, grid: Ints, members: list[Member]) -> Curves:
+    returns = np.full((len(members), len(grid)), np.nan)
+    complete = np.zeros(len(members), dtype=np.bool_)
+    for row, member in enumerate(members):
+        if member.curve is not None and member.run is not None:
+            returns[row, : len(member.curve.steps)] = member.curve.returns
+            ended = member.run.status == "done" or member.curve.steps[-1] >= member.run.steps
+            complete[row] = ended and len(member.curve.steps) == len(grid) and member.run.status != "failed"
+    return Curves(
+        env=env,
+        method=method,
+        steps=grid,
+        returns=returns,
+        complete=complete,
+        seeds=np.array([m.planned.seed for m in members], dtype=np.int64),
+        units=tuple(m.planned.source or f"seed {m.planned.seed}" for m in members),
+        folders=tuple(m.planned.folder for m in members),
+    )

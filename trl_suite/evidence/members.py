@@ -1,0 +1,132 @@
+"""The planned runs of an experiment as they stand on disk, and what is missing or odd about each."""
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from trl_suite.errors import InputError
+from trl_suite.evidence.curve import Curve, read
+from trl_suite.record import Plan, Planned, Run, decode
+
+Kind = Literal[
+    "missing", "failed", "unfinished", "unreadable", "other grid", "duplicate", "not planned", "not finite",
+    "identical", "no pair", "no reference", "freeze broken", "freeze unproved", "cut off",
+]  # fmt: skip
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """Something missing or odd, and what was done about it."""
+
+    kind: Kind
+    where: str  # a run's folder, or an env
+    what: str
+    treatment: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One planned run: what stands on disk of it."""
+
+    planned: Planned
+    run: Run | None = None
+    curve: Curve | None = None
+
+
+def about(kind: Kind, planned: Planned, what: str, treatment: str) -> Finding:
+    """Return the finding about one run."""
+    return Finding(kind=kind, where=planned.folder, what=what, treatment=treatment)
+
+
+def surplus(runs: Path, plan: Plan) -> list[Finding]:
+    """Return a finding for every run on disk that the plan does not know."""
+    planned = {p.folder for p in plan.runs}
+    found = sorted(path.parent.relative_to(runs).as_posix() for path in runs.rglob("run.json"))
+    return [
+        Finding(kind="not planned", where=folder, what="stands on disk and not in plan.json", treatment="not counted")
+        for folder in found
+        if folder not in planned
+    ]
+
+
+def member(runs: Path, planned: Planned, plan: Plan, findings: list[Finding]) -> Member:
+    """Return one run as read; whatever is wrong with it is added to the findings."""
+    folder = runs / planned.folder
+    try:
+        _check_inside(planned.folder)
+        if not (folder / "run.json").is_file():
+            findings.append(about("missing", planned, "has not been run", "its pair is not counted"))
+            return Member(planned=planned)
+        run = decode(folder / "run.json", Run)
+        _check_same(folder, run, planned)
+        findings.extend(_circumstances(run, planned))
+        optional = planned.role == "source" or run.status != "done"  # a run may end before its first evaluation
+        if optional and not (folder / "evaluations.csv").is_file():
+            return Member(planned=planned, run=run)
+        curve = read(folder / "evaluations.csv", plan.episodes if planned.role == "target" else 0)
+    except InputError as error:
+        findings.append(about("unreadable", planned, str(error).replace(f"{runs}/", ""), "not counted"))
+        return Member(planned=planned)
+    if planned.role == "target":
+        findings.extend(_oddities(run, curve, planned))
+    return Member(planned=planned, run=run, curve=curve)
+
+
+def _check_inside(folder: str) -> None:
+    path = PurePosixPath(folder)
+    if path.is_absolute() or ".." in path.parts:
+        raise InputError(f"{folder}: a run's folder lies inside the experiment's")
+
+
+def _check_same(folder: Path, run: Run, planned: Planned) -> None:
+    for name in ("role", "env", "method", "seed"):
+        if getattr(run, name) != getattr(planned, name):
+            raise InputError(
+                f"{folder / 'run.json'}: {name} is {getattr(run, name)!r}, the plan says {getattr(planned, name)!r}"
+            )
+
+
+def _circumstances(run: Run, planned: Planned) -> list[Finding]:
+    """Note how a run ended, and a freeze that did not hold or was not proved."""
+    notes: list[Finding] = []
+    drawn = "drawn as far as it came; counted at step 0 only" if run.role == "target" else "its targets lack a source"
+    if run.status == "failed":
+        cause = next(iter(run.error.strip().splitlines()[-1:]), "no cause recorded")
+        notes.append(about("failed", planned, cause, f"{drawn}. Where training diverged, this flatters the method"))
+    elif run.status != "done":
+        notes.append(about("unfinished", planned, run.status, drawn))
+    if moved := changed(run):
+        notes.append(about("freeze broken", planned, f"frozen and yet changed: {', '.join(moved)}", "counted as it is"))
+    elif run.status == "done" and (bare := unproved(run)):
+        notes.append(about("freeze unproved", planned, f"no hashes of: {', '.join(bare)}", "counted as it is"))
+    return notes
+
+
+def changed(run: Run) -> list[str]:
+    """Return the frozen components whose numbers are not the same before and after."""
+    if run.freeze is None or not run.freeze.after:  # it is written when training has ended
+        return []
+    before, after = run.freeze.before, run.freeze.after
+    return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+
+
+def unproved(run: Run) -> list[str]:
+    """Return the components that the run claims to have frozen and has no hashes of."""
+    claimed = run.transplant.frozen if run.transplant else ()
+    hashed = run.freeze.before.keys() & run.freeze.after.keys() if run.freeze else ()
+    return [name for name in claimed if name not in hashed]
+
+
+def _oddities(run: Run, curve: Curve, planned: Planned) -> list[Finding]:
+    notes: list[Finding] = []
+    if curve.note and run.status == "done":
+        notes.append(about("cut off", planned, curve.note, "the finished evaluations are kept"))
+    if not len(curve.steps):
+        notes.append(about("unfinished", planned, curve.note, "not counted"))
+    if lost := int((~np.isfinite(curve.returns)).sum()):
+        what = f"{lost} of {len(curve.returns)} evaluations have a return that is not finite"
+        treatment = "they count as not reaching the threshold; measures that need them leave the run out"
+        notes.append(about("not finite", planned, what, treatment))
+    return notes
