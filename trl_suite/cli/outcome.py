@@ -9,6 +9,7 @@ from trl_suite.evidence.results import Results
 from trl_suite.evidence.verdict import verdict
 from trl_suite.evidence.wording import estimate, number
 
+NOTES = 5  # findings that the terminal shows; the report has them all
 _COLUMNS = ("method", "runs", "return at step 0", "return at the end", "area gained", "steps to threshold", "speed-up")
 
 
@@ -18,8 +19,11 @@ def show(console: Console, results: Results) -> None:
     for env in results.envs:
         console.print(_table(env, [row for row in rows if row.env == env]))
     console.print(verdict(results, rows).sentence, highlight=False)
-    for finding in results.findings:
-        console.print(f"note: {finding.where}: {finding.what}; {finding.treatment}", style="yellow", highlight=False)
+    for finding in results.findings[:NOTES]:
+        note = f"note: {finding.where}: {finding.what}; {finding.treatment}"
+        console.print(note, style="yellow", highlight=False, soft_wrap=True)
+    if len(results.findings) > NOTES:
+        console.print(f"and {len(results.findings) - NOTES} more notes, all in the report", style="yellow")
 
 
 def as_json(results: Results) -> str:

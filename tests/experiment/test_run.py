@@ -1,0 +1,162 @@
+"""A whole experiment on a pendulum: what it leaves, what it does not do twice, and how it stops."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from trl_suite import record
+from trl_suite.errors import InputError
+from trl_suite.evidence import report, results
+from trl_suite.experiment import ledger, plan, spec
+from trl_suite.experiment.execution import Pool
+from trl_suite.experiment.run import run
+from trl_suite.networks.policy import load
+from trl_suite.record import Run
+
+
+def runs_in(folder) -> dict[str, Run]:
+    return {str(path.parent.relative_to(folder)): record.decode(path, Run) for path in folder.glob("*/*/*/run.json")}
+
+
+def test_every_run_is_done_and_recorded(finished):
+    runs = runs_in(finished)
+    assert len(runs) == 8
+    for folder, run_ in runs.items():
+        assert run_.status == "done", run_.error
+        assert folder.startswith(f"{run_.env}/{run_.method}/seed-{run_.seed}--{run_.digest[:10]}")
+        assert run_.versions["torch"]
+        assert run_.specification["seed"] == run_.seed
+        steps = {int(row["step"]) for row in csv.DictReader((finished / folder / "evaluations.csv").open())}
+        assert steps == ({0, 128, 256} if run_.role == "target" else {0, 128, 256, 384, 512})
+
+
+def test_the_freeze_is_proved_in_every_record(finished):
+    for run_ in runs_in(finished).values():
+        assert run_.freeze is not None
+        assert run_.freeze.holds
+        held = run_.method == "random-frozen"
+        assert (run_.freeze.trainable < run_.freeze.total) == held
+        assert bool(run_.freeze.before) == held
+
+
+def test_finetuning_starts_from_the_policy_that_its_source_ended_with(finished):
+    for run_ in runs_in(finished).values():
+        if run_.method == "finetune":
+            assert run_.transplant is not None
+            source = load(finished / run_.source / "policy")
+            assert run_.transplant.source == source.digest
+            assert source.card.training.env == "inverted-pendulum"
+            assert (finished / run_.source / "policy" / "curve.csv").is_file()
+
+
+def test_paired_runs_are_evaluated_on_the_same_episodes_and_start_alike(finished):
+    start = {}
+    for folder, run_ in runs_in(finished).items():
+        rows = list(csv.DictReader((finished / folder / "evaluations.csv").open()))
+        start[run_.method, run_.seed] = [row["return"] for row in rows if row["step"] == "0"]
+    assert start["scratch", 0] != start["scratch", 1]
+
+
+def test_what_is_done_is_not_done_again(finished, tmp_path):
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("run.json")}
+    assert len(run(finished.parent.parent / "tiny", runs=finished.parent, workers=1).tally.done) == 8
+    assert before == {path: path.stat().st_mtime_ns for path in finished.rglob("run.json")}
+
+
+def test_tensorboard_finds_sb3s_tags_and_the_evaluation(finished):
+    folder = next(path for path in finished.glob("*gravity-1.5/finetune/*") if path.is_dir())
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
+    tags = set(events.Tags()["scalars"])
+    assert {"rollout/ep_rew_mean", "rollout/ep_len_mean", "eval/mean_reward", "train/approx_kl", "time/fps"} <= tags
+    assert [event.step for event in events.Scalars("eval/mean_reward")] == [0, 128, 256]
+
+
+def test_the_results_can_be_loaded_and_reported(finished):
+    found = results.load(finished)
+    assert {row.method for row in found.measures()} == {"scratch", "finetune", "random-frozen"}
+    page = report.write(finished).read_text()
+    assert "Does a balanced pendulum stay balanced" in page
+
+
+def test_a_failed_run_is_recorded_and_the_others_go_on(tiny, tmp_path, finished):
+    root = tmp_path / "runs" / "tiny"
+    shutil.copytree(finished, root)
+    source = next(root.glob("inverted-pendulum/source/seed-0*"))
+    weights = source / "policy" / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    for folder in root.glob("*/finetune/*"):
+        shutil.rmtree(folder)
+    tally = run(tiny, runs=tmp_path / "runs", workers=2).tally
+    assert [step.planned.seed for step in tally.failed] == [0]
+    failed = record.decode(root / tally.failed[0].planned.folder / "run.json", Run)
+    assert "sha256 is not the one" in failed.error
+    assert len(tally.done) == 7
+
+
+def test_a_process_that_is_killed_is_one_failed_run(tiny, tmp_path):
+    specification = spec.load(tiny)
+    steps = plan.steps(specification)[:2]
+    root = tmp_path / "runs"
+    ledger.write_plan(root, plan.plan("tiny", specification, ""))
+    heard = []
+
+    def listener(step, news):
+        heard.append(news)
+        if step is steps[0] and news.value is not None and len(heard) == 1:
+            os.kill(pool._running[0].process.pid, signal.SIGKILL)
+
+    pool = Pool(root, "tiny", 1, listener)
+    tally = pool.run(steps)
+    assert [step.planned.method for step in tally.failed] == [steps[0].planned.method]
+    assert [step.planned.method for step in tally.done] == [steps[1].planned.method]
+    assert "code -9" in record.decode(root / steps[0].planned.folder / "run.json", Run).error
+
+
+def test_a_second_process_on_the_same_runs_is_refused(tiny, tmp_path):
+    from filelock import FileLock
+
+    root = tmp_path / "runs" / "tiny"
+    root.mkdir(parents=True)
+    with FileLock(root / ".lock"), pytest.raises(InputError, match="another process is at work there"):
+        run(tiny, runs=tmp_path / "runs")
+
+
+def test_a_runs_folder_that_cannot_be_made_is_an_error_with_the_way_out(tiny, tmp_path):
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(InputError, match="choose another folder with --runs"):
+        run(tiny, runs=tmp_path / "runs")
+
+
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_keeps_what_was_evaluated_and_the_report_says_what_is_missing(tiny, tmp_path, presses):
+    path = tiny / "experiment.toml"
+    path.write_text(path.read_text().replace("steps = 256", "steps = 50_000_000"))
+    command = [sys.executable, "-m", "trl_suite.cli", "run", str(tiny), "--runs", str(tmp_path / "runs")]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "scratch" in line and "128 /" in line:
+            break
+    for _ in range(presses):
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.3)
+    rest = process.stdout.read()
+    assert process.wait(timeout=60) == 130, rest
+    assert "Traceback" not in rest
+    root = tmp_path / "runs" / "tiny"
+    page = (root / "report.html").read_text()
+    assert "interrupted" in page or presses == 2
+    stopped = [run_ for run_ in runs_in(root).values() if run_.status != "done"]
+    assert stopped
+    assert all((root / "report.html").stat().st_size > 0 for _ in stopped)
+    assert json.loads((root / "plan.json").read_text())["name"] == "tiny"

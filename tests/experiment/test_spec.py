@@ -1,0 +1,78 @@
+import pytest
+
+from trl_suite import content
+from trl_suite.errors import InputError
+from trl_suite.experiment import plan, spec
+
+
+def test_every_shipped_experiment_can_be_planned():
+    for name in content.names("experiments"):
+        experiment = spec.load(spec.locate(name))
+        assert plan.steps(experiment)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("question", "qestion", r"experiment.toml: unknown key 'qestion' \(did you mean 'question'\?\)"),
+        ("n_epochs", "nepochs", r"unknown key 'nepochs' in \[ppo\] \(did you mean 'n_epochs'\?\)"),
+        ("steps = 256", "steps = -256", r"target.steps: Expected `int` >= 1"),
+        ("steps = 256", "steps = 256.5", r"target.steps: Expected `int`"),
+        ("seeds    = [0, 1]", "seeds = [0, 0]", "seeds: .* names one twice"),
+        ("seeds    = [0, 1]", "seeds = []", "seeds: Expected `array` of length >= 1"),
+        ('"finetune"', '"fintune"', r"unknown method 'fintune' \(did you mean 'finetune'\?\)"),
+        ('"scratch", ', "", "'scratch' is missing"),
+        ("gravity-1.5", "gravity-1.4", r"unknown variant 'gravity-1.4' \(did you mean 'gravity-1.5'\?\)"),
+        ('"inverted-pendulum"', '"inverted-pendulums"', r"unknown env 'inverted-pendulums'"),
+        ("[ppo]", "[ppo]\nlearning_rate = 0.0", r"ppo.learning_rate: Expected `float` > 0.0"),
+        ("[ppo]", "[ppo]\ngamma = nan", "ppo.gamma: nan is not a value"),
+        ("[ppo]", "[method.mine]\nfreze = []\n[ppo]", r"unknown key 'freze' in \[method.\*\]"),
+    ],
+)
+def test_a_wrong_file_is_refused_before_anything_runs(tiny, old, new, message):
+    path = tiny / "experiment.toml"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(InputError, match=message):
+        spec.load(tiny)
+
+
+def test_an_experiment_that_does_not_exist_lists_those_that_do():
+    with pytest.raises(InputError, match=r"unknown experiment 'quickstar' \(did you mean 'quickstart'\?\)"):
+        spec.locate("experiments/quickstar")
+
+
+def test_a_source_stands_before_the_runs_that_need_it_and_is_shared_by_them(tiny):
+    steps = plan.steps(spec.load(tiny))
+    folders = [step.planned.folder for step in steps]
+    assert len(folders) == len(set(folders)) == 2 * (1 + 3)
+    for step in steps:
+        source = step.planned.source
+        assert bool(source) == (step.planned.method in ("finetune", "random-frozen"))
+        assert not source or folders.index(source) < folders.index(step.planned.folder)
+
+
+def test_without_a_method_that_copies_no_source_is_trained(tiny):
+    path = tiny / "experiment.toml"
+    path.write_text(path.read_text().replace('["scratch", "finetune", "random-frozen"]', '["scratch"]'))
+    assert {step.planned.role for step in plan.steps(spec.load(tiny))} == {"target"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "changed"),
+    [
+        ('question = "Does', 'question = "Will', set()),
+        ("steps = 256", "steps = 384", {"scratch", "finetune", "random-frozen"}),
+        ("steps = 512", "steps = 640", {"source", "finetune", "random-frozen"}),
+        ("n_epochs = 2", "n_epochs = 3", {"source", "scratch", "finetune", "random-frozen"}),
+        ('methods  = ["scratch", ', 'methods = ["scratch", "feature-extraction", ', {"feature-extraction"}),
+        ("episodes = 2", "episodes = 3", {"source", "scratch", "finetune", "random-frozen"}),
+    ],
+)
+def test_a_change_makes_new_runs_of_exactly_those_that_it_touches(tiny, old, new, changed):
+    path = tiny / "experiment.toml"
+    before = {step.planned.folder for step in plan.steps(spec.load(tiny))}
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+    after = plan.steps(spec.load(tiny))
+    assert {step.planned.method for step in after if step.planned.folder not in before} == changed

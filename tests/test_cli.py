@@ -1,0 +1,101 @@
+"""The command line as a user meets it: what it prints, what it refuses, and its exit codes."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from trl_suite.cli.main import main
+
+
+def call(*words: str, cwd=None, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "trl_suite.cli", *words]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env={**os.environ, **environment})
+
+
+def test_help_needs_no_heavy_import():
+    code = (
+        "import sys\nfrom trl_suite.cli.main import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit as end:\n    assert end.code == 0\n"
+        "heavy = ('torch', 'mujoco', 'stable_baselines3', 'scipy', 'matplotlib')\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("[]")
+    for verb in ("envs", "train", "run", "report", "doctor"):
+        assert verb in done.stdout
+
+
+def test_help_answers_at_once():
+    def seconds(*command: str) -> float:
+        started = time.perf_counter()
+        subprocess.run([sys.executable, *command], capture_output=True, check=True)
+        return time.perf_counter() - started
+
+    bare = min(seconds("-c", "import gymnasium, tyro") for _ in range(3))
+    ours = min(seconds("-m", "trl_suite.cli", "--help") for _ in range(3))
+    assert ours < 3 * bare, "heavy imports have crept in: the promise is half a second"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("run", "experiments/quickstar"), "unknown experiment 'quickstar' (did you mean 'quickstart'?)"),
+        (("train", "half-chetah"), "unknown env 'half-chetah' (did you mean 'half-cheetah'?)"),
+        (("train", "half-cheetah.gravity-9"), "unknown variant 'gravity-9'"),
+        (("train", "half-cheetah", "--steps", "0"), "--steps 0"),
+        (("report", "nowhere"), "no plan.json"),
+        (("envs", "--workspace", "nowhere"), "workspace 'nowhere' is not a folder"),
+        (("fly",), "Unrecognized options: fly"),
+        (("train", "half-cheetah", "--step", "10"), "--steps"),
+    ],
+)
+def test_bad_input_is_one_message_and_exit_code_2(tmp_path, words, message):
+    done = call(*words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr.replace("\n", " ") or message in done.stdout
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir()), "nothing may be written"
+
+
+def test_envs_lists_robots_and_variants(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["envs", "--json"])
+    assert end.value.code == 0
+    table = json.loads(capsys.readouterr().out)
+    assert table["half-cheetah"]["id"] == "trl_suite/HalfCheetah-v0"
+    assert "gravity-1.5" in table["half-cheetah"]["variants"]
+
+
+def test_train_makes_a_policy_folder_that_is_found_by_name(tmp_path):
+    done = call("train", "inverted-pendulum", "--steps", "2048", "--seed", "3", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "policies" / "inverted-pendulum-ppo-seed-3"
+    assert sorted(path.name for path in folder.iterdir()) == ["card.toml", "curve.csv", "weights.safetensors"]
+    again = call("train", "inverted-pendulum", "--steps", "2048", "--seed", "3", cwd=tmp_path)
+    assert again.returncode == 2
+    assert "exists already" in again.stderr
+    code = "import trl_suite; print(trl_suite.load_policy('inverted-pendulum-ppo-seed-3').card.training.seed)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert found.stdout.strip() == "3"
+    assert [path.name for path in tmp_path.iterdir()] == ["policies"], "no MUJOCO_LOG.TXT, no litter"
+
+
+def test_doctor_says_what_is_there_and_survives_a_wrong_display():
+    done = call("doctor", "--json", MUJOCO_GL="bogus")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["torch"]
+    assert "MUJOCO_GL=bogus" in found["rendering"]
+    assert "half-cheetah" in found["envs"]
+
+
+def test_a_reader_that_stops_reading_is_no_error():
+    done = subprocess.run(
+        f"{sys.executable} -m trl_suite.cli envs | head -n 1", shell=True, capture_output=True, text=True
+    )
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
