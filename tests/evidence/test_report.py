@@ -109,6 +109,15 @@ def test_a_slower_method_is_called_slower(build):
     assert "later than scratch: speed-up 0.30×" in said
 
 
+def test_without_a_threshold_the_area_speaks(experiment):
+    for seed in range(5):
+        experiment.write(experiment.target("scratch", seed), -STEPS / 100.0 + seed)
+    kind, said = sentence(experiment.root)
+    assert kind == "sooner"
+    assert said.startswith("No speed-up could be measured (scratch set no threshold): finetune's mean return")
+    assert "There is no threshold for this target" in report.write(experiment.root).read_text()
+
+
 def test_several_targets_are_counted(build):
     experiment = build(seeds=3)
     experiment.planned += [experiment.target(method, s, "half-cheetah.moon") for method in ("scratch", "finetune")

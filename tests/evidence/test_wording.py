@@ -36,7 +36,7 @@ def test_estimates():
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(61_200, "61.2k"), (400_000, "400k"), (1e6, "1.00M"), (0, "0"), (NAN, "–")]
+    ("value", "text"), [(61_200, "61.2k"), (400_000, "400k"), (1e6, "1M"), (2_500, "2.5k"), (0, "0"), (NAN, "–")]
 )
 def test_steps(value: float, text: str):
     assert wording.steps(value) == text

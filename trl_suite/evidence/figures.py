@@ -114,7 +114,7 @@ def _panel(axis: Axes, curves: list[Curves], reference: Reference | None, style:
         end = _curve(axis, found, style[found.method], small)
         ends.append((end, found.method, style[found.method].colour))
     axis.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axis.yaxis.set_major_formatter(lambda value, _: wording.number(value))
+    axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.6g}".replace("-", "\u2212"))
     axis.grid(axis="y", color="#e8e8e8", linewidth=0.7)
     axis.set_axisbelow(True)
     axis.set_xlim(0, max(1.0, *(float(found.steps[-1]) for found in curves)))

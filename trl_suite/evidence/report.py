@@ -9,7 +9,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from trl_suite.evidence import figures, measures, provenance, wording
+from trl_suite.evidence import account, figures, measures, wording
 from trl_suite.evidence.comparison import FRACTION, Reference, Row
 from trl_suite.evidence.curve import Curves
 from trl_suite.evidence.results import SCRATCH, Results, load
@@ -78,10 +78,10 @@ def _page(results: Results, rows: tuple[Row, ...]) -> dict[str, Any]:
         "plan": results.plan,
         "verdict": verdict(results, rows),
         "targets": [_target(results, env, [row for row in rows if row.env == env]) for env in results.envs],
-        "treatments": provenance.treatments(results),
+        "treatments": account.treatments(results),
         "sourced": [row for row in rows if row.source_steps],
-        "costs": provenance.costs(results),
-        "circumstances": provenance.circumstances(results),
+        "costs": account.costs(results),
+        "circumstances": account.circumstances(results),
         "findings": results.findings,
         "statuses": Counter("missing" if m.run is None else m.run.status for m in results.members),
         "seconds": sum(run.seconds for run in runs),

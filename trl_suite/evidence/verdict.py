@@ -12,7 +12,7 @@ import msgspec
 from trl_suite.evidence import statistics
 from trl_suite.evidence.comparison import Row
 from trl_suite.evidence.results import SCRATCH, Results
-from trl_suite.evidence.wording import bounds, number, plural, ratio, steps, times
+from trl_suite.evidence.wording import number, plural, ratio, steps, times
 
 Kind = Literal["sooner", "later", "undecided", "too few", "nothing"]
 DIRECTION = 6  # pairs below which the exact test cannot reach 0.05
@@ -69,15 +69,23 @@ def _one(row: Row, results: Results) -> tuple[Kind, str]:
 
 def _by_area(row: Row, results: Results) -> tuple[Kind, str]:
     """Say what the area says where there is no time to threshold."""
-    effect = row.area_difference
-    why = "no threshold could be set" if row.env not in results.references else "no pair of runs is complete"
+    effect, reference = row.area_difference, results.references.get(row.env)
+    untimed = reference is None or math.isnan(reference.threshold)
+    why = "scratch set no threshold" if untimed else "no pair of runs is complete"
     if effect.n == 0:
         return "nothing", f"Nothing to time yet for {row.method} on {row.env}: {why}."
-    gain = f"its mean return over the budget differs from scratch's by {number(effect.value, signed=True)}"
+    gain = (
+        f"{row.method}'s mean return over the budget on {row.env} differs by {number(effect.value, signed=True)} from"
+    )
+    pairs = plural(effect.n, "pair")
     if not effect.has_interval:
-        return "too few", f"Too few seeds for a claim, and {why}: {row.method} on {row.env}, {gain}."
+        return "too few", f"Too few seeds for a claim, and no speed-up ({why}): {gain} scratch's, in {pairs}."
+    interval = (
+        f"(95 % interval {number(effect.low, signed=True)} to {number(effect.high, signed=True)}; {pairs} of runs)"
+    )
     kind: Kind = "undecided" if not effect.excludes(0) else "sooner" if effect.value > 0 else "later"
-    return kind, f"No speed-up ({why}): {row.method} on {row.env}, {gain} {bounds(effect, signed=True)}."
+    shown = ", which shows no difference" if kind == "undecided" else ""
+    return kind, f"No speed-up could be measured ({why}): {gain} scratch's {interval}{shown}."
 
 
 def _several(method: str, found: list[tuple[Kind, str]]) -> tuple[Kind, str]:

@@ -58,7 +58,8 @@ def steps(value: float) -> str:
         return number(value)
     for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= unit:
-            return number(value / unit).removesuffix(".0") + name
+            text = number(value / unit)
+            return (text.rstrip("0").rstrip(".") if "." in text else text) + name
     return number(value)
 
 

@@ -1,4 +1,4 @@
-"""Where results come from: what was copied, frozen and proved, what the runs cost, and on what they were made."""
+"""The account of an experiment: what was copied, frozen and proved, what it cost, and on what it was made."""
 
 from collections import Counter
 from collections.abc import Callable
