@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml constraints.txt
 check: setup    ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 test: check     ## style, types and the tests of a few minutes
 	$(BIN)/python -m pytest -n auto -m "not slow and not gpu and not faults"

@@ -26,6 +26,10 @@ def runs_in(folder) -> dict[str, Run]:
     return {str(path.parent.relative_to(folder)): record.decode(path, Run) for path in folder.glob("*/*/*/run.json")}
 
 
+def evaluations(folder) -> list[dict[str, str]]:
+    return list(csv.DictReader((folder / "evaluations.csv").read_text().splitlines()))
+
+
 def test_every_run_is_done_and_recorded(finished):
     runs = runs_in(finished)
     assert len(runs) == 8
@@ -34,7 +38,7 @@ def test_every_run_is_done_and_recorded(finished):
         assert folder.startswith(f"{run_.env}/{run_.method}/seed-{run_.seed}--{run_.digest[:10]}")
         assert run_.versions["torch"]
         assert run_.specification["seed"] == run_.seed
-        steps = {int(row["step"]) for row in csv.DictReader((finished / folder / "evaluations.csv").open())}
+        steps = {int(row["step"]) for row in evaluations(finished / folder)}
         assert steps == ({0, 128, 256} if run_.role == "target" else {0, 128, 256, 384, 512})
 
 
@@ -60,7 +64,7 @@ def test_finetuning_starts_from_the_policy_that_its_source_ended_with(finished):
 def test_paired_runs_are_evaluated_on_the_same_episodes_and_start_alike(finished):
     start = {}
     for folder, run_ in runs_in(finished).items():
-        rows = list(csv.DictReader((finished / folder / "evaluations.csv").open()))
+        rows = evaluations(finished / folder)
         start[run_.method, run_.seed] = [row["return"] for row in rows if row["step"] == "0"]
     assert start["scratch", 0] != start["scratch", 1]
 

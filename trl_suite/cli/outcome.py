@@ -7,7 +7,7 @@ from rich.table import Table
 from trl_suite.evidence.comparison import Row
 from trl_suite.evidence.results import Results
 from trl_suite.evidence.verdict import verdict
-from trl_suite.evidence.wording import estimate, number
+from trl_suite.evidence.wording import estimate, number, speed_up
 
 NOTES = 5  # findings that the terminal shows; the report has them all
 _COLUMNS = ("method", "runs", "return at step 0", "return at the end", "area gained", "steps to threshold", "speed-up")
@@ -18,7 +18,10 @@ def show(console: Console, results: Results) -> None:
     rows = results.measures()
     for env in results.envs:
         console.print(_table(env, [row for row in rows if row.env == env]))
-    console.print(verdict(results, rows).sentence, highlight=False)
+    found = verdict(results, rows)
+    console.print(found.sentence, style="bold", highlight=False)
+    for caveat in found.caveats:
+        console.print(f"- {caveat}", highlight=False)
     for finding in results.findings[:NOTES]:
         note = f"note: {finding.where}: {finding.what}; {finding.treatment}"
         console.print(note, style="yellow", highlight=False, soft_wrap=True)
@@ -34,7 +37,7 @@ def as_json(results: Results) -> str:
 def _table(env: str, rows: list[Row]) -> Table:
     table = Table(title=f"{env}: mean and 95 % interval", title_justify="left", caption_justify="left")
     for column in _COLUMNS:
-        table.add_column(column, justify="left" if column == "method" else "right")
+        table.add_column(column, justify="left" if column == "method" else "right", no_wrap=column == "method")
     for row in rows:
         table.add_row(
             row.method,
@@ -43,6 +46,6 @@ def _table(env: str, rows: list[Row]) -> Table:
             number(row.asymptote.value),
             estimate(row.area_difference, signed=True),
             f"{number(row.time.value)} ({row.reached}/{row.timed})",
-            estimate(row.speed_up),
+            speed_up(row.speed_up),
         )
     return table
