@@ -66,6 +66,8 @@ class Watch:
     def __init__(self, task: Task, state: Any) -> None:
         self._task = task
         self._observed = [block.of(state) for block in task.observed]
+        plain = all(isinstance(block.indices, slice) and block.limit is None for block in task.observed)
+        self._views = [read() for read in self._observed] if plain else None  # nothing to be computed: MuJoCo's memory
         self._bounded = [bound.of(state) for bound in task.bounded]
         self._tracked = task.tracked.of(state) if task.tracked.slots else None
         self._ends = task.low.tolist(), task.high.tolist()
@@ -74,7 +76,7 @@ class Watch:
 
     def observe(self) -> Any:
         """Return the observation (..., slots) in slot order, as a copy."""
-        return np.concatenate([read() for read in self._observed], axis=-1)
+        return np.concatenate(self._views or [read() for read in self._observed], axis=-1)
 
     def healthy(self) -> Any:
         """Return whether every bound holds (...)."""
