@@ -72,6 +72,7 @@ class World(gymnasium.Env[Array, Array], EzPickle):
         self.metadata = self.metadata | {"render_fps": round(1.0 / self.dt)}
         self._labels = [f"reward_{label}" for label in self._task.labels]
         self._shape = self.action_space.shape
+        self._control, self._substeps = self.data.ctrl, self.table.frame_skip
         self._size = (width, height)
         self._warm_start = warm_start
         self._faults: Array = self.data.warning.number[_FAULTS]  # a view: MuJoCo counts here
@@ -104,8 +105,8 @@ class World(gymnasium.Env[Array, Array], EzPickle):
         before = self._watch.tracked()
         if not self._warm_start:
             self.data.qacc_warmstart[:] = 0.0
-        self.data.ctrl[:] = action
-        mujoco.mj_step(self.model, self.data, self.table.frame_skip)
+        self._control[:] = action
+        mujoco.mj_step(self.model, self.data, self._substeps)
         observation = self._watch.observe()
         if self._faults.tobytes() != self._calm or not math.isfinite(observation.dot(observation)):
             return self._unstable()

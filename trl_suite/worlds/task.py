@@ -19,14 +19,9 @@ from trl_suite.worlds.spec import EnvSpec, Spread, Term
 Floats = NDArray[np.float64]
 
 
-class Step(NamedTuple):
-    """What a control step is judged by."""
-
-    before: Any  # (..., k): the tracked positions before it
-    after: Any  # (..., k): and after it
-    action: Any  # (..., actions)
-    healthy: Any  # (...)
-    duration: float  # s
+Value = Callable[[Any, Any, Any, Any], Any]
+"""A term's value (...) from what a control step is judged by: the tracked positions before and after it (..., k),
+the action (..., actions), and whether the robot is healthy (...). Positional, since it is called at every step."""
 
 
 class Part(NamedTuple):
@@ -34,7 +29,7 @@ class Part(NamedTuple):
 
     weight: float
     group: str
-    value: Callable[[Step], Any]
+    value: Value
 
 
 class Task:
@@ -48,7 +43,7 @@ class Task:
         self.low, self.high = _ends(spec)
         self.tracked = reading(model, "position", [term.of for term in spec.reward if term.of])
         tracked = iter(range(len(self.tracked.slots)))
-        self.parts = tuple(_part(term, next(tracked) if term.of else -1) for term in spec.reward)
+        self.parts = tuple(_part(term, next(tracked) if term.of else -1, self.duration) for term in spec.reward)
         slots = tuple(slot for block in self.observed for slot in block.slots)
         self.interface = Interface(observation=slots, action=controls(model))
         self._start = spec.reset
@@ -71,13 +66,17 @@ class Watch:
     def __init__(self, task: Task, state: Any) -> None:
         self._task = task
         self._observed = [block.of(state) for block in task.observed]
+        plain = all(isinstance(block.indices, slice) and block.limit is None for block in task.observed)
+        self._views = [read() for read in self._observed] if plain else None  # nothing to be computed: MuJoCo's memory
         self._bounded = [bound.of(state) for bound in task.bounded]
         self._tracked = task.tracked.of(state) if task.tracked.slots else None
+        self._ends = task.low.tolist(), task.high.tolist()
+        self._parts = [(part.weight, part.value) for part in task.parts]
         self._grouped = len({part.group for part in task.parts}) > 1
 
     def observe(self) -> Any:
         """Return the observation (..., slots) in slot order, as a copy."""
-        return np.concatenate([read() for read in self._observed], axis=-1)
+        return np.concatenate(self._views or [read() for read in self._observed], axis=-1)
 
     def healthy(self) -> Any:
         """Return whether every bound holds (...)."""
@@ -85,6 +84,8 @@ class Watch:
             return True
         values = [read() for read in self._bounded]
         joined = values[0] if len(values) == 1 else np.concatenate(values, axis=-1)
+        if joined.ndim == 1:
+            return terms.all_inside(joined.tolist(), *self._ends)
         return terms.inside(joined, self._task.low, self._task.high)
 
     def tracked(self) -> Any:
@@ -94,8 +95,7 @@ class Watch:
     def rewards(self, before: Any, action: Any, healthy: Any) -> list[Any]:
         """Return the signed terms of the reward (...), in the order of the task's labels."""
         after = None if self._tracked is None else self._tracked()
-        step = Step(before, after, action, healthy, self._task.duration)
-        return [part.weight * part.value(step) for part in self._task.parts]
+        return [weight * value(before, after, action, healthy) for weight, value in self._parts]
 
     def total(self, rewards: list[Any]) -> Any:
         """Return the sum of the terms in the order of the table: within groups first, then across them."""
@@ -115,24 +115,24 @@ def _sum(values: list[Any]) -> Any:
     return total
 
 
-def _forward(index: int) -> Callable[[Step], Any]:
-    return lambda step: terms.speed(step.before[..., index], step.after[..., index], step.duration)
+def _forward(index: int, duration: float) -> Value:
+    return lambda before, after, action, healthy: terms.speed(before[..., index], after[..., index], duration)
 
 
-def _alive(index: int) -> Callable[[Step], Any]:
-    return lambda step: terms.alive(step.healthy)
+def _alive(index: int, duration: float) -> Value:
+    return lambda before, after, action, healthy: terms.alive(healthy)
 
 
-def _effort(index: int) -> Callable[[Step], Any]:
-    return lambda step: terms.effort(step.action)
+def _effort(index: int, duration: float) -> Value:
+    return lambda before, after, action, healthy: terms.effort(action)
 
 
 class Kind(NamedTuple):
-    """A kind of reward term: what it measures, and how it is made for the tracked position of that index."""
+    """A kind of reward term: what it measures, and how it is made from a tracked position's index and a duration."""
 
     about: str
     unit: str
-    make: Callable[[int], Callable[[Step], Any]]
+    make: Callable[[int, float], Value]
     needs: str  # what `of` names: "joint", or "" where the term is of nothing
 
 
@@ -143,13 +143,13 @@ KINDS: dict[str, Kind] = {
 }
 
 
-def _part(term: Term, index: int) -> Part:
+def _part(term: Term, index: int, duration: float) -> Part:
     if term.term not in KINDS:
         raise unknown("reward term", term.term, KINDS)
     needs = KINDS[term.term].needs
     if bool(needs) != bool(term.of):
         raise InputError(f"reward term '{term.term}': " + (f"of which {needs}?" if needs else "it is of nothing"))
-    return Part(term.weight, term.group, KINDS[term.term].make(index))
+    return Part(term.weight, term.group, KINDS[term.term].make(index, duration))
 
 
 def _ends(spec: EnvSpec) -> tuple[Floats, Floats]:

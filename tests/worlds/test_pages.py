@@ -1,0 +1,53 @@
+import pytest
+
+from trl_suite import content
+from trl_suite.errors import InputError
+from trl_suite.worlds import catalogue, pages
+from trl_suite.worlds.spec import Gear, Gravity, Mass, Variation, load
+
+
+def test_the_pages_are_what_the_tables_say():
+    """If this fails: python -m trl_suite.worlds.pages."""
+    for place, text in pages.pages().items():
+        assert (content.shipped() / "envs" / place).read_text(encoding="utf-8") == text, place
+
+
+def test_rows_name_every_env_and_variant():
+    found = catalogue.rows()
+    assert [row.address for row in found if not row.variant] == content.names("envs")
+    row = next(row for row in found if row.address == "half-cheetah.gravity-1.5")
+    assert row.id == "trl_suite/HalfCheetah-v0"
+    assert row.change == "gravity x 1.5"
+    assert len(catalogue.rows("hopper")) == 1 + len(load("hopper").variants)
+    with pytest.raises(InputError, match="unknown env 'hoper'"):
+        catalogue.rows("hoper")
+
+
+@pytest.mark.parametrize(
+    ("variation", "words"),
+    [
+        (Variation(gravity=0.5, friction=2.0), "gravity x 0.5, friction x 2"),
+        (Variation(mass=Mass(body="torso", scale=2.0)), "mass of torso x 2"),
+        (Variation(mass=(Mass(body="torso", scale=2.0), Mass(scale=0.5))), "mass of torso x 2, mass x 0.5"),
+        (Variation(gear=Gear(actuator="thigh", value=3.0)), "gear of thigh = 3.0"),
+        (Variation(gravity=Gravity(value=(0.0, 0.0, -1.6))), "gravity = (0.0, 0.0, -1.6)"),
+        (Variation(direction=-1), "paid for running backwards"),
+    ],
+)
+def test_a_variation_in_words(variation: Variation, words: str):
+    assert catalogue.described(variation) == words
+
+
+def test_an_axis_that_does_not_apply_is_listed_with_its_reason():
+    found = pages.refusals(load("inverted-pendulum"))
+    assert set(found) == {"friction", "direction"}
+    assert found["friction"] == "no two of its geoms can touch with friction"
+    assert pages.refusals(load("hopper")) == {}
+
+
+def test_pages_are_written_where_they_are_asked_for(tmp_path):
+    for name in content.names("envs"):
+        (tmp_path / name).mkdir()
+    written = pages.write(tmp_path)
+    assert (tmp_path / "README.md") in written
+    assert (tmp_path / "hopper" / "README.md").read_text() == pages.readme("hopper")

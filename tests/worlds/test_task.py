@@ -1,0 +1,65 @@
+import msgspec
+import numpy as np
+import pytest
+
+from trl_suite.worlds import terms
+from trl_suite.worlds.model import compiled
+from trl_suite.worlds.spec import Bound, Term, Variation, load
+from trl_suite.worlds.task import Task
+
+HOPPER = load("hopper")
+MODEL = compiled(HOPPER, Variation())
+
+
+class State:
+    """Arrays of several worlds, under MjData's names."""
+
+    def __init__(self, worlds: int) -> None:
+        rng = np.random.default_rng(0)
+        self.qpos = rng.normal(0.0, 0.3, (worlds, MODEL.nq))
+        self.qvel = rng.normal(0.0, 20.0, (worlds, MODEL.nv))
+        self.qpos[:, 1] += 1.25
+
+    def world(self, index: int) -> "State":
+        one = State(0)
+        one.qpos, one.qvel = self.qpos[index], self.qvel[index]
+        return one
+
+
+def test_many_worlds_are_judged_as_each_by_itself():
+    task, many = Task(HOPPER, MODEL), State(50)
+    action = np.random.default_rng(1).uniform(-1, 1, (50, 3)).astype(np.float32)
+    watch = task.watch(many)
+    before = watch.tracked() - 0.1
+    healthy = watch.healthy()
+    rewards = watch.rewards(before, action, healthy)
+    assert 0 < healthy.sum() < 50
+    for index in range(50):
+        alone = task.watch(many.world(index))
+        assert np.array_equal(alone.observe(), watch.observe()[index])
+        assert alone.healthy() == healthy[index]
+        own = alone.rewards(before[index], action[index], alone.healthy())
+        assert own == [term[index] for term in rewards]
+        assert alone.total(own) == watch.total(rewards)[index]
+
+
+def test_a_group_is_added_up_before_it_joins_the_others():
+    costs = [Term(term="effort", weight=-0.1, name=name, group="cost") for name in ("one", "other")]
+    spec = msgspec.structs.replace(HOPPER, reward=(Term(term="alive", weight=0.3), *costs))
+    watch = Task(spec, MODEL).watch(State(0).world(slice(0)))
+    assert watch.total([0.3, -0.1, -0.2]) == 0.3 + (-0.1 + -0.2) != 0.3 + -0.1 + -0.2
+
+
+@pytest.mark.parametrize(("closed", "expected"), [(False, [False, True, False]), (True, [True, True, True])])
+def test_the_ends_of_a_closed_interval_are_healthy(closed: bool, expected: list[bool]):
+    bound = Bound(kind="position", of=("rooty",), range=(-0.2, 0.2), closed=closed)
+    state = State(3)
+    state.qpos[:, 2] = [-0.2, 0.0, 0.2]
+    assert Task(msgspec.structs.replace(HOPPER, healthy=(bound,)), MODEL).watch(state).healthy().tolist() == expected
+
+
+def test_a_nan_is_never_inside():
+    values = np.array([0.0, np.nan])
+    assert not terms.inside(values, np.array([-1.0, -np.inf]), np.array([1.0, np.inf]))
+    assert not terms.all_inside(values.tolist(), [-1.0, -np.inf], [1.0, np.inf])
+    assert terms.all_inside([0.0], [-1.0], [1.0])

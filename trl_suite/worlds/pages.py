@@ -1,0 +1,164 @@
+"""`envs/README.md` and the README of each env, generated from the tables and the compiled models.
+
+`python -m trl_suite.worlds.pages` writes them; a test compares.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from trl_suite import content, tables
+from trl_suite.errors import InputError
+from trl_suite.worlds.axes import MODEL, TASK, edit_task
+from trl_suite.worlds.catalogue import described, rows
+from trl_suite.worlds.env import World
+from trl_suite.worlds.model import compiled
+from trl_suite.worlds.registration import gymnasium_id
+from trl_suite.worlds.spec import Block, Bound, EnvSpec, Spread, Term, Variation, load
+from trl_suite.worlds.task import KINDS
+
+_GENERATED = "<!-- written by `python -m trl_suite.worlds.pages` from env.toml: edit that -->"
+
+
+def readme(name: str) -> str:
+    """Return the README of one env."""
+    spec, world = load(name), World(name)
+    sections = [
+        f"{_GENERATED}\n\n# {name}\n\n{spec.title}. {spec.about}" if spec.about else f"# {name}\n\n{spec.title}.",
+        _use(name, spec, world),
+        "## Observation\n\n" + _observation(spec, world),
+        "## Action\n\n" + _action(world),
+        "## Reward\n\nThe sum of these terms, each of them in `info` as `reward_<term>`.\n\n" + _reward(spec.reward),
+        "## Episode\n\n" + _episode(spec),
+        "## Variants\n\n" + _variants(name, spec),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def index() -> str:
+    """Return the page that lists all envs and variants."""
+    envs = [
+        (f"[{row.address}]({row.address}/README.md)", f"`{row.id}`", row.about) for row in rows() if not row.variant
+    ]
+    variants = [(f"`{row.address}`", row.change, row.about) for row in rows() if row.variant]
+    return (
+        "\n\n".join(
+            [
+                f"{_GENERATED}\n\n# Worlds\n\nAn env is a folder with an `env.toml`; a variant is a numeric change. "
+                "Every variant is an edit of the model before it is compiled, or of the reward.",
+                _table(("env", "Gymnasium id", ""), envs),
+                f"## Variants\n\n{len(variants)} named ones; any other value goes by axis: "
+                "`gym.make(id, gravity=1.3)`, on the command line `half-cheetah?gravity=1.3`.",
+                _table(("address", "change", ""), variants),
+            ]
+        )
+        + "\n"
+    )
+
+
+def pages() -> dict[str, str]:
+    """Return all pages of the shipped envs, by their path inside the folder of envs."""
+    shipped = [path.parent.name for path in (content.shipped() / "envs").glob("*/env.toml")]
+    return {"README.md": index()} | {f"{name}/README.md": readme(name) for name in sorted(shipped)}
+
+
+def write(folder: Path) -> list[Path]:
+    """Write all pages into the folder of envs; return what was written."""
+    written: list[Path] = []
+    for place, text in pages().items():
+        (folder / place).write_text(text, encoding="utf-8")
+        written.append(folder / place)
+    return written
+
+
+def _use(name: str, spec: EnvSpec, world: World) -> str:
+    made = gymnasium_id(name, spec)
+    equal = f" Observation, reward and termination are those of Gymnasium's `{spec.equals}`." if spec.equals else ""
+    variant = next(iter(spec.variants), "")
+    varied = f'\nenv = gym.make("{made}", variant="{variant}")' if variant else ""
+    return (
+        f"```python\nimport gymnasium as gym\nimport trl_suite\n\n"
+        f'env = gym.make("{made}"){varied}\n```\n\n'
+        f"Model `{spec.model}`; a control step is {spec.frame_skip} x {world.model.opt.timestep * 1000:g} ms "
+        f"= {world.dt * 1000:g} ms.{equal}"
+    )
+
+
+def _observation(spec: EnvSpec, world: World) -> str:
+    limits = [_limit(block) for block in spec.observation for _ in block.of]
+    slots = world.interface.observation
+    body = [(i, f"`{slot.name}`", slot.unit, limit) for i, (slot, limit) in enumerate(zip(slots, limits, strict=True))]
+    return _table(("", "slot", "unit", "clipped to"), body)
+
+
+def _limit(block: Block) -> str:
+    return "" if block.limit is None else f"±{block.limit:g}"
+
+
+def _action(world: World) -> str:
+    limits, gear = world.model.actuator_ctrlrange, world.model.actuator_gear[:, 0]
+    slots = enumerate(world.interface.action)
+    body = [
+        (i, f"`{slot.name}`", slot.unit, f"{limits[i, 0]:g} to {limits[i, 1]:g}", f"{gear[i]:g}") for i, slot in slots
+    ]
+    return _table(("", "slot", "unit", "range", "gear (N or N m per unit)"), body)
+
+
+def _reward(parts: Sequence[Term]) -> str:
+    body = [
+        (part.label, f"{part.weight:g}", KINDS[part.term].about.format(of=part.of), KINDS[part.term].unit)
+        for part in parts
+    ]
+    return _table(("term", "weight", "of", "unit"), body)
+
+
+def _episode(spec: EnvSpec) -> str:
+    start = f"It starts at the model's nominal state plus noise: positions {_noise(spec.reset.position)}, "
+    lines = [start + f"velocities {_noise(spec.reset.velocity)}.", f"It is cut after {spec.episode_steps} steps."]
+    if spec.healthy:
+        lines.append("It ends as soon as one of these leaves its interval:\n\n" + _bounds(spec.healthy))
+    else:
+        lines.append("It never ends before that.")
+    return " ".join(lines)
+
+
+def _noise(noise: Spread) -> str:
+    kind = "uniform within" if noise.shape == "uniform" else "normal with standard deviation"
+    return f"{kind} {'±' if noise.shape == 'uniform' else ''}{noise.spread:g}"
+
+
+def _bounds(bounds: Iterable[Bound]) -> str:
+    body = [(f"`{name}.{bound.kind}`", _interval(bound)) for bound in bounds for name in bound.of]
+    return _table(("slot", "healthy within"), body)
+
+
+def _interval(bound: Bound) -> str:
+    left, right = ("[", "]") if bound.closed else ("(", ")")
+    return f"{left}{bound.range[0]:g}, {bound.range[1]:g}{right}"
+
+
+def _variants(name: str, spec: EnvSpec) -> str:
+    body = [(f"`{variant}`", described(change), change.about) for variant, change in spec.variants.items()]
+    refused = [f"- `{axis}`: {reason}" for axis, reason in refusals(spec).items()]
+    note = "\n\nAxes that do not apply:\n\n" + "\n".join(refused) if refused else ""
+    return f"By address `{name}.<variant>`.\n\n" + _table(("variant", "change", ""), body) + note
+
+
+def refusals(spec: EnvSpec) -> dict[str, str]:
+    """Return the axes that do not apply to an env, each with the reason."""
+    found: dict[str, str] = {}
+    for axis in (*MODEL, *TASK):
+        variation = tables.convert({axis: -1 if axis in TASK else 1.5}, Variation, axis)
+        try:
+            compiled(edit_task(spec, variation), variation)
+        except InputError as error:
+            found[axis] = str(error).partition("does not apply: ")[2]
+    return found
+
+
+def _table(head: Sequence[object], body: Iterable[Sequence[object]]) -> str:
+    lines = [head, ["---"] * len(head), *body]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+if __name__ == "__main__":
+    write(content.shipped() / "envs")
