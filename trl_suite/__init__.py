@@ -11,6 +11,8 @@ from trl_suite.worlds.registration import register
 
 if TYPE_CHECKING:
     from trl_suite.evidence import measures, statistics
+    from trl_suite.evidence.results import load
+    from trl_suite.experiment.run import run
     from trl_suite.networks.policy import Policy
     from trl_suite.networks.policy import load as load_policy
     from trl_suite.training.sb3.transplant import transplant
@@ -18,13 +20,15 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Policy": ("trl_suite.networks.policy", "Policy"),
+    "load": ("trl_suite.evidence.results", "load"),
     "load_policy": ("trl_suite.networks.policy", "load"),
     "measures": ("trl_suite.evidence.measures", None),
+    "run": ("trl_suite.experiment.run", "run"),
     "statistics": ("trl_suite.evidence.statistics", None),
     "train": ("trl_suite.training.train", "train"),
     "transplant": ("trl_suite.training.sb3.transplant", "transplant"),
 }
-__all__ = ["Policy", "load_policy", "measures", "statistics", "train", "transplant"]
+__all__ = ["Policy", "load", "load_policy", "measures", "run", "statistics", "train", "transplant"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,6 @@
 """A whole experiment on a pendulum: what it leaves, what it does not do twice, and how it stops."""
 
 import csv
-import json
 import os
 import shutil
 import signal
@@ -59,14 +58,6 @@ def test_finetuning_starts_from_the_policy_that_its_source_ended_with(finished):
             assert run_.transplant.source == source.digest
             assert source.card.training.env == "inverted-pendulum"
             assert (finished / run_.source / "policy" / "curve.csv").is_file()
-
-
-def test_paired_runs_are_evaluated_on_the_same_episodes_and_start_alike(finished):
-    start = {}
-    for folder, run_ in runs_in(finished).items():
-        rows = evaluations(finished / folder)
-        start[run_.method, run_.seed] = [row["return"] for row in rows if row["step"] == "0"]
-    assert start["scratch", 0] != start["scratch", 1]
 
 
 def test_what_is_done_is_not_done_again(finished, tmp_path):
@@ -144,23 +135,22 @@ def test_ctrl_c_keeps_what_was_evaluated_and_the_report_says_what_is_missing(tin
     path = tiny / "experiment.toml"
     path.write_text(path.read_text().replace("steps = 256", "steps = 50_000_000"))
     command = [sys.executable, "-m", "trl_suite.cli", "run", str(tiny), "--runs", str(tmp_path / "runs")]
-    process = subprocess.Popen(
+    with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "scratch" in line and "128 /" in line:
-            break
-    for _ in range(presses):
-        os.killpg(process.pid, signal.SIGINT)
-        time.sleep(0.3)
-    rest = process.stdout.read()
-    assert process.wait(timeout=60) == 130, rest
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "scratch" in line and "128 /" in line:
+                break
+        for _ in range(presses):
+            os.killpg(process.pid, signal.SIGINT)
+            time.sleep(0.1)
+        rest = process.stdout.read()
+    assert process.returncode == 130, rest
     assert "Traceback" not in rest
     root = tmp_path / "runs" / "tiny"
-    page = (root / "report.html").read_text()
+    stopped = [folder for folder, run_ in runs_in(root).items() if run_.status != "done"]
+    assert all(evaluations(root / folder) for folder in stopped)
+    page = report.write(root).read_text()
     assert "interrupted" in page or presses == 2
-    stopped = [run_ for run_ in runs_in(root).values() if run_.status != "done"]
-    assert stopped
-    assert all((root / "report.html").stat().st_size > 0 for _ in stopped)
-    assert json.loads((root / "plan.json").read_text())["name"] == "tiny"
+    assert "has not been run" in page

@@ -61,6 +61,8 @@ class Report(Verb):
 
     runs: Positional[Path]
     """Folder of the experiment's runs: runs/quickstart."""
+    keep: Path | None = None
+    """Copy there what is worth committing: records, curves, report and pictures, without weights and events."""
     json: bool = False
     """Print the measures as JSON."""
 

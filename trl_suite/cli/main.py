@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from enum import IntEnum
@@ -35,11 +36,14 @@ def main(words: Sequence[str] | None = None) -> None:
         code = _say(error, Exit.BAD_INPUT)
     except NotInstalledError as error:
         code = _say(error, Exit.NOT_INSTALLED)
+    except FloatingPointError as error:  # the policy diverged
+        code = _say(error, Exit.SOME_FAILED)
     except KeyboardInterrupt:
         code = Exit.INTERRUPTED
     except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = Exit.DONE
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more Ctrl-C now would turn the exit code into a signal's
     sys.exit(int(code))
 
 

@@ -5,12 +5,15 @@ from rich.console import Console
 from trl_suite.cli.arguments import Report
 from trl_suite.cli.outcome import as_json, show
 from trl_suite.evidence import report, results
+from trl_suite.evidence.keep import keep
 
 
 def execute(arguments: Report) -> int:
     """Write the page, print the table, and return the exit code."""
     found = results.load(arguments.runs)
     page = report.write(arguments.runs)
+    if arguments.keep:
+        keep(arguments.runs, arguments.keep)
     if arguments.json:
         print(as_json(found))
         return 0

@@ -12,6 +12,7 @@ from trl_suite.cli.arguments import Train
 from trl_suite.errors import InputError
 from trl_suite.training.evaluation import Episode, append, mean_return
 from trl_suite.training.train import run_alone
+from trl_suite.worlds.identity import folder_name
 
 CURVE = "curve.csv"
 
@@ -37,7 +38,7 @@ def execute(arguments: Train) -> int:
 
 
 def _default_folder(arguments: Train) -> Path:
-    name = f"{arguments.env.replace(':', '-').replace('/', '-')}-{arguments.algorithm}-seed-{arguments.seed}"
+    name = f"{folder_name(arguments.env)}-{arguments.algorithm}-seed-{arguments.seed}"
     return content.workspace() / "policies" / name
 
 

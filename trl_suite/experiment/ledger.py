@@ -63,7 +63,7 @@ class RunFolder:
             status="running",
             source=planned.source,
             started=datetime.now(UTC).isoformat(timespec="seconds"),
-            command=tuple(sys.argv),
+            command=("trl-suite", *sys.argv[1:]),
             versions=provenance.versions(),
             machine=provenance.machine(),
             commit=commit,

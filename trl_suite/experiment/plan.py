@@ -12,7 +12,7 @@ from trl_suite.networks import methods
 from trl_suite.networks.methods import Method
 from trl_suite.record import SOURCE, Planned, Role
 from trl_suite.training import settings
-from trl_suite.worlds.identity import identity
+from trl_suite.worlds.identity import folder_name, identity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,7 @@ def _step(
     }
     digest = hashlib.sha256(msgspec.json.encode(specification, order="deterministic")).hexdigest()
     planned = Planned(
-        folder=f"{env.replace(':', '-').replace('/', '-')}/{method}/seed-{seed}--{digest[:10]}",
+        folder=f"{folder_name(env)}/{method}/seed-{seed}--{digest[:10]}",
         role=role,
         env=env,
         method=method,

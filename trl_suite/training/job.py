@@ -11,7 +11,7 @@ from trl_suite.training import settings
 from trl_suite.training.evaluation import Episode
 
 
-class DivergedError(RuntimeError):
+class DivergedError(FloatingPointError):
     """The parameters are no longer finite: the run has failed."""
 
 

@@ -1,5 +1,6 @@
 """What decides whether two addresses are the same world: everything that acts, and nothing that only describes."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -8,6 +9,11 @@ from trl_suite.worlds.address import FOREIGN, Address
 from trl_suite.worlds.spec import load
 
 _DESCRIBES = ("title", "about", "camera", "equals", "variants")
+
+
+def folder_name(address: str) -> str:
+    """Return the address as the name of a folder: `half-cheetah?gravity=1.3` becomes `half-cheetah-gravity-1.3`."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", address).strip("-")
 
 
 def identity(address: str) -> dict[str, Any]:
