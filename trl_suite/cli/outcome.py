@@ -1,6 +1,7 @@
 """The end of `run` and the whole of `report`: the table in the terminal and the path of the page."""
 
 import msgspec
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -10,7 +11,7 @@ from trl_suite.evidence.verdict import verdict
 from trl_suite.evidence.wording import estimate, number, speed_up
 
 NOTES = 5  # findings that the terminal shows; the report has them all
-_COLUMNS = ("method", "runs", "return at step 0", "return at the end", "area gained", "steps to threshold", "speed-up")
+_COLUMNS = ("method", "return\nstep 0", "return\nend", "area\ngained", "steps to\nthreshold", "speed-up")
 
 
 def show(console: Console, results: Results) -> None:
@@ -35,17 +36,23 @@ def as_json(results: Results) -> str:
 
 
 def _table(env: str, rows: list[Row]) -> Table:
-    table = Table(title=f"{env}: mean and 95 % interval", title_justify="left", caption_justify="left")
+    table = Table(
+        title=f"{env}: mean and 95 % interval", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
     for column in _COLUMNS:
-        table.add_column(column, justify="left" if column == "method" else "right", no_wrap=column == "method")
+        table.add_column(column, justify="left" if column == "method" else "right", no_wrap=True)
     for row in rows:
         table.add_row(
-            row.method,
-            f"{row.complete}/{row.planned}",
+            f"{row.method}\n{row.complete} of {row.planned} runs",
             number(row.zero_shot.value),
             number(row.asymptote.value),
-            estimate(row.area_difference, signed=True),
-            f"{number(row.time.value)} ({row.reached}/{row.timed})",
-            speed_up(row.speed_up),
+            _stacked(estimate(row.area_difference, signed=True)),
+            f"{number(row.time.value)}\n{row.reached} of {row.timed}",
+            _stacked(speed_up(row.speed_up)),
         )
     return table
+
+
+def _stacked(shown: str) -> str:
+    """Put the interval below its estimate, so that the table fits into 80 columns."""
+    return shown.replace(" [", "\n[")
