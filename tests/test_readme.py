@@ -1,0 +1,91 @@
+"""The README keeps its promises: its code runs, its tables agree with the definitions, its links lead somewhere."""
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from trl_suite.cli import arguments
+from trl_suite.networks import methods
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+PAGES = sorted(
+    path for path in ROOT.rglob("*.md") if not {".venv", "runs", "build"} & set(path.relative_to(ROOT).parts)
+)
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_the_ten_lines_run(tmp_path):
+    code = blocks("python")[0].replace("200_000", "2_048").replace("100_000", "2_048")
+    assert len(code.strip().splitlines()) <= 12
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "actor.trunk.0" in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_worlds_can_be_made(tmp_path):
+    code = "import gymnasium as gym, trl_suite\n" + blocks("python")[1]
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+
+
+def test_every_verb_of_the_command_line_is_one():
+    named = set(re.findall(r"^trl-suite (\w+)", "\n".join(blocks("bash")), flags=re.MULTILINE))
+    assert named
+    assert named <= {verb.__name__.lower() for verb in arguments.Verb.__subclasses__()}
+
+
+def test_the_table_of_methods_is_that_of_the_definitions():
+    rows = dict(re.findall(r"^\| `([\w-]+)` \| (.*?) \|$", README, flags=re.MULTILINE))
+    assert rows == {name: method.summary for name, method in methods.shipped().items()}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def test_the_wheel_holds_the_content_and_nothing_else(tmp_path):
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)], cwd=ROOT, check=True
+    )
+    [wheel] = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        archive.extractall(tmp_path / "site")
+    tops = {name.split("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"trl_suite"}
+    assert "trl_suite/_content/envs/hopper/env.toml" in names
+    assert "trl_suite/py.typed" in names
+    assert not [name for name in names if name.startswith("trl_suite/_content") and name.endswith(".py")]
+    assert wheel.stat().st_size < 5_000_000
+    code = "import trl_suite; from trl_suite import content; print(content.find('envs', 'hopper'))"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == str(tmp_path / "site/trl_suite/_content/envs/hopper")
+
+
+def test_every_dependency_is_pinned():
+    pinned = {
+        line.partition("==")[0].lower().replace("-", "_") for line in (ROOT / "constraints.txt").read_text().split()
+    }
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = [
+        *project["project"]["dependencies"],
+        *project["dependency-groups"]["dev"],
+        *project["build-system"]["requires"],
+    ]
+    names = {re.match(r"[\w-]+", entry)[0].lower().replace("-", "_") for entry in wanted}
+    assert names <= pinned, names - pinned
