@@ -15,9 +15,8 @@ from trl_suite.networks import methods
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-PAGES = sorted(
-    path for path in ROOT.rglob("*.md") if not {".venv", "runs", "build"} & set(path.relative_to(ROOT).parts)
-)
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+PAGES += sorted(path for kind in ("envs", "policies", "experiments") for path in (ROOT / kind).rglob("*.md"))
 
 
 def blocks(language: str) -> list[str]:

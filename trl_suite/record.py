@@ -21,11 +21,12 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 class Transplant(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of every component; each name stands in one of copied and fresh, and may stand in frozen too."""
+    """What became of every component; each name stands in one of copied, synced and fresh, and may be frozen too."""
 
     method: str
     source: str  # digest of the source policy's weights, "" without a source
     copied: tuple[str, ...] = ()
+    synced: tuple[str, ...] = ()  # target networks made equal to what they follow
     fresh: tuple[str, ...] = ()
     frozen: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()  # the method asked for it and the source has none

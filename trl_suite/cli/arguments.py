@@ -31,7 +31,7 @@ class Train(Verb):
 
     env: Positional[str]
     """What to train on: half-cheetah, hopper.gravity-1.5, gymnasium:Ant-v5."""
-    algorithm: Literal["ppo"] = "ppo"
+    algorithm: Literal["ppo", "sac", "td3"] = "ppo"
     """The learning algorithm."""
     steps: int = 200_000
     """Budget in env steps."""

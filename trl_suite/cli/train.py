@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from trl_suite import content
 from trl_suite.cli.arguments import Train
 from trl_suite.errors import InputError
+from trl_suite.training import settings
 from trl_suite.training.evaluation import Episode, append, mean_return
 from trl_suite.training.train import run_alone
 from trl_suite.worlds.identity import folder_name
@@ -26,9 +27,9 @@ def execute(arguments: Train) -> int:
         raise InputError(
             f"--steps {arguments.steps} and --seed {arguments.seed}: more than 0 steps, a seed of 0 or more"
         )
-    console = Console()
+    console, how = Console(), settings.BY_ALGORITHM[arguments.algorithm]()
     with _Bar(console, folder / CURVE, arguments.steps) as bar:
-        outcome = run_alone(arguments.env, steps=arguments.steps, seed=arguments.seed, watcher=bar)
+        outcome = run_alone(arguments.env, how, steps=arguments.steps, seed=arguments.seed, watcher=bar)
         outcome.policy.save(folder)
     training = outcome.policy.card.training
     console.print(f"{training.steps:,} steps in {training.seconds:.0f} s, return {training.return_mean:,.1f}: {folder}")

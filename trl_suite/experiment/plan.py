@@ -85,7 +85,7 @@ def _step(
         "env": env,
         "world": identity(env),
         "algorithm": experiment.algorithm,
-        "hyperparameters": msgspec.to_builtins(experiment.ppo),
+        "hyperparameters": msgspec.to_builtins(experiment.how),
         "seed": seed,
         "steps": budget,
         "evaluation": msgspec.to_builtins(evaluation),

@@ -44,8 +44,15 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     algorithm: Algorithm = "ppo"
     evaluation: settings.Evaluation = settings.Evaluation()
     ppo: settings.PPO = settings.PPO()
+    sac: settings.SAC = settings.SAC()
+    td3: settings.TD3 = settings.TD3()
     alias: dict[str, str] = {}  # target name -> source name, where slots are named differently
     method: dict[str, Method] = {}  # methods of this experiment's own
+
+    @property
+    def how(self) -> settings.Settings:
+        """The hyperparameters of the algorithm that is used."""
+        return {"ppo": self.ppo, "sac": self.sac, "td3": self.td3}[self.algorithm]
 
 
 def locate(where: str) -> Path:

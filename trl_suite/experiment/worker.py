@@ -68,7 +68,7 @@ def _job(root: Path, step: Step) -> Job:
     specification = step.specification
     return Job(
         env=step.planned.env,
-        how=msgspec.convert(specification["hyperparameters"], settings.PPO),
+        how=msgspec.convert(specification["hyperparameters"], settings.BY_ALGORITHM[specification["algorithm"]]),
         seed=step.planned.seed,
         steps=step.steps,
         evaluation=step.evaluation,

@@ -16,10 +16,14 @@ class Alignment(msgspec.Struct, frozen=True, kw_only=True):
 
     observation: tuple[int | None, ...]
     action: tuple[int | None, ...]
+    source_observations: int  # slots that the source observes
     unmatched: tuple[str, ...] = ()
 
     def indices(self, axis: Axis) -> tuple[int | None, ...]:
         """Return the map of one axis."""
+        if axis == "both":
+            shifted = (None if index is None else index + self.source_observations for index in self.action)
+            return self.observation + tuple(shifted)
         return self.observation if axis == "observation" else self.action
 
 
@@ -43,7 +47,12 @@ def align(source: Interface, target: Interface, alias: Alias | None = None) -> A
     unmatched = _unmatched(target.observation_names, observation) + _unmatched(target.action_names, action)
     if unmatched and _refusable(source, target, action):
         raise InputError(_mismatch(source, target, unmatched))
-    return Alignment(observation=observation, action=action, unmatched=unmatched)
+    return Alignment(
+        observation=observation,
+        action=action,
+        source_observations=len(source.observation),
+        unmatched=unmatched,
+    )
 
 
 def _refusable(source: Interface, target: Interface, action: tuple[int | None, ...]) -> bool:

@@ -7,7 +7,7 @@ import msgspec
 from trl_suite.interface import Interface
 
 SCHEMA = 1
-Algorithm = Literal["ppo"]
+Algorithm = Literal["ppo", "sac", "td3"]
 Activation = Literal["tanh", "relu"]
 Width = Annotated[int, msgspec.Meta(gt=0, le=65536)]
 
@@ -18,6 +18,7 @@ class Network(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     actor: tuple[Width, ...]  # units of each trunk layer
     critic: tuple[Width, ...]
     activation: Activation
+    critics: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1  # twins in SAC and TD3
     action_low: tuple[float, ...]  # the env clips actions to these bounds
     action_high: tuple[float, ...]
 

@@ -11,17 +11,24 @@ import torch
 
 from trl_suite.errors import InputError, suggestion
 
-Axis = Literal["observation", "action"]
+Axis = Literal["observation", "action", "both"]  # both: observations, then actions, as a Q network sees them
 Components = Mapping[str, Mapping[str, torch.Tensor]]  # component -> tensor name -> numbers
 
 OBSERVATION_STATISTICS = "normaliser.observation"
 RETURN_STATISTICS = "normaliser.return"
-LOG_STD = "log_std"
-OPTIONAL = (OBSERVATION_STATISTICS, RETURN_STATISTICS)  # a learner that normalises nothing has none, and needs none
+LOG_STD = "log_std"  # PPO: one free number per action; SAC: a head beside the actor's
+TEMPERATURE = "temperature"  # SAC: log_ent_coef
+TARGET = "target."  # opens the slowly following copies of SAC and TD3: target.critic.head
+OPTIONAL = (OBSERVATION_STATISTICS, RETURN_STATISTICS, LOG_STD, TEMPERATURE)  # not every learner has them
 
 
 class Rule(NamedTuple):
-    """One SB3 parameter-name pattern and the component and tensor it stands for."""
+    """One SB3 parameter-name pattern and the component and tensor it stands for.
+
+    Groups of the pattern: `module`, the index in a Sequential (layer i is module 2i, its activation 2i + 1); `stack`,
+    the Sequential's name where its last module is the head; `target`, not empty for a target network; `net`, which of
+    twin critics.
+    """
 
     pattern: re.Pattern[str]
     component: str
@@ -32,45 +39,79 @@ def _rule(pattern: str, component: str, tensor: str = "{tensor}") -> Rule:
     return Rule(re.compile(pattern + "$"), component, tensor)
 
 
-# SB3 numbers the modules of a Sequential: layer i is module 2i, its activation 2i + 1.
+_LAST = r"(?P<tensor>weight|bias)"
+_TWINS = _rule(
+    rf"(?P<stack>critic(?P<target>_target)?\.qf(?P<net>\d))\.(?P<module>\d+)\.{_LAST}",
+    "critic.{part}",
+    "q{net}_{tensor}",
+)
 _RULES: dict[str, tuple[Rule, ...]] = {
     "ppo": (
-        _rule(r"mlp_extractor\.policy_net\.(?P<module>\d+)\.(?P<tensor>weight|bias)", "actor.trunk.{layer}"),
-        _rule(r"action_net\.(?P<tensor>weight|bias)", "actor.head"),
+        _rule(rf"mlp_extractor\.policy_net\.(?P<module>\d+)\.{_LAST}", "actor.{part}"),
+        _rule(rf"action_net\.{_LAST}", "actor.head"),
         _rule(r"log_std", LOG_STD, "value"),
-        _rule(r"mlp_extractor\.value_net\.(?P<module>\d+)\.(?P<tensor>weight|bias)", "critic.trunk.{layer}"),
-        _rule(r"value_net\.(?P<tensor>weight|bias)", "critic.head"),
+        _rule(rf"mlp_extractor\.value_net\.(?P<module>\d+)\.{_LAST}", "critic.{part}"),
+        _rule(rf"value_net\.{_LAST}", "critic.head"),
+    ),
+    "sac": (
+        _rule(rf"actor\.latent_pi\.(?P<module>\d+)\.{_LAST}", "actor.{part}"),
+        _rule(rf"actor\.mu\.{_LAST}", "actor.head"),
+        _rule(rf"actor\.log_std\.{_LAST}", LOG_STD),
+        _TWINS,
+    ),
+    "td3": (
+        _rule(rf"(?P<stack>actor(?P<target>_target)?\.mu)\.(?P<module>\d+)\.{_LAST}", "actor.{part}"),
+        _TWINS,
     ),
 }
 
 
-def component_of(algorithm: str, parameter: str) -> tuple[str, str]:
+def component_of(algorithm: str, parameter: str, heads: Mapping[str, int] | None = None) -> tuple[str, str]:
     """Return (component, tensor) for an SB3 parameter name.
+
+    Args:
+        algorithm: ppo, sac or td3.
+        parameter: SB3's name.
+        heads: for each Sequential that ends in a head, the index of that last module.
 
     Raises:
         InputError: the parameter belongs to a network that is not an MLP policy of that algorithm.
     """
+    rule, groups = _matched(algorithm, parameter)
+    module = int(groups.get("module") or 0)
+    last = (heads or {}).get(groups.get("stack") or "") == module
+    part = "head" if last else f"trunk.{module // 2}"
+    component = (TARGET if groups.get("target") else "") + rule.component.format(part=part)
+    return component, rule.tensor.format(net=groups.get("net"), tensor=groups.get("tensor"))
+
+
+def _matched(algorithm: str, parameter: str) -> tuple[Rule, dict[str, str | None]]:
     for rule in _RULES[algorithm]:
         if found := rule.pattern.match(parameter):
-            groups = found.groupdict()
-            layer = int(groups["module"]) // 2 if "module" in groups else 0
-            return rule.component.format(layer=layer), rule.tensor.format(tensor=groups.get("tensor", ""))
+            return rule, found.groupdict()
     raise InputError(f"parameter '{parameter}' is not part of an MlpPolicy of {algorithm.upper()}")
 
 
 def group(algorithm: str, parameters: Iterable[tuple[str, torch.Tensor]]) -> dict[str, dict[str, torch.Tensor]]:
     """Return the parameters as components; the tensors are the same objects, so writing to them writes the network."""
+    named = dict(parameters)
+    heads: dict[str, int] = {}
+    for parameter in named:
+        groups = _matched(algorithm, parameter)[1]
+        if stack := groups.get("stack"):
+            heads[stack] = max(heads.get(stack, 0), int(groups["module"] or 0))
     found: dict[str, dict[str, torch.Tensor]] = {}
-    for parameter, tensor in parameters:
-        component, name = component_of(algorithm, parameter)
+    for parameter, tensor in named.items():
+        component, name = component_of(algorithm, parameter, heads)
         found.setdefault(component, {})[name] = tensor
     return found
 
 
 def slot_axes(component: str, tensor: str) -> dict[int, Axis]:
     """Return which dimensions of a tensor run over slots: `{1: "observation"}` for a first layer's weight."""
-    if component in ("actor.trunk.0", "critic.trunk.0") and tensor == "weight":
-        return {1: "observation"}
+    component = component.removeprefix(TARGET)
+    if component in ("actor.trunk.0", "critic.trunk.0") and tensor.endswith("weight"):
+        return {1: "both" if tensor.startswith("q") else "observation"}
     if component in ("actor.head", LOG_STD):
         return {0: "action"}
     if component == OBSERVATION_STATISTICS and tensor in ("mean", "var"):

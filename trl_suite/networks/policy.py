@@ -16,6 +16,7 @@ from trl_suite.networks import store
 from trl_suite.networks.card import Card
 from trl_suite.networks.components import LOG_STD, OBSERVATION_STATISTICS, Components
 
+LOG_STD_RANGE = (-20.0, 2.0)  # SB3's SAC clamps to it
 Array = npt.NDArray[np.float64] | npt.NDArray[np.float32]
 
 
@@ -51,12 +52,11 @@ class Policy:
         """
         self._check(observation)
         with torch.no_grad():
-            action = self._mean(torch.as_tensor(self._normalised(observation)))
-            if not deterministic:
-                action = self._drawn(action, generator)
-        bounds = self.card.network
-        low, high = (np.asarray(bound, dtype=np.float32) for bound in (bounds.action_low, bounds.action_high))
-        return np.clip(action.numpy(), low, high), None
+            features = self._features(torch.as_tensor(self._normalised(observation)))
+            action = _linear(features, self.components["actor.head"])
+            if not deterministic and self.card.algorithm != "td3":  # TD3's noise is not part of its policy
+                action = self._drawn(action, features, generator)
+        return self._bounded(action), None
 
     def save(self, folder: Path) -> Path:
         """Write `card.toml` and `weights.safetensors` into the folder, each at once or not at all; return it."""
@@ -77,17 +77,27 @@ class Policy:
         scaled = (observation - mean) / np.sqrt(var + how.epsilon)
         return np.clip(scaled, -how.clip_observation, how.clip_observation).astype(np.float32)
 
-    def _mean(self, features: torch.Tensor) -> torch.Tensor:
+    def _features(self, seen: torch.Tensor) -> torch.Tensor:
         activation = torch.tanh if self.card.network.activation == "tanh" else torch.relu
         for layer in range(len(self.card.network.actor)):
-            features = activation(_linear(features, self.components[f"actor.trunk.{layer}"]))
-        return _linear(features, self.components["actor.head"])
+            seen = activation(_linear(seen, self.components[f"actor.trunk.{layer}"]))
+        return seen
 
-    def _drawn(self, mean: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
+    def _drawn(self, mean: torch.Tensor, features: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
         if generator is None:
             raise InputError("predict(deterministic=False) needs a torch.Generator to draw from")
-        deviation = self.components[LOG_STD]["value"].exp()
-        return mean + deviation * torch.randn(mean.shape, generator=generator)
+        spread = self.components[LOG_STD]
+        log_std = spread["value"] if "value" in spread else _linear(features, spread).clamp(*LOG_STD_RANGE)
+        return mean + log_std.exp() * torch.randn(mean.shape, generator=generator)
+
+    def _bounded(self, action: torch.Tensor) -> npt.NDArray[np.float32]:
+        """Clip as PPO does, or squash into the bounds as SAC and TD3 do."""
+        bounds = self.card.network
+        low, high = (np.asarray(bound, dtype=np.float32) for bound in (bounds.action_low, bounds.action_high))
+        if self.card.algorithm == "ppo":
+            return np.clip(action.numpy(), low, high)
+        squashed: npt.NDArray[np.float32] = torch.tanh(action).numpy()
+        return low + (0.5 * (squashed + 1.0) * (high - low)).astype(np.float32)
 
 
 def _linear(features: torch.Tensor, layer: Mapping[str, torch.Tensor]) -> torch.Tensor:

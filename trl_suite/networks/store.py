@@ -16,7 +16,14 @@ import torch
 from trl_suite import tables
 from trl_suite.errors import InputError
 from trl_suite.networks.card import SCHEMA, Card
-from trl_suite.networks.components import LOG_STD, OBSERVATION_STATISTICS, RETURN_STATISTICS, Components
+from trl_suite.networks.components import (
+    LOG_STD,
+    OBSERVATION_STATISTICS,
+    RETURN_STATISTICS,
+    TARGET,
+    TEMPERATURE,
+    Components,
+)
 
 CARD, WEIGHTS = "card.toml", "weights.safetensors"
 MAX_BYTES = 2 * 1024**3
@@ -108,14 +115,19 @@ def _grouped(flat: Mapping[str, torch.Tensor]) -> dict[str, dict[str, torch.Tens
 
 def _expected(card: Card) -> Shapes:
     """Return every tensor that a policy of this card has, with its shape."""
-    observations, actions = len(card.interface.observation), len(card.interface.action)
-    shapes: Shapes = {f"{LOG_STD}.value": ((actions,), torch.float32)}
-    for part, widths, outputs in (("actor", card.network.actor, actions), ("critic", card.network.critic, 1)):
-        inputs = observations
-        for layer, width in enumerate(widths):
-            shapes |= _layer(f"{part}.trunk.{layer}", inputs, width)
-            inputs = width
-        shapes |= _layer(f"{part}.head", inputs, outputs)
+    observations, actions, network = len(card.interface.observation), len(card.interface.action), card.network
+    shapes = _stack("actor", observations, network.actor, actions)
+    if card.algorithm == "ppo":
+        shapes |= _stack("critic", observations, network.critic, 1)
+        shapes[f"{LOG_STD}.value"] = ((actions,), torch.float32)
+    else:
+        for net in range(network.critics):
+            shapes |= _stack("critic", observations + actions, network.critic, 1, f"q{net}_")
+        following = ("critic.",) if card.algorithm == "sac" else ("actor.", "critic.")
+        shapes |= {f"{TARGET}{name}": shape for name, shape in shapes.items() if name.startswith(following)}
+    if card.algorithm == "sac":
+        shapes |= _layer(LOG_STD, network.actor[-1] if network.actor else observations, actions)
+        shapes[f"{TEMPERATURE}.value"] = ((1,), torch.float32)
     if card.normaliser and card.normaliser.observation:
         shapes |= _statistics(OBSERVATION_STATISTICS, (observations,))
     if card.normaliser and card.normaliser.reward:
@@ -123,8 +135,19 @@ def _expected(card: Card) -> Shapes:
     return shapes
 
 
-def _layer(name: str, inputs: int, outputs: int) -> Shapes:
-    return {f"{name}.weight": ((outputs, inputs), torch.float32), f"{name}.bias": ((outputs,), torch.float32)}
+def _stack(part: str, inputs: int, widths: tuple[int, ...], outputs: int, prefix: str = "") -> Shapes:
+    shapes: Shapes = {}
+    for layer, width in enumerate(widths):
+        shapes |= _layer(f"{part}.trunk.{layer}", inputs, width, prefix)
+        inputs = width
+    return shapes | _layer(f"{part}.head", inputs, outputs, prefix)
+
+
+def _layer(name: str, inputs: int, outputs: int, prefix: str = "") -> Shapes:
+    return {
+        f"{name}.{prefix}weight": ((outputs, inputs), torch.float32),
+        f"{name}.{prefix}bias": ((outputs,), torch.float32),
+    }
 
 
 def _statistics(name: str, shape: tuple[int, ...]) -> Shapes:

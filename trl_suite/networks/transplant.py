@@ -9,6 +9,7 @@ from trl_suite.networks.align import Alignment
 from trl_suite.networks.components import (
     OBSERVATION_STATISTICS,
     OPTIONAL,
+    TARGET,
     Axis,
     Components,
     select,
@@ -50,11 +51,13 @@ def transplant(
     for component in copied:
         _copy(component, source.components[component], into[component], alignment)
     _silence_constants(source, into, alignment, copied)
+    synced = _sync_targets(into, copied)
     return Transplant(
         method=name,
         source=source.digest,
         copied=copied,
-        fresh=tuple(component for component in into if component not in copied),
+        synced=synced,
+        fresh=tuple(component for component in into if component not in copied + synced),
         frozen=frozen,
         missing=tuple(component for component in wanted if component not in source.components),
         left_over=tuple(component for component in source.components if component not in copied),
@@ -117,7 +120,7 @@ def _aligned(
 def _gathered(
     source: torch.Tensor, target: torch.Tensor, dimension: int, axis: Axis, alignment: Alignment
 ) -> torch.Tensor:
-    silent = axis == "observation" and source.ndim == 2
+    silent = axis != "action" and source.ndim == 2
     pieces = [
         source.select(dimension, index) if index is not None else _unmatched(target.select(dimension, place), silent)
         for place, index in enumerate(alignment.indices(axis))
@@ -127,6 +130,16 @@ def _gathered(
 
 def _unmatched(fresh: torch.Tensor, silent: bool) -> torch.Tensor:
     return torch.zeros_like(fresh) if silent else fresh
+
+
+def _sync_targets(into: Components, copied: tuple[str, ...]) -> tuple[str, ...]:
+    """Make the target of every copied layer its equal, unless it was copied itself; return those that were."""
+    synced = tuple(TARGET + name for name in copied if TARGET + name in into and TARGET + name not in copied)
+    with torch.no_grad():
+        for name in synced:
+            for tensor, value in into[name].items():
+                value.copy_(into[name.removeprefix(TARGET)][tensor])
+    return synced
 
 
 def _silence_constants(source: Policy, into: Components, alignment: Alignment, copied: tuple[str, ...]) -> None:
@@ -141,9 +154,10 @@ def _silence_constants(source: Policy, into: Components, alignment: Alignment, c
     places = [place for place, index in enumerate(alignment.observation) if index is not None and constant[index]]
     with torch.no_grad():
         into[OBSERVATION_STATISTICS]["var"][places] = 1.0
-        for component in ("actor.trunk.0", "critic.trunk.0"):
-            if component in copied:
-                into[component]["weight"][:, places] = 0.0
+        for component in copied:
+            for tensor, value in into[component].items():
+                if slot_axes(component, tensor).get(1) in ("observation", "both"):
+                    value[:, places] = 0.0
 
 
 def _constant(statistics: Mapping[str, torch.Tensor]) -> torch.Tensor:

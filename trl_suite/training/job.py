@@ -20,7 +20,7 @@ class Job:
     """One training."""
 
     env: str  # address
-    how: settings.PPO
+    how: settings.Settings
     seed: int
     steps: int  # env steps; rounded up to whole rollouts
     evaluation: settings.Evaluation

@@ -1,24 +1,30 @@
 """Hyperparameters that a training may set, with SB3's names and checked ranges."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
+
+from trl_suite.networks.card import Activation, Algorithm
 
 Count = Annotated[int, msgspec.Meta(gt=0)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Discount = Annotated[float, msgspec.Meta(gt=0, le=1)]
+Whole = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class PPO(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """SB3's PPO with observation and return normalisation; defaults are SB3's unless a comment says otherwise."""
+
+    algorithm: ClassVar[Algorithm] = "ppo"
 
     n_envs: Count = 16  # SB3: 1; the same 2,048 steps per update from sixteen worlds need fewer network calls
     n_steps: Count = 128  # per env and update; SB3: 2,048
     batch_size: Count = 256  # SB3: 64; a quarter of the optimiser steps
     n_epochs: Count = 10
     learning_rate: Positive = 3e-4
-    gamma: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.99
+    gamma: Discount = 0.99
     gae_lambda: Fraction = 0.95
     clip_range: Positive = 0.2
     ent_coef: NotNegative = 0.0
@@ -26,7 +32,7 @@ class PPO(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     max_grad_norm: Positive = 0.5
     target_kl: Positive | None = None
     hidden: tuple[Count, ...] = (64, 64)  # of actor and critic each
-    activation: Literal["tanh", "relu"] = "tanh"
+    activation: Activation = "tanh"
     log_std_init: float = 0.0
     normalise_observation: bool = True
     normalise_reward: bool = True
@@ -35,6 +41,63 @@ class PPO(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     def rollout(self) -> int:
         """Env steps between two updates."""
         return self.n_envs * self.n_steps
+
+
+class SAC(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """SB3's SAC; defaults are SB3's unless a comment says otherwise."""
+
+    algorithm: ClassVar[Algorithm] = "sac"
+
+    n_envs: Count = 1
+    learning_rate: Positive = 3e-4
+    buffer_size: Count = 1_000_000
+    learning_starts: Whole = 10_000  # SB3: 100; as RL Zoo for MuJoCo. A transferred policy acts itself meanwhile
+    batch_size: Count = 256
+    tau: Fraction = 0.005
+    gamma: Discount = 0.99
+    train_freq: Count = 1
+    gradient_steps: int = 1
+    ent_coef: Literal["auto"] | Positive = "auto"
+    hidden: tuple[Count, ...] = (256, 256)  # of actor and critics each
+    activation: Activation = "relu"
+    normalise_observation: bool = False
+    normalise_reward: bool = False
+
+    @property
+    def rollout(self) -> int:
+        """Env steps between two updates."""
+        return self.n_envs * self.train_freq
+
+
+class TD3(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """SB3's TD3; defaults are SB3's unless a comment says otherwise."""
+
+    algorithm: ClassVar[Algorithm] = "td3"
+
+    n_envs: Count = 1
+    learning_rate: Positive = 1e-3
+    buffer_size: Count = 1_000_000
+    learning_starts: Whole = 10_000  # SB3: 100; as RL Zoo for MuJoCo. A transferred policy acts itself meanwhile
+    batch_size: Count = 256
+    tau: Fraction = 0.005
+    gamma: Discount = 0.99
+    train_freq: Count = 1
+    gradient_steps: int = 1
+    action_noise: NotNegative = 0.1  # SB3: none, which explores nothing
+    policy_delay: Count = 2
+    hidden: tuple[Count, ...] = (400, 300)  # of actor and critics each
+    activation: Activation = "relu"
+    normalise_observation: bool = False
+    normalise_reward: bool = False
+
+    @property
+    def rollout(self) -> int:
+        """Env steps between two updates."""
+        return self.n_envs * self.train_freq
+
+
+Settings = PPO | SAC | TD3
+BY_ALGORITHM: dict[Algorithm, type[Settings]] = {kind.algorithm: kind for kind in (PPO, SAC, TD3)}
 
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -28,24 +28,25 @@ class Unwatched:
 
 
 def train(
-    env: str, *, algorithm: Algorithm = "ppo", steps: int = 200_000, seed: int = 0, how: settings.PPO | None = None
+    env: str, *, algorithm: Algorithm = "ppo", steps: int = 200_000, seed: int = 0, how: settings.Settings | None = None
 ) -> Policy:
     """Return a policy trained from scratch.
 
     Args:
         env: address of an env: `half-cheetah`, `hopper.gravity-1.5`, `gymnasium:Ant-v5`.
-        algorithm: the learning algorithm; PPO is the only one so far.
+        algorithm: ppo, sac or td3.
         steps: budget in env steps, rounded up to whole rollouts.
         seed: of the network, the worlds and the noise.
-        how: hyperparameters other than the suite's own.
+        how: hyperparameters other than the suite's own; they decide the algorithm.
     """
-    return run_alone(env, steps=steps, seed=seed, how=how, watcher=Unwatched()).policy
+    how = how or settings.BY_ALGORITHM[algorithm]()
+    return run_alone(env, how, steps=steps, seed=seed, watcher=Unwatched()).policy
 
 
-def run_alone(env: str, *, steps: int, seed: int, watcher: Watcher, how: settings.PPO | None = None) -> Outcome:
+def run_alone(env: str, how: settings.Settings, *, steps: int, seed: int, watcher: Watcher) -> Outcome:
     """Return the outcome of training from scratch, evaluated 20 times on the way."""
     evaluation = settings.Evaluation(every=max(1, steps // 20))
-    job = Job(env=env, how=how or settings.PPO(), seed=seed, steps=steps, evaluation=evaluation)
+    job = Job(env=env, how=how, seed=seed, steps=steps, evaluation=evaluation)
     with one_thread():
         return sb3.train(job, watcher)
 

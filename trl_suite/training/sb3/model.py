@@ -1,29 +1,32 @@
 """SB3 models as named components: made, read, and turned into policies that need no SB3."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3 import PPO
+from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
 from trl_suite.errors import InputError
 from trl_suite.interface import Interface
 from trl_suite.networks.card import Activation, Card, Network, Normaliser, Training
-from trl_suite.networks.components import OBSERVATION_STATISTICS, RETURN_STATISTICS, Components, group
+from trl_suite.networks.components import OBSERVATION_STATISTICS, RETURN_STATISTICS, TEMPERATURE, Components, group
 from trl_suite.networks.policy import Policy
 from trl_suite.training import settings
+from trl_suite.training.sb3.learners import Model, SACLearner, TD3Learner, algorithm_of
 from trl_suite.training.seeds import seed_for
 from trl_suite.worlds.env import interface_of, make
 
 _ACTIVATIONS: dict[Activation, type[torch.nn.Module]] = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}
 
 
-def build(env: str, how: settings.PPO, seed: int) -> PPO:
-    """Return a fresh PPO model on `how.n_envs` worlds of an env address, normalised as `how` says.
+def build(env: str, how: settings.Settings, seed: int) -> Model:
+    """Return a fresh model on `how.n_envs` worlds of an env address, normalised as `how` says.
 
     Two models of the same arguments have the same initial parameters, worlds and noise: this is what pairs runs.
     """
@@ -32,37 +35,72 @@ def build(env: str, how: settings.PPO, seed: int) -> PPO:
         worlds = VecNormalize(
             worlds, norm_obs=how.normalise_observation, norm_reward=how.normalise_reward, gamma=how.gamma
         )
+    if isinstance(how, settings.PPO):
+        return _ppo(worlds, how, seed)
+    return _sac(worlds, how, seed) if isinstance(how, settings.SAC) else _td3(worlds, how, seed)
+
+
+def _shared(how: settings.Settings, seed: int) -> dict[str, Any]:
+    """Return the arguments that all three algorithms take."""
+    return {
+        "policy": "MlpPolicy",
+        "seed": seed_for(seed, "learner"),
+        "device": "cpu",  # SB3 itself warns that an MLP of this size is slower on a GPU
+        "batch_size": how.batch_size,
+        "learning_rate": how.learning_rate,
+        "gamma": how.gamma,
+        "policy_kwargs": {"net_arch": list(how.hidden), "activation_fn": _ACTIVATIONS[how.activation]},
+    }
+
+
+def _ppo(worlds: VecEnv, how: settings.PPO, seed: int) -> PPO:
+    shared = _shared(how, seed)
+    shared["policy_kwargs"]["log_std_init"] = how.log_std_init
     return PPO(
-        "MlpPolicy",
-        worlds,
-        seed=seed_for(seed, "learner"),
-        device="cpu",  # SB3 itself warns that PPO with an MLP is slower on a GPU
+        env=worlds,
         n_steps=how.n_steps,
-        batch_size=how.batch_size,
         n_epochs=how.n_epochs,
-        learning_rate=how.learning_rate,
-        gamma=how.gamma,
         gae_lambda=how.gae_lambda,
         clip_range=how.clip_range,
         ent_coef=how.ent_coef,
         vf_coef=how.vf_coef,
         max_grad_norm=how.max_grad_norm,
         target_kl=how.target_kl,
-        policy_kwargs={
-            "net_arch": list(how.hidden),
-            "activation_fn": _ACTIVATIONS[how.activation],
-            "log_std_init": how.log_std_init,
-        },
+        **shared,
     )
 
 
-def components_of(model: PPO) -> dict[str, dict[str, torch.Tensor]]:
+def _off_policy(how: settings.SAC | settings.TD3) -> dict[str, Any]:
+    return {
+        "buffer_size": how.buffer_size,
+        "learning_starts": how.learning_starts,
+        "tau": how.tau,
+        "train_freq": how.train_freq,
+        "gradient_steps": how.gradient_steps,
+    }
+
+
+def _sac(worlds: VecEnv, how: settings.SAC, seed: int) -> SACLearner:
+    return SACLearner(env=worlds, ent_coef=how.ent_coef, **_off_policy(how), **_shared(how, seed))
+
+
+def _td3(worlds: VecEnv, how: settings.TD3, seed: int) -> TD3Learner:
+    size = (how.n_envs, *(worlds.action_space.shape or ()))[-1]
+    noise = NormalActionNoise(np.zeros(size), np.full(size, how.action_noise)) if how.action_noise else None
+    return TD3Learner(
+        env=worlds, action_noise=noise, policy_delay=how.policy_delay, **_off_policy(how), **_shared(how, seed)
+    )
+
+
+def components_of(model: Model) -> dict[str, dict[str, torch.Tensor]]:
     """Return the model's components: its own parameters, which may be written, and copies of its statistics.
 
     Raises:
-        InputError: the policy is not an MlpPolicy with a free `log_std`.
+        InputError: the policy is not an MlpPolicy of an algorithm that can be transplanted.
     """
-    components = group("ppo", model.policy.named_parameters())
+    components = group(algorithm_of(model), model.policy.named_parameters())
+    if isinstance(model, SAC) and model.log_ent_coef is not None:
+        components[TEMPERATURE] = {"value": model.log_ent_coef}
     for name, statistics in statistics_of(model).items():
         components[name] = {
             "mean": torch.tensor(statistics.mean, dtype=torch.float64),
@@ -72,7 +110,7 @@ def components_of(model: PPO) -> dict[str, dict[str, torch.Tensor]]:
     return components
 
 
-def statistics_of(model: PPO) -> dict[str, RunningMeanStd]:
+def statistics_of(model: Model) -> dict[str, RunningMeanStd]:
     """Return the running statistics of the model's VecNormalize by component; empty where it has none."""
     wrapper = model.get_vec_normalize_env()
     found: dict[str, RunningMeanStd] = {}
@@ -87,7 +125,7 @@ def statistics_of(model: PPO) -> dict[str, RunningMeanStd]:
     return found
 
 
-def write_statistics(model: PPO, components: Components) -> None:
+def write_statistics(model: Model, components: Components) -> None:
     """Put the components' statistics into the model's VecNormalize."""
     for name, statistics in statistics_of(model).items():
         values: Mapping[str, torch.Tensor] = components[name]
@@ -102,7 +140,7 @@ class HeldStatistics(RunningMeanStd):
         """Ignore the batch."""
 
 
-def hold_statistics(model: PPO, frozen: tuple[str, ...]) -> None:
+def hold_statistics(model: Model, frozen: tuple[str, ...]) -> None:
     """Stop the named statistics from following the data, and let the others follow.
 
     VecNormalize's own switch would stop both or none.
@@ -115,7 +153,14 @@ def hold_statistics(model: PPO, frozen: tuple[str, ...]) -> None:
         setattr(wrapper, "obs_rms" if name == OBSERVATION_STATISTICS else "ret_rms", replacement)
 
 
-def interface_of_model(model: PPO) -> Interface:
+def hold_temperature(model: Model, frozen: tuple[str, ...]) -> None:
+    """Stop SAC's temperature from being tuned where it is frozen."""
+    if TEMPERATURE in frozen and isinstance(model, SAC) and model.log_ent_coef is not None:
+        model.ent_coef_optimizer = None
+        model.ent_coef_tensor = model.log_ent_coef.detach().exp()
+
+
+def interface_of_model(model: Model) -> Interface:
     """Return the interface of the world that the model learns in.
 
     Raises:
@@ -132,7 +177,7 @@ def interface_of_model(model: PPO) -> Interface:
     raise InputError("the model's worlds name no slots; make them with gym.make('trl_suite/...')")
 
 
-def policy_of(model: PPO, training: Training) -> Policy:
+def policy_of(model: Model, training: Training) -> Policy:
     """Return a copy of the model as it is now, with its card."""
     components = {
         name: {tensor: value.detach().cpu().clone() for tensor, value in tensors.items()}
@@ -141,20 +186,21 @@ def policy_of(model: PPO, training: Training) -> Policy:
     return Policy(card=_card(model, training), components=components)
 
 
-def _card(model: PPO, training: Training) -> Card:
+def _card(model: Model, training: Training) -> Card:
     space = model.action_space
     if not isinstance(space, spaces.Box):
         raise InputError(f"actions are {type(space).__name__}; only continuous actions (Box) can be transplanted")
-    architecture = model.policy.mlp_extractor
+    shapes = {name: tensors for name, tensors in components_of(model).items() if ".trunk." in name}
     network = Network(
-        actor=_widths(architecture.policy_net),
-        critic=_widths(architecture.value_net),
-        activation=_activation(model),
+        actor=_widths("actor", shapes),
+        critic=_widths("critic", shapes),
+        critics=1 if isinstance(model, PPO) else model.critic.n_critics,
+        activation=activation_of(model),
         action_low=tuple(float(bound) for bound in space.low),
         action_high=tuple(float(bound) for bound in space.high),
     )
     return Card(
-        algorithm="ppo",
+        algorithm=algorithm_of(model),
         network=network,
         interface=interface_of_model(model),
         training=training,
@@ -162,18 +208,26 @@ def _card(model: PPO, training: Training) -> Card:
     )
 
 
-def _widths(trunk: torch.nn.Sequential) -> tuple[int, ...]:
-    return tuple(layer.out_features for layer in trunk if isinstance(layer, torch.nn.Linear))
+def _widths(part: str, trunks: Components) -> tuple[int, ...]:
+    """Return the widths of a part's trunk layers, in order."""
+    layers = sorted((int(name.rpartition(".")[2]), name) for name in trunks if name.startswith(f"{part}.trunk."))
+    return tuple(next(t.shape[0] for n, t in trunks[name].items() if n.endswith("bias")) for _, name in layers)
 
 
-def _activation(model: PPO) -> Activation:
+def activation_of(model: Model) -> Activation:
+    """Return the name of the function between the model's layers.
+
+    Raises:
+        InputError: it is none of those that a policy folder can hold.
+    """
+    chosen = model.policy.activation_fn
     for name, kind in _ACTIVATIONS.items():
-        if model.policy.activation_fn is kind:
+        if chosen is kind:
             return name
-    raise InputError(f"activation {model.policy.activation_fn.__name__} is not one of {', '.join(_ACTIVATIONS)}")
+    raise InputError(f"activation {chosen.__name__} is not one of {', '.join(_ACTIVATIONS)}")
 
 
-def _normaliser(model: PPO) -> Normaliser | None:
+def _normaliser(model: Model) -> Normaliser | None:
     wrapper = model.get_vec_normalize_env()
     if wrapper is None:
         return None

@@ -6,7 +6,6 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import torch
-from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger, configure
 
@@ -17,6 +16,7 @@ from trl_suite.networks.policy import Policy
 from trl_suite.training.evaluation import Episode, Evaluator
 from trl_suite.training.job import DivergedError, Job, Outcome, Watcher
 from trl_suite.training.sb3 import model as sb3
+from trl_suite.training.sb3.learners import Model
 from trl_suite.training.sb3.transplant import transplant
 
 
@@ -50,11 +50,11 @@ def train(job: Job, watcher: Watcher, logs: Path | None = None) -> Outcome:
 class _Observer(BaseCallback):
     """Evaluates between an update and the next rollout, counts broken simulations, and stops when it is told to."""
 
-    def __init__(self, model: PPO, job: Job, watcher: Watcher) -> None:
+    def __init__(self, model: Model, job: Job, watcher: Watcher) -> None:
         super().__init__()
         self.unstable_episodes = 0
         self.stopped = False
-        self._ppo, self._job, self._watcher = model, job, watcher
+        self._learner, self._job, self._watcher = model, job, watcher
         self._evaluator = Evaluator(job.env, job.evaluation.episodes)
         self._evaluated_at = 0
         self._last: list[Episode] = []
@@ -65,25 +65,25 @@ class _Observer(BaseCallback):
 
     def __exit__(self, *_: object) -> None:
         self._evaluator.close()
-        if self._ppo.env is not None:
-            self._ppo.env.close()
-        self._ppo.logger.close()
+        if self._learner.env is not None:
+            self._learner.env.close()
+        self._learner.logger.close()
 
     def finish(self) -> None:
         """Measure the end, unless the grid just did; a stopped run is not measured off the grid."""
-        if not self.stopped and self._evaluated_at != self._ppo.num_timesteps:
+        if not self.stopped and self._evaluated_at != self._learner.num_timesteps:
             self.evaluate()
 
     def evaluate(self) -> None:
         """Measure the policy as it is now and tell the watcher."""
         policy = self.policy()
         self._last = self._evaluator(lambda observations: policy.predict(observations)[0])
-        step = self._ppo.num_timesteps
+        step = self._learner.num_timesteps
         self._watcher.evaluated(step, self._last)
         self._evaluated_at = step
-        self._ppo.logger.record("eval/mean_reward", float(np.mean([episode.value for episode in self._last])))
-        self._ppo.logger.record("eval/mean_ep_length", float(np.mean([episode.length for episode in self._last])))
-        self._ppo.logger.dump(step)
+        self._learner.logger.record("eval/mean_reward", float(np.mean([episode.value for episode in self._last])))
+        self._learner.logger.record("eval/mean_ep_length", float(np.mean([episode.length for episode in self._last])))
+        self._learner.logger.dump(step)
 
     def policy(self) -> Policy:
         """Return the policy as it is now.
@@ -91,10 +91,10 @@ class _Observer(BaseCallback):
         Raises:
             DivergedError: a parameter is not finite.
         """
-        policy = sb3.policy_of(self._ppo, self._training())
+        policy = sb3.policy_of(self._learner, self._training())
         for name, tensors in policy.components.items():
             if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
-                raise DivergedError(f"{name} is not finite after {self._ppo.num_timesteps} steps")
+                raise DivergedError(f"{name} is not finite after {self._learner.num_timesteps} steps")
         return policy
 
     def _training(self) -> Training:
@@ -103,7 +103,7 @@ class _Observer(BaseCallback):
         return Training(
             env=self._job.env,
             seed=self._job.seed,
-            steps=self._ppo.num_timesteps,
+            steps=self._learner.num_timesteps,
             return_mean=float(np.mean(values)) if values else None,
             return_std=float(np.std(values)) if values else None,
             episodes=len(values),
@@ -115,7 +115,7 @@ class _Observer(BaseCallback):
         )
 
     def _on_rollout_start(self) -> None:
-        step, every = self._ppo.num_timesteps, self._job.evaluation.every
+        step, every = self._learner.num_timesteps, self._job.evaluation.every
         if step // every > self._evaluated_at // every:
             self.evaluate()
         self._watcher.advanced(step)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from stable_baselines3 import PPO
+from stable_baselines3 import PPO, SAC
 
 from trl_suite.errors import InputError
 from trl_suite.networks import freeze, methods
@@ -16,13 +16,14 @@ from trl_suite.networks.policy import Policy, load
 from trl_suite.networks.transplant import transplant as copy_components
 from trl_suite.record import Transplant
 from trl_suite.training.sb3 import model as sb3
+from trl_suite.training.sb3.learners import ActsFirst, Model, algorithm_of
 
 FACTOR, WRITTEN = "factor", "written"  # keys of a parameter group: its factor, and the rate that SB3 wrote
 
 
 def transplant(
     source: Policy | str | Path | None,
-    into: PPO,
+    into: Model,
     method: str | Method = "finetune",
     alias: Alias | None = None,
     name: str = "own",
@@ -34,7 +35,7 @@ def transplant(
 
     Args:
         source: a policy, the folder of one, or the name of a shipped one.
-        into: an SB3 PPO model with an MlpPolicy, as fresh as the paired scratch run.
+        into: an SB3 PPO, SAC or TD3 model with an MlpPolicy, as fresh as the paired scratch run.
         method: a method's name (see `trl_suite/networks/methods.toml`) or a `Method` of your own.
         alias: names of slots or joints in the target -> in the source, where they differ.
         name: what the record calls a `Method` of your own.
@@ -48,14 +49,28 @@ def transplant(
     components = sb3.components_of(into)
     alignment = align(policy.interface, sb3.interface_of_model(into), alias) if policy and chosen.needs_source else None
     if policy and chosen.needs_source:
+        _check_kind(policy, into)
         _check_normaliser(policy, components)
     freeze.check(components, select(chosen.freeze, components, f"method '{name}'"))
     record = copy_components(policy, components, alignment, name, chosen)
     sb3.write_statistics(into, components)
     freeze.hold(components, record.frozen)
     sb3.hold_statistics(into, record.frozen)
-    _renew_optimiser(into, components, chosen.rate)
+    _renew_optimisers(into, components, chosen.rate)
+    sb3.hold_temperature(into, record.frozen)
+    if isinstance(into, ActsFirst):
+        into.acts_first = any(name.startswith("actor.") for name in record.copied)
     return record
+
+
+def _check_kind(source: Policy, model: Model) -> None:
+    """Refuse a source whose layers mean something else in the model."""
+    ours = (source.card.algorithm, source.card.network.activation)
+    theirs = (algorithm_of(model), sb3.activation_of(model))
+    if ours != theirs:
+        raise InputError(
+            f"the source is a {' policy with '.join(ours)} layers, the model a {' one with '.join(theirs)}"
+        )
 
 
 def _check_normaliser(source: Policy, components: Components) -> None:
@@ -66,19 +81,27 @@ def _check_normaliser(source: Policy, components: Components) -> None:
         )
 
 
-def _renew_optimiser(model: PPO, components: Components, rate: Mapping[str, float]) -> None:
-    """Give the policy a fresh optimiser over all parameters, frozen ones too, so that they can be thawed and loaded."""
-    policy = model.policy
+def _renew_optimisers(model: Model, components: Components, rate: Mapping[str, float]) -> None:
+    """Give the model fresh optimisers over all parameters, frozen ones too, so that they can be thawed and loaded."""
     factors = _factors(components, rate)
+    for owner in (model.policy,) if isinstance(model, PPO) else (model.actor, model.critic):
+        owner.optimizer = _optimiser(model, list(owner.parameters()), factors)
+        if rate:
+            owner.optimizer.register_step_pre_hook(_scale_rates)
+            owner.optimizer.register_step_post_hook(_restore_rates)
+    if isinstance(model, SAC) and model.ent_coef_optimizer is not None and model.log_ent_coef is not None:
+        model.ent_coef_optimizer = torch.optim.Adam([model.log_ent_coef], lr=model.lr_schedule(1.0))
+
+
+def _optimiser(
+    model: Model, parameters: list[torch.nn.Parameter], factors: Mapping[int, float]
+) -> torch.optim.Optimizer:
     groups: dict[float, list[torch.nn.Parameter]] = {}
-    for parameter in policy.parameters():
+    for parameter in parameters:
         groups.setdefault(factors.get(id(parameter), 1.0), []).append(parameter)
-    settings: dict[str, Any] = {"lr": model.lr_schedule(1.0), **policy.optimizer_kwargs}
-    with_factors = [{"params": parameters, FACTOR: factor} for factor, parameters in groups.items()]
-    policy.optimizer = policy.optimizer_class(with_factors, **settings)
-    if rate:
-        policy.optimizer.register_step_pre_hook(_scale_rates)
-        policy.optimizer.register_step_post_hook(_restore_rates)
+    settings: dict[str, Any] = {"lr": model.lr_schedule(1.0), **model.policy.optimizer_kwargs}
+    with_factors = [{"params": members, FACTOR: factor} for factor, members in groups.items()]
+    return model.policy.optimizer_class(with_factors, **settings)
 
 
 def _factors(components: Components, rate: Mapping[str, float]) -> dict[int, float]:
