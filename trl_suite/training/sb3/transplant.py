@@ -65,12 +65,10 @@ def transplant(
 
 def _check_kind(source: Policy, model: Model) -> None:
     """Refuse a source whose layers mean something else in the model."""
-    ours = (source.card.algorithm, source.card.network.activation)
-    theirs = (algorithm_of(model), sb3.activation_of(model))
+    ours = f"{source.card.algorithm} with {source.card.network.activation} layers"
+    theirs = f"{algorithm_of(model)} with {sb3.activation_of(model)} layers"
     if ours != theirs:
-        raise InputError(
-            f"the source is a {' policy with '.join(ours)} layers, the model a {' one with '.join(theirs)}"
-        )
+        raise InputError(f"the source's policy is {ours}, the model's {theirs}: they must agree")
 
 
 def _check_normaliser(source: Policy, components: Components) -> None:
