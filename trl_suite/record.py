@@ -39,7 +39,8 @@ class Freeze(msgspec.Struct, frozen=True, kw_only=True):
 
     before: dict[str, str] = {}  # component -> sha256 of its numbers before the first update
     after: dict[str, str] = {}  # the same when training ended
-    trainable: int = 0  # parameters that the optimiser may move
+    until: dict[str, int] = {}  # env step at which a component was thawed; "after" is its hash then
+    trainable: int = 0  # parameters that the optimiser may move from the start
     total: int = 0  # all parameters
 
     @property

@@ -57,7 +57,7 @@ def plan(name: str, experiment: Experiment, command: str) -> record.Plan:
 
 def _source(experiment: Experiment, seed: int) -> Step:
     source = experiment.source
-    evaluation = msgspec.structs.replace(experiment.evaluation, every=source.every or max(1, source.steps // 10))
+    evaluation = msgspec.structs.replace(experiment.evaluation, every=source.every or -(-source.steps // 10))
     return _step(experiment, "source", source.env, SOURCE, seed, source.steps, evaluation, Method(), None)
 
 

@@ -65,14 +65,32 @@ def sealed(components: Components, frozen: Sequence[str]) -> Freeze:
     )
 
 
-def proved(seal: Freeze, components: Components) -> Freeze:
+def proved(
+    seal: Freeze,
+    components: Components,
+    released: Mapping[str, str] | None = None,
+    released_at: Mapping[str, int] | None = None,
+) -> Freeze:
     """Return the seal with the hashes after training.
+
+    Args:
+        seal: from before.
+        components: as they are now.
+        released: the hashes of components that were thawed, taken when they were.
+        released_at: the env step at which each was.
 
     Raises:
         FreezeBrokenError: a frozen component moved; it is named.
     """
-    after = hashes(components, tuple(seal.before))
+    released = dict(released or {})
+    after = hashes(components, tuple(name for name in seal.before if name not in released)) | released
     moved = [name for name, digest in after.items() if digest != seal.before[name]]
     if moved:
         raise FreezeBrokenError(f"frozen components moved during training: {', '.join(moved)}")
-    return Freeze(before=seal.before, after=after, trainable=seal.trainable, total=seal.total)
+    return Freeze(
+        before=seal.before,
+        after=after,
+        until=dict(released_at or {}),
+        trainable=seal.trainable,
+        total=seal.total,
+    )

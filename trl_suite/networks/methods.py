@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -13,18 +14,63 @@ SHIPPED = Path(__file__).with_name("methods.toml")
 DEPTH = "K"  # stands for a number in a name and in its selectors: partial-freeze-K, actor.trunk.:K
 
 
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]  # of the target's budget, or of a mixture
+Strength = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class WeightPull(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A decay towards the source's weights: after each step, w -= rate * strength * importance * (w - source).
+
+    The importance is 1 (L2-SP, Li et al. 2018) or the actor's Fisher information, scaled to a mean of 1 (EWC,
+    Kirkpatrick et al. 2017).
+    """
+
+    strength: Strength
+    on: tuple[str, ...] = ("actor", "critic")
+    fisher: bool = False
+
+
+class BehaviourPull(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A penalty on the divergence of the learner's actions from the source's.
+
+    On the learner's own states it is kickstarting (Schmitt et al. 2018), on states that the source visited at home
+    behavioural cloning.
+    """
+
+    strength: Strength
+    states: Literal["own", "source"] = "own"
+    halving: Share | None = None  # of the budget, in which the strength halves; None keeps it
+    least: Annotated[float, msgspec.Meta(ge=0)] = 0.0  # the strength never falls below
+
+
+class Guide(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The source opens each training episode and hands over after a random number of steps (Uchendu et al. 2023).
+
+    What it does is paid from the budget. The longest opening shrinks linearly to nothing.
+    """
+
+    opening: Share = 0.5  # longest opening, as a share of the time limit
+    until: Share = 0.5  # of the budget, when openings have shrunk to nothing
+
+
 class Method(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which components are copied and which are frozen; see `components.select` for the selectors."""
+    """What is done with each component; see `components.select` for the selectors."""
 
     summary: str = ""
     copy: tuple[str, ...] = ()
     freeze: tuple[str, ...] = ()
-    rate: dict[str, float] = {}  # learning-rate factor per component; 1 where none is given
+    thaw: dict[str, Share] = {}  # frozen components and the share of the budget after which they learn
+    rate: dict[str, Strength] = {}  # learning-rate factor per component; 1 where none is given
+    keep: dict[str, Share] = {}  # copied components: keep * source + (1 - keep) * fresh (shrink and perturb)
+    shuffle: tuple[str, ...] = ()  # copied components whose rows are permuted: a control
+    weights: WeightPull | None = None
+    behaviour: BehaviourPull | None = None
+    guide: Guide | None = None
 
     @property
     def needs_source(self) -> bool:
-        """Whether there is anything to copy."""
-        return bool(self.copy)
+        """Whether a source has any part in it."""
+        return bool(self.copy or self.weights or self.behaviour or self.guide)
 
 
 def shipped() -> dict[str, Method]:
@@ -58,8 +104,6 @@ def find(name: str, own: Mapping[str, Method] | None = None) -> Method:
 
 
 def _at_depth(method: Method, depth: str) -> Method:
-    def filled(selectors: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(selector.replace(f":{DEPTH}", f":{depth}") for selector in selectors)
-
-    summary = method.summary.replace(DEPTH, depth)
-    return msgspec.structs.replace(method, summary=summary, copy=filled(method.copy), freeze=filled(method.freeze))
+    """Return the method with the number in place of `K`, in whatever names components."""
+    table = msgspec.json.encode(method).decode().replace(f".:{DEPTH}", f".:{depth}").replace(f" {DEPTH} ", f" {depth} ")
+    return msgspec.json.decode(table, type=Method)

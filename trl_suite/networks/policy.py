@@ -52,11 +52,25 @@ class Policy:
         """
         self._check(observation)
         with torch.no_grad():
-            features = self._features(torch.as_tensor(self._normalised(observation)))
-            action = _linear(features, self.components["actor.head"])
-            if not deterministic and self.card.algorithm != "td3":  # TD3's noise is not part of its policy
-                action = self._drawn(action, features, generator)
+            action, log_std = self.gaussian(torch.as_tensor(self.normalised(observation)), self.components)
+            if not deterministic and log_std is not None:
+                action = self._drawn(action, log_std, generator)
         return self._bounded(action), None
+
+    def gaussian(self, seen: torch.Tensor, components: Components) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return mean and log standard deviation of the actions, before any bound; TD3's policy has no deviation.
+
+        Args:
+            seen: (batch, slots), normalised.
+            components: the policy's own, or others of the same shapes: the gradient may be taken through them.
+        """
+        features = self._features(seen, components)
+        mean = _linear(features, components["actor.head"])
+        if self.card.algorithm == "td3":
+            return mean, None
+        spread = components[LOG_STD]
+        log_std = spread["value"] if "value" in spread else _linear(features, spread).clamp(*LOG_STD_RANGE)
+        return mean, log_std.expand_as(mean)
 
     def save(self, folder: Path) -> Path:
         """Write `card.toml` and `weights.safetensors` into the folder, each at once or not at all; return it."""
@@ -67,8 +81,8 @@ class Policy:
         if observation.ndim not in (1, 2) or observation.shape[-1] != expected:
             raise InputError(f"observation of shape {observation.shape}: ({expected},) or (batch, {expected}) expected")
 
-    def _normalised(self, observation: Array) -> npt.NDArray[np.float32]:
-        """Apply the statistics in float64 and in VecNormalize's order, so that no bit differs."""
+    def normalised(self, observation: Array) -> npt.NDArray[np.float32]:
+        """Return what the network sees: statistics applied in float64, in VecNormalize's order, to the bit."""
         how = self.card.normaliser
         if how is None or not how.observation:
             return np.asarray(observation, dtype=np.float32)
@@ -77,17 +91,15 @@ class Policy:
         scaled = (observation - mean) / np.sqrt(var + how.epsilon)
         return np.clip(scaled, -how.clip_observation, how.clip_observation).astype(np.float32)
 
-    def _features(self, seen: torch.Tensor) -> torch.Tensor:
+    def _features(self, seen: torch.Tensor, components: Components) -> torch.Tensor:
         activation = torch.tanh if self.card.network.activation == "tanh" else torch.relu
         for layer in range(len(self.card.network.actor)):
-            seen = activation(_linear(seen, self.components[f"actor.trunk.{layer}"]))
+            seen = activation(_linear(seen, components[f"actor.trunk.{layer}"]))
         return seen
 
-    def _drawn(self, mean: torch.Tensor, features: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
+    def _drawn(self, mean: torch.Tensor, log_std: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
         if generator is None:
             raise InputError("predict(deterministic=False) needs a torch.Generator to draw from")
-        spread = self.components[LOG_STD]
-        log_std = spread["value"] if "value" in spread else _linear(features, spread).clamp(*LOG_STD_RANGE)
         return mean + log_std.exp() * torch.randn(mean.shape, generator=generator)
 
     def _bounded(self, action: torch.Tensor) -> npt.NDArray[np.float32]:

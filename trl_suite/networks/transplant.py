@@ -23,7 +23,12 @@ MAX_COUNT = 1e4  # statistics of a million samples would never follow the target
 
 
 def transplant(
-    source: Policy | None, into: Components, alignment: Alignment | None, name: str, method: Method
+    source: Policy | None,
+    into: Components,
+    alignment: Alignment | None,
+    name: str,
+    method: Method,
+    generator: torch.Generator | None = None,
 ) -> Transplant:
     """Copy what the method names into the target's tensors, in place, and return the record of every component.
 
@@ -33,6 +38,7 @@ def transplant(
         alignment: target slots -> source slots; None without a source.
         name: the method's name, for the record.
         method: what is copied and frozen.
+        generator: where permutations come from, for a method that shuffles.
 
     Raises:
         InputError: the method needs a source and there is none, names a component that does not exist, or a layer's
@@ -43,13 +49,18 @@ def transplant(
     if not method.needs_source:
         return Transplant(method=name, source="", fresh=tuple(into), frozen=frozen)
     if source is None or alignment is None:
-        raise InputError(f"{where} copies {', '.join(method.copy)} and needs a source policy; none was given")
+        raise InputError(f"{where} needs a source policy; none was given")
     wanted = select(method.copy, {**dict.fromkeys(into), **dict.fromkeys(source.components)}, where)
     copied = tuple(component for component in wanted if component in source.components and component in into)
     _check_depth(where, source, into, wanted)
     _check_shapes(source, into, alignment, copied)
+    kept = _kept(method, into, where)
+    shuffled = select(method.shuffle, into, where)
     for component in copied:
-        _copy(component, source.components[component], into[component], alignment)
+        numbers = source.components[component]
+        if component in shuffled:
+            numbers = _shuffled(numbers, generator, where)
+        _copy(component, numbers, into[component], alignment, kept.get(component, 1.0))
     _silence_constants(source, into, alignment, copied)
     synced = _sync_targets(into, copied)
     return Transplant(
@@ -94,12 +105,33 @@ def _aligned_shape(component: str, tensor: str, value: torch.Tensor, alignment: 
     )
 
 
+def _kept(method: Method, into: Components, where: str) -> dict[str, float]:
+    """Return how much of the source is kept of each component that is shrunk and perturbed."""
+    return {name: share for pattern, share in method.keep.items() for name in select((pattern,), into, where)}
+
+
+def _shuffled(
+    numbers: Mapping[str, torch.Tensor], generator: torch.Generator | None, where: str
+) -> dict[str, torch.Tensor]:
+    """Return the layer with its outputs permuted, which the layer above does not know of."""
+    if generator is None:
+        raise InputError(f"{where} shuffles and needs a torch.Generator to draw from")
+    outputs = max(value.shape[0] for value in numbers.values() if value.ndim)
+    order = torch.randperm(outputs, generator=generator)
+    return {name: value[order] for name, value in numbers.items()}
+
+
 def _copy(
-    component: str, source: Mapping[str, torch.Tensor], target: Mapping[str, torch.Tensor], alignment: Alignment
+    component: str,
+    source: Mapping[str, torch.Tensor],
+    target: Mapping[str, torch.Tensor],
+    alignment: Alignment,
+    kept: float,
 ) -> None:
     with torch.no_grad():
         for tensor, value in target.items():
-            value.copy_(_aligned(component, tensor, source[tensor], value, alignment))
+            copied = _aligned(component, tensor, source[tensor], value, alignment)
+            value.copy_(copied if kept == 1.0 else torch.lerp(value, copied, kept))
         if "count" in target:
             target["count"].clamp_(max=MAX_COUNT)
 
@@ -163,4 +195,4 @@ def _silence_constants(source: Policy, into: Components, alignment: Alignment, c
 def _constant(statistics: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """Return which slots never left their mean: SB3's prior of weight 1e-4 is then all there is to their variance."""
     mean, var, count = statistics["mean"], statistics["var"], statistics["count"]
-    return var * count <= 2e-4 * (1 + mean**2)
+    return (count > 1) & (var * count <= 2e-4 * (1 + mean**2))

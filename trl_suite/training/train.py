@@ -45,7 +45,7 @@ def train(
 
 def run_alone(env: str, how: settings.Settings, *, steps: int, seed: int, watcher: Watcher) -> Outcome:
     """Return the outcome of training from scratch, evaluated 20 times on the way."""
-    evaluation = settings.Evaluation(every=max(1, steps // 20))
+    evaluation = settings.Evaluation(every=-(-steps // 20))
     job = Job(env=env, how=how, seed=seed, steps=steps, evaluation=evaluation)
     with one_thread():
         return sb3.train(job, watcher)

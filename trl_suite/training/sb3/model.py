@@ -160,6 +160,20 @@ def hold_temperature(model: Model, frozen: tuple[str, ...]) -> None:
         model.ent_coef_tensor = model.log_ent_coef.detach().exp()
 
 
+def world_of(model: Model, index: int) -> Monitor:
+    """Return one of the model's worlds, as `build` made it.
+
+    Raises:
+        InputError: the worlds are in other processes.
+    """
+    worlds = model.get_env()
+    innermost = None if worlds is None else worlds.unwrapped
+    world = innermost.envs[index] if isinstance(innermost, DummyVecEnv) else None
+    if isinstance(world, Monitor):
+        return world
+    raise InputError("the model's worlds are in other processes, or without a Monitor: they cannot be guided")
+
+
 def interface_of_model(model: Model) -> Interface:
     """Return the interface of the world that the model learns in.
 

@@ -9,14 +9,18 @@ from stable_baselines3 import PPO, SAC
 
 from trl_suite.errors import InputError
 from trl_suite.networks import freeze, methods
+from trl_suite.networks.actor import source_actor
 from trl_suite.networks.align import Alias, align
 from trl_suite.networks.components import OBSERVATION_STATISTICS, Components, select
-from trl_suite.networks.methods import Method
+from trl_suite.networks.methods import Method, WeightPull
 from trl_suite.networks.policy import Policy, load
 from trl_suite.networks.transplant import transplant as copy_components
 from trl_suite.record import Transplant
+from trl_suite.training.home import home_states
 from trl_suite.training.sb3 import model as sb3
 from trl_suite.training.sb3.learners import ActsFirst, Model, algorithm_of
+from trl_suite.training.sb3.pull import SEEN, fisher, pull_weights
+from trl_suite.training.seeds import seed_for
 
 FACTOR, WRITTEN = "factor", "written"  # keys of a parameter group: its factor, and the rate that SB3 wrote
 
@@ -26,11 +30,11 @@ def transplant(
     into: Model,
     method: str | Method = "finetune",
     alias: Alias | None = None,
-    name: str = "own",
+    seed: int = 0,
 ) -> Transplant:
     """Copy components of the source into the model, freeze what the method freezes, and return the record of all.
 
-    The model is changed in place and trains on with `learn`. Its optimiser is made anew: a moment estimated for other
+    The model is changed in place and trains on with `learn`. Its optimisers are made anew: a moment estimated for other
     weights would move these.
 
     Args:
@@ -38,29 +42,68 @@ def transplant(
         into: an SB3 PPO, SAC or TD3 model with an MlpPolicy, as fresh as the paired scratch run.
         method: a method's name (see `trl_suite/networks/methods.toml`) or a `Method` of your own.
         alias: names of slots or joints in the target -> in the source, where they differ.
-        name: what the record calls a `Method` of your own.
+        seed: of what the method draws, such as a permutation.
 
     Raises:
         InputError: the interfaces do not match, a layer's shape differs, the source normalises its observations and
-            the model does not, or nothing would be left to learn. The model is untouched then.
+            the model does not, nothing would be left to learn, or the method goes on acting during training, which
+            only an experiment can give it. The model is untouched then.
     """
-    name, chosen = (method, methods.find(method)) if isinstance(method, str) else (name, method)
+    name, chosen = (method, methods.find(method)) if isinstance(method, str) else ("own", method)
+    if during := [key for key in ("thaw", "behaviour", "guide") if getattr(chosen, key)]:
+        raise InputError(
+            f"method '{name}' acts during training ({', '.join(during)}): name it in an experiment's methods"
+        )
     policy = load(source) if isinstance(source, str | Path) else source
-    components = sb3.components_of(into)
-    alignment = align(policy.interface, sb3.interface_of_model(into), alias) if policy and chosen.needs_source else None
-    if policy and chosen.needs_source:
-        _check_kind(policy, into)
-        _check_normaliser(policy, components)
-    freeze.check(components, select(chosen.freeze, components, f"method '{name}'"))
-    record = copy_components(policy, components, alignment, name, chosen)
-    sb3.write_statistics(into, components)
-    freeze.hold(components, record.frozen)
-    sb3.hold_statistics(into, record.frozen)
-    _renew_optimisers(into, components, chosen.rate)
-    sb3.hold_temperature(into, record.frozen)
-    if isinstance(into, ActsFirst):
-        into.acts_first = any(name.startswith("actor.") for name in record.copied)
+    record = implant(policy, into, name, chosen, alias, seed)
+    if chosen.weights:
+        pull_copied(policy, into, chosen.weights, record, alias, seed)
     return record
+
+
+def implant(
+    source: Policy | None, into: Model, name: str, method: Method, alias: Alias | None, seed: int
+) -> Transplant:
+    """Do what a method does before training; see `transplant`."""
+    components = sb3.components_of(into)
+    alignment = None
+    if source and method.needs_source:
+        alignment = align(source.interface, sb3.interface_of_model(into), alias)
+        _check_kind(source, into)
+        _check_normaliser(source, components)
+    freeze.check(components, select(method.freeze, components, f"method '{name}'"))
+    generator = torch.Generator().manual_seed(seed)
+    record = copy_components(source, components, alignment, name, method, generator)
+    sb3.write_statistics(into, components)
+    hold(into, components, record.frozen)
+    _renew_optimisers(into, components, method.rate)
+    if isinstance(into, ActsFirst):
+        into.acts_first = any(component.startswith("actor.") for component in record.copied)
+    return record
+
+
+def hold(model: Model, components: Components, frozen: tuple[str, ...]) -> None:
+    """Hold exactly the named components: parameters, statistics and temperature."""
+    freeze.hold(components, frozen)
+    sb3.hold_statistics(model, frozen)
+    sb3.hold_temperature(model, frozen)
+
+
+def pull_copied(
+    source: Policy | None, model: Model, pull: WeightPull, record: Transplant, alias: Alias | None, seed: int
+) -> None:
+    """Pull what was copied back to where it is now, weighed by the Fisher information where the method says so.
+
+    Raises:
+        InputError: the Fisher information is asked for and the target observes more than the source.
+    """
+    importance: dict[str, torch.Tensor] = {}
+    if pull.fisher and source is not None:
+        learner = sb3.policy_of(model, source.card.training)
+        actor = source_actor(source, learner.interface, align(source.interface, learner.interface, alias))
+        states = actor.placed(home_states(source, SEEN, seed_for(seed, "home")))
+        importance = fisher(learner, states)
+    pull_weights(model, pull, record.copied, importance)
 
 
 def _check_kind(source: Policy, model: Model) -> None:
