@@ -15,6 +15,7 @@ from trl_suite.worlds.variation import Noise, Variation
 
 Array = NDArray[Any]
 _ACTING = ("action_noise", "action_delay", "action_inversion", "action_scale")
+ALONE = np.ones(1, dtype=bool)  # the worlds of a batch of one
 _SENSING = ("observation_noise", "observation_mask", "observation_delay")
 
 
@@ -96,13 +97,16 @@ class Channel:
         self._senses.fill(world, observation)
         return self._senses.disturbed(world, observation, rng)
 
-    def act(self, actions: Array, rngs: Sequence[np.random.Generator]) -> Array:
-        """Return the controls (worlds, actions) that come of the policies' actions, in their own precision."""
-        return self._acts.passed(actions, rngs).astype(actions.dtype)
+    def act(self, actions: Array, rngs: Sequence[np.random.Generator], worlds: Array) -> Array:
+        """Return the controls (all worlds, actions) that come of the policies' actions, in their own precision.
 
-    def sense(self, observations: Array, rngs: Sequence[np.random.Generator]) -> Array:
-        """Return what the policies see (worlds, observations)."""
-        return self._senses.passed(observations, rngs)
+        Only the given worlds (booleans) draw noise.
+        """
+        return self._acts.passed(actions, rngs, worlds).astype(actions.dtype)
+
+    def sense(self, observations: Array, rngs: Sequence[np.random.Generator], worlds: Array) -> Array:
+        """Return what the policies see (all worlds, observations); only the given worlds (booleans) draw noise."""
+        return self._senses.passed(observations, rngs, worlds)
 
 
 class _Line:
@@ -126,13 +130,14 @@ class _Line:
         noise = self._std[world] * rng.standard_normal(self.width) if world in self._noisy else 0.0
         return (row + noise) * self._factor[world]
 
-    def passed(self, rows: Array, rngs: Sequence[np.random.Generator]) -> Array:
+    def passed(self, rows: Array, rngs: Sequence[np.random.Generator], worlds: Array) -> Array:
         late = self._delayed(rows) if self._late else rows
         if not self._noisy:
             return late * self._factor
         late = late.astype(np.float64)
         for world in self._noisy:  # each from its own stream, whoever else is in the batch
-            late[world] += self._std[world] * rngs[world].standard_normal(self.width)
+            if worlds[world]:
+                late[world] += self._std[world] * rngs[world].standard_normal(self.width)
         return late * self._factor
 
     def _delayed(self, rows: Array) -> Array:

@@ -16,7 +16,7 @@ from trl_suite.interface import Interface, anonymous
 from trl_suite.worlds import axes as variation_axes
 from trl_suite.worlds import registration
 from trl_suite.worlds.address import FOREIGN, Address
-from trl_suite.worlds.channel import Channel, applies, settings
+from trl_suite.worlds.channel import ALONE, Channel, applies, settings
 from trl_suite.worlds.layout import flat_fields
 from trl_suite.worlds.model import compiled
 from trl_suite.worlds.spec import Camera, EnvSpec, load
@@ -112,7 +112,7 @@ class World(gymnasium.Env[Array, Array], EzPickle):
             FloatingPointError: the action is not finite.
         """
         action = self._checked(action)
-        control = action if self._channel is None else self._channel.act(action[None], [self._stream()])[0]
+        control = action if self._channel is None else self._channel.act(action[None], [self._stream()], ALONE)[0]
         before = self._watch.before()
         if not self._warm_start:
             self.data.qacc_warmstart[:] = 0.0
@@ -129,7 +129,7 @@ class World(gymnasium.Env[Array, Array], EzPickle):
             self.render()
         info: dict[str, Any] = dict(zip(self._labels, rewards, strict=True))
         if self._channel is not None:
-            observation = self._channel.sense(observation[None], [self._stream()])[0]
+            observation = self._channel.sense(observation[None], [self._stream()], ALONE)[0]
         return observation, float(self._watch.total(rewards)), self._ends and not healthy, False, info
 
     def render(self) -> Any:

@@ -5,6 +5,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from trl_suite import content, tables
 from trl_suite.errors import InputError
@@ -21,7 +22,7 @@ from trl_suite.worlds.variation import Variation
 _GENERATED = "<!-- written by `python -m trl_suite.worlds.pages` from env.toml: edit that -->"
 
 # a value of each axis that some env may refuse as a whole
-_PROBES: dict[str, object] = dict.fromkeys(
+_PROBES: dict[str, Any] = dict.fromkeys(
     ("gravity", "friction", "mass", "joint_range", "damping", "stiffness", "armature", "gear", "timestep"), 0.5
 ) | {"direction": -1, "target_speed": 1.0, "terminates": False, "goal": {"low": [-0.1, -0.1], "high": [0.1, 0.1]}}
 

@@ -63,7 +63,7 @@ class Task:
         slots = tuple(slot for block in self.observed for slot in block.slots)
         self.interface = Interface(observation=slots, action=controls(model))
         self._start = spec.reset
-        self._nominal = (model.qpos0.copy(), np.zeros(model.nv))
+        self.nominal = (model.qpos0.copy(), np.zeros(model.nv))
         goal = spec.reset.goal
         self._goal = reading(model, "position", goal.joints).indices if goal else None
         still = [*spec.reset.still, *(goal.joints if goal else ())]
@@ -88,10 +88,10 @@ class Task:
 
     def start(self, rng: np.random.Generator) -> tuple[Floats, Floats]:
         """Return a first state: positions (nq,), with the goal, and velocities (nv,), drawn in this order."""
-        position = self._nominal[0] + _noise(rng, self._start.position, len(self._nominal[0]))
+        position = self.nominal[0] + _noise(rng, self._start.position, len(self.nominal[0]))
         if self._start.goal:
             position[self._goal] = _place(rng, self._start.goal)
-        velocity = self._nominal[1] + _noise(rng, self._start.velocity, len(self._nominal[1]))
+        velocity = self.nominal[1] + _noise(rng, self._start.velocity, len(self.nominal[1]))
         if self._still is not None:
             velocity[self._still] = 0.0
         return position, velocity

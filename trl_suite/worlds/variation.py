@@ -1,7 +1,7 @@
 """What can differ from an env as it stands, axis by axis; knows names and numbers, and nothing of MuJoCo."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -267,7 +267,7 @@ def refuse_unless_positive(number: float) -> None:
         raise ValueError(f"a scale or value must be above 0 and finite, not {number}")
 
 
-def _refuse_unless_finite(name: str, numbers: tuple[float, ...]) -> None:
+def _refuse_unless_finite(name: str, numbers: Sequence[float]) -> None:
     if not all(map(math.isfinite, numbers)):
         raise ValueError(f"{name} must be finite, not {numbers if len(numbers) > 1 else numbers[0]}")
 
