@@ -7,7 +7,8 @@ import pytest
 from trl_suite import content
 from trl_suite.worlds.env import World, make
 from trl_suite.worlds.model import compiled
-from trl_suite.worlds.spec import Change, Gear, Gravity, Mass, Variation, load
+from trl_suite.worlds.spec import load
+from trl_suite.worlds.variation import Change, Gear, Gravity, Mass, Variation
 
 INERTIAL = {"body_mass", "body_inertia", "body_subtreemass", "body_invweight0", "dof_invweight0", "dof_M0"}
 INERTIAL |= {"actuator_acc0", "tendon_invweight0", "cam_poscom0", "light_poscom0"}

@@ -4,8 +4,9 @@ import pytest
 
 from trl_suite.worlds import terms
 from trl_suite.worlds.model import compiled
-from trl_suite.worlds.spec import Bound, Term, Variation, load
+from trl_suite.worlds.spec import Bound, Term, load
 from trl_suite.worlds.task import Task
+from trl_suite.worlds.variation import Variation
 
 HOPPER = load("hopper")
 MODEL = compiled(HOPPER, Variation())
@@ -20,6 +21,9 @@ class State:
         self.qvel = rng.normal(0.0, 20.0, (worlds, MODEL.nv))
         self.qpos[:, 1] += 1.25
 
+    def __call__(self, name: str) -> np.ndarray:
+        return getattr(self, name)
+
     def world(self, index: int) -> "State":
         one = State(0)
         one.qpos, one.qvel = self.qpos[index], self.qvel[index]
@@ -30,7 +34,7 @@ def test_many_worlds_are_judged_as_each_by_itself():
     task, many = Task(HOPPER, MODEL), State(50)
     action = np.random.default_rng(1).uniform(-1, 1, (50, 3)).astype(np.float32)
     watch = task.watch(many)
-    before = watch.tracked() - 0.1
+    before = [None if one is None else one - 0.1 for one in watch.before()]
     healthy = watch.healthy()
     rewards = watch.rewards(before, action, healthy)
     assert 0 < healthy.sum() < 50
@@ -38,7 +42,8 @@ def test_many_worlds_are_judged_as_each_by_itself():
         alone = task.watch(many.world(index))
         assert np.array_equal(alone.observe(), watch.observe()[index])
         assert alone.healthy() == healthy[index]
-        own = alone.rewards(before[index], action[index], alone.healthy())
+        one = [None if each is None else each[index] for each in before]
+        own = alone.rewards(one, action[index], alone.healthy())
         assert own == [term[index] for term in rewards]
         assert alone.total(own) == watch.total(rewards)[index]
 

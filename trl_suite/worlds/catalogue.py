@@ -6,7 +6,8 @@ import msgspec
 
 from trl_suite import content
 from trl_suite.worlds.registration import gymnasium_id
-from trl_suite.worlds.spec import Variation, load
+from trl_suite.worlds.spec import load
+from trl_suite.worlds.variation import Variation
 
 
 class Row(NamedTuple):

@@ -16,12 +16,15 @@ from trl_suite.interface import Interface, anonymous
 from trl_suite.worlds import axes as variation_axes
 from trl_suite.worlds import registration
 from trl_suite.worlds.address import FOREIGN, Address
+from trl_suite.worlds.channel import ALONE, Channel, applies, settings
+from trl_suite.worlds.layout import flat_fields
 from trl_suite.worlds.model import compiled
 from trl_suite.worlds.spec import Camera, EnvSpec, load
 from trl_suite.worlds.task import Task
+from trl_suite.worlds.variation import Variation
 
 Array = NDArray[Any]
-_FAULTS = slice(int(mujoco.mjtWarning.mjWARN_BADQPOS), int(mujoco.mjtWarning.mjWARN_BADCTRL) + 1)
+_FAULTS = slice(0, int(mujoco.mjtWarning.mjWARN_BADCTRL) + 1)
 
 
 class World(gymnasium.Env[Array, Array], EzPickle):
@@ -62,19 +65,21 @@ class World(gymnasium.Env[Array, Array], EzPickle):
         )
         address = Address.of(env, variant or "", axes)
         self.address = str(address)
-        self.table, self.model, self._task = _built(address)
+        self.table, self.model, self._task, variation = built(address)
         self.data = mujoco.MjData(self.model)
-        self._watch = self._task.watch(self.data)
+        self._watch = self._task.watch(flat_fields(self.data))
         self.interface = self._task.interface
         self.observation_space = Box(-np.inf, np.inf, (len(self.interface.observation),), np.float64)
-        self.action_space = _action_space(self.model)
+        self.action_space = action_space(self.model)
         self.render_mode = render_mode
         self.metadata = self.metadata | {"render_fps": round(1.0 / self.dt)}
         self._labels = [f"reward_{label}" for label in self._task.labels]
         self._shape = self.action_space.shape
         self._control, self._substeps = self.data.ctrl, self.table.frame_skip
         self._size = (width, height)
-        self._warm_start = warm_start
+        self._warm_start, self._forces, self._ends = warm_start, self._task.needs_contact_forces, self._task.ends
+        self._channel = Channel([settings(variation, self.interface)]) if applies(variation) else None
+        self._noise: np.random.Generator | None = None  # apart from `np_random`, so that noise moves no first state
         self._faults: Array = self.data.warning.number[_FAULTS]  # a view: MuJoCo counts here
         self._calm = self._faults.tobytes()
         self._renderer: Any = None
@@ -92,7 +97,12 @@ class World(gymnasium.Env[Array, Array], EzPickle):
         mujoco.mj_forward(self.model, self.data)
         if self.render_mode == "human":
             self.render()
-        return self._watch.observe(), {}
+        observation = self._watch.observe()
+        if self._channel is not None:
+            if seed is not None or self._noise is None:
+                self._noise = self.np_random.spawn(1)[0]
+            observation = self._channel.begin(0, observation, self._noise)
+        return observation, {}
 
     def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
         """Return observation, reward, terminated, False, and the signed terms that the reward is the sum of.
@@ -102,11 +112,14 @@ class World(gymnasium.Env[Array, Array], EzPickle):
             FloatingPointError: the action is not finite.
         """
         action = self._checked(action)
-        before = self._watch.tracked()
+        control = action if self._channel is None else self._channel.act(action[None], [self._stream()], ALONE)[0]
+        before = self._watch.before()
         if not self._warm_start:
             self.data.qacc_warmstart[:] = 0.0
-        self._control[:] = action
+        self._control[:] = control
         mujoco.mj_step(self.model, self.data, self._substeps)
+        if self._forces:
+            mujoco.mj_rnePostConstraint(self.model, self.data)
         observation = self._watch.observe()
         if self._faults.tobytes() != self._calm or not math.isfinite(observation.dot(observation)):
             return self._unstable()
@@ -115,7 +128,9 @@ class World(gymnasium.Env[Array, Array], EzPickle):
         if self.render_mode == "human":
             self.render()
         info: dict[str, Any] = dict(zip(self._labels, rewards, strict=True))
-        return observation, float(self._watch.total(rewards)), not healthy, False, info
+        if self._channel is not None:
+            observation = self._channel.sense(observation[None], [self._stream()], ALONE)[0]
+        return observation, float(self._watch.total(rewards)), self._ends and not healthy, False, info
 
     def render(self) -> Any:
         """Return a picture, or show it, as `render_mode` says."""
@@ -138,11 +153,15 @@ class World(gymnasium.Env[Array, Array], EzPickle):
             raise FloatingPointError(f"{self.address}: the policy's action is not finite: {', '.join(wrong)}")
         return action
 
+    def _stream(self) -> np.random.Generator:
+        if self._noise is None:
+            self._noise = self.np_random.spawn(1)[0]
+        return self._noise
+
     def _unstable(self) -> tuple[Array, float, bool, bool, dict[str, Any]]:
-        """End the episode; where MuJoCo has not itself gone back to the nominal state, go there."""
-        if not np.isfinite(self._watch.observe()).all():
-            mujoco.mj_resetData(self.model, self.data)
-            mujoco.mj_forward(self.model, self.data)
+        """End the episode at the nominal state: what MuJoCo left of this one is no part of any episode."""
+        mujoco.mj_resetData(self.model, self.data)
+        mujoco.mj_forward(self.model, self.data)
         info: dict[str, Any] = dict.fromkeys(self._labels, 0.0)
         return self._watch.observe(), 0.0, True, False, info | {"sim_unstable": True}
 
@@ -194,19 +213,24 @@ def _interface_of_equal(env: gymnasium.Env[Any, Any]) -> Interface | None:
     return None
 
 
-def _built(address: Address) -> tuple[EnvSpec, mujoco.MjModel, Task]:
-    """Return table, model and task under the address's variation."""
+def built(address: Address) -> tuple[EnvSpec, mujoco.MjModel, Task, Variation]:
+    """Return table, model and task under the address's variation, and that variation.
+
+    Raises:
+        InputError: the variant or an axis does not exist, or does not apply.
+    """
     spec = load(address.env)
     variation = address.variation(spec)
     try:
         model = compiled(spec, variation)
-        spec = variation_axes.edit_task(spec, variation)
-        return spec, model, Task(spec, model)
+        spec = variation_axes.edit_task(spec, variation, model)
+        return spec, model, Task(spec, model), variation
     except InputError as error:
         raise InputError(f"{address}: {error}") from None
 
 
-def _action_space(model: mujoco.MjModel) -> Box:
+def action_space(model: mujoco.MjModel) -> Box:
+    """Return the controls' ranges."""
     limited = model.actuator_ctrllimited.astype(bool)
     low, high = model.actuator_ctrlrange.astype(np.float32).T
     return Box(np.where(limited, low, -np.inf), np.where(limited, high, np.inf), dtype=np.float32)

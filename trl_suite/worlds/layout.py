@@ -1,6 +1,7 @@
 """Where in MuJoCo's arrays each named slot lies, and its unit; knows nothing of tasks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 import mujoco
@@ -11,20 +12,27 @@ from trl_suite.interface import Slot
 from trl_suite.worlds import terms
 
 SLIDE, HINGE = int(mujoco.mjtJoint.mjJNT_SLIDE), int(mujoco.mjtJoint.mjJNT_HINGE)
+FREE, BALL = int(mujoco.mjtJoint.mjJNT_FREE), int(mujoco.mjtJoint.mjJNT_BALL)
+
+Fields = Callable[[str], Any]
+"""Gives the array of a state under MjData's name, flat per world: (..., n), live, with any leading dimensions."""
 
 
 class Place(NamedTuple):
-    """One number of a model's state: its index in an array of MjData, and its unit."""
+    """One number of a model's state: its name, its index in a flat array of MjData, and its unit."""
 
+    name: str
     address: int
     unit: str
 
 
 class Quantity(NamedTuple):
-    """What can be read of a state: which array holds it, and how a name is looked up there."""
+    """What can be read of a state: which array holds it, how names are looked up there, what is made of a number."""
 
     field: str  # of MjData
-    find: Callable[[mujoco.MjModel, str], Place]
+    find: Callable[[mujoco.MjModel], list[Place]]  # every number of it, in the order of the model
+    form: Callable[[Any], Any] | None = None
+    unit: str | None = None  # after `form`
 
 
 class Reading(NamedTuple):
@@ -33,40 +41,140 @@ class Reading(NamedTuple):
     field: str
     indices: Any  # a slice where they are consecutive, else int array
     slots: tuple[Slot, ...]
-    limit: float | None
+    limit: float | None = None
+    form: Callable[[Any], Any] | None = None
+    origin: Any = None  # indices of what is subtracted, or None
 
-    def of(self, state: Any) -> Callable[[], Any]:
-        """Return what reads the numbers (..., n) of a state that is stepped in place.
+    @property
+    def plain(self) -> bool:
+        """Whether the numbers lie in MuJoCo's memory as they are read."""
+        return isinstance(self.indices, slice) and self.limit is None and self.form is None and self.origin is None
 
-        `state` has MjData's arrays, with any leading dimensions. Consecutive numbers are not copied.
-        """
-        array, indices, limit = getattr(state, self.field), self.indices, self.limit
+    def of(self, fields: Fields) -> Callable[[], Any]:
+        """Return what reads the numbers (..., n) of a state that is stepped in place; a plain reading is no copy."""
+        read = self._raw(fields(self.field))
+        if self.form is not None:
+            return _composed(self.form, read)
+        limit = self.limit
+        return read if limit is None else (lambda: terms.clipped(read(), limit))
+
+    def _raw(self, array: Any) -> Callable[[], Any]:
+        indices, origin = self.indices, self.origin
+        if origin is not None:
+            return lambda: array[..., indices] - array[..., origin]
         if isinstance(indices, slice):
             view = array[..., indices]
-            return (lambda: view) if limit is None else (lambda: terms.clipped(view, limit))
-        if limit is None:
-            return lambda: array[..., indices]
-        return lambda: terms.clipped(array[..., indices], limit)
+            return lambda: view
+        return lambda: array[..., indices]
 
 
-def _position(model: mujoco.MjModel, name: str) -> Place:
-    joint = _joint(model, name)
-    return Place(int(model.jnt_qposadr[joint]), "m" if model.jnt_type[joint] == SLIDE else "rad")
+def _composed(form: Callable[[Any], Any], read: Callable[[], Any]) -> Callable[[], Any]:
+    return lambda: form(read())
 
 
-def _velocity(model: mujoco.MjModel, name: str) -> Place:
-    joint = _joint(model, name)
-    return Place(int(model.jnt_dofadr[joint]), "m/s" if model.jnt_type[joint] == SLIDE else "rad/s")
+def flat_fields(data: Any) -> Fields:
+    """Return the fields of one MjData."""
+    return lambda name: getattr(data, name).reshape(-1)
 
+
+_POSE = ("x", "y", "z", "qw", "qx", "qy", "qz")
+_TWIST = ("x", "y", "z", "rx", "ry", "rz")
+_BALL = {"position": ("qw", "qx", "qy", "qz"), "velocity": ("rx", "ry", "rz")}
+
+
+def _positions(model: mujoco.MjModel) -> list[Place]:
+    """Return every coordinate: `<joint>`, or `<joint>.<part>` where a joint has several."""
+    found: list[Place] = []
+    for index in range(model.njnt):
+        name, kind, first = model.joint(index).name, model.jnt_type[index], int(model.jnt_qposadr[index])
+        if kind in (SLIDE, HINGE):
+            found.append(Place(name, first, "m" if kind == SLIDE else "rad"))
+        else:
+            parts = _POSE if kind == FREE else _BALL["position"]
+            found += [Place(f"{name}.{part}", first + i, "1" if "q" in part else "m") for i, part in enumerate(parts)]
+    return found
+
+
+def _velocities(model: mujoco.MjModel) -> list[Place]:
+    return _degrees_of_freedom(model, "m/s", "rad/s")
+
+
+def _forces(model: mujoco.MjModel) -> list[Place]:
+    return _degrees_of_freedom(model, "N", "N m")
+
+
+def _degrees_of_freedom(model: mujoco.MjModel, sliding: str, turning: str) -> list[Place]:
+    """Return every degree of freedom; of a free joint the turning is about its own axes, the sliding the world's."""
+    found: list[Place] = []
+    for index in range(model.njnt):
+        name, kind, first = model.joint(index).name, model.jnt_type[index], int(model.jnt_dofadr[index])
+        if kind in (SLIDE, HINGE):
+            found.append(Place(name, first, sliding if kind == SLIDE else turning))
+        else:
+            parts = _TWIST if kind == FREE else _BALL["velocity"]
+            units = (turning if part.startswith("r") else sliding for part in parts)
+            found += [
+                Place(f"{name}.{part}", first + i, unit)
+                for i, (part, unit) in enumerate(zip(parts, units, strict=True))
+            ]
+    return found
+
+
+def _per_body(parts: Sequence[tuple[str, str]]) -> Callable[[mujoco.MjModel], list[Place]]:
+    def find(model: mujoco.MjModel) -> list[Place]:
+        names = [model.body(index).name for index in range(model.nbody)]
+        return _named_parts(names, parts)
+
+    return find
+
+
+def _sites(model: mujoco.MjModel) -> list[Place]:
+    return _named_parts([model.site(index).name for index in range(model.nsite)], _SPACE)
+
+
+def _named_parts(names: Sequence[str], parts: Sequence[tuple[str, str]]) -> list[Place]:
+    return [
+        Place(f"{name}.{part}", row * len(parts) + column, unit)
+        for row, name in enumerate(names)
+        for column, (part, unit) in enumerate(parts)
+    ]
+
+
+_SPACE = (("x", "m"), ("y", "m"), ("z", "m"))
+_WRENCH = (("rx", "N m"), ("ry", "N m"), ("rz", "N m"), ("x", "N"), ("y", "N"), ("z", "N"))
+_MOTION = (("rx", "rad/s"), ("ry", "rad/s"), ("rz", "rad/s"), ("x", "m/s"), ("y", "m/s"), ("z", "m/s"))
+_INERTIA = (
+    *((part, "kg m²") for part in ("xx", "yy", "zz", "xy", "xz", "yz")),
+    *((part, "kg m") for part in ("mx", "my", "mz")),
+    ("m", "kg"),
+)
 
 QUANTITIES: dict[str, Quantity] = {
-    "position": Quantity("qpos", _position),
-    "velocity": Quantity("qvel", _velocity),
+    "position": Quantity("qpos", _positions),
+    "velocity": Quantity("qvel", _velocities),
+    "cosine": Quantity("qpos", _positions, np.cos, "1"),
+    "sine": Quantity("qpos", _positions, np.sin, "1"),
+    "motor_force": Quantity("qfrc_actuator", _forces),
+    "constraint_force": Quantity("qfrc_constraint", _forces),
+    "place": Quantity("xpos", _per_body(_SPACE)),  # of a body's frame in the world
+    "site": Quantity("site_xpos", _sites),
+    "mass_centre": Quantity("xipos", _per_body(_SPACE)),  # of one body, in the world
+    "contact_force": Quantity("cfrc_ext", _per_body(_WRENCH)),  # on a body, about its tree's centre of mass
+    "motion": Quantity("cvel", _per_body(_MOTION)),  # of a body, about its tree's centre of mass
+    "inertia": Quantity("cinert", _per_body(_INERTIA)),  # of a body, about its tree's centre of mass
 }
+AFTER_STEP = {"cfrc_ext"}  # fields that a step leaves to `mj_rnePostConstraint`
 
 
-def reading(model: mujoco.MjModel, kind: str, names: Sequence[str], limit: float | None = None) -> Reading:
+def reading(
+    model: mujoco.MjModel, kind: str, names: Sequence[str], limit: float | None = None, relative_to: str = ""
+) -> Reading:
     """Return where the quantity `kind` of the named elements lies.
+
+    A name stands for one number (`thigh_joint`, `root.z`), for all of an element (`torso`), or, with `*`,
+    for all elements that match it, and `!root` for all but that one, both without the world's own body;
+    a pattern that nothing matches is nothing.
+    `relative_to` is an element whose numbers are subtracted.
 
     Raises:
         InputError: there is no such quantity, or no such element in the model.
@@ -74,29 +182,64 @@ def reading(model: mujoco.MjModel, kind: str, names: Sequence[str], limit: float
     if kind not in QUANTITIES:
         raise unknown("kind", kind, QUANTITIES)
     quantity = QUANTITIES[kind]
-    places = [quantity.find(model, name) for name in names]
-    slots = tuple(Slot(f"{name}.{kind}", place.unit) for name, place in zip(names, places, strict=True))
-    return Reading(quantity.field, _compact([place.address for place in places]), slots, limit)
+    known = quantity.find(model)
+    places = [place for name in names for place in _matching(name, known, kind)]
+    suffix = f"{kind}_from_{relative_to}" if relative_to else kind
+    slots = tuple(Slot(f"{place.name}.{suffix}", quantity.unit or place.unit) for place in places)
+    origin = None
+    if relative_to:
+        parts = (place.name.rpartition(".")[2] for place in places)
+        origin = _compact([_matching(f"{relative_to}.{part}", known, kind)[0].address for part in parts])
+    indices = _compact([place.address for place in places])
+    return Reading(quantity.field, indices, slots, limit, quantity.form, origin)
+
+
+def _matching(name: str, known: Iterable[Place], kind: str) -> list[Place]:
+    moving = [place for place in known if not place.name.startswith("world.")]
+    if "*" in name:
+        return [place for place in moving if fnmatchcase(place.name, name)]
+    if name.startswith("!"):
+        return [place for place in moving if place.name.partition(".")[0] != name[1:]]
+    found = [place for place in known if place.name == name or place.name.rpartition(".")[0] == name]
+    if not found:
+        raise unknown(_ELEMENT.get(kind, "joint"), name, [place.name for place in known])
+    return found
+
+
+_ELEMENT = dict.fromkeys(("place", "mass_centre", "contact_force", "motion", "inertia"), "body") | {"site": "site"}
 
 
 def controls(model: mujoco.MjModel) -> tuple[Slot, ...]:
     """Return the slots of the action: an actuator is named after the joint that it drives, if it drives one."""
-    return tuple(Slot(f"{_driven(model, index)}.control", "1") for index in range(model.nu))
+    return tuple(Slot(f"{driven(model, index)}.control", "1") for index in range(model.nu))
 
 
-def _driven(model: mujoco.MjModel, actuator: int) -> str:
+def driven(model: mujoco.MjModel, actuator: int) -> str:
+    """Return the name of the joint that an actuator drives, or the actuator's own."""
     if model.actuator_trntype[actuator] == int(mujoco.mjtTrn.mjTRN_JOINT):
         return model.joint(int(model.actuator_trnid[actuator, 0])).name
     return model.actuator(actuator).name
 
 
-def _joint(model: mujoco.MjModel, name: str) -> int:
-    known = {model.joint(index).name: index for index in range(model.njnt)}
-    if name not in known:
-        raise unknown("joint", name, known)
-    if model.jnt_type[known[name]] not in (SLIDE, HINGE):
-        raise InputError(f"joint '{name}' is more than one number")
-    return known[name]
+def degrees_of_freedom(model: mujoco.MjModel, joints: Sequence[str]) -> Any:
+    """Return the indices of the joints' velocities.
+
+    Raises:
+        InputError: there is no such joint.
+    """
+    return reading(model, "velocity", joints).indices
+
+
+def single(model: mujoco.MjModel, kind: str, name: str) -> Reading:
+    """Return the reading of exactly one number.
+
+    Raises:
+        InputError: the name is of none, or of several.
+    """
+    found = reading(model, kind, [name])
+    if len(found.slots) != 1:
+        raise InputError(f"'{name}' is {len(found.slots)} numbers: {', '.join(slot.name for slot in found.slots)}")
+    return found
 
 
 def _compact(indices: list[int]) -> Any:

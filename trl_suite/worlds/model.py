@@ -7,11 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import gymnasium
+import msgspec
 import mujoco
 
 from trl_suite.errors import InputError, unknown
 from trl_suite.worlds import axes
-from trl_suite.worlds.spec import EnvSpec, Variation
+from trl_suite.worlds.spec import EnvSpec
+from trl_suite.worlds.variation import Variation
 
 SHIPPED = "gymnasium:"  # opens the name of a model that Gymnasium's package holds
 _ASSETS = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
@@ -37,15 +39,18 @@ def compiled(spec: EnvSpec, variation: Variation) -> mujoco.MjModel:
     Raises:
         InputError: the model cannot be read or compiled, or an axis does not apply to it.
     """
-    return copy.copy(_compiled(spec.model, variation.only_axes()))
+    axes_only = axes.changes_model(variation)
+    return copy.copy(_compiled(spec.model, msgspec.json.encode(spec.shape), msgspec.json.encode(axes_only)))
 
 
 @functools.lru_cache(maxsize=64)
-def _compiled(model: str, variation: Variation) -> mujoco.MjModel:
+def _compiled(model: str, shape: bytes, written: bytes) -> mujoco.MjModel:
     editable = read(model)
+    variation = msgspec.json.decode(written, type=Variation)
     if variation == Variation():
         return _compile(editable, model)
-    axes.edit_model(editable, _compiled(model, Variation()), variation)
+    nominal = _compiled(model, shape, msgspec.json.encode(Variation()))
+    axes.edit_model(editable, nominal, variation, functools.partial(_compile, model=model))
     return _compile(editable, model)
 
 

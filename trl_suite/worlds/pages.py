@@ -5,18 +5,26 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from trl_suite import content, tables
 from trl_suite.errors import InputError
-from trl_suite.worlds.axes import MODEL, TASK, edit_task
+from trl_suite.worlds.axes import edit_task
 from trl_suite.worlds.catalogue import described, rows
 from trl_suite.worlds.env import World
+from trl_suite.worlds.layout import reading
 from trl_suite.worlds.model import compiled
 from trl_suite.worlds.registration import gymnasium_id
-from trl_suite.worlds.spec import Block, Bound, EnvSpec, Spread, Term, Variation, load
+from trl_suite.worlds.spec import Block, Bound, EnvSpec, Spread, Term, load
 from trl_suite.worlds.task import KINDS
+from trl_suite.worlds.variation import Variation
 
 _GENERATED = "<!-- written by `python -m trl_suite.worlds.pages` from env.toml: edit that -->"
+
+# a value of each axis that some env may refuse as a whole
+_PROBES: dict[str, Any] = dict.fromkeys(
+    ("gravity", "friction", "mass", "joint_range", "damping", "stiffness", "armature", "gear", "timestep"), 0.5
+) | {"direction": -1, "target_speed": 1.0, "terminates": False, "goal": {"low": [-0.1, -0.1], "high": [0.1, 0.1]}}
 
 
 def readme(name: str) -> str:
@@ -84,8 +92,10 @@ def _use(name: str, spec: EnvSpec, world: World) -> str:
 
 
 def _observation(spec: EnvSpec, world: World) -> str:
-    limits = [_limit(block) for block in spec.observation for _ in block.of]
     slots = world.interface.observation
+    shown = [block for block in spec.observation if block.shown]
+    counts = [len(reading(world.model, block.kind, block.of).slots) for block in shown]
+    limits = [_limit(block) for block, count in zip(shown, counts, strict=True) for _ in range(count)]
     body = [(i, f"`{slot.name}`", slot.unit, limit) for i, (slot, limit) in enumerate(zip(slots, limits, strict=True))]
     return _table(("", "slot", "unit", "clipped to"), body)
 
@@ -105,15 +115,28 @@ def _action(world: World) -> str:
 
 def _reward(parts: Sequence[Term]) -> str:
     body = [
-        (part.label, f"{part.weight:g}", KINDS[part.term].about.format(of=part.of), KINDS[part.term].unit)
+        (
+            part.label,
+            f"{part.weight:g}",
+            KINDS[part.term].about.format(of=part.of, relative_to=part.relative_to, target=part.target) + _held(part),
+            KINDS[part.term].unit,
+        )
         for part in parts
     ]
     return _table(("term", "weight", "of", "unit"), body)
 
 
+def _held(part: Term) -> str:
+    limit = "" if part.limit is None else f", each clipped to ±{part.limit:g}"
+    return limit + ("" if part.cap is None else f"; the weighted value is held within ±{part.cap:g}")
+
+
 def _episode(spec: EnvSpec) -> str:
     start = f"It starts at the model's nominal state plus noise: positions {_noise(spec.reset.position)}, "
-    lines = [start + f"velocities {_noise(spec.reset.velocity)}.", f"It is cut after {spec.episode_steps} steps."]
+    lines = [
+        start + f"velocities {_noise(spec.reset.velocity)}.{_goal(spec)}",
+        f"It is cut after {spec.episode_steps} steps.",
+    ]
     if spec.healthy:
         lines.append("It ends as soon as one of these leaves its interval:\n\n" + _bounds(spec.healthy))
     else:
@@ -121,13 +144,30 @@ def _episode(spec: EnvSpec) -> str:
     return " ".join(lines)
 
 
+def _goal(spec: EnvSpec) -> str:
+    goal = spec.reset.goal
+    if goal is None:
+        return ""
+    ends = [f"less than {goal.within:g} m from the origin"] if goal.within else []
+    ends += [f"more than {goal.beyond:g} m from the origin"] if goal.beyond else []
+    names = ", ".join(f"`{joint}`" for joint in goal.joints)
+    box = f"from {_point(goal.low)} to {_point(goal.high)}"
+    return f" {names} stand still at first, at a place that is drawn uniformly {box} m, {' and '.join(ends)}."
+
+
+def _point(numbers: Iterable[float]) -> str:
+    return "(" + ", ".join(f"{number:g}" for number in numbers) + ")"
+
+
 def _noise(noise: Spread) -> str:
+    if noise.spread == 0.0:
+        return "without noise"
     kind = "uniform within" if noise.shape == "uniform" else "normal with standard deviation"
     return f"{kind} {'±' if noise.shape == 'uniform' else ''}{noise.spread:g}"
 
 
 def _bounds(bounds: Iterable[Bound]) -> str:
-    body = [(f"`{name}.{bound.kind}`", _interval(bound)) for bound in bounds for name in bound.of]
+    body = [(f"`{name}` {bound.kind}", _interval(bound)) for bound in bounds for name in bound.of]
     return _table(("slot", "healthy within"), body)
 
 
@@ -146,10 +186,10 @@ def _variants(name: str, spec: EnvSpec) -> str:
 def refusals(spec: EnvSpec) -> dict[str, str]:
     """Return the axes that do not apply to an env, each with the reason."""
     found: dict[str, str] = {}
-    for axis in (*MODEL, *TASK):
-        variation = tables.convert({axis: -1 if axis in TASK else 1.5}, Variation, axis)
+    for axis, value in _PROBES.items():
+        variation = tables.convert({axis: value}, Variation, axis)
         try:
-            compiled(edit_task(spec, variation), variation)
+            edit_task(spec, variation, compiled(spec, variation))
         except InputError as error:
             found[axis] = str(error).partition("does not apply: ")[2]
     return found

@@ -41,11 +41,16 @@ def register_one(name: str) -> None:
     wanted = Registered(
         id=gymnasium_id(name, spec),
         entry_point="trl_suite.worlds.env:World",
+        vector_entry_point="trl_suite.worlds.batch:Batch",
         max_episode_steps=spec.episode_steps,
         kwargs={"env": name},
     )
     if registry.get(wanted.id) != wanted:
         registry.pop(wanted.id, None)
         gymnasium.register(
-            wanted.id, wanted.entry_point, max_episode_steps=wanted.max_episode_steps, kwargs=dict(wanted.kwargs)
+            wanted.id,
+            wanted.entry_point,
+            max_episode_steps=wanted.max_episode_steps,
+            kwargs=dict(wanted.kwargs),
+            vector_entry_point=wanted.vector_entry_point,
         )

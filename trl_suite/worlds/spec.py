@@ -1,14 +1,12 @@
 """What an env is: `env.toml` as a frozen struct; knows names and numbers, and nothing of MuJoCo."""
 
-import math
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import msgspec
 from msgspec import Meta
 
 from trl_suite import content, tables
-from trl_suite.errors import InputError
+from trl_suite.worlds.variation import Variant
 
 Positive = Annotated[int, Meta(ge=1)]
 
@@ -17,8 +15,11 @@ class Block(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Consecutive slots of an observation: one quantity of several elements of the model."""
 
     kind: str
-    of: tuple[str, ...]
+    of: tuple[str, ...]  # names, with `*` as in file names
+    relative_to: str = ""  # what is subtracted
     limit: Annotated[float, Meta(gt=0)] | None = None  # clipped to +-limit
+    name: str = ""  # by which the axis `observe` shows or hides it
+    shown: bool = True
 
 
 class Term(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -27,6 +28,10 @@ class Term(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     term: str
     weight: float
     of: str = ""
+    relative_to: str = ""
+    target: float = 0.0  # what the measured is compared with
+    limit: Annotated[float, Meta(gt=0)] | None = None  # what is measured is clipped to +-limit
+    cap: Annotated[float, Meta(gt=0)] | None = None  # the weighted value is clipped to +-cap
     name: str = ""  # under which `info` and the README report it; the term's own unless two share it
     group: str = ""  # rounding follows the order of sums: a group is added up before it joins the others
 
@@ -52,11 +57,23 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     shape: Literal["uniform", "normal"]
 
 
+class Goal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Coordinates that are drawn uniformly from a box, and stand still at first."""
+
+    joints: tuple[str, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    within: Annotated[float, Meta(gt=0)] | None = None  # of the origin
+    beyond: Annotated[float, Meta(gt=0)] | None = None  # of the origin
+
+
 class Start(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The distribution of an episode's first state."""
 
     position: Spread
     velocity: Spread
+    goal: Goal | None = None
+    still: tuple[str, ...] = ()  # joints that stand still at first
 
 
 class Camera(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -66,93 +83,6 @@ class Camera(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     body: str = ""  # that the camera follows
     lookat: tuple[float, float, float] | None = None  # m
     elevation: float | None = None  # degrees
-
-
-class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A scale of the nominal value, or a value that takes its place."""
-
-    scale: float | None = None
-    value: float | None = None
-
-    def __post_init__(self) -> None:
-        if (self.scale is None) == (self.value is None):
-            raise ValueError("give either a scale or a value")
-        number = self.scale if self.value is None else self.value
-        if number is not None:
-            _refuse_unless_positive(number)
-
-
-class Gravity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A scale of gravity, or the vector that takes its place (m/s²)."""
-
-    scale: float | None = None
-    value: tuple[float, float, float] | None = None
-
-    def __post_init__(self) -> None:
-        if (self.scale is None) == (self.value is None):
-            raise ValueError("give either a scale or a value")
-        if self.scale is not None:
-            _refuse_unless_positive(self.scale)
-        elif self.value is not None and not all(map(math.isfinite, self.value)):
-            raise ValueError(f"gravity must be finite, not {self.value}")
-
-
-class Mass(Change, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A change of the mass of one body, or of all (kg); inertia follows."""
-
-    body: str = ""
-
-
-class Gear(Change, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A change of the gear of one actuator, or of all: the force per unit of control."""
-
-    actuator: str = ""
-
-
-class Variation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What differs from the env as it stands, axis by axis; a bare number is a scale."""
-
-    gravity: float | Gravity | None = None
-    mass: float | Mass | tuple[Mass, ...] | None = None
-    friction: float | Change | None = None
-    gear: float | Gear | tuple[Gear, ...] | None = None
-    direction: Literal[-1, 1] | None = None
-
-    def __post_init__(self) -> None:
-        for axis in ("gravity", "mass", "friction", "gear"):
-            value = getattr(self, axis)
-            if isinstance(value, float | int):
-                try:
-                    _refuse_unless_positive(value)
-                except ValueError as error:
-                    raise ValueError(f"{axis}: {error}") from None
-
-    def axes(self) -> Iterator[tuple[str, Any]]:
-        """Yield each axis that is changed, with its value as it was written."""
-        for axis in Variation.__struct_fields__:
-            if (value := getattr(self, axis)) is not None:
-                yield axis, value
-
-    def only_axes(self) -> "Variation":
-        """Return the bare variation, without what a named variant says about itself."""
-        return Variation(**dict(self.axes()))
-
-    def joined(self, other: "Variation", where: str) -> "Variation":
-        """Return both variations together.
-
-        Raises:
-            InputError: both change the same axis.
-        """
-        first, second = dict(self.axes()), dict(other.axes())
-        for axis in first.keys() & second.keys():
-            raise InputError(f"{where}: {axis} is set twice, to {first[axis]} by the variant and to {second[axis]}")
-        return Variation(**first, **second)
-
-
-class Variant(Variation, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A variation with a name, shipped with its env."""
-
-    about: str = ""
 
 
 class EnvSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -168,6 +98,8 @@ class EnvSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     reward: Annotated[tuple[Term, ...], Meta(min_length=1)]
     reset: Start
     healthy: tuple[Bound, ...] = ()
+    terminates: bool = True  # whether an unhealthy robot ends the episode
+    shape: dict[str, Positive] = {}  # the numbers that a family's model is built from
     camera: Camera = Camera()
     equals: str = ""  # the Gymnasium id whose numbers these are
     variants: dict[str, Variant] = {}
@@ -189,8 +121,3 @@ def load(name: str) -> EnvSpec:
         InputError: there is none, or its table is wrong.
     """
     return EnvSpec.read(name)
-
-
-def _refuse_unless_positive(number: float) -> None:
-    if not (math.isfinite(number) and number > 0):
-        raise ValueError(f"a scale or value must be above 0 and finite, not {number}")

@@ -1,9 +1,9 @@
 """A task bound to a compiled model: what is observed, paid for and ended, for one world or many.
 
-`state` is anything with MjData's arrays under their names, with any leading dimensions.
+`fields` gives a state's arrays under MjData's names, flat per world, with any leading dimensions.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import mujoco
@@ -13,23 +13,38 @@ from numpy.typing import NDArray
 from trl_suite.errors import InputError, unknown
 from trl_suite.interface import Interface
 from trl_suite.worlds import terms
-from trl_suite.worlds.layout import controls, reading
-from trl_suite.worlds.spec import EnvSpec, Spread, Term
+from trl_suite.worlds.layout import AFTER_STEP, Fields, Reading, controls, degrees_of_freedom, reading, single
+from trl_suite.worlds.spec import EnvSpec, Goal, Spread, Term
 
 Floats = NDArray[np.float64]
 
-
-Value = Callable[[Any, Any, Any, Any], Any]
-"""A term's value (...) from what a control step is judged by: the tracked positions before and after it (..., k),
-the action (..., actions), and whether the robot is healthy (...). Positional, since it is called at every step."""
+Numbers = tuple[Any, ...]
+Value = Callable[[Any, Any, Any, Any, Numbers], Any]
+"""A term's value (...) from what a control step is judged by: its reading before and after the step (..., n), the
+action (..., actions), whether the robot is healthy (...), and the term's own numbers, plain or one per world."""
 
 
 class Part(NamedTuple):
     """One weighted term of the reward."""
 
-    weight: float
+    weight: Any  # a float, or (worlds,)
     group: str
+    cap: float | None  # of the weighted value, in either direction
+    kind: str
+    reading: Reading | None
+    numbers: Numbers
+
+
+class Kind(NamedTuple):
+    """A kind of reward term: what it measures of what `of` names, and whether it compares before and after."""
+
+    about: str
+    unit: str
     value: Value
+    reads: Callable[[mujoco.MjModel, Term], Reading] | None = None
+    numbers: Callable[[mujoco.MjModel, Term, float], Numbers] = lambda model, term, duration: ()
+    compares: bool = False
+    of: str = ""  # what `of` names, "" where the term is of nothing
 
 
 class Task:
@@ -38,40 +53,88 @@ class Task:
     def __init__(self, spec: EnvSpec, model: mujoco.MjModel) -> None:
         self.duration = model.opt.timestep * spec.frame_skip  # s
         self.labels = tuple(term.label for term in spec.reward)
-        self.observed = tuple(reading(model, block.kind, block.of, block.limit) for block in spec.observation)
-        self.bounded = tuple(reading(model, bound.kind, bound.of) for bound in spec.healthy)
-        self.low, self.high = _ends(spec)
-        self.tracked = reading(model, "position", [term.of for term in spec.reward if term.of])
-        tracked = iter(range(len(self.tracked.slots)))
-        self.parts = tuple(_part(term, next(tracked) if term.of else -1, self.duration) for term in spec.reward)
+        shown = [block for block in spec.observation if block.shown]
+        self.observed = tuple(reading(model, block.kind, block.of, block.limit, block.relative_to) for block in shown)
+        bounded = [reading(model, bound.kind, bound.of) for bound in spec.healthy]
+        self.bounded = tuple(bounded)
+        self.ends = spec.terminates
+        self.low, self.high = _ends(spec, bounded)
+        self.parts = tuple(_part(term, model, self.duration) for term in spec.reward)
         slots = tuple(slot for block in self.observed for slot in block.slots)
         self.interface = Interface(observation=slots, action=controls(model))
         self._start = spec.reset
-        self._nominal = (model.qpos0.copy(), np.zeros(model.nv))
+        self.nominal = (model.qpos0.copy(), np.zeros(model.nv))
+        goal = spec.reset.goal
+        self._goal = reading(model, "position", goal.joints).indices if goal else None
+        still = [*spec.reset.still, *(goal.joints if goal else ())]
+        self._still = degrees_of_freedom(model, still) if still else None
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The arrays of MjData that the task reads, by name."""
+        read = [*self.observed, *self.bounded, *(part.reading for part in self.parts if part.reading)]
+        return tuple(sorted({reading.field for reading in read}))
+
+    @property
+    def needs_contact_forces(self) -> bool:
+        """Whether the task reads what a step leaves to `mj_rnePostConstraint`."""
+        return bool(AFTER_STEP.intersection(self.fields))
+
+    @property
+    def structure(self) -> tuple[Any, ...]:
+        """What two tasks must share to be judged together; their numbers may differ."""
+        parts = [(part.kind, part.group, part.cap, _where(part.reading)) for part in self.parts]
+        return (tuple(map(_where, self.observed)), tuple(map(_where, self.bounded)), self.ends, *parts, self.labels)
 
     def start(self, rng: np.random.Generator) -> tuple[Floats, Floats]:
-        """Return a first state: positions (nq,) and velocities (nv,), drawn in this order."""
-        position, velocity = self._nominal
-        drawn = position + _noise(rng, self._start.position, len(position))
-        return drawn, velocity + _noise(rng, self._start.velocity, len(velocity))
+        """Return a first state: positions (nq,), with the goal, and velocities (nv,), drawn in this order."""
+        position = self.nominal[0] + _noise(rng, self._start.position, len(self.nominal[0]))
+        if self._start.goal:
+            position[self._goal] = _place(rng, self._start.goal)
+        velocity = self.nominal[1] + _noise(rng, self._start.velocity, len(self.nominal[1]))
+        if self._still is not None:
+            velocity[self._still] = 0.0
+        return position, velocity
 
-    def watch(self, state: Any) -> "Watch":
+    def watch(self, fields: Fields) -> "Watch":
         """Return the task as seen on a state that is stepped in place."""
-        return Watch(self, state)
+        return Watch(self, fields)
+
+
+def stacked(tasks: Sequence[Task]) -> Task:
+    """Return one task for many worlds, whose numbers are one per world where they differ.
+
+    Raises:
+        ValueError: the tasks differ in more than numbers.
+    """
+    first = tasks[0]
+    if any(task.structure != first.structure for task in tasks):
+        raise ValueError("the tasks differ in more than numbers")
+    joined = object.__new__(Task)
+    joined.__dict__.update(first.__dict__)
+    joined.parts = tuple(_joined(parts) for parts in zip(*(task.parts for task in tasks), strict=True))
+    joined.low, joined.high = _many([task.low for task in tasks]), _many([task.high for task in tasks])
+    return joined
 
 
 class Watch:
     """What a task observes, pays for and ends on one state; the state's arrays are read anew at every call."""
 
-    def __init__(self, task: Task, state: Any) -> None:
+    def __init__(self, task: Task, fields: Fields) -> None:
         self._task = task
-        self._observed = [block.of(state) for block in task.observed]
-        plain = all(isinstance(block.indices, slice) and block.limit is None for block in task.observed)
+        self._observed = [block.of(fields) for block in task.observed]
+        plain = all(block.plain for block in task.observed)
         self._views = [read() for read in self._observed] if plain else None  # nothing to be computed: MuJoCo's memory
-        self._bounded = [bound.of(state) for bound in task.bounded]
-        self._tracked = task.tracked.of(state) if task.tracked.slots else None
+        self._bounded = [bound.of(fields) for bound in task.bounded]
         self._ends = task.low.tolist(), task.high.tolist()
-        self._parts = [(part.weight, part.value) for part in task.parts]
+        self._reads = [part.reading.of(fields) if part.reading else None for part in task.parts]
+        self._compared = [
+            read if KINDS[part.kind].compares else None for part, read in zip(task.parts, self._reads, strict=True)
+        ]
+        self._values = [
+            (part.weight, part.cap, KINDS[part.kind].value, part.numbers, read)
+            for part, read in zip(task.parts, self._reads, strict=True)
+        ]
         self._grouped = len({part.group for part in task.parts}) > 1
 
     def observe(self) -> Any:
@@ -88,14 +151,18 @@ class Watch:
             return terms.all_inside(joined.tolist(), *self._ends)
         return terms.inside(joined, self._task.low, self._task.high)
 
-    def tracked(self) -> Any:
-        """Return a copy of the positions (..., k) whose change is paid for."""
-        return None if self._tracked is None else self._tracked().copy()
+    def before(self) -> list[Any]:
+        """Return copies of what the terms compare across a step, None for a term that compares nothing."""
+        return [None if read is None else read().copy() for read in self._compared]
 
-    def rewards(self, before: Any, action: Any, healthy: Any) -> list[Any]:
+    def rewards(self, before: list[Any], action: Any, healthy: Any) -> list[Any]:
         """Return the signed terms of the reward (...), in the order of the task's labels."""
-        after = None if self._tracked is None else self._tracked()
-        return [weight * value(before, after, action, healthy) for weight, value in self._parts]
+        found: list[Any] = []
+        for earlier, (weight, cap, value, numbers, read) in zip(before, self._values, strict=True):
+            raw = value(earlier, None if read is None else read(), action, healthy, numbers)
+            one = _weighted(weight, raw)
+            found.append(one if cap is None else np.clip(one, -cap, cap))
+        return found
 
     def total(self, rewards: list[Any]) -> Any:
         """Return the sum of the terms in the order of the table: within groups first, then across them."""
@@ -108,6 +175,12 @@ class Watch:
         return [_sum(values) for values in groups.values()]
 
 
+def _weighted(weight: Any, value: Any) -> Any:
+    if isinstance(weight, np.ndarray):  # as a plain weight would: in the precision of the value
+        return weight.astype(np.asarray(value).dtype) * value
+    return weight * value
+
+
 def _sum(values: list[Any]) -> Any:
     total = values[0]
     for value in values[1:]:
@@ -115,57 +188,188 @@ def _sum(values: list[Any]) -> Any:
     return total
 
 
-def _forward(index: int, duration: float) -> Value:
-    return lambda before, after, action, healthy: terms.speed(before[..., index], after[..., index], duration)
+def _forward(before: Any, after: Any, action: Any, healthy: Any, numbers: Numbers) -> Any:
+    return terms.speed(before[..., 0], after[..., 0], numbers[0])
 
 
-def _alive(index: int, duration: float) -> Value:
-    return lambda before, after, action, healthy: terms.alive(healthy)
+def _tracking(before: Any, after: Any, action: Any, healthy: Any, numbers: Numbers) -> Any:
+    return terms.speed_error(before[..., 0], after[..., 0], numbers[0], numbers[1])
 
 
-def _effort(index: int, duration: float) -> Value:
-    return lambda before, after, action, healthy: terms.effort(action)
+def _forward_mass(before: Any, after: Any, action: Any, healthy: Any, numbers: Numbers) -> Any:
+    duration, _, masses = numbers
+    return terms.speed(terms.centre(before, masses), terms.centre(after, masses), duration)
 
 
-class Kind(NamedTuple):
-    """A kind of reward term: what it measures, and how it is made from a tracked position's index and a duration."""
+def _tracking_mass(before: Any, after: Any, action: Any, healthy: Any, numbers: Numbers) -> Any:
+    duration, target, masses = numbers
+    return terms.speed_error(terms.centre(before, masses), terms.centre(after, masses), duration, target)
 
-    about: str
-    unit: str
-    make: Callable[[int, float], Value]
-    needs: str  # what `of` names: "joint", or "" where the term is of nothing
+
+def _alive(before: Any, after: Any, action: Any, healthy: Any, numbers: Numbers) -> Any:
+    return terms.alive(healthy)
+
+
+def _effort(before: Any, after: Any, action: Any, healthy: Any, numbers: Numbers) -> Any:
+    return terms.effort(action)
+
+
+def _effort_double(before: Any, after: Any, action: Any, healthy: Any, numbers: Numbers) -> Any:
+    return terms.effort(action.astype(np.float64))
+
+
+def _squares(before: Any, after: Any, action: Any, healthy: Any, numbers: Numbers) -> Any:
+    return terms.sum_of_squares(after)
+
+
+def _distance(before: Any, after: Any, action: Any, healthy: Any, numbers: Numbers) -> Any:
+    return terms.distance(after)
+
+
+def _square(before: Any, after: Any, action: Any, healthy: Any, numbers: Numbers) -> Any:
+    return terms.square(after[..., 0] - numbers[0])
+
+
+def _height(before: Any, after: Any, action: Any, healthy: Any, numbers: Numbers) -> Any:
+    return after[..., 0] / numbers[0]
+
+
+def _one(kind: str) -> Callable[[mujoco.MjModel, Term], Reading]:
+    return lambda model, term: single(model, kind, term.of)
+
+
+def _speed_numbers(model: mujoco.MjModel, term: Term, duration: float) -> Numbers:
+    return duration, term.target
+
+
+def _mass_numbers(model: mujoco.MjModel, term: Term, duration: float) -> Numbers:
+    return duration, term.target, model.body_mass.copy()
+
+
+def _target_number(model: mujoco.MjModel, term: Term, duration: float) -> Numbers:
+    return (term.target,)
+
+
+def _timestep_number(model: mujoco.MjModel, term: Term, duration: float) -> Numbers:
+    return (float(model.opt.timestep),)
+
+
+def _vector(model: mujoco.MjModel, term: Term) -> Reading:
+    return reading(model, "place", [term.of], relative_to=term.relative_to)
+
+
+def _forces(model: mujoco.MjModel, term: Term) -> Reading:
+    """Return the contact forces on all bodies, the world's among them: as Gymnasium adds them up."""
+    named = reading(model, "contact_force", ["world", "*"])
+    return named._replace(limit=term.limit)
+
+
+def _masses(model: mujoco.MjModel, term: Term) -> Reading:
+    return reading(model, "mass_centre", ["world.x", "*.x"])
 
 
 KINDS: dict[str, Kind] = {
-    "forward": Kind("mean speed of `{of}` over the step", "m/s", _forward, "joint"),
-    "alive": Kind("1 while healthy", "1", _alive, ""),
-    "effort": Kind("sum of the squared action", "1", _effort, ""),
+    "forward": Kind(
+        "mean speed of `{of}` over the step", "m/s", _forward, _one("position"), _speed_numbers, True, "joint"
+    ),
+    "forward_body": Kind(
+        "mean speed of `{of}` over the step", "m/s", _forward, _one("place"), _speed_numbers, True, "body"
+    ),
+    "forward_mass": Kind(
+        "mean speed of the centre of mass along x over the step", "m/s", _forward_mass, _masses, _mass_numbers, True
+    ),
+    "tracking": Kind(
+        "distance of the speed of `{of}` from {target:g} m/s",
+        "m/s",
+        _tracking,
+        _one("position"),
+        _speed_numbers,
+        True,
+        "joint",
+    ),
+    "tracking_body": Kind(
+        "distance of the speed of `{of}` from {target:g} m/s",
+        "m/s",
+        _tracking,
+        _one("place"),
+        _speed_numbers,
+        True,
+        "body",
+    ),
+    "tracking_mass": Kind(
+        "distance of the centre of mass's speed from {target:g} m/s",
+        "m/s",
+        _tracking_mass,
+        _masses,
+        _mass_numbers,
+        True,
+    ),
+    "alive": Kind("1 while healthy", "1", _alive),
+    "effort": Kind("sum of the squared action", "1", _effort),
+    "effort_double": Kind("sum of the squared action, in double precision", "1", _effort_double),
+    "contact": Kind("sum of the squared contact forces and torques on all bodies", "N², N² m²", _squares, _forces),
+    "distance": Kind("distance of `{of}` from `{relative_to}`", "m", _distance, _vector, of="body"),
+    "place_error": Kind(
+        "square of the distance of `{of}` from {target:g}", "m²", _square, _one("site"), _target_number, of="site"
+    ),
+    "speed_square": Kind(
+        "square of the speed of `{of}`", "rad²/s²", _square, _one("velocity"), _target_number, of="joint"
+    ),
+    "height": Kind(
+        "`{of}` over the simulation's timestep", "m/s", _height, _one("position"), _timestep_number, of="joint"
+    ),
 }
 
 
-def _part(term: Term, index: int, duration: float) -> Part:
+def _part(term: Term, model: mujoco.MjModel, duration: float) -> Part:
     if term.term not in KINDS:
         raise unknown("reward term", term.term, KINDS)
-    needs = KINDS[term.term].needs
-    if bool(needs) != bool(term.of):
-        raise InputError(f"reward term '{term.term}': " + (f"of which {needs}?" if needs else "it is of nothing"))
-    return Part(term.weight, term.group, KINDS[term.term].make(index, duration))
+    kind = KINDS[term.term]
+    if bool(kind.of) != bool(term.of):
+        raise InputError(f"reward term '{term.term}': " + (f"of which {kind.of}?" if kind.of else "it is of nothing"))
+    read = kind.reads(model, term) if kind.reads else None
+    return Part(term.weight, term.group, term.cap, term.term, read, kind.numbers(model, term, duration))
 
 
-def _ends(spec: EnvSpec) -> tuple[Floats, Floats]:
+def _joined(parts: Sequence[Part]) -> Part:
+    numbers = tuple(_many(values) for values in zip(*(part.numbers for part in parts), strict=True))
+    return parts[0]._replace(weight=_many([part.weight for part in parts]), numbers=numbers)
+
+
+def _many(values: Sequence[Any]) -> Any:
+    """Return the one value that all are, or (worlds, ...)."""
+    return values[0] if all(np.array_equal(value, values[0]) for value in values) else np.array(values)
+
+
+def _where(read: Reading | None) -> Any:
+    return None if read is None else (read.field, read.slots, read.limit, read.form)
+
+
+def _ends(spec: EnvSpec, readings: Sequence[Reading]) -> tuple[Floats, Floats]:
     """Return the open bounds of all healthy values; a closed interval is the open one that is a rounding wider."""
     low: list[float] = []
     high: list[float] = []
-    for bound in spec.healthy:
+    for bound, found in zip(spec.healthy, readings, strict=True):
         ends = bound.range
         if bound.closed:
             ends = (float(np.nextafter(ends[0], -np.inf)), float(np.nextafter(ends[1], np.inf)))
-        low += [ends[0]] * len(bound.of)
-        high += [ends[1]] * len(bound.of)
+        low += [ends[0]] * len(found.slots)
+        high += [ends[1]] * len(found.slots)
     return np.array(low), np.array(high)
 
 
 def _noise(rng: np.random.Generator, spread: Spread, size: int) -> Floats:
+    if spread.spread == 0.0:
+        return np.zeros(size)
     if spread.shape == "normal":
         return spread.spread * rng.standard_normal(size)
     return rng.uniform(-spread.spread, spread.spread, size)
+
+
+def _place(rng: np.random.Generator, goal: Goal) -> Floats:
+    """Return a goal that is near enough to, or far enough from, the origin: drawn until it is."""
+    while True:
+        drawn = rng.uniform(goal.low, goal.high)
+        reach = np.sqrt(drawn.dot(drawn))
+        if (goal.within is None or reach < goal.within) and (goal.beyond is None or reach > goal.beyond):
+            return drawn

@@ -1,10 +1,13 @@
 """Observation, reward and termination terms, written once for one world and for many (leading dimensions).
 
-They see arrays and numbers, and know nothing of models, names or weights.
+They see arrays and numbers, and know nothing of models, names or weights. Each operation is one whose rounding does not
+depend on the leading dimensions, so that a world in a batch gets the numbers that it gets alone.
 """
 
 from collections.abc import Iterable
 from typing import Any
+
+import numpy as np
 
 
 def clipped(values: Any, limit: float) -> Any:
@@ -25,9 +28,22 @@ def all_inside(values: Iterable[float], low: Iterable[float], high: Iterable[flo
     return True
 
 
-def speed(before: Any, after: Any, duration: float) -> Any:
+def speed(before: Any, after: Any, duration: Any) -> Any:
     """Return the mean speed over a control step, in units of the position per second."""
     return (after - before) / duration
+
+
+def speed_error(before: Any, after: Any, duration: Any, target: Any) -> Any:
+    """Return how far the mean speed over a control step is from the target, never negative."""
+    return abs((after - before) / duration - target)
+
+
+def centre(places: Any, masses: Any) -> Any:
+    """Return one coordinate of the centre of mass from those of the bodies (..., bodies), added up in order."""
+    total = masses[..., 0] * places[..., 0]
+    for body in range(1, places.shape[-1]):
+        total = total + masses[..., body] * places[..., body]
+    return total / masses.sum(-1)
 
 
 def alive(healthy: Any) -> Any:
@@ -38,3 +54,20 @@ def alive(healthy: Any) -> Any:
 def effort(action: Any) -> Any:
     """Return the sum of the squared action (..., n), in the action's own precision."""
     return (action * action).sum(-1)
+
+
+def sum_of_squares(values: Any) -> Any:
+    """Return the sum of the squared values (..., n)."""
+    return (values * values).sum(-1)
+
+
+def distance(values: Any) -> Any:
+    """Return the Euclidean length of vectors (..., n)."""
+    return np.sqrt(np.vecdot(values, values))
+
+
+def square(value: Any) -> Any:
+    """Return the squared value (...), to the last digit as C's `pow` gives it to Gymnasium: x·x differs at times."""
+    if np.ndim(value) == 0:
+        return np.float64(float(value) ** 2)
+    return np.array([number**2 for number in value.tolist()])

@@ -32,6 +32,11 @@ class MjModel:
     geom_conaffinity: Integers
     geom_condim: Integers
     geom_friction: Floats
+    jnt_limited: NDArray[np.bool_]
+    nsite: int
+    geom_pos: Floats
+    geom_quat: Floats
+    geom_size: Floats
     actuator_ctrllimited: NDArray[np.bool_]
     actuator_ctrlrange: Floats
     actuator_gear: Floats
@@ -41,6 +46,10 @@ class MjModel:
     def joint(self, name: str | int) -> Any: ...
     def body(self, name: str | int) -> Any: ...
     def actuator(self, name: str | int) -> Any: ...
+    def geom(self, name: str | int) -> Any: ...
+    def site(self, name: str | int) -> Any: ...
+    @staticmethod
+    def from_xml_string(xml: str) -> MjModel: ...
     def __copy__(self) -> Self: ...
 
 class MjData:
@@ -60,14 +69,39 @@ class MjsElement:
 class MjsBody(MjsElement):
     mass: float
     inertia: Floats
+    pos: Floats
+    quat: Floats
     ipos: Floats
     iquat: Floats
     explicitinertial: bool
+    bodies: list[MjsBody]
+    joints: list[MjsJoint]
+    geoms: list[MjsGeom]
+    sites: list[MjsSite]
+    def add_body(self, **fields: Any) -> MjsBody: ...
+    def add_joint(self, **fields: Any) -> MjsJoint: ...
+    def add_geom(self, **fields: Any) -> MjsGeom: ...
+    def add_site(self, **fields: Any) -> MjsElement: ...
+    def add_light(self, **fields: Any) -> MjsElement: ...
+    def add_camera(self, **fields: Any) -> MjsElement: ...
 
-class MjsJoint(MjsElement): ...
+class MjsSite(MjsElement):
+    pos: Floats
+
+class MjsJoint(MjsElement):
+    pos: Floats
+    range: Floats
 
 class MjsGeom(MjsElement):
+    type: int
     friction: Floats
+    fromto: Floats
+    pos: Floats
+    quat: Floats
+    size: Floats
+    mass: float
+    density: float
+    alt: Any
 
 class MjsPair(MjsElement):
     friction: Floats
@@ -75,10 +109,14 @@ class MjsPair(MjsElement):
 class MjsActuator(MjsElement):
     target: str
     gear: Floats
+    ctrlrange: Floats
 
 class MjSpec:
+    modelname: str
     compiler: Any
     option: Any
+    default: Any
+    worldbody: MjsBody
     bodies: list[MjsBody]
     joints: list[MjsJoint]
     geoms: list[MjsGeom]
@@ -86,7 +124,13 @@ class MjSpec:
     actuators: list[MjsActuator]
     @staticmethod
     def from_file(filename: str) -> MjSpec: ...
+    @staticmethod
+    def from_string(xml: str) -> MjSpec: ...
+    def add_actuator(self, **fields: Any) -> MjsActuator: ...
+    def add_texture(self, **fields: Any) -> MjsElement: ...
+    def add_material(self, **fields: Any) -> MjsElement: ...
     def compile(self) -> MjModel: ...
+    def copy(self) -> MjSpec: ...
     def to_xml(self) -> str: ...
 
 class MjLogConfig:
@@ -108,9 +152,28 @@ class mjtJoint:
     mjJNT_SLIDE: int
     mjJNT_HINGE: int
 
+    mjJNT_FREE: int
+    mjJNT_BALL: int
+
+class mjtGeom:
+    mjGEOM_PLANE: int
+    mjGEOM_SPHERE: int
+    mjGEOM_CAPSULE: int
+    mjGEOM_CYLINDER: int
+    mjGEOM_BOX: int
+
+class mjtOrientation:
+    mjORIENTATION_QUAT: int
+
+class mjtStage:
+    mjSTAGE_NONE: int
+
 class mjtTrn:
     mjTRN_JOINT: int
 
 def mj_step(m: MjModel, d: MjData, nstep: int = 1) -> None: ...
 def mj_forward(m: MjModel, d: MjData) -> None: ...
 def mj_resetData(m: MjModel, d: MjData) -> None: ...
+def mj_rnePostConstraint(m: MjModel, d: MjData) -> None: ...
+def mju_quat2Mat(res: Floats, quat: Floats) -> None: ...
+def mj_getTotalmass(m: MjModel) -> float: ...

@@ -1,0 +1,147 @@
+"""What lies between a policy and a world: noise, masks, delays, inversion and scale of what it sees and does.
+
+For many worlds at once; one world is a batch of one. Knows nothing of models.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trl_suite.errors import unknown
+from trl_suite.interface import Interface
+from trl_suite.worlds.variation import Noise, Variation
+
+Array = NDArray[Any]
+_ACTING = ("action_noise", "action_delay", "action_inversion", "action_scale")
+ALONE = np.ones(1, dtype=bool)  # the worlds of a batch of one
+_SENSING = ("observation_noise", "observation_mask", "observation_delay")
+
+
+class Settings(NamedTuple):
+    """The channel of one world: factors and standard deviations per slot, delays in control steps."""
+
+    seen: Array  # (observations,) 1, or 0 where masked
+    observation_std: Array  # (observations,)
+    observation_delay: int
+    done: Array  # (actions,) factor of the action
+    action_std: Array  # (actions,)
+    action_delay: int
+
+
+def applies(variation: Variation) -> bool:
+    """Return whether the variation puts anything between policy and world."""
+    return any(getattr(variation, axis) for axis in (*_ACTING, *_SENSING))
+
+
+def settings(variation: Variation, interface: Interface) -> Settings:
+    """Return the channel that a variation makes for an interface.
+
+    Raises:
+        InputError: a slot does not exist.
+    """
+    observed, acted = interface.observation_names, interface.action_names
+    seen = np.ones(len(observed))
+    seen[_chosen(variation.observation_mask or (), observed, "observation_mask")] = 0.0
+    done = np.full(len(acted), variation.action_scale or 1.0)
+    if variation.action_inversion is True:
+        done = -done
+    elif variation.action_inversion:
+        names = [f"{name}.control" for name in variation.action_inversion]
+        done[_chosen(names, acted, "action_inversion")] *= -1.0
+    return Settings(
+        seen,
+        _std(variation.observation_noise, observed, "observation_noise"),
+        variation.observation_delay or 0,
+        done,
+        _std(variation.action_noise, acted, "action_noise"),
+        variation.action_delay or 0,
+    )
+
+
+def _std(noise: float | Noise | None, names: Sequence[str], axis: str) -> Array:
+    std = np.zeros(len(names))
+    if isinstance(noise, Noise):
+        std[_chosen(noise.slots or names, names, axis)] = noise.std
+    elif noise is not None:
+        std[:] = noise
+    return std
+
+
+def _chosen(wanted: Sequence[str], known: Sequence[str], axis: str) -> list[int]:
+    for name in wanted:
+        if name not in known:
+            raise unknown("slot", name, known, axis)
+    return [known.index(name) for name in wanted]
+
+
+class Channel:
+    """The channels of several worlds."""
+
+    def __init__(self, each: Sequence[Settings]) -> None:
+        self._acts = _Line(
+            np.array([one.done for one in each]),
+            np.array([one.action_std for one in each]),
+            [one.action_delay for one in each],
+        )
+        self._senses = _Line(
+            np.array([one.seen for one in each]),
+            np.array([one.observation_std for one in each]),
+            [one.observation_delay for one in each],
+        )
+
+    def begin(self, world: int, observation: Array, rng: np.random.Generator) -> Array:
+        """Start an episode of one world; return what its policy sees first (observations,)."""
+        self._acts.fill(world, np.zeros(self._acts.width))
+        self._senses.fill(world, observation)
+        return self._senses.disturbed(world, observation, rng)
+
+    def act(self, actions: Array, rngs: Sequence[np.random.Generator], worlds: Array) -> Array:
+        """Return the controls (all worlds, actions) that come of the policies' actions, in their own precision.
+
+        Only the given worlds (booleans) draw noise.
+        """
+        return self._acts.passed(actions, rngs, worlds).astype(actions.dtype)
+
+    def sense(self, observations: Array, rngs: Sequence[np.random.Generator], worlds: Array) -> Array:
+        """Return what the policies see (all worlds, observations); only the given worlds (booleans) draw noise."""
+        return self._senses.passed(observations, rngs, worlds)
+
+
+class _Line:
+    """A delay, a factor and noise on rows of numbers."""
+
+    def __init__(self, factor: Array, std: Array, delays: Sequence[int]) -> None:
+        self._factor, self._std = factor, std
+        self._noisy = np.flatnonzero(std.any(axis=1)).tolist()
+        self._delays = np.array(delays)
+        self._late = bool(self._delays.any())
+        depth = int(self._delays.max(initial=0)) + 1
+        self.width = factor.shape[1]
+        self._past = np.zeros((len(factor), depth, self.width))  # a ring of the last rows
+        self._now = 0
+        self._rows = np.arange(len(factor))
+
+    def fill(self, world: int, row: Array) -> None:
+        self._past[world] = row
+
+    def disturbed(self, world: int, row: Array, rng: np.random.Generator) -> Array:
+        noise = self._std[world] * rng.standard_normal(self.width) if world in self._noisy else 0.0
+        return (row + noise) * self._factor[world]
+
+    def passed(self, rows: Array, rngs: Sequence[np.random.Generator], worlds: Array) -> Array:
+        late = self._delayed(rows) if self._late else rows
+        if not self._noisy:
+            return late * self._factor
+        late = late.astype(np.float64)
+        for world in self._noisy:  # each from its own stream, whoever else is in the batch
+            if worlds[world]:
+                late[world] += self._std[world] * rngs[world].standard_normal(self.width)
+        return late * self._factor
+
+    def _delayed(self, rows: Array) -> Array:
+        depth = self._past.shape[1]
+        self._now = (self._now + 1) % depth
+        self._past[:, self._now] = rows
+        return self._past[self._rows, (self._now - self._delays) % depth]

@@ -1,0 +1,173 @@
+"""Many simulations at once, one model each, on MuJoCo's threads or on Python's; knows nothing of tasks.
+
+`Rows` is MuJoCo's own batch: no Python runs per world. It has no `mj_rnePostConstraint`, so worlds whose contact forces
+are observed get a `Pool`: one MjData each and a thread pool over `mj_step`, which lets go of the interpreter's lock.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+import mujoco
+import mujoco.batch
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+NOTHING = int(mujoco.mjtStage.mjSTAGE_NONE)
+
+
+class Physics(Protocol):
+    """Simulations that are stepped together; their arrays are live."""
+
+    def field(self, name: str) -> Array:
+        """Return the array under MjData's name, (worlds, n)."""
+        ...
+
+    def advance(self, controls: Array, worlds: Array | None) -> None:
+        """Run one control step of the given worlds (sorted indices), or of all; controls are (all worlds, actions)."""
+        ...
+
+    def restart(self, worlds: Array, positions: Array, velocities: Array) -> None:
+        """Put worlds (sorted indices) into states (len(worlds), ...) as a new episode does."""
+        ...
+
+    def unstable(self) -> Array:
+        """Return which worlds MuJoCo has warned about since their restart (worlds,)."""
+        ...
+
+    def close(self) -> None:
+        """End the threads."""
+        ...
+
+
+def physics(
+    models: Sequence[mujoco.MjModel],
+    substeps: Sequence[int],
+    fields: Sequence[str],
+    *,
+    contact_forces: bool,
+    warm_start: bool,
+    threads: int | None,
+) -> Physics:
+    """Return the engine for these worlds: MuJoCo's own batch unless contact forces are wanted."""
+    count = threads or len(os.sched_getaffinity(0))
+    if contact_forces:
+        return Pool(models, substeps, fields, warm_start=warm_start, threads=count)
+    return Rows(models, substeps, warm_start=warm_start, threads=count)
+
+
+class Rows:
+    """MuJoCo's batch of simulations: a row of states, an MjData per thread."""
+
+    def __init__(
+        self, models: Sequence[mujoco.MjModel], substeps: Sequence[int], *, warm_start: bool, threads: int
+    ) -> None:
+        self._worlds = len(models)
+        self._batch = mujoco.batch.Batch(models[0], self._worlds, min(threads, self._worlds))
+        if any(model is not models[0] for model in models):
+            self._batch.set_models(models)
+        self._controls: Array = self._batch.bind("ctrl")
+        self._warnings: Array = self._batch.warning.reshape(self._worlds, -1)
+        self._warm: Array | None = None if warm_start else self._batch.bind("qacc_warmstart")
+        self._by_substeps = {steps: np.flatnonzero(np.array(substeps) == steps) for steps in sorted(set(substeps))}
+
+    def field(self, name: str) -> Array:
+        """Return the array under MjData's name, (worlds, n)."""
+        return self._batch.bind(name).reshape(self._worlds, -1)
+
+    def advance(self, controls: Array, worlds: Array | None) -> None:
+        """Run one control step of the given worlds, or of all."""
+        self._controls[:] = controls
+        if self._warm is not None:
+            self._warm[:] = 0.0
+        for steps, every in self._by_substeps.items():
+            if len(self._by_substeps) == 1:
+                chosen = worlds
+            else:
+                chosen = every if worlds is None else np.intersect1d(every, worlds)
+            self._batch.step(chosen, nstep=steps)
+
+    def restart(self, worlds: Array, positions: Array, velocities: Array) -> None:
+        """Put worlds into states as a new episode does."""
+        self._batch.reset(worlds, stage=NOTHING)
+        self.field("qpos")[worlds], self.field("qvel")[worlds] = positions, velocities
+        self._batch.forward(worlds)
+        self._warnings[worlds] = 0
+
+    def unstable(self) -> Array:
+        """Return which worlds MuJoCo has warned about since their restart (worlds,)."""
+        return np.asarray(self._warnings.any(axis=1))
+
+    def close(self) -> None:
+        """Nothing: the threads end with the batch."""
+
+
+class Pool:
+    """An MjData per world, and threads that step whichever world is next."""
+
+    def __init__(
+        self,
+        models: Sequence[mujoco.MjModel],
+        substeps: Sequence[int],
+        fields: Sequence[str],
+        *,
+        warm_start: bool,
+        threads: int,
+    ) -> None:
+        self._data = [mujoco.MjData(model) for model in models]
+        self._each = [
+            (model, data, data.ctrl, data.qacc_warmstart, steps)
+            for model, data, steps in zip(models, self._data, substeps, strict=True)
+        ]
+        self._warm_start = warm_start
+        self._helpers = min(threads, len(models)) - 1
+        self._pool = ThreadPoolExecutor(self._helpers) if self._helpers else None
+        self._views = {name: [getattr(data, name).reshape(-1) for data in self._data] for name in fields}
+        self._fields = {name: np.zeros((len(models), len(views[0]))) for name, views in self._views.items()}
+        self._warnings = [data.warning.number for data in self._data]
+
+    def field(self, name: str) -> Array:
+        """Return the array under MjData's name, (worlds, n)."""
+        return self._fields[name]
+
+    def advance(self, controls: Array, worlds: Array | None) -> None:
+        """Run one control step of the given worlds, or of all."""
+        order = iter(range(len(self._data)) if worlds is None else worlds.tolist())  # shared: `next` is atomic
+        waiting = [self._pool.submit(self._work, order, controls) for _ in range(self._helpers)] if self._pool else []
+        self._work(order, controls)
+        for one in waiting:
+            one.result()
+        self._gather()
+
+    def restart(self, worlds: Array, positions: Array, velocities: Array) -> None:
+        """Put worlds into states as a new episode does."""
+        for world, position, velocity in zip(worlds.tolist(), positions, velocities, strict=True):
+            model, data, *_ = self._each[world]
+            mujoco.mj_resetData(model, data)
+            data.qpos[:], data.qvel[:] = position, velocity
+            mujoco.mj_forward(model, data)
+        self._gather()
+
+    def unstable(self) -> Array:
+        """Return which worlds MuJoCo has warned about since their restart (worlds,)."""
+        return np.asarray(np.array(self._warnings).any(axis=1))
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def _work(self, order: Iterator[int], controls: Array) -> None:
+        for world in order:
+            model, data, control, warm, steps = self._each[world]
+            control[:] = controls[world]
+            if not self._warm_start:
+                warm[:] = 0.0
+            mujoco.mj_step(model, data, steps)
+            mujoco.mj_rnePostConstraint(model, data)
+
+    def _gather(self) -> None:
+        for name, views in self._views.items():
+            np.concatenate(views, out=self._fields[name].reshape(-1))

@@ -1,0 +1,287 @@
+"""What can differ from an env as it stands, axis by axis; knows names and numbers, and nothing of MuJoCo."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from trl_suite.errors import InputError
+
+Vector = tuple[float, float, float]
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A scale of the nominal value, or a value that takes its place."""
+
+    scale: float | None = None
+    value: float | None = None
+
+    def __post_init__(self) -> None:
+        _refuse_both(self.scale, self.value)
+        number = self.scale if self.value is None else self.value
+        if number is not None:
+            refuse_unless_positive(number)
+
+
+class Gravity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A scale of gravity and a tilt of it, or the vector that takes its place (m/s²)."""
+
+    scale: float | None = None
+    tilt: float | None = None  # degrees about the y axis: a slope that rises towards +x
+    value: Vector | None = None
+
+    def __post_init__(self) -> None:
+        if (self.scale is None and self.tilt is None) == (self.value is None):
+            raise ValueError("give either a scale or a value; a tilt goes with a scale")
+        if self.scale is not None:
+            refuse_unless_positive(self.scale)
+        if self.tilt is not None and not -90 < self.tilt < 90:
+            raise ValueError(f"a tilt is between -90 and 90 degrees, not {self.tilt}")
+        if self.value is not None:
+            _refuse_unless_finite("gravity", self.value)
+
+
+class Mass(Change, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A change of the mass of one body, or of all (kg); inertia follows, as if the density had changed."""
+
+    body: str = ""
+
+
+class Size(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A scale of the geoms of one body, or of one geom, in place; mass and inertia follow at constant density."""
+
+    body: str = ""
+    geom: str = ""
+    scale: float
+    only: Literal["radius", "length"] | None = None
+
+    def __post_init__(self) -> None:
+        refuse_unless_positive(self.scale)
+        if self.body and self.geom:
+            raise ValueError("give either a body or a geom")
+
+
+class Length(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A stretch of one body along its main geom, from its joint or from `about`; what hangs on it moves along."""
+
+    body: str
+    scale: float
+    geom: str = ""  # the main one; the body's first unless named
+    about: Vector | None = None  # a point of the body's frame that stays, m
+
+    def __post_init__(self) -> None:
+        refuse_unless_positive(self.scale)
+
+
+class Joint(Change, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A change of a property of one joint, or of all that have it."""
+
+    joint: str = ""
+
+
+class Range(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A change of the range of one joint, or of all limited ones: from its end nearest 0, or from 0 inside it."""
+
+    joint: str = ""
+    scale: float | None = None
+    value: tuple[float, float] | None = None  # rad or m
+
+    def __post_init__(self) -> None:
+        _refuse_both(self.scale, self.value)
+        if self.scale is not None:
+            refuse_unless_positive(self.scale)
+        if self.value is not None:
+            _refuse_unless_finite("a range", self.value)
+            if self.value[0] >= self.value[1]:
+                raise ValueError(f"a range goes from low to high, not {self.value}")
+
+
+class Gear(Change, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A change of the gear of one actuator, or of all: the force per unit of control."""
+
+    actuator: str = ""
+
+
+class ControlRange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A scale of the control range of one actuator, or of all: the action space changes with it."""
+
+    actuator: str = ""
+    scale: float
+
+    def __post_init__(self) -> None:
+        refuse_unless_positive(self.scale)
+
+
+class Fluid(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The medium: density (kg/m³), viscosity (Pa s) and wind (m/s); what is not given stays."""
+
+    density: Annotated[float, Meta(ge=0)] | None = None
+    viscosity: Annotated[float, Meta(ge=0)] | None = None
+    wind: Vector | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("density", "viscosity", "wind"):
+            if (value := getattr(self, name)) is not None:
+                _refuse_unless_finite(name, value if isinstance(value, tuple) else (value,))
+
+
+class Timestep(Change, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A change of the simulation's timestep (s); the control step keeps its length unless `frame_skip` is given."""
+
+    frame_skip: Annotated[int, Meta(ge=1)] | None = None
+
+
+class Noise(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Normal noise on some slots, or on all, in their own units."""
+
+    std: float
+    slots: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        refuse_unless_positive(self.std)
+
+
+class Region(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Where goals are drawn, in place of the env's own box (m)."""
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        _refuse_unless_finite("a region", (*self.low, *self.high))
+        if len(self.low) != len(self.high) or any(a >= b for a, b in zip(self.low, self.high, strict=True)):
+            raise ValueError(f"a region goes from low to high, not from {self.low} to {self.high}")
+
+
+Steps = Annotated[int, Meta(ge=1, le=1000)]
+Count = Annotated[int, Meta(ge=1, le=64)]
+
+
+class Variation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What differs from the env as it stands, axis by axis; a bare number is a scale."""
+
+    shape: dict[str, Count] | None = None  # the numbers that a family is built from
+    gravity: float | Gravity | None = None
+    mass: float | Mass | tuple[Mass, ...] | None = None
+    friction: float | Change | None = None
+    size: Size | tuple[Size, ...] | None = None
+    length: Length | tuple[Length, ...] | None = None
+    joint_range: float | Range | tuple[Range, ...] | None = None
+    damping: float | Joint | tuple[Joint, ...] | None = None
+    stiffness: float | Joint | tuple[Joint, ...] | None = None
+    armature: float | Joint | tuple[Joint, ...] | None = None
+    gear: float | Gear | tuple[Gear, ...] | None = None
+    control_range: float | ControlRange | tuple[ControlRange, ...] | None = None
+    cripple: tuple[str, ...] | None = None  # actuators that no longer pull
+    fluid: Fluid | None = None
+    timestep: float | Timestep | None = None
+    direction: Literal[-1, 1] | None = None
+    target_speed: float | None = None  # m/s
+    reward: dict[str, float] | None = None  # scales of the weights, by the terms' names
+    goal: Region | None = None
+    terminates: bool | None = None  # whether an unhealthy robot ends the episode
+    observe: dict[str, bool] | None = None  # the named blocks of the observation that are shown or not
+    observation_noise: float | Noise | None = None
+    observation_mask: tuple[str, ...] | None = None  # slots that read 0
+    observation_delay: Steps | None = None  # control steps
+    action_noise: float | Noise | None = None
+    action_delay: Steps | None = None  # control steps
+    action_inversion: bool | tuple[str, ...] | None = None
+    action_scale: float | None = None
+
+    def __post_init__(self) -> None:
+        for axis in _SCALES:
+            value = getattr(self, axis)
+            if isinstance(value, float | int) and not isinstance(value, bool):
+                try:
+                    refuse_unless_positive(value)
+                except ValueError as error:
+                    raise ValueError(f"{axis}: {error}") from None
+        if self.target_speed is not None:
+            _refuse_unless_finite("target_speed", (self.target_speed,))
+        for name, scale in (self.reward or {}).items():
+            _refuse_unless_finite(f"reward: {name}", (scale,))
+        for one, other in _CONTRADICT:
+            if getattr(self, one) is not None and getattr(self, other) is not None:
+                raise ValueError(f"{one} and {other} contradict each other: give one of them")
+        _refuse_lame_gear(self)
+
+    def axes(self) -> Iterator[tuple[str, Any]]:
+        """Yield each axis that is changed, with its value as it was written."""
+        for axis in Variation.__struct_fields__:
+            if (value := getattr(self, axis)) is not None:
+                yield axis, value
+
+    def only_axes(self) -> "Variation":
+        """Return the bare variation, without what a named variant says about itself."""
+        return Variation(**dict(self.axes()))
+
+    def joined(self, other: "Variation", where: str) -> "Variation":
+        """Return both variations together.
+
+        Raises:
+            InputError: both change the same axis, or two axes contradict each other.
+        """
+        first, second = dict(self.axes()), dict(other.axes())
+        for axis in first.keys() & second.keys():
+            raise InputError(f"{where}: {axis} is set twice, to {first[axis]} by the variant and to {second[axis]}")
+        try:
+            return Variation(**first, **second)
+        except ValueError as error:
+            raise InputError(f"{where}: {error}") from None
+
+
+class Variant(Variation, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A variation with a name, shipped with its env."""
+
+    about: str = ""
+
+
+_SCALES = (
+    "gravity",
+    "mass",
+    "friction",
+    "joint_range",
+    "damping",
+    "stiffness",
+    "armature",
+    "gear",
+    "control_range",
+    "timestep",
+    "observation_noise",
+    "action_noise",
+    "action_scale",
+)
+_CONTRADICT = (("direction", "target_speed"),)
+
+
+def refuse_unless_positive(number: float) -> None:
+    """Refuse a scale or value that is not above 0 and finite.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not (math.isfinite(number) and number > 0):
+        raise ValueError(f"a scale or value must be above 0 and finite, not {number}")
+
+
+def _refuse_unless_finite(name: str, numbers: Sequence[float]) -> None:
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError(f"{name} must be finite, not {numbers if len(numbers) > 1 else numbers[0]}")
+
+
+def _refuse_both(scale: object, value: object) -> None:
+    if (scale is None) == (value is None):
+        raise ValueError("give either a scale or a value")
+
+
+def _refuse_lame_gear(variation: Variation) -> None:
+    """A motor that no longer pulls cannot also be made stronger, or be inverted."""
+    gears = variation.gear if isinstance(variation.gear, tuple) else (variation.gear,)
+    pulled = {one.actuator for one in gears if isinstance(one, Gear)}
+    if isinstance(variation.action_inversion, tuple):
+        pulled |= set(variation.action_inversion)
+    for name in set(variation.cripple or ()) & pulled:
+        raise ValueError(f"cripple and another axis contradict each other on '{name}': give one of them")
