@@ -251,6 +251,17 @@ def test_scratch_at_step_0_is_the_untrained_policy():
     assert first[0] == total
 
 
+@pytest.mark.parametrize("env", ["half-cheetah.gravity-1.5", "hopper"])
+def test_a_batch_trains_the_same_policy_as_worlds_one_by_one(env):
+    digests = []
+    for one_by_one in (False, True):
+        model = sb3.build(env, SMALL, 0, one_by_one=one_by_one)
+        model.learn(256)
+        digests.append(sb3.policy_of(model, CARD).digest)
+        model.env.close()
+    assert digests[0] == digests[1]
+
+
 def test_a_watcher_can_stop_it():
     class Watcher(Unwatched):
         def stopping(self):
@@ -264,8 +275,8 @@ def test_a_watcher_can_stop_it():
 def test_divergence_is_an_error_that_names_the_component(monkeypatch):
     original = sb3.build
 
-    def poisoned(env, how, seed):
-        model = original(env, how, seed)
+    def poisoned(*arguments, **options):
+        model = original(*arguments, **options)
         with torch.no_grad():
             model.policy.value_net.bias.fill_(float("nan"))
         return model

@@ -4,12 +4,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import gymnasium
 import numpy as np
 import numpy.typing as npt
 
 from trl_suite.training.seeds import seed_for
-from trl_suite.worlds.env import make
+from trl_suite.worlds.vector import make_vector
 
 Act = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float32]]  # (batch, slots) -> (batch, actions)
 
@@ -25,42 +24,27 @@ class Evaluator:
     """Runs the same episodes for every policy it is given: episode i always starts from the same state."""
 
     def __init__(self, env: str, episodes: int) -> None:
-        self._worlds: list[gymnasium.Env[Any, Any]] = [make(env) for _ in range(episodes)]
+        self._worlds = make_vector(env, episodes)
+        # a list, as every vector env takes it, although Gymnasium's annotation knows only a number
+        self._seeds: Any = [seed_for(i, "evaluation") for i in range(episodes)]
 
     def __call__(self, act: Act) -> list[Episode]:
         """Return one `Episode` per world; all are stepped side by side, so that `act` sees them as one batch."""
-        observations = np.stack(
-            [world.reset(seed=seed_for(i, "evaluation"))[0] for i, world in enumerate(self._worlds)]
-        )
-        values, lengths = np.zeros(len(self._worlds)), np.zeros(len(self._worlds), dtype=int)
-        running = list(range(len(self._worlds)))
-        while running:
-            actions = act(observations[running])
-            running = [
-                i for i, action in zip(running, actions, strict=True)
-                if not self._step(i, action, observations, values, lengths)
-            ]  # fmt: skip
+        observations, _ = self._worlds.reset(seed=self._seeds)
+        actions = np.zeros(self._worlds.action_space.shape or (), dtype=np.float32)
+        values, lengths = np.zeros(len(self._seeds)), np.zeros(len(self._seeds), dtype=int)
+        running = np.ones(len(self._seeds), dtype=bool)
+        while running.any():
+            actions[running] = act(observations[running])
+            observations, rewards, terminated, truncated, _ = self._worlds.step(actions)
+            values[running] += rewards[running]
+            lengths[running] += 1
+            running &= ~(terminated | truncated)
         return [Episode(float(value), int(length)) for value, length in zip(values, lengths, strict=True)]
-
-    def _step(
-        self,
-        i: int,
-        action: npt.NDArray[np.float32],
-        observations: npt.NDArray[np.float64],
-        values: npt.NDArray[np.float64],
-        lengths: npt.NDArray[np.int_],
-    ) -> bool:
-        """Advance world i by one step; return whether its episode is over."""
-        observation, reward, terminated, truncated, _ = self._worlds[i].step(action)
-        observations[i] = observation
-        values[i] += float(reward)
-        lengths[i] += 1
-        return terminated or truncated
 
     def close(self) -> None:
         """Close all worlds."""
-        for world in self._worlds:
-            world.close()
+        self._worlds.close()
 
 
 def mean_return(episodes: Sequence[Episode]) -> float:

@@ -10,7 +10,7 @@ from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.running_mean_std import RunningMeanStd
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
 
 from trl_suite.errors import InputError
 from trl_suite.interface import Interface
@@ -19,18 +19,30 @@ from trl_suite.networks.components import OBSERVATION_STATISTICS, RETURN_STATIST
 from trl_suite.networks.policy import Policy
 from trl_suite.training import settings
 from trl_suite.training.sb3.learners import Model, SACLearner, TD3Learner, algorithm_of
+from trl_suite.training.sb3.vec_env import BatchVecEnv
 from trl_suite.training.seeds import seed_for
+from trl_suite.worlds.address import FOREIGN
 from trl_suite.worlds.env import interface_of, make
+from trl_suite.worlds.vector import batch_arguments
 
 _ACTIVATIONS: dict[Activation, type[torch.nn.Module]] = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}
 
 
-def build(env: str, how: settings.Settings, seed: int) -> Model:
+def build(env: str, how: settings.Settings, seed: int, one_by_one: bool = False) -> Model:
     """Return a fresh model on `how.n_envs` worlds of an env address, normalised as `how` says.
 
     Two models of the same arguments have the same initial parameters, worlds and noise: this is what pairs runs.
+
+    Args:
+        env: the address.
+        how: hyperparameters.
+        seed: of the run.
+        one_by_one: make each world an object of its own, which can be wrapped; slower, with the same numbers.
     """
-    worlds: VecEnv = DummyVecEnv([lambda: Monitor(make(env)) for _ in range(how.n_envs)])
+    if one_by_one or env.startswith(FOREIGN):
+        worlds: VecEnv = DummyVecEnv([lambda: Monitor(make(env)) for _ in range(how.n_envs)])
+    else:
+        worlds = VecMonitor(BatchVecEnv(how.n_envs, threads=1, **batch_arguments(env)))
     if how.normalise_observation or how.normalise_reward:
         worlds = VecNormalize(
             worlds, norm_obs=how.normalise_observation, norm_reward=how.normalise_reward, gamma=how.gamma

@@ -1,0 +1,35 @@
+"""Many worlds of one address, whoever defines it."""
+
+from typing import Any
+
+import gymnasium
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+
+from trl_suite.worlds.address import FOREIGN, Address
+from trl_suite.worlds.batch import Batch
+from trl_suite.worlds.env import make
+
+
+def batch_arguments(address: str) -> dict[str, Any]:
+    """Return what `Batch` takes, besides the number of worlds, for an address of the suite's own.
+
+    Raises:
+        InputError: the env or an axis does not exist.
+    """
+    parsed = Address.parse(address)
+    return {"env": parsed.env, "variant": parsed.variant or None, **dict(parsed.axes.axes())}
+
+
+def make_vector(address: str, count: int) -> VectorEnv[Any, Any, Any]:
+    """Return `count` worlds in this thread, which reset at the step after an episode's end.
+
+    Raises:
+        InputError: there is no such env, variant or axis.
+    """
+    if not address.startswith(FOREIGN):
+        return Batch(count, threads=1, autoreset_mode=AutoresetMode.NEXT_STEP, **batch_arguments(address))
+
+    def one() -> gymnasium.Env[Any, Any]:
+        return make(address)
+
+    return SyncVectorEnv([one] * count, autoreset_mode=AutoresetMode.NEXT_STEP)
