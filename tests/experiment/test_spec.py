@@ -58,6 +58,42 @@ def test_without_a_method_that_copies_no_source_is_trained(tiny):
     assert {step.planned.role for step in plan.steps(spec.load(tiny))} == {"target"}
 
 
+def test_a_source_may_be_trained_on_several_variants(tiny):
+    path = tiny / "experiment.toml"
+    path.write_text(path.read_text().replace("steps = 512", 'steps = 512\nvariants = ["gravity-0.5", "gear-1.5"]'))
+    source = plan.steps(spec.load(tiny))[0]
+    assert source.specification["mix"] == ["inverted-pendulum.gravity-0.5", "inverted-pendulum.gear-1.5"]
+
+
+def test_a_source_may_draw_its_worlds_and_every_seed_draws_its_own(tiny):
+    path = tiny / "experiment.toml"
+    path.write_text(path.read_text().replace("steps = 512", "steps = 512\nrandomise = {gravity = [0.5, 2.0]}"))
+    sources = [step for step in plan.steps(spec.load(tiny)) if step.planned.role == "source"]
+    drawn = [step.specification["mix"] for step in sources]
+    assert drawn[0] != drawn[1]
+    scales = [float(address.partition("gravity=")[2]) for mix in drawn for address in mix]
+    assert len(scales) == 2 * 2
+    assert all(0.5 <= scale <= 2.0 for scale in scales)
+    assert drawn == [s.specification["mix"] for s in plan.steps(spec.load(tiny)) if s.planned.role == "source"]
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ('variants = ["gravity-7"]', "unknown variant 'gravity-7'"),
+        ("randomise = {gravty = [0.5, 2.0]}", "unknown key 'gravty'"),
+        ("randomise = {gravity = [2.0, 0.5]}", "source.randomise.gravity: 2.0 is above 0.5"),
+        ("randomise = {gravity = [0.0, 0.5]}", "source.randomise"),
+        ('variants = ["gravity-0.5"]\nrandomise = {gravity = [0.5, 2.0]}', "either variants or randomise"),
+    ],
+)
+def test_a_wrong_source_is_refused(tiny, extra, message):
+    path = tiny / "experiment.toml"
+    path.write_text(path.read_text().replace("steps = 512", f"steps = 512\n{extra}"))
+    with pytest.raises(InputError, match=message):
+        spec.load(tiny)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "changed"),
     [

@@ -262,6 +262,18 @@ def test_a_batch_trains_the_same_policy_as_worlds_one_by_one(env):
     assert digests[0] == digests[1]
 
 
+def test_worlds_may_differ_within_one_training():
+    mix = ["inverted-pendulum.gravity-0.5", "inverted-pendulum?gravity=2.0"]
+    model = sb3.build(PENDULUM, SMALL, 0, mix=mix)
+    assert list(model.env.unwrapped.batch.addresses) == mix
+    model.learn(128)
+    plain = build()
+    plain.learn(128)
+    assert sb3.policy_of(model, CARD).digest != sb3.policy_of(plain, CARD).digest
+    with pytest.raises(InputError, match="one training is of one env"):
+        sb3.build(PENDULUM, SMALL, 0, mix=["hopper", "inverted-pendulum"])
+
+
 def test_a_watcher_can_stop_it():
     class Watcher(Unwatched):
         def stopping(self):

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from trl_suite import record
-from trl_suite.experiment.spec import Experiment
+from trl_suite.experiment.spec import Experiment, Source
 from trl_suite.networks import methods
 from trl_suite.networks.methods import Method
 from trl_suite.record import SOURCE, Planned, Role
 from trl_suite.training import settings
+from trl_suite.training.seeds import seed_for
 from trl_suite.worlds.identity import folder_name, identity
 
 
@@ -58,7 +60,26 @@ def plan(name: str, experiment: Experiment, command: str) -> record.Plan:
 def _source(experiment: Experiment, seed: int) -> Step:
     source = experiment.source
     evaluation = msgspec.structs.replace(experiment.evaluation, every=source.every or -(-source.steps // 10))
-    return _step(experiment, "source", source.env, SOURCE, seed, source.steps, evaluation, Method(), None)
+    mix = _mix(source, seed, experiment.how.n_envs)
+    return _step(experiment, "source", source.env, SOURCE, seed, source.steps, evaluation, Method(), None, mix)
+
+
+def _mix(source: Source, seed: int, worlds: int) -> list[str]:
+    """Return the addresses of the source's training worlds; empty where all are the env as it is."""
+    if source.variants:
+        return [f"{source.env}.{variant}" for variant in source.variants]
+    if not source.randomise:
+        return []
+    generator = np.random.default_rng(seed_for(seed, "domain"))
+    return [_drawn(source, generator) for _ in range(worlds)]
+
+
+def _drawn(source: Source, generator: np.random.Generator) -> str:
+    scales = {
+        axis: round(float(np.exp(generator.uniform(np.log(low), np.log(high)))), 4)
+        for axis, (low, high) in source.randomise.items()
+    }
+    return f"{source.env}?" + "&".join(f"{axis}={scale}" for axis, scale in scales.items())
 
 
 def _target(experiment: Experiment, env: str, name: str, seed: int, source: Step | None) -> Step:
@@ -78,6 +99,7 @@ def _step(
     evaluation: settings.Evaluation,
     definition: Method,
     source: Step | None,
+    mix: list[str] | None = None,
 ) -> Step:
     specification = {
         "schema": record.SCHEMA,
@@ -92,6 +114,7 @@ def _step(
         "method": msgspec.to_builtins(msgspec.structs.replace(definition, summary="")),
         "alias": experiment.alias if source else {},
         "source": source.digest if source else "",
+        "mix": mix or [],
     }
     digest = hashlib.sha256(msgspec.json.encode(specification, order="deterministic")).hexdigest()
     planned = Planned(

@@ -15,6 +15,8 @@ from trl_suite.training.settings import Count
 from trl_suite.worlds.identity import identity
 
 FILE = "experiment.toml"
+Bound = Annotated[float, msgspec.Meta(gt=0)]
+Scale = tuple[Bound, Bound]
 Seed = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 
 
@@ -23,6 +25,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     env: str
     steps: Count
+    variants: tuple[str, ...] = ()  # trained on these at once, in equal shares, instead of on the env itself
+    randomise: dict[str, Scale] = {}  # axis -> lowest and highest scale, of which each training world draws its own
     every: Count | None = None  # env steps between two evaluations; a tenth of the budget where not given
 
 
@@ -84,4 +88,16 @@ def load(folder: Path) -> Experiment:
         methods.find(name, experiment.method)
     for env in (experiment.source.env, *experiment.target.envs):
         identity(env)
+    _check_source(path, experiment.source)
     return experiment
+
+
+def _check_source(path: Path, source: Source) -> None:
+    if source.variants and source.randomise:
+        raise InputError(f"{path}: source: give either variants or randomise")
+    for axis, (low, high) in source.randomise.items():
+        if low > high:
+            raise InputError(f"{path}: source.randomise.{axis}: {low} is above {high}")
+        identity(f"{source.env}?{axis}={low}")
+    for variant in source.variants:
+        identity(f"{source.env}.{variant}")

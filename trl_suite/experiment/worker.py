@@ -76,4 +76,5 @@ def _job(root: Path, step: Step) -> Job:
         definition=step.definition,
         source=load(root / step.planned.source / POLICY) if step.planned.source else None,
         alias=specification["alias"],
+        mix=tuple(specification["mix"]),
     )

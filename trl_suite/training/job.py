@@ -28,6 +28,7 @@ class Job:
     definition: Method = field(default_factory=Method)
     source: Policy | None = None
     alias: Mapping[str, str] = field(default_factory=dict[str, str])
+    mix: tuple[str, ...] = ()  # addresses that the training worlds take in turn, instead of all being `env`
 
 
 class Watcher(Protocol):

@@ -4,8 +4,8 @@ from typing import Literal
 
 import numpy as np
 
-Role = Literal["learner", "evaluation", "home", "pull", "guide", "method"]
-_KEYS: dict[Role, int] = {"learner": 0, "evaluation": 1, "home": 2, "pull": 3, "guide": 4, "method": 5}
+Role = Literal["learner", "evaluation", "home", "pull", "guide", "method", "domain"]
+_KEYS: dict[Role, int] = {"learner": 0, "evaluation": 1, "home": 2, "pull": 3, "guide": 4, "method": 5, "domain": 6}
 
 
 def seed_for(seed: int, role: Role, index: int = 0) -> int:

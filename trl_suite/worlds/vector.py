@@ -1,10 +1,12 @@
 """Many worlds of one address, whoever defines it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
+from trl_suite.errors import InputError
 from trl_suite.worlds.address import FOREIGN, Address
 from trl_suite.worlds.batch import Batch
 from trl_suite.worlds.env import make
@@ -18,6 +20,21 @@ def batch_arguments(address: str) -> dict[str, Any]:
     """
     parsed = Address.parse(address)
     return {"env": parsed.env, "variant": parsed.variant or None, **dict(parsed.axes.axes())}
+
+
+def mixed_arguments(addresses: Sequence[str]) -> dict[str, Any]:
+    """Return what `Batch` takes, besides the number of worlds, for worlds of one env that differ in variant or axes.
+
+    Raises:
+        InputError: they are of several envs, or one does not exist.
+    """
+    parsed = [Address.parse(address) for address in addresses]
+    if len({one.env for one in parsed}) > 1:
+        raise InputError(
+            f"{', '.join(addresses)}: one training is of one env; its worlds may differ in variant and axes"
+        )
+    variants = [{"variant": one.variant, **dict(one.axes.axes())} for one in parsed]
+    return {"env": parsed[0].env, "variants": variants}
 
 
 def make_vector(address: str, count: int) -> VectorEnv[Any, Any, Any]:

@@ -1,6 +1,6 @@
 """SB3 models as named components: made, read, and turned into policies that need no SB3."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,12 +23,12 @@ from trl_suite.training.sb3.vec_env import BatchVecEnv
 from trl_suite.training.seeds import seed_for
 from trl_suite.worlds.address import FOREIGN
 from trl_suite.worlds.env import interface_of, make
-from trl_suite.worlds.vector import batch_arguments
+from trl_suite.worlds.vector import batch_arguments, mixed_arguments
 
 _ACTIVATIONS: dict[Activation, type[torch.nn.Module]] = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}
 
 
-def build(env: str, how: settings.Settings, seed: int, one_by_one: bool = False) -> Model:
+def build(env: str, how: settings.Settings, seed: int, one_by_one: bool = False, mix: Sequence[str] = ()) -> Model:
     """Return a fresh model on `how.n_envs` worlds of an env address, normalised as `how` says.
 
     Two models of the same arguments have the same initial parameters, worlds and noise: this is what pairs runs.
@@ -38,9 +38,13 @@ def build(env: str, how: settings.Settings, seed: int, one_by_one: bool = False)
         how: hyperparameters.
         seed: of the run.
         one_by_one: make each world an object of its own, which can be wrapped; slower, with the same numbers.
+        mix: addresses that the worlds take in turn, instead of all being `env`.
     """
-    if one_by_one or env.startswith(FOREIGN):
-        worlds: VecEnv = DummyVecEnv([lambda: Monitor(make(env)) for _ in range(how.n_envs)])
+    if mix:
+        turns = [mix[i % len(mix)] for i in range(how.n_envs)]
+        worlds: VecEnv = VecMonitor(BatchVecEnv(how.n_envs, threads=1, **mixed_arguments(turns)))
+    elif one_by_one or env.startswith(FOREIGN):
+        worlds = DummyVecEnv([lambda: Monitor(make(env)) for _ in range(how.n_envs)])
     else:
         worlds = VecMonitor(BatchVecEnv(how.n_envs, threads=1, **batch_arguments(env)))
     if how.normalise_observation or how.normalise_reward:

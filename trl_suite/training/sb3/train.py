@@ -20,7 +20,7 @@ def train(job: Job, watcher: Watcher, logs: Path | None = None) -> Outcome:
         FreezeBrokenError: a frozen component moved.
         DivergedError: a parameter is not finite.
     """
-    model = sb3.build(job.env, job.how, job.seed, one_by_one=job.definition.guide is not None)
+    model = sb3.build(job.env, job.how, job.seed, one_by_one=job.definition.guide is not None, mix=job.mix)
     model.set_logger(configure(str(logs), ["tensorboard"]) if logs else Logger(folder=None, output_formats=[]))
     record = implant(job.source, model, job.method, job.definition, job.alias, seed_for(job.seed, "method"))
     course = Course(model, job, record)
