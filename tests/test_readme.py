@@ -1,5 +1,6 @@
 """The README keeps its promises: its code runs, its tables agree with the definitions, its links lead somewhere."""
 
+import json
 import os
 import re
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from trl_suite.cli import arguments
+from trl_suite.evidence import results
+from trl_suite.experiment import plan, spec
 from trl_suite.networks import methods, pages
 
 ROOT = Path(__file__).parent.parent
@@ -88,3 +91,18 @@ def test_every_dependency_is_pinned():
     ]
     names = {re.match(r"[\w-]+", entry)[0].lower().replace("-", "_") for entry in wanted}
     assert names <= pinned, names - pinned
+
+
+def test_every_experiment_stands_on_the_page_with_its_question():
+    page = (ROOT / "experiments/README.md").read_text()
+    for path in (ROOT / "experiments").glob("*/experiment.toml"):
+        question = tomllib.loads(path.read_text())["question"]
+        assert f"| [{path.parent.name}]({path.parent.name}/README.md) | {question} |" in page
+
+
+def test_the_committed_results_are_those_of_the_committed_experiment():
+    for path in (ROOT / "experiments").glob("*/results/plan.json"):
+        committed = json.loads(path.read_text())["runs"]
+        planned = plan.steps(spec.load(path.parents[1]))
+        assert [run["folder"] for run in committed] == [step.planned.folder for step in planned], path
+        assert not results.load(path.parent).findings
