@@ -18,7 +18,7 @@ Share = Annotated[float, msgspec.Meta(ge=0, le=1)]  # of the target's budget, or
 Strength = Annotated[float, msgspec.Meta(gt=0)]
 
 
-class WeightPull(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class WeightPull(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A decay towards the source's weights: after each step, w -= rate * strength * importance * (w - source).
 
     The importance is 1 (L2-SP, Li et al. 2018) or the actor's Fisher information, scaled to a mean of 1 (EWC,
@@ -30,7 +30,7 @@ class WeightPull(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     fisher: bool = False
 
 
-class BehaviourPull(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class BehaviourPull(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A penalty on the divergence of the learner's actions from the source's.
 
     On the learner's own states it is kickstarting (Schmitt et al. 2018), on states that the source visited at home
@@ -43,7 +43,7 @@ class BehaviourPull(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     least: Annotated[float, msgspec.Meta(ge=0)] = 0.0  # the strength never falls below
 
 
-class Guide(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Guide(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """The source opens each training episode and hands over after a random number of steps (Uchendu et al. 2023).
 
     What it does is paid from the budget. The longest opening shrinks linearly to nothing.
@@ -53,7 +53,7 @@ class Guide(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     until: Share = 0.5  # of the budget, when openings have shrunk to nothing
 
 
-class Method(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Method(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What is done with each component; see `components.select` for the selectors."""
 
     summary: str = ""

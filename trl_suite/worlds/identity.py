@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from trl_suite import content, tables
 from trl_suite.worlds.address import FOREIGN, Address
 from trl_suite.worlds.spec import load
 
@@ -26,6 +27,8 @@ def identity(address: str) -> dict[str, Any]:
         return {"gymnasium": address.removeprefix(FOREIGN)}
     place = Address.parse(address)
     spec = load(place.env)
-    table: dict[str, Any] = msgspec.to_builtins(spec)
+    table = tables.load(
+        content.find("envs", place.env) / content.MARKER["envs"]
+    )  # as written: a new key changes nothing
     acting = {key: value for key, value in table.items() if key not in _DESCRIBES}
     return {"env": acting, "variation": msgspec.to_builtins(place.variation(spec))}
