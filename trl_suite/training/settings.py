@@ -37,16 +37,9 @@ class PPO(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     normalise_observation: bool = True
     normalise_reward: bool = True
 
-    @property
-    def rollout(self) -> int:
-        """Env steps between two updates."""
-        return self.n_envs * self.n_steps
 
-
-class SAC(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """SB3's SAC; defaults are SB3's unless a comment says otherwise."""
-
-    algorithm: ClassVar[Algorithm] = "sac"
+class OffPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What SAC and TD3 have in common; defaults are SB3's unless a comment says otherwise."""
 
     n_envs: Count = 1
     learning_rate: Positive = 3e-4
@@ -57,43 +50,29 @@ class SAC(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     gamma: Discount = 0.99
     train_freq: Count = 1
     gradient_steps: int = 1
-    ent_coef: Literal["auto"] | Positive = "auto"
     hidden: tuple[Count, ...] = (256, 256)  # of actor and critics each
     activation: Activation = "relu"
     normalise_observation: bool = False
     normalise_reward: bool = False
 
-    @property
-    def rollout(self) -> int:
-        """Env steps between two updates."""
-        return self.n_envs * self.train_freq
+
+class SAC(OffPolicy, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """SB3's SAC."""
+
+    algorithm: ClassVar[Algorithm] = "sac"
+
+    ent_coef: Literal["auto"] | Positive = "auto"
 
 
-class TD3(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """SB3's TD3; defaults are SB3's unless a comment says otherwise."""
+class TD3(OffPolicy, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """SB3's TD3."""
 
     algorithm: ClassVar[Algorithm] = "td3"
 
-    n_envs: Count = 1
     learning_rate: Positive = 1e-3
-    buffer_size: Count = 1_000_000
-    learning_starts: Whole = 10_000  # SB3: 100; as RL Zoo for MuJoCo. A transferred policy acts itself meanwhile
-    batch_size: Count = 256
-    tau: Fraction = 0.005
-    gamma: Discount = 0.99
-    train_freq: Count = 1
-    gradient_steps: int = 1
     action_noise: NotNegative = 0.1  # SB3: none, which explores nothing
     policy_delay: Count = 2
-    hidden: tuple[Count, ...] = (400, 300)  # of actor and critics each
-    activation: Activation = "relu"
-    normalise_observation: bool = False
-    normalise_reward: bool = False
-
-    @property
-    def rollout(self) -> int:
-        """Env steps between two updates."""
-        return self.n_envs * self.train_freq
+    hidden: tuple[Count, ...] = (400, 300)
 
 
 Settings = PPO | SAC | TD3

@@ -86,7 +86,7 @@ def _ppo(worlds: VecEnv, how: settings.PPO, seed: int) -> PPO:
     )
 
 
-def _off_policy(how: settings.SAC | settings.TD3) -> dict[str, Any]:
+def _off_policy(how: settings.OffPolicy) -> dict[str, Any]:
     return {
         "buffer_size": how.buffer_size,
         "learning_starts": how.learning_starts,
