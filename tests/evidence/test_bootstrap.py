@@ -1,0 +1,109 @@
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from trl_suite.evidence import bootstrap
+from trl_suite.evidence.statistics import interquartile_mean
+
+VALUES = np.random.default_rng(3).normal(1, 1, (4, 10, 3))
+
+
+def generator(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+@pytest.mark.parametrize("statistic", ["mean", "iqm"])
+@pytest.mark.parametrize("tasks", [True, False])
+def test_the_generator_decides_and_nothing_else(statistic, tasks: bool):
+    np.random.seed(0)
+    options = {"statistic": statistic, "resample_tasks": tasks, "replicates": 500}
+    first = bootstrap.hierarchical(VALUES, generator(), **options)
+    np.random.seed(1)
+    assert first == bootstrap.hierarchical(VALUES, generator(), **options)
+    assert first != bootstrap.hierarchical(VALUES, generator(1), **options)
+
+
+def test_chunks_change_nothing_but_the_order_of_draws(monkeypatch):
+    whole = bootstrap.hierarchical(VALUES, generator(), replicates=4000)
+    monkeypatch.setattr(bootstrap, "CHUNK", 10_000)
+    parts = bootstrap.hierarchical(VALUES, generator(), replicates=4000)
+    np.testing.assert_allclose([whole.low, whole.high], [parts.low, parts.high], atol=0.05)
+
+
+def test_values_are_those_of_numpy_and_scipy():
+    mean = bootstrap.hierarchical(VALUES, generator(), replicates=100)
+    middle = bootstrap.hierarchical(VALUES, generator(), statistic="iqm", replicates=100)
+    assert mean.value == pytest.approx(VALUES.mean(), rel=1e-6)
+    assert middle.value == pytest.approx(stats.trim_mean(VALUES, 0.25, axis=None), rel=1e-6)
+    assert middle.value == pytest.approx(float(interquartile_mean(VALUES.ravel())), rel=1e-6)
+
+
+def test_weights_stand_for_copies():
+    """Every replicate's interquartile mean equals scipy's of the values written out as often as they were drawn."""
+    cells = VALUES[:, :, :1]
+    draw = bootstrap._draw(cells, np.zeros(4, dtype=np.int64), True, 20, generator())
+    found = bootstrap._interquartile(cells)(draw)
+    for replicate in range(20):
+        often = (draw.cells[replicate] * draw.tasks[replicate][:, None, None]).astype(int)
+        expected = stats.trim_mean(np.repeat(cells.ravel(), often.ravel()), 0.25)
+        assert found[replicate] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_percentile_interval_widened_to_students():
+    values = generator(4).normal(0, 1, 10)
+    found = bootstrap.hierarchical(values[None, :, None], generator(), replicates=20_000)
+    expected = stats.t.interval(0.95, 9, values.mean(), stats.sem(values))
+    np.testing.assert_allclose([found.low, found.high], expected, atol=0.12)
+
+
+def test_the_studentised_interval_agrees_with_students_where_values_are_gaussian():
+    values = generator(6).normal(0, 1, 200)
+    found = bootstrap.studentised(values, generator())
+    np.testing.assert_allclose([found.low, found.high], stats.t.interval(0.95, 199, values.mean(), stats.sem(values)),
+                               atol=0.02)  # fmt: skip
+
+
+def test_shared_sources_make_tasks_less_independent():
+    shared = np.repeat(generator(8).normal(0, 1, (1, 10, 1)), 6, axis=0)
+    together = bootstrap.hierarchical(shared, generator(), replicates=2000)
+    apart = bootstrap.hierarchical(shared, generator(), replicates=2000, groups=list("abcdef"))
+    assert (together.high - together.low) > 2 * (apart.high - apart.low)
+
+
+def test_resampled_tasks_are_less_sure():
+    tasks = VALUES + np.array([-2, 0, 2, 4])[:, None, None]
+    fixed = bootstrap.hierarchical(tasks, generator(), replicates=2000)
+    drawn = bootstrap.hierarchical(tasks, generator(), replicates=2000, resample_tasks=True)
+    assert (drawn.high - drawn.low) > 2 * (fixed.high - fixed.low)
+
+
+def test_missing_runs_are_left_out_and_short_tasks_padded():
+    holes = VALUES.copy()
+    holes[0, 3:] = np.nan
+    holes[1, 0, 0] = np.nan
+    found = bootstrap.hierarchical(holes, generator(), replicates=500)
+    assert found.value == pytest.approx(np.mean([np.nanmean(task) for task in holes]), rel=1e-6)
+    assert found.has_interval
+    assert found.n == 10
+    assert bootstrap.stacked([np.ones((2, 1)), np.ones((3, 2))]).shape == (2, 3, 2)
+
+
+def test_too_few_of_what_is_resampled_give_no_interval():
+    assert not bootstrap.hierarchical(VALUES[:, :2], generator()).has_interval
+    assert not bootstrap.hierarchical(VALUES[:2], generator(), resample_tasks=True).has_interval
+    assert bootstrap.hierarchical(VALUES[:2], generator(), replicates=50).has_interval
+    assert math.isnan(bootstrap.hierarchical(np.full((2, 3, 1), np.nan), generator()).value)
+    assert bootstrap.hierarchical(np.zeros((0, 0, 0)), generator()).n == 0
+    assert not bootstrap.studentised(np.array([1.0, 2]), generator()).has_interval
+    same = bootstrap.studentised(np.full(5, 2.0), generator())
+    assert (same.low, same.high) == (2, 2)
+
+
+def test_crossed_and_nested_seeds():
+    pairs = [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
+    found = bootstrap.crossed(np.array([1.0, 2, 3, 4]), [s for s, _ in pairs], [t for _, t in pairs])
+    np.testing.assert_array_equal(found, [[1, 2], [3, 4]])
+    nested = bootstrap.crossed(np.array([1.0, 3, np.nan, 7]), ["a", "a", "b", "c"], [0, 1, 2, 3])
+    np.testing.assert_array_equal(nested, [[2], [np.nan], [7]])

@@ -1,0 +1,209 @@
+"""Intervals by resampling what was drawn anew: tasks, source seeds, target seeds; knows nothing of curves.
+
+Axes: `values` is (tasks, sources, targets), NaN where a run is missing or where a task has fewer seeds. Source and
+target seeds are crossed: every source policy is trained on with every target seed. Every random number comes from the
+Generator that the caller hands in. Replicates are weights of the cells, so that no resample is ever copied.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from trl_suite.evidence.curve import Flags, Floats
+from trl_suite.evidence.statistics import FEWEST, Estimate
+
+REPLICATES = 10_000
+CHUNK = 2_000_000  # weights held at a time
+Statistic = Literal["mean", "iqm"]
+Weights = NDArray[np.float32]
+
+
+class _Draw(NamedTuple):
+    """How often everything was drawn in each replicate."""
+
+    cells: Weights  # (replicates, tasks, sources, targets), within a task
+    tasks: Weights  # (replicates, tasks)
+
+
+def studentised(
+    values: Floats, generator: np.random.Generator, level: float = 0.95, replicates: int = REPLICATES
+) -> Estimate:
+    """Return the mean of the finite values with a bootstrap-t interval; it follows a skew that the t interval does not.
+
+    Of 95 % intervals over ten Gaussian values, 95 to 96 % cover the mean. Where one run in ten fails, 57 % do at five
+    seeds, 67 % at ten and 87 % at twenty (tests/evidence/test_coverage.py): no method sees a failure that did not
+    occur. Efron & Tibshirani 1993.
+
+    Args:
+        values: (units,).
+        generator: of the resamples.
+        level: of the interval.
+        replicates: number of resamples.
+    """
+    finite = values[np.isfinite(values)]
+    n = len(finite)
+    if n < FEWEST:
+        return Estimate(value=float(finite.mean()) if n else math.nan, level=level, n=n)
+    centre, error = float(finite.mean()), float(finite.std(ddof=1)) / math.sqrt(n)
+    drawn = finite[generator.integers(0, n, (replicates, n))]  # (replicates, units)
+    spread = drawn.std(axis=1, ddof=1) / math.sqrt(n)
+    usable = spread > 1e-12 * max(abs(centre), error)  # a resample of one value n times has no scale
+    if not usable.any():
+        return Estimate(value=centre, low=centre, high=centre, level=level, n=n)
+    t = (drawn.mean(axis=1)[usable] - centre) / spread[usable]
+    low, high = np.quantile(t, [(1 - level) / 2, (1 + level) / 2], method="weibull")  # the (replicates + 1) p-th
+    return Estimate(value=centre, low=centre - error * float(high), high=centre - error * float(low), level=level, n=n)
+
+
+def hierarchical(
+    values: Floats,
+    generator: np.random.Generator,
+    *,
+    statistic: Statistic = "mean",
+    resample_tasks: bool = False,
+    groups: Sequence[str] | None = None,
+    level: float = 0.95,
+    replicates: int = REPLICATES,
+) -> Estimate:
+    """Return the statistic over all tasks with an interval from resampled tasks, source seeds and target seeds.
+
+    Seeds of one group are drawn together, because its tasks share their source policies. The percentile interval is
+    widened so that it is Student's on Gaussian values (Hesterberg 2015, expanded percentile interval): without that,
+    95 % over ten seeds cover 90 %. Crossed resampling counts the noise of single runs more than once and so errs
+    towards wide intervals (Owen 2007, pigeonhole bootstrap). Two target seeds understate what they add: 86 % instead
+    of 95 % where a target seed matters 0.7 times as much as a source.
+
+    Args:
+        values: (tasks, sources, targets).
+        generator: of the resamples.
+        statistic: mean of the tasks' means, or interquartile mean over all cells.
+        resample_tasks: whether the claim is about tasks like these and not about these.
+        groups: (tasks,), the tasks of one group share their seeds; all do where not given.
+        level: of the interval.
+        replicates: number of resamples.
+    """
+    cells, labels = _kept(values, groups)
+    units = _units(cells, labels)
+    fewest = min(len(cells), units) if resample_tasks else units
+    if not cells.size:
+        return Estimate(level=level)
+    measure = _mean(cells) if statistic == "mean" else _interquartile(cells)
+    once = _Draw(np.ones((1, *cells.shape), np.float32), np.ones((1, len(cells)), np.float32))
+    centre = float(measure(once)[0])
+    if fewest < FEWEST:
+        return Estimate(value=centre, level=level, n=fewest)
+    size = max(1, CHUNK // cells.size)
+    counts = [min(size, replicates - start) for start in range(0, replicates, size)]
+    found = np.concatenate([measure(_draw(cells, labels, resample_tasks, n, generator)) for n in counts])
+    tail = _expanded(level, fewest)
+    low, high = np.nanquantile(found, [tail, 1 - tail], method="weibull")
+    return Estimate(value=centre, low=float(low), high=float(high), level=level, n=fewest)
+
+
+def crossed(values: Floats, sources: Sequence[str], targets: Sequence[int]) -> Floats:
+    """Return one value per pair as (sources, targets); (sources, 1) of means where the two are not crossed.
+
+    Where each source policy has target seeds of its own, the source stands for all that was drawn with it.
+    """
+    rows, columns = list(dict.fromkeys(sources)), list(dict.fromkeys(targets))
+    cells = np.full((len(rows), len(columns)), np.nan)
+    for value, source, target in zip(values, sources, targets, strict=True):
+        cells[rows.index(source), columns.index(target)] = value
+    if 2 * len(set(zip(sources, targets, strict=True))) > cells.size:
+        return cells
+    known = np.isfinite(cells)
+    count = known.sum(axis=1)
+    total = np.where(known, cells, 0).sum(axis=1)
+    return np.divide(total, count, out=np.full(len(rows), np.nan), where=count > 0)[:, None]
+
+
+def stacked(tasks: Sequence[Floats]) -> Floats:
+    """Return (sources, targets) of several tasks as (tasks, sources, targets), padded with NaN."""
+    shape = tuple(max((task.shape[axis] for task in tasks), default=0) for axis in (0, 1))
+    values = np.full((len(tasks), *shape), np.nan)
+    for row, task in zip(values, tasks, strict=True):
+        row[: task.shape[0], : task.shape[1]] = task
+    return values
+
+
+def _kept(values: Floats, groups: Sequence[str] | None) -> tuple[Floats, NDArray[np.int64]]:
+    """Return the tasks that have a value, and the number of each one's group."""
+    some = _any(np.isfinite(values), (1, 2))
+    names = [str(name) for name in (groups or [""] * len(values))]
+    order = list(dict.fromkeys(names))
+    return values[some], np.array([order.index(name) for name in names], dtype=np.int64)[some]
+
+
+def _any(flags: Flags, axes: tuple[int, ...]) -> Flags:
+    return np.asarray(flags.any(axis=axes))
+
+
+def _units(cells: Floats, labels: NDArray[np.int64]) -> int:
+    """Return the number of source seeds of the group that has fewest."""
+    seen = _any(np.isfinite(cells), (2,))
+    return min((int(seen[labels == label].any(axis=0).sum()) for label in set(labels.tolist())), default=0)
+
+
+def _draw(
+    cells: Floats, labels: NDArray[np.int64], resample_tasks: bool, replicates: int, generator: np.random.Generator
+) -> _Draw:
+    """Return one resample per replicate: of the seeds of each group, and of the tasks where they are drawn too."""
+    weights = np.empty((replicates, *cells.shape), dtype=np.float32)
+    for label in np.unique(labels):
+        known = np.isfinite(cells[labels == label])
+        sources = _counts(_any(known, (0, 2)), replicates, generator)
+        targets = _counts(_any(known, (0, 1)), replicates, generator)
+        weights[:, labels == label] = (sources[:, :, None] * targets[:, None, :])[:, None]
+    everything = np.ones(len(cells), dtype=np.bool_)
+    tasks = _counts(everything, replicates, generator) if resample_tasks else np.ones((1, len(cells)), np.float32)
+    return _Draw(weights, np.broadcast_to(tasks, (replicates, len(cells))))
+
+
+def _counts(known: Flags, replicates: int, generator: np.random.Generator) -> Weights:
+    """Return how often each of the known units is drawn: (replicates, units), 0 for the others."""
+    n = int(known.sum())
+    counts = np.zeros((replicates, len(known)), dtype=np.float32)
+    counts[:, known] = generator.multinomial(n, np.full(n, 1 / n), size=replicates)
+    return counts
+
+
+def _mean(cells: Floats) -> Callable[[_Draw], Floats]:
+    """Return the function that gives the mean of the drawn tasks' means: (replicates,)."""
+    known = np.isfinite(cells)
+    filled, present = np.where(known, cells, 0.0).astype(np.float32), known.astype(np.float32)
+
+    def measure(draw: _Draw) -> Floats:
+        total = np.einsum("rkst,kst->rk", draw.cells, filled)
+        count = np.einsum("rkst,kst->rk", draw.cells, present)
+        tasks = draw.tasks * (count > 0)
+        means = np.divide(total, count, out=np.zeros_like(total), where=count > 0)
+        return np.average(means, axis=1, weights=tasks)
+
+    return measure
+
+
+def _interquartile(cells: Floats) -> Callable[[_Draw], Floats]:
+    """Return the function that gives the interquartile mean of the drawn cells, sorted once: (replicates,)."""
+    flat = cells.ravel()
+    order = np.argsort(flat)[: int(np.isfinite(flat).sum())]  # NaN sorts to the end
+    ordered = flat[order]
+
+    def measure(draw: _Draw) -> Floats:
+        weights = draw.cells * draw.tasks[:, :, None, None]
+        drawn = weights.reshape(len(weights), -1)[:, order]
+        above = np.cumsum(drawn, axis=1)
+        total = above[:, -1:]
+        cut = np.floor(total / 4)  # as scipy's trim_mean, which cuts whole values
+        inside = np.clip(above, cut, total - cut) - np.clip(above - drawn, cut, total - cut)
+        return (inside @ ordered) / (total - 2 * cut)[:, 0]
+
+    return measure
+
+
+def _expanded(level: float, n: int) -> float:
+    """Return the tail of the percentile interval that is Student's interval on n Gaussian values."""
+    return float(stats.norm.cdf(math.sqrt(n / (n - 1)) * stats.t.ppf((1 - level) / 2, n - 1)))
