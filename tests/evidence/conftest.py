@@ -29,13 +29,26 @@ CURVES: dict[str, Callable[[int], np.ndarray]] = {
 }
 
 
-def write_run(folder: Path, run: Run, returns: Sequence[float] | np.ndarray, steps: np.ndarray = STEPS) -> None:
+def write_run(
+    folder: Path,
+    run: Run,
+    returns: Sequence[float] | np.ndarray,
+    steps: np.ndarray = STEPS,
+    stochastic: Sequence[float] | np.ndarray | None = None,
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "run.json").write_bytes(encode(run))
-    lines = ["step,episode,return,length"]
-    for step, value in zip(steps, returns, strict=False):
-        lines += [f"{step},{episode},{value + 5 * (episode - 0.5)},1000" for episode in range(2)]
-    (folder / "evaluations.csv").write_text("\n".join(lines) + "\n")
+    write_evaluations(folder / "evaluations.csv", returns, steps, stochastic)
+
+
+def write_evaluations(path: Path, returns: Any, steps: np.ndarray = STEPS, stochastic: Any = None) -> None:
+    lines = ["step,episode,return,length" + (",mode" if stochastic is not None else "")]
+    for i, (step, value) in enumerate(zip(steps, returns, strict=False)):
+        mode = ",deterministic" if stochastic is not None else ""
+        lines += [f"{step},{episode},{value + 5 * (episode - 0.5)},1000{mode}" for episode in range(2)]
+        if stochastic is not None:
+            lines += [f"{step},{episode},{stochastic[i]},1000,stochastic" for episode in range(2)]
+    path.write_text("\n".join(lines) + "\n")
 
 
 def describe(planned: Planned, **changes: Any) -> Run:
@@ -95,10 +108,19 @@ class Experiment:
         )  # fmt: skip
         (self.root / "plan.json").write_bytes(encode(msgspec.structs.replace(plan, **changes)))
 
-    def write(self, planned: Planned, returns: Any = None, steps: np.ndarray = STEPS, **changes: Any) -> None:
+    def write(
+        self, planned: Planned, returns: Any = None, steps: np.ndarray = STEPS, stochastic: Any = None, **changes: Any
+    ) -> None:
         if returns is None:
             returns = CURVES.get(planned.method, CURVES["finetune"])(planned.seed)
-        write_run(self.root / planned.folder, describe(planned, **changes), returns, steps)
+        write_run(self.root / planned.folder, describe(planned, **changes), returns, steps, stochastic)
+
+    def add(self, *planned: Planned, **options: Any) -> None:
+        """Plan more runs and make them."""
+        self.planned += planned
+        self.write_plan()
+        for one in planned:
+            self.write(one, **options)
 
     def folder(self, method: str, seed: int, env: str = ENV) -> Path:
         return self.root / env / method / f"seed-{seed}"

@@ -67,3 +67,40 @@ def test_another_header_is_refused(tmp_path: Path):
     (tmp_path / "x.csv").write_text("step,reward\n0,1\n")
     with pytest.raises(InputError, match="first line is 'step,reward'"):
         curve.read(tmp_path / "x.csv")
+
+
+def modes(folder: Path, *lines: str, end: str = "\n") -> Path:
+    path = folder / "evaluations.csv"
+    path.write_text("\n".join([f"{curve.HEADER},mode", *lines]) + end)
+    return path
+
+
+def test_both_ways_of_evaluating_stand_on_one_grid(tmp_path: Path):
+    d, s = "deterministic", "stochastic"
+    lines = [f"0,0,1,9,{d}", f"0,1,3,9,{d}", f"0,0,10,9,{s}", f"500,0,4,9,{d}", f"500,1,6,9,{d}", f"500,0,20,9,{s}"]
+    found = curve.read(modes(tmp_path, *lines), episodes=2)
+    np.testing.assert_array_equal(found.returns, [2, 5])
+    np.testing.assert_array_equal(found.stochastic, [10, 20])
+    assert found.note == ""
+
+
+@pytest.mark.parametrize("end", ["\n", "\n500,1,6,9,sto", "\n500,1,6,9,stochastic"])
+def test_a_stochastic_evaluation_that_was_cut_off_is_not_a_number(tmp_path: Path, end: str):
+    lines = [f"{step},{episode},{step},9,{mode}" for step in (0, 500) for mode in curve.MODES for episode in (0, 1)]
+    found = curve.read(modes(tmp_path, *lines[:-1], end=end), episodes=2)
+    np.testing.assert_array_equal(found.returns, [0, 500])
+    np.testing.assert_array_equal(found.stochastic, [0, np.nan])
+
+
+def test_without_a_fifth_column_evaluations_are_deterministic(tmp_path: Path):
+    assert curve.read(write(tmp_path, "0,0,1,10")).stochastic is None
+
+
+def test_an_unknown_mode_is_refused(tmp_path: Path):
+    with pytest.raises(InputError, match="unknown mode 'greedy'"):
+        curve.read(modes(tmp_path, "0,0,1,10,greedy"))
+
+
+def test_lines_of_other_widths_are_refused_even_where_they_add_up(tmp_path: Path):
+    with pytest.raises(InputError, match="3 columns in '0,1,3'"):
+        curve.read(write(tmp_path, "0,0,1,10", "0,1,3", "0,2,3,10,1"))

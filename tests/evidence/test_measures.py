@@ -97,3 +97,19 @@ def test_the_source_is_paid_for():
 
 def test_negative_transfer_is_the_share_of_worse_pairs():
     assert measures.negative_transfer(np.array([-1.0, 2, 3, 0])) == 0.25
+
+
+def test_retention_is_the_share_of_the_gain_that_is_left():
+    before, after = np.array([900.0, 900, -300]), np.array([300.0, 900, 0])
+    np.testing.assert_array_equal(measures.retention(before, after, random=-300), [0.5, 1, np.nan])
+    np.testing.assert_array_equal(measures.forgetting(before, after), [600, 0, -300])
+
+
+def test_a_cohorts_seconds_are_shared():
+    assert measures.shared_seconds(120, 10) == 12
+    with pytest.raises(ValueError, match="0 runs"):
+        measures.shared_seconds(120, 0)
+
+
+def test_forward_transfer_from_a_perfect_scratch_is_not_defined():
+    assert np.isnan(measures.forward_transfer(np.array([1.0]), np.array([1.0]))[0])

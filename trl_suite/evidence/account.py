@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
+from trl_suite.evidence.collection import Collection
 from trl_suite.evidence.members import Member, changed, unproved
-from trl_suite.evidence.results import Results
 from trl_suite.record import Run, Transplant
 
 Proof = Literal["held", "broken", "unproved", "pending", "nothing frozen"]
@@ -50,7 +50,7 @@ class Circumstance(NamedTuple):
     values: tuple[tuple[str, int], ...]  # value, number of runs
 
 
-def treatments(results: Results) -> list[Treatment]:
+def treatments(results: Collection) -> list[Treatment]:
     """Return what was copied, frozen and fresh, one entry for all runs that were treated alike."""
     groups: dict[tuple[object, ...], list[Member]] = {}
     for member in results.members:
@@ -70,7 +70,7 @@ def proof(run: Run) -> Proof:
     return "unproved" if unproved(run) else "held"
 
 
-def costs(results: Results) -> list[Cost]:
+def costs(results: Collection) -> list[Cost]:
     """Return what was spent, by env and method, in planned order; sources first where the plan has them first."""
     found: dict[tuple[str, str], Cost] = {}
     for member in results.members:
@@ -84,7 +84,7 @@ def costs(results: Results) -> list[Cost]:
     return list(found.values())
 
 
-def circumstances(results: Results) -> list[Circumstance]:
+def circumstances(results: Collection) -> list[Circumstance]:
     """Return commit, versions and machine, each with all values that occur."""
     runs = [m.run for m in results.members if m.run is not None]
     names: dict[str, Callable[[Run], str]] = {"commit": _commit, "algorithm": lambda run: run.algorithm}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from trl_suite.evidence.curve import Flags, Floats
-from trl_suite.evidence.statistics import FEWEST, Estimate
+from trl_suite.evidence.statistics import FEWEST, Estimate, by_unit
 
 REPLICATES = 10_000
 CHUNK = 2_000_000  # weights held at a time
@@ -109,16 +109,15 @@ def crossed(values: Floats, sources: Sequence[str], targets: Sequence[int]) -> F
 
     Where each source policy has target seeds of its own, the source stands for all that was drawn with it.
     """
-    rows, columns = list(dict.fromkeys(sources)), list(dict.fromkeys(targets))
+    rows = {source: row for row, source in enumerate(dict.fromkeys(sources))}
+    columns = {target: column for column, target in enumerate(dict.fromkeys(targets))}
+    places = {(rows[source], columns[target]) for source, target in zip(sources, targets, strict=True)}
+    if 2 * len(places) <= len(rows) * len(columns):
+        return by_unit(values, sources)[:, None]
     cells = np.full((len(rows), len(columns)), np.nan)
     for value, source, target in zip(values, sources, targets, strict=True):
-        cells[rows.index(source), columns.index(target)] = value
-    if 2 * len(set(zip(sources, targets, strict=True))) > cells.size:
-        return cells
-    known = np.isfinite(cells)
-    count = known.sum(axis=1)
-    total = np.where(known, cells, 0).sum(axis=1)
-    return np.divide(total, count, out=np.full(len(rows), np.nan), where=count > 0)[:, None]
+        cells[rows[source], columns[target]] = value
+    return cells
 
 
 def stacked(tasks: Sequence[Floats]) -> Floats:

@@ -1,111 +1,158 @@
 """One method against scratch on one env: a row of measures with their intervals."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
-from trl_suite.evidence import measures, statistics
+from trl_suite.evidence import bootstrap, measures, statistics
 from trl_suite.evidence.curve import Curves, Floats, Ints
+from trl_suite.evidence.design import Arm
+from trl_suite.evidence.references import LATE, Reference
 from trl_suite.evidence.statistics import NAN, Estimate
 
-FRACTION = 0.5  # of the way from the random to the reference return, where the threshold lies
 
+class Price(NamedTuple):
+    """What one source policy cost; 0 without a source, NaN where it is not known."""
 
-class Reference(msgspec.Struct, frozen=True, kw_only=True):
-    """What scores 0 and what scores 1 on one env, in units of return."""
-
-    random: float
-    reference: float
-    origin: str = "given in the experiment's specification"
-    paired: bool = False  # measured on the same scratch runs that the methods are compared with
-
-    @property
-    def threshold(self) -> float:
-        """The return whose first sustained reaching is timed; NaN where the reference does not exceed the random."""
-        return self.random + FRACTION * (self.reference - self.random) if self.reference > self.random else NAN
+    steps: float = 0.0  # env steps
+    seconds: float = 0.0  # wall time
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """The measures of one method on one env; those against scratch are empty (n = 0) for scratch itself."""
 
     env: str
-    method: str
+    method: str  # with its source's env where the plan has several: `finetune from hopper`
+    base: str = ""  # the method's name alone
+    source: str = ""  # env of the source policies, "" without a source
     planned: int  # runs that the experiment wants
     complete: int  # of them, evaluated up to their budget
     zero_shot: Estimate  # return before any update
     asymptote: Estimate  # return, mean of the last tenth
     area: Estimate = Estimate()  # mean return over the budget
     dip: Estimate = Estimate()  # return lost in the first fifth
+    score: Estimate = Estimate()  # mean over the budget, where 0 is an untrained policy and 1 the reference
+    retention: Estimate = Estimate()  # share of the source's gain on its own env that training on the target left
     time: Estimate = Estimate()  # restricted mean time to threshold, env steps
     timed: int = 0  # runs with a time
     reached: int = 0  # of them, those that reached the threshold
     at_once: int = 0  # of them, those above it before any update
     jumpstart: Estimate = Estimate()  # against scratch, paired; return
     area_difference: Estimate = Estimate()  # return
-    area_gain: Estimate = Estimate()  # the same, where 1 is scratch's whole improvement
+    area_gain: Estimate = Estimate()  # the same, where 1 is the distance from random to reference
     asymptote_difference: Estimate = Estimate()  # return
+    forward_transfer: Estimate = Estimate()  # empty unless all returns lie in [0, 1]
     saved: Estimate = Estimate()  # env steps until the threshold
     speed_up: Estimate = Estimate()  # geometric mean of paired ratios of restricted times
+    late_speed_up: Estimate = Estimate()  # the same at the higher threshold
     ratios: tuple[float, ...] = ()  # the paired ratios, one per unit
-    ratio_of_means: float = NAN  # ratio of restricted means over the same pairs
+    ratio_of_means: Estimate = Estimate()  # ratio of restricted means over the same pairs
     p_holm: float = NAN  # of the speed-up, adjusted for the number of methods on this env
-    negative: float = NAN  # share of pairs whose area is below scratch's
+    negative: Estimate = Estimate()  # share of units whose area is below scratch's
+    partners: int = 0  # scratch runs behind the pairs; fewer than pairs where seeds are crossed
     source_steps: float = 0.0  # env steps that one source policy cost
-    net_speed_up: float = NAN  # ratio of restricted means, the source's steps charged to one target
-    break_even: float = NAN  # number of targets from which on the source's steps are earned back
+    source_seconds: float = 0.0  # wall time that one source policy cost
+    net_speed_up: Estimate = Estimate()  # ratio of restricted means, the source's steps charged to one target
+    break_even: Estimate = Estimate()  # number of targets from which on the source's steps are earned back
+    seconds_speed_up: Estimate = Estimate()  # ratio of restricted means in wall time
+    net_seconds_speed_up: Estimate = Estimate()  # the same, the source's seconds charged to one target
+    break_even_seconds: Estimate = Estimate()  # number of targets that earn the source's seconds back
 
 
 class _Pairs(NamedTuple):
-    """The runs of a method and of scratch that share a seed, row by row."""
+    """Each run of a method beside the scratch run of its seed, row by row."""
 
     transfer: Floats  # (pairs, evaluations)
     scratch: Floats  # (pairs, evaluations)
     complete: Floats  # (pairs,), 1 where both are, else NaN
     units: tuple[str, ...]  # (pairs,)
+    seeds: tuple[int, ...]  # (pairs,)
+    rates: tuple[Floats, Floats]  # (pairs,) each, seconds per env step of the transfer and of scratch
+    generator: np.random.Generator
+
+    def mean(self, values: Floats) -> Estimate:
+        """Return the mean over units: a t interval, or a crossed bootstrap where target seeds are shared."""
+        if len(set(self.units)) == len(self.units):
+            return statistics.mean(values)
+        cells = bootstrap.crossed(values, self.units, self.seeds)
+        if cells.shape[1] == 1:
+            return statistics.mean(cells[:, 0])
+        found = bootstrap.hierarchical(cells[None], self.generator)
+        return msgspec.structs.replace(found, p=statistics.mean(self.by_unit(values)).p)
+
+    def by_unit(self, values: Floats) -> Floats:
+        """Return the mean of each unit."""
+        return statistics.by_unit(values, self.units)
 
 
-def alone(curves: Curves, reference: Reference | None, planned: int, source_steps: float = 0.0) -> Row:
-    """Return the row of a method by itself, as scratch or a method without scratch has it."""
+def alone(curves: Curves, reference: Reference | None, planned: int, arm: Arm, price: Price, retained: Floats) -> Row:
+    """Return the row of a method by itself, as scratch or a method without scratch has it.
+
+    Args:
+        curves: its runs.
+        reference: what the threshold and the score come from.
+        planned: number of runs that the plan has.
+        arm: method and source.
+        price: what one source policy cost.
+        retained: (runs,), share of the source's gain that was kept, NaN where it was not measured.
+    """
     row = Row(
         env=curves.env,
         method=curves.method,
+        base=arm.method,
+        source=arm.source,
         planned=planned,
         complete=int(curves.complete.sum()),
-        source_steps=source_steps,
+        source_steps=price.steps,
+        source_seconds=price.seconds,
         zero_shot=_mean(measures.zero_shot(curves.returns), curves.units),
+        retention=_mean(retained, curves.units),
         asymptote=Estimate(),
     )
-    if len(curves.steps) < 2:
-        return row
+    return row if len(curves.steps) < 2 else _whole(row, curves, reference)
+
+
+def _whole(row: Row, curves: Curves, reference: Reference | None) -> Row:
+    """Add the measures of whole curves."""
+    area = measures.area(curves.steps, curves.whole)
     row = msgspec.structs.replace(
         row,
         asymptote=_mean(measures.asymptote(curves.steps, curves.whole), curves.units),
-        area=_mean(measures.area(curves.steps, curves.whole), curves.units),
+        area=_mean(area, curves.units),
         dip=_mean(measures.dip(curves.steps, curves.whole), curves.units),
     )
-    return row if reference is None else _timed(row, curves, reference.threshold)
+    if reference is None or not reference.usable:
+        return row
+    score = measures.normalise(area, reference.random, reference.reference)
+    return _timed(msgspec.structs.replace(row, score=_mean(score, curves.units)), curves, reference.threshold)
 
 
-def against(row: Row, transfer: Curves, scratch: Curves, reference: Reference | None) -> Row:
-    """Return the row with the measures against scratch added, over the runs that share a seed."""
-    pairs, steps = _pairs(transfer, scratch), transfer.steps
+def against(
+    row: Row, transfer: Curves, scratch: Curves, reference: Reference | None, generator: np.random.Generator
+) -> Row:
+    """Return the row with the measures against scratch added, over the runs that have a scratch run of their seed."""
+    pairs, steps = _pairs(transfer, scratch, generator), transfer.steps
     jumpstart = measures.jumpstart(pairs.transfer, pairs.scratch)
-    row = msgspec.structs.replace(row, jumpstart=_mean(jumpstart, pairs.units))
+    row = msgspec.structs.replace(row, jumpstart=pairs.mean(jumpstart), partners=len(set(pairs.seeds)))
     if len(steps) < 2:
         return row
     difference = measures.area_difference(steps, pairs.transfer, pairs.scratch) * pairs.complete
     last = (measures.asymptote(steps, pairs.transfer) - measures.asymptote(steps, pairs.scratch)) * pairs.complete
+    units = pairs.by_unit(difference)
     row = msgspec.structs.replace(
         row,
-        area_difference=_mean(difference, pairs.units),
-        asymptote_difference=_mean(last, pairs.units),
-        negative=measures.negative_transfer(difference[np.isfinite(difference)]),
+        area_difference=pairs.mean(difference),
+        asymptote_difference=pairs.mean(last),
+        forward_transfer=_forward(pairs, steps),
+        negative=statistics.share((units[np.isfinite(units)] < 0).tolist()),
     )
-    if reference is None or np.isnan(reference.threshold):
+    if reference is None or not reference.usable:
         return row
     gain = difference / (reference.reference - reference.random)
-    row = msgspec.structs.replace(row, area_gain=_mean(gain, pairs.units))
+    late = _speed_up(pairs, steps, reference.at(LATE))
+    row = msgspec.structs.replace(row, area_gain=pairs.mean(gain), late_speed_up=late)
     return _raced(row, pairs, steps, reference.threshold)
 
 
@@ -115,10 +162,27 @@ def with_holm(rows: list[Row]) -> list[Row]:
     return [msgspec.structs.replace(row, p_holm=p) for row, p in zip(rows, adjusted, strict=True)]
 
 
+def area_differences(transfer: Curves, other: Curves) -> Floats:
+    """Return by how much the area exceeds the other's, seed by seed: (sources, targets) or (units, 1)."""
+    pairs = _pairs(transfer, other, np.random.default_rng(0))
+    values = np.full(len(pairs.units), NAN)
+    if len(transfer.steps) > 1:
+        values = measures.area_difference(transfer.steps, pairs.transfer, pairs.scratch) * pairs.complete
+    return bootstrap.crossed(values, pairs.units, pairs.seeds)
+
+
+def log_speed_ups(transfer: Curves, scratch: Curves, reference: Reference | None) -> Floats:
+    """Return the logarithm of each pair's speed-up: (sources, targets) or (units, 1); NaN where it was not timed."""
+    pairs = _pairs(transfer, scratch, np.random.default_rng(0))
+    logs = np.full(len(pairs.units), NAN)
+    if reference is not None and reference.usable and len(transfer.steps) > 1:
+        sooner, later = _times(pairs, transfer.steps, reference.threshold)
+        logs = measures.log_speed_ups(sooner, later, float(transfer.steps[1]))
+    return bootstrap.crossed(logs, pairs.units, pairs.seeds)
+
+
 def _timed(row: Row, curves: Curves, threshold: float) -> Row:
     """Add the time to threshold of the complete runs; the others might have reached it yet."""
-    if np.isnan(threshold):
-        return row
     times = measures.time_to_threshold(curves.steps, curves.returns[curves.complete], threshold)
     units = [unit for unit, whole in zip(curves.units, curves.complete, strict=True) if whole]
     return msgspec.structs.replace(
@@ -130,35 +194,93 @@ def _timed(row: Row, curves: Curves, threshold: float) -> Row:
     )
 
 
-def _raced(row: Row, pairs: _Pairs, steps: Ints, threshold: float) -> Row:
-    """Add what the pairs of complete runs say about the time to threshold, and what the source cost."""
+def _times(pairs: _Pairs, steps: Ints, threshold: float) -> tuple[Floats, Floats]:
+    """Return the restricted times of transfer and scratch, NaN where the pair is not complete: (pairs,) each."""
     sooner = measures.time_to_threshold(steps, pairs.transfer, threshold).steps * pairs.complete
     later = measures.time_to_threshold(steps, pairs.scratch, threshold).steps * pairs.complete
+    return sooner, later
+
+
+def _speed_up(pairs: _Pairs, steps: Ints, threshold: float) -> Estimate:
+    sooner, later = _times(pairs, steps, threshold)
     first = float(steps[1])
-    logs = statistics.by_unit(measures.log_speed_ups(sooner, later, first), pairs.units)
-    counted = np.isfinite(pairs.complete)
-    mine, theirs = (measures.restricted_mean(times[counted]) for times in (sooner, later))
+    bounded = bool((sooner < first).any() and not (later < first).any())
+    return statistics.exponential(pairs.mean(measures.log_speed_ups(sooner, later, first)), at_least=bounded)
+
+
+def _raced(row: Row, pairs: _Pairs, steps: Ints, threshold: float) -> Row:
+    """Add what the pairs of complete runs say about the time to threshold, and what the source cost."""
+    sooner, later = _times(pairs, steps, threshold)
+    units = pairs.by_unit(measures.log_speed_ups(sooner, later, float(steps[1])))
+    row = msgspec.structs.replace(
+        row,
+        saved=pairs.mean(later - sooner),
+        speed_up=_speed_up(pairs, steps, threshold),
+        ratios=tuple(float(ratio) for ratio in np.exp(units[np.isfinite(units)])),
+        ratio_of_means=statistics.ratio_of_means(pairs.by_unit(later), pairs.by_unit(sooner)),
+    )
+    return _charged(row, pairs, sooner, later)
+
+
+def _charged(row: Row, pairs: _Pairs, sooner: Floats, later: Floats) -> Row:
+    """Add the account of the source in env steps and in seconds."""
+    mine, theirs = sooner * pairs.rates[0], later * pairs.rates[1]
+    seconds = statistics.ratio_of_means(pairs.by_unit(theirs), pairs.by_unit(mine))
+    row = msgspec.structs.replace(row, seconds_speed_up=seconds)
+    if not row.source_steps:
+        return row
+    cost = pairs.by_unit(mine) + row.source_seconds
     return msgspec.structs.replace(
         row,
-        saved=_mean(later - sooner, pairs.units),
-        speed_up=statistics.ratio(logs, at_least=bool((sooner < first).any() and not (later < first).any())),
-        ratios=tuple(float(ratio) for ratio in np.exp(logs[np.isfinite(logs)])),
-        ratio_of_means=measures.speed_up(sooner[counted], later[counted]),
-        net_speed_up=measures.net_speed_up(mine, theirs, row.source_steps) if row.source_steps else NAN,
-        break_even=measures.break_even(mine, theirs, row.source_steps) if row.source_steps else NAN,
+        net_speed_up=statistics.ratio_of_means(pairs.by_unit(later), pairs.by_unit(sooner) + row.source_steps),
+        break_even=_break_even(row.saved, row.source_steps),
+        net_seconds_speed_up=statistics.ratio_of_means(pairs.by_unit(theirs), cost),
+        break_even_seconds=_break_even(pairs.mean(theirs - mine), row.source_seconds),
     )
 
 
-def _pairs(transfer: Curves, scratch: Curves) -> _Pairs:
-    _, mine, theirs = np.intersect1d(transfer.seeds, scratch.seeds, return_indices=True)
+def _break_even(saved: Estimate, cost: float) -> Estimate:
+    """Return the number of targets that earn the source back; its interval is that of what one target saves."""
+    if saved.n == 0 or not cost > 0:
+        return Estimate()
+    value = measures.break_even(0.0, saved.value, cost)
+    if not saved.has_interval:
+        return Estimate(value=value, level=saved.level, n=saved.n)
+    low, high = (measures.break_even(0.0, bound, cost) for bound in (saved.high, saved.low))
+    return Estimate(value=value, low=low, high=high, level=saved.level, n=saved.n)
+
+
+def _forward(pairs: _Pairs, steps: Ints) -> Estimate:
+    """Return the forward transfer where all returns are scores in [0, 1], else nothing."""
+    known = np.concatenate([pairs.transfer, pairs.scratch])
+    known = known[np.isfinite(known)]
+    if not len(known) or known.min() < 0 or known.max() > 1:
+        return Estimate()
+    areas = [measures.area(steps, runs) * pairs.complete for runs in (pairs.transfer, pairs.scratch)]
+    return pairs.mean(measures.forward_transfer(areas[0], areas[1]))
+
+
+def _pairs(transfer: Curves, scratch: Curves, generator: np.random.Generator) -> _Pairs:
+    place = {seed: row for row, seed in enumerate(scratch.seeds.tolist())}
+    mine = [row for row, seed in enumerate(transfer.seeds.tolist()) if seed in place]
+    theirs = [place[int(transfer.seeds[row])] for row in mine]
     whole = transfer.complete[mine] & scratch.complete[theirs]
     return _Pairs(
         transfer=transfer.returns[mine],
         scratch=scratch.returns[theirs],
         complete=np.where(whole, 1.0, np.nan),
-        units=tuple(transfer.units[i] for i in mine),
+        units=tuple(transfer.units[row] for row in mine),
+        seeds=tuple(int(transfer.seeds[row]) for row in mine),
+        rates=(_rate(transfer, mine), _rate(scratch, theirs)),
+        generator=generator,
     )
 
 
-def _mean(values: Floats, units: list[str] | tuple[str, ...]) -> Estimate:
-    return statistics.mean(statistics.by_unit(values, units))
+def _rate(curves: Curves, rows: Sequence[int]) -> Floats:
+    """Return seconds per env step, NaN where the wall time was not recorded: (rows,)."""
+    seconds = curves.seconds[list(rows)]
+    return np.where(seconds > 0, seconds, np.nan) / max(1, int(curves.steps[-1]))
+
+
+def _mean(values: Floats, units: Sequence[str]) -> Estimate:
+    return statistics.mean(values if len(set(units)) == len(units) else statistics.by_unit(values, units))

@@ -1,11 +1,14 @@
 """Learning curves: evaluation return against target env steps, as arrays; knows nothing of plans and methods.
 
-Axes: runs, evaluations. Every curve starts at step 0, before any update.
+Axes: runs, evaluations. Every curve starts at step 0, before any update. The deterministic policy is the primary one;
+where the stochastic one was evaluated too, its returns stand on the same grid.
 """
 
-import io
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +20,8 @@ Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 HEADER = "step,episode,return,length"
+MODE = "mode"  # an optional fifth column
+MODES = ("deterministic", "stochastic")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +32,7 @@ class Curve:
     returns: Floats  # (evaluations,), mean over episodes; NaN where an episode's return was not finite
     lengths: Floats  # (evaluations,), mean over episodes, in env steps
     episodes: int  # per evaluation
+    stochastic: Floats | None = None  # (evaluations,), NaN where only the deterministic policy was evaluated
     note: str = ""  # what was left out while reading
 
 
@@ -42,6 +48,7 @@ class Curves:
     seeds: Ints  # (runs,)
     units: tuple[str, ...]  # (runs,), what was drawn anew for the run: its source, or itself without one
     folders: tuple[str, ...]  # (runs,)
+    seconds: Floats  # (runs,), wall time of training and evaluation
 
     @property
     def whole(self) -> Floats:
@@ -49,35 +56,53 @@ class Curves:
         return np.where(self.complete[:, None], self.returns, np.nan)
 
 
+class _Mode(NamedTuple):
+    """Which lines of a file are evaluations of one mode."""
+
+    lines: Ints  # (episodes of all evaluations,)
+    first: Ints  # (evaluations,), into lines
+    at: Ints  # (evaluations,), into the steps
+    episodes: int  # per evaluation
+
+
+class _Layout(NamedTuple):
+    """Which line of a file belongs to which evaluation; runs of one experiment share it."""
+
+    steps: Ints  # (evaluations,)
+    deterministic: _Mode
+    stochastic: _Mode | None
+    short: bool  # the last evaluation lacks episodes
+
+
 def read(path: Path, episodes: int = 0) -> Curve:
     """Return the curve in an `evaluations.csv`; an evaluation that was cut off at the end is left out with a note.
 
     Args:
-        path: the file.
+        path: the file; a fifth column `mode` tells evaluations of the stochastic policy from the deterministic one's.
         episodes: how many belong to an evaluation; 0 takes those of the first evaluation for whole.
 
     Raises:
         InputError: the file cannot be read, is malformed before its end, lacks step 0, or holds an episode twice.
     """
-    lines, cut = _lines(path)
-    if not lines:
+    columns, cut = _columns(path)
+    if not columns[0]:
         return _empty("no evaluation has been finished")
-    table = _table(path, lines)  # (episodes of all evaluations, 4)
-    steps, first, count = np.unique(table[:, 0], return_index=True, return_counts=True)
-    episodes = episodes or int(count[0])
-    _check(path, table, count, episodes)
-    keep = len(steps) - int(count[-1] < episodes)
-    if keep == 0:
+    mode = columns[4] if len(columns) > 4 else []
+    try:
+        layout = _layout(*(tuple(column) for column in (columns[0], columns[1], mode)), episodes)
+        returns, lengths = _numbers(columns[2]), _numbers(columns[3])
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from None
+    if not len(layout.steps):
         return _empty("the first evaluation is unfinished")
-    total = np.add.reduceat(np.where(np.isfinite(table), table, np.nan), first, axis=0)[:keep]
+    note = f"an unfinished evaluation after step {layout.steps[-1]:,} is left out" if cut or layout.short else ""
     return Curve(
-        steps=steps[:keep].astype(np.int64),
-        returns=total[:, 2] / episodes,
-        lengths=total[:, 3] / episodes,
-        episodes=episodes,
-        note=f"an unfinished evaluation after step {steps[keep - 1]:,.0f} is left out"
-        if cut or keep < len(steps)
-        else "",
+        steps=layout.steps,
+        returns=_means(returns, layout.deterministic, len(layout.steps)),
+        lengths=_means(lengths, layout.deterministic, len(layout.steps)),
+        episodes=layout.deterministic.episodes,
+        stochastic=_means(returns, layout.stochastic, len(layout.steps)) if layout.stochastic else None,
+        note=note,
     )
 
 
@@ -86,38 +111,84 @@ def _empty(note: str) -> Curve:
     return Curve(steps=np.zeros(0, np.int64), returns=nothing, lengths=nothing, episodes=0, note=note)
 
 
-def _lines(path: Path) -> tuple[list[str], bool]:
-    """Return the whole lines below the header, and whether a line without its end was left out."""
+def _columns(path: Path) -> tuple[list[list[str]], bool]:
+    """Return the columns below the header, and whether a line without its end was left out.
+
+    Ten thousand files are read for one report, so that the text is split at once and never line by line.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: {error}") from None
     whole, _, rest = text.rpartition("\n")  # a number without the line's end may lack digits
-    lines = whole.splitlines()
-    if lines and lines[0] != HEADER:
-        raise InputError(f"{path}: the first line is '{lines[0][:80]}', expected '{HEADER}'")
-    return lines[1:], bool(rest)
+    header, _, body = whole.partition("\n")
+    if header not in ("", HEADER, f"{HEADER},{MODE}"):
+        raise InputError(f"{path}: the first line is '{header[:80]}', expected '{HEADER}'")
+    width = header.count(",") + 1 if header else 4
+    if not body:
+        return [[] for _ in range(width)], bool(rest)
+    fields = body.replace("\n", ",\n,").split(",")
+    ends = fields[width :: width + 1]
+    if len(fields) % (width + 1) != width or ends.count("\n") != len(ends) or body.count("\n") != len(ends):
+        odd = next(line for line in body.split("\n") if line.count(",") != width - 1)
+        raise InputError(f"{path}: {odd.count(',') + 1} columns in '{odd[:80]}', expected {width} ({header})")
+    return [fields[column :: width + 1] for column in range(width)], bool(rest)
 
 
-def _table(path: Path, lines: list[str]) -> Floats:
-    try:
-        table = np.loadtxt(io.StringIO("\n".join(lines)), delimiter=",", ndmin=2, comments=None)
-    except ValueError as error:
-        raise InputError(f"{path}: {error}") from None
-    if table.shape[1] != 4:
-        raise InputError(f"{path}: {table.shape[1]} columns, expected 4 ({HEADER})")
-    return table
+def _numbers(column: Sequence[str]) -> Floats:
+    if column[0] == column[-1] and column.count(column[0]) == len(column):  # lengths of episodes that never end early
+        return np.full(len(column), float(column[0]))
+    return np.array(list(map(float, column)))
 
 
-def _check(path: Path, table: Floats, count: Ints, expected: int) -> None:
-    """Refuse what no crash can explain: the writer appends whole evaluations in order, starting at step 0."""
-    steps, episodes = table[:, 0], table[:, 1]
-    if not np.isfinite(table[:, :2]).all() or steps[0] != 0:
-        raise InputError(f"{path}: no evaluation at step 0, before any update")
+@lru_cache(maxsize=64)
+def _layout(step: tuple[str, ...], episode: tuple[str, ...], mode: tuple[str, ...], episodes: int) -> _Layout:
+    """Return what belongs together; a ValueError says what no crash can explain.
+
+    The writer appends whole evaluations in order, starting at step 0.
+    """
+    steps, numbers = _numbers(step), _numbers(episode)
+    if unknown := set(mode) - set(MODES):
+        raise ValueError(f"unknown mode '{sorted(unknown)[0]}', expected {' or '.join(MODES)}")
+    random = np.array([name == MODES[1] for name in mode] or [False] * len(steps))
+    if not (np.isfinite(steps).all() and np.isfinite(numbers).all()) or steps[0] != 0:
+        raise ValueError("no evaluation at step 0, before any update")
     if (np.diff(steps) < 0).any():
-        raise InputError(f"{path}: steps go back in line {int(np.argmax(np.diff(steps) < 0)) + 3}")
-    if len(np.unique(table[:, :2], axis=0)) < len(table):
-        again = (np.diff(steps) == 0) & (np.diff(episodes) <= 0)
-        raise InputError(f"{path}: an episode of step {steps[1:][again][0]:.0f} is there twice")
-    if (count[:-1] != expected).any() or count[-1] > expected:
-        raise InputError(f"{path}: evaluations of {count.min()} to {count.max()} episodes, expected {expected} in each")
+        raise ValueError(f"steps go back in line {int(np.argmax(np.diff(steps) < 0)) + 3}")
+    _check_once(steps, numbers, random)
+    grid = np.unique(steps)
+    plain = _mode(steps, grid, np.flatnonzero(~random), episodes)
+    keep = len(plain.at)
+    noisy = _mode(steps, grid[:keep], np.flatnonzero(random & (steps <= grid[keep - 1])), 0) if random.any() else None
+    return _Layout(grid[:keep].astype(np.int64), plain, noisy, keep < len(grid))
+
+
+def _check_once(steps: Floats, numbers: Floats, random: Flags) -> None:
+    keys = np.stack([steps, random, numbers], axis=1)
+    found, count = np.unique(keys, axis=0, return_counts=True)
+    if len(found) < len(keys):
+        raise ValueError(f"an episode of step {found[count > 1][0, 0]:.0f} is there twice")
+
+
+def _mode(steps: Floats, grid: Floats, lines: Ints, episodes: int) -> _Mode:
+    """Return the whole evaluations among some lines of a file; only the last may be unfinished."""
+    mine, first, count = np.unique(steps[lines], return_index=True, return_counts=True)
+    if not len(mine):
+        return _Mode(lines[:0], lines[:0], lines[:0], episodes)
+    expected = episodes or int(count[0])
+    unfinished = len(mine) - 1 if mine[-1] == grid[-1] else len(mine)
+    if (count[:unfinished] != expected).any() or count[-1] > expected:
+        raise ValueError(f"evaluations of {count.min()} to {count.max()} episodes, expected {expected} in each")
+    keep = len(mine) - int(count[-1] < expected)
+    end = int(first[keep]) if keep < len(mine) else len(lines)
+    return _Mode(lines[:end], first[:keep], np.searchsorted(grid, mine[:keep]), expected)
+
+
+def _means(values: Floats, mode: _Mode, evaluations: int) -> Floats:
+    """Return the mean of each evaluation, NaN where there is none or a value is not finite: (evaluations,)."""
+    means = np.full(evaluations, np.nan)
+    if len(mode.first):
+        chosen = values[mode.lines]
+        finite = np.where(np.isfinite(chosen), chosen, np.nan)
+        means[mode.at] = np.add.reduceat(finite, mode.first) / mode.episodes
+    return means

@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FixedLocator, MaxNLocator, NullLocator
 
 from trl_suite.evidence import statistics, wording
-from trl_suite.evidence.comparison import Reference, Row
+from trl_suite.evidence.comparison import Row
 from trl_suite.evidence.curve import Curves, Floats
+from trl_suite.evidence.references import Reference
 
 INK, FAINT = "#1a1a1a", "#8a8a8a"
 TOGETHER = 5  # methods that one panel can show; more get a panel each, beside scratch

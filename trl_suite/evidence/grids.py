@@ -1,6 +1,7 @@
 """Runs put together on one grid of evaluations: curves of different grids are never averaged."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 
@@ -8,38 +9,50 @@ from trl_suite.evidence.curve import Curves, Ints
 from trl_suite.evidence.members import Finding, Member, about
 
 
-def once(members: list[Member], env: str, findings: list[Finding]) -> list[Member]:
-    """Return the usable runs of an env, each method and seed once: the first in the plan counts."""
-    kept: dict[tuple[str, int], Member] = {}
+def once(members: list[Member], findings: list[Finding]) -> list[Member]:
+    """Return the usable runs of an env, each arm, seed and source once: the first in the plan counts."""
+    kept: dict[tuple[str, int, str], Member] = {}
     for member in members:
-        key = (member.planned.method, member.planned.seed)
-        if member.planned.env != env or member.curve is None or not len(member.curve.steps):
+        key = (member.arm.name, member.planned.seed, member.planned.source)
+        if member.curve is None or not len(member.curve.steps):
             continue
         if key in kept:
-            what = f"same env, method and seed as {kept[key].planned.folder}"
+            what = f"same env, method, seed and source as {kept[key].planned.folder}"
             findings.append(about("duplicate", member.planned, what, "the first one counts, this one does not"))
         else:
             kept[key] = member
     return list(kept.values())
 
 
-def gather(env: str, members: list[Member], findings: list[Finding]) -> dict[tuple[str, str], Curves]:
-    """Return the curves of an env by method, on the one grid that most finished runs have."""
+def gather(env: str, members: list[Member], findings: list[Finding]) -> dict[str, Curves]:
+    """Return the curves of an env by arm, on the one grid that most finished runs have."""
     if not members:
         return {}
     grid = _grid(members)
     fitting = [member for member in members if _fits(member, grid, findings)]
     _note_copies(fitting, findings)
-    methods = dict.fromkeys(member.planned.method for member in fitting)
-    return {(env, name): _stack(env, name, grid, [m for m in fitting if m.planned.method == name]) for name in methods}
+    arms: dict[str, list[Member]] = {}
+    for member in fitting:
+        arms.setdefault(member.arm.name, []).append(member)
+    return {name: _stack(env, name, grid, mine) for name, mine in arms.items()}
+
+
+def stochastic(curves: Curves, members: dict[str, Member]) -> Curves | None:
+    """Return the same runs as the stochastic policy was evaluated, or None where none of them was."""
+    returns = np.full(curves.returns.shape, np.nan)
+    for row, folder in enumerate(curves.folders):
+        found = members[folder].curve
+        if found is not None and found.stochastic is not None:
+            returns[row, : len(found.stochastic)] = found.stochastic
+    return replace(curves, returns=returns) if np.isfinite(returns).any() else None
 
 
 def _grid(members: list[Member]) -> Ints:
     grids = {m.planned.folder: m.curve.steps for m in members if m.curve is not None}
     done = [m for m in members if m.run is not None and m.run.status == "done"]
     if done:
-        common = Counter(tuple(grids[m.planned.folder].tolist()) for m in done).most_common(1)[0][0]
-        return np.array(common, dtype=np.int64)
+        common = Counter(grids[m.planned.folder].tobytes() for m in done).most_common(1)[0][0]
+        return np.frombuffer(common, dtype=np.int64).copy()
     return max(grids.values(), key=len)
 
 
@@ -63,14 +76,14 @@ def _note_copies(members: list[Member], findings: list[Finding]) -> None:
     for member in members:
         if member.curve is None or len(member.curve.steps) < 2:
             continue
-        key = (member.planned.method, member.curve.returns.tobytes())
+        key = (member.arm.name, member.curve.returns.tobytes())
         if key in seen:
             what = f"its curve equals that of {seen[key]} in every digit"
             findings.append(about("identical", member.planned, what, "counted; the seeds may not have taken effect"))
         seen.setdefault(key, member.planned.folder)
 
 
-def _stack(env: str, method: str, grid: Ints, members: list[Member]) -> Curves:
+def _stack(env: str, arm: str, grid: Ints, members: list[Member]) -> Curves:
     returns = np.full((len(members), len(grid)), np.nan)
     complete = np.zeros(len(members), dtype=np.bool_)
     for row, member in enumerate(members):
@@ -80,11 +93,12 @@ def _stack(env: str, method: str, grid: Ints, members: list[Member]) -> Curves:
             complete[row] = ended and len(member.curve.steps) == len(grid) and member.run.status != "failed"
     return Curves(
         env=env,
-        method=method,
+        method=arm,
         steps=grid,
         returns=returns,
         complete=complete,
         seeds=np.array([m.planned.seed for m in members], dtype=np.int64),
         units=tuple(m.planned.source or f"seed {m.planned.seed}" for m in members),
         folders=tuple(m.planned.folder for m in members),
+        seconds=np.array([m.run.seconds if m.run else np.nan for m in members]),
     )

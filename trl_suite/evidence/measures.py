@@ -25,14 +25,14 @@ def zero_shot(returns: Floats) -> Floats:
 
 
 def jumpstart(transfer: Floats, scratch: Floats) -> Floats:
-    """Return how much better the transfer starts: (pairs,), in units of return. Taylor & Stone 2009, section 2.1."""
+    """Return how much better the transfer starts: (pairs,), in units of return. Taylor & Stone 2009."""
     return zero_shot(transfer) - zero_shot(scratch)
 
 
 def dip(steps: Ints, returns: Floats, within: float = 0.2) -> Floats:
     """Return how far the return falls below its start in the first fifth of the budget: (runs,), never negative.
 
-    The forgetting of a pre-trained policy at the start of fine-tuning: Wolczyk et al. 2024, section 2.
+    The forgetting of a pre-trained policy at the start of fine-tuning: Wolczyk et al. 2024.
     """
     early = steps <= within * steps[-1]
     return returns[:, 0] - np.min(returns[:, early], axis=1)
@@ -41,7 +41,7 @@ def dip(steps: Ints, returns: Floats, within: float = 0.2) -> Floats:
 def area(steps: Ints, returns: Floats) -> Floats:
     """Return the mean height of the curve, (1/H) times its integral by trapezoids: (runs,), in units of return.
 
-    Total reward of Taylor & Stone 2009, section 2.1, divided by the horizon so that it does not grow with it.
+    Total reward of Taylor & Stone 2009, divided by the horizon so that it does not grow with it.
     """
     return np.trapezoid(returns, steps, axis=1) / steps[-1]
 
@@ -52,7 +52,7 @@ def area_difference(steps: Ints, transfer: Floats, scratch: Floats) -> Floats:
 
 
 def asymptote(steps: Ints, returns: Floats, last: float = 0.1) -> Floats:
-    """Return the mean of the evaluations in the last tenth of the budget: (runs,). Taylor & Stone 2009, section 2.1."""
+    """Return the mean of the evaluations in the last tenth of the budget: (runs,). Taylor & Stone 2009."""
     return returns[:, steps >= (1 - last) * steps[-1]].mean(axis=1)
 
 
@@ -70,7 +70,7 @@ def normalise(returns: Floats, random: float, reference: float) -> Floats:
 def time_to_threshold(steps: Ints, returns: Floats, threshold: float, consecutive: int = 2) -> Times:
     """Return the first step from which `consecutive` evaluations in a row reach `threshold`, else H.
 
-    Time to threshold of Taylor, Stone & Liu 2007, section 5, censored at the budget. An evaluation that is NaN does
+    Time to threshold of Taylor, Stone & Liu 2007, censored at the budget. An evaluation that is NaN does
     not reach. The last evaluation alone is never enough: nothing confirms it.
     """
     above = returns >= threshold
@@ -82,7 +82,7 @@ def time_to_threshold(steps: Ints, returns: Floats, threshold: float, consecutiv
 def restricted_mean(times: Floats) -> float:
     """Return the mean of min(time, H), in env steps: the area under the survival curve up to the budget.
 
-    Royston & Parmar 2013, section 2; all runs are censored at H and nowhere else, so that it is a plain mean. The mean
+    Royston & Parmar 2013; all runs are censored at H and nowhere else, so that it is a plain mean. The mean
     over only those runs that reached the threshold would reward a method for failing.
     """
     return float(np.mean(times)) if len(times) else float("nan")
@@ -111,7 +111,7 @@ def fraction_reached(reached: Flags) -> float:
 def forward_transfer(transfer: Floats, scratch: Floats) -> Floats:
     """Return (area with transfer - area from scratch) / (1 - area from scratch): (pairs,), at most 1.
 
-    Wolczyk et al. 2021, section 4.2. It is defined for areas of scores in [0, 1], such as success rates.
+    Wolczyk et al. 2021. It is defined for areas of scores in [0, 1], such as success rates; NaN where scratch's is 1.
 
     Raises:
         ValueError: an area lies outside [0, 1].
@@ -119,11 +119,11 @@ def forward_transfer(transfer: Floats, scratch: Floats) -> Floats:
     both = np.stack([transfer, scratch])
     if (both < 0).any() or (both > 1).any():
         raise ValueError("forward transfer is defined for scores in [0, 1] only; use the area's difference")
-    return (transfer - scratch) / (1 - scratch)
+    return (transfer - scratch) / np.where(scratch < 1, 1 - scratch, np.nan)
 
 
 def area_transfer_ratio(transfer: Floats, scratch: Floats) -> Floats:
-    """Return (area with transfer - area from scratch) / area from scratch: (pairs,). Taylor & Stone 2009, section 2.1.
+    """Return (area with transfer - area from scratch) / area from scratch: (pairs,). Taylor & Stone 2009.
 
     It means nothing where returns can be negative, and it depends on the horizon. Not `asymptote_transfer_ratio`.
     """
@@ -131,7 +131,7 @@ def area_transfer_ratio(transfer: Floats, scratch: Floats) -> Floats:
 
 
 def asymptote_transfer_ratio(transfer: Floats, scratch: Floats) -> Floats:
-    """Return the asymptote with transfer over that from scratch: (pairs,). Zhu et al. 2023, section 3.3.
+    """Return the asymptote with transfer over that from scratch: (pairs,). Zhu et al. 2023.
 
     It means nothing where returns can be negative. Not `area_transfer_ratio`, although both are called transfer ratio.
     """
@@ -146,7 +146,7 @@ def negative_transfer(differences: Floats) -> float:
 def net_speed_up(transfer: float, scratch: float, source_steps: float, targets: float = 1) -> float:
     """Return the ratio of restricted means when `targets` target tasks share the source's env steps.
 
-    Total-time scenario of Taylor & Stone 2009, section 2.1.
+    Total-time scenario of Taylor & Stone 2009.
     """
     return scratch / (transfer + source_steps / targets)
 
@@ -155,3 +155,34 @@ def break_even(transfer: float, scratch: float, source_steps: float) -> float:
     """Return from how many target tasks on the source's steps are earned back; infinite where transfer saves none."""
     saved = scratch - transfer
     return source_steps / saved if saved > 0 else float("inf")
+
+
+def shared_seconds(seconds: float, members: int) -> float:
+    """Return what one run of a cohort is charged: the cohort's wall time in equal shares.
+
+    Raises:
+        ValueError: the cohort has no members.
+    """
+    if members < 1:
+        raise ValueError(f"a cohort of {members} runs has no wall time to share")
+    return seconds / members
+
+
+def retention(before: Floats, after: Floats, random: float) -> Floats:
+    """Return the share of a policy's gain on the source env that training on the target left: (runs,); 1 is all of it.
+
+    NaN where the policy was no better than `random` before. Below 0 it ended worse than untrained; above 1 the target
+    has helped the source.
+
+    Args:
+        before: (runs,), return on the source env before the first update on the target.
+        after: (runs,), return on the source env after the last.
+        random: return of an untrained policy on the source env.
+    """
+    gain = before - random
+    return (after - random) / np.where(gain > 0, gain, np.nan)
+
+
+def forgetting(before: Floats, after: Floats) -> Floats:
+    """Return how much return on the source env training on the target has cost: (runs,). Wolczyk et al. 2021."""
+    return before - after

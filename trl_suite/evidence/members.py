@@ -9,12 +9,19 @@ import numpy as np
 
 from trl_suite.errors import InputError
 from trl_suite.evidence.curve import Curve, read
+from trl_suite.evidence.design import Arm
 from trl_suite.record import Plan, Planned, Run, decode
 
 Kind = Literal[
     "missing", "failed", "unfinished", "unreadable", "other grid", "duplicate", "not planned", "not finite",
-    "identical", "no pair", "no reference", "freeze broken", "freeze unproved", "cut off",
+    "identical", "no pair", "no reference", "freeze broken", "freeze unproved", "cut off", "not independent",
 ]  # fmt: skip
+HOME = "retention.csv"  # as evaluations.csv, of the same policy on the env of its source
+DRAWN = {
+    "target": "drawn as far as it came; counted at step 0 only",
+    "source": "its targets lack a source",
+    "reference": "not counted in the reference",
+}
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,8 +38,10 @@ class Member:
     """One planned run: what stands on disk of it."""
 
     planned: Planned
+    arm: Arm
     run: Run | None = None
     curve: Curve | None = None
+    home: Curve | None = None  # the policy evaluated on the env of its source, before and after
 
 
 def about(kind: Kind, planned: Planned, what: str, treatment: str) -> Finding:
@@ -51,27 +60,29 @@ def surplus(runs: Path, plan: Plan) -> list[Finding]:
     ]
 
 
-def member(runs: Path, planned: Planned, plan: Plan, findings: list[Finding]) -> Member:
+def member(runs: Path, planned: Planned, arm: Arm, plan: Plan, findings: list[Finding]) -> Member:
     """Return one run as read; whatever is wrong with it is added to the findings."""
     folder = runs / planned.folder
+    nothing = Member(planned=planned, arm=arm)
     try:
         _check_inside(planned.folder)
         if not (folder / "run.json").is_file():
             findings.append(about("missing", planned, "has not been run", "its pair is not counted"))
-            return Member(planned=planned)
+            return nothing
         run = decode(folder / "run.json", Run)
         _check_same(folder, run, planned)
         findings.extend(_circumstances(run, planned))
         optional = planned.role == "source" or run.status != "done"  # a run may end before its first evaluation
         if optional and not (folder / "evaluations.csv").is_file():
-            return Member(planned=planned, run=run)
-        curve = read(folder / "evaluations.csv", plan.episodes if planned.role == "target" else 0)
+            return Member(planned=planned, arm=arm, run=run)
+        curve = read(folder / "evaluations.csv", 0 if planned.role == "source" else plan.episodes)
+        home = read(folder / HOME) if (folder / HOME).is_file() else None
     except InputError as error:
         findings.append(about("unreadable", planned, str(error).replace(f"{runs}/", ""), "not counted"))
-        return Member(planned=planned)
-    if planned.role == "target":
+        return nothing
+    if planned.role != "source":
         findings.extend(_oddities(run, curve, planned))
-    return Member(planned=planned, run=run, curve=curve)
+    return Member(planned=planned, arm=arm, run=run, curve=curve, home=home)
 
 
 def _check_inside(folder: str) -> None:
@@ -91,7 +102,7 @@ def _check_same(folder: Path, run: Run, planned: Planned) -> None:
 def _circumstances(run: Run, planned: Planned) -> list[Finding]:
     """Note how a run ended, and a freeze that did not hold or was not proved."""
     notes: list[Finding] = []
-    drawn = "drawn as far as it came; counted at step 0 only" if run.role == "target" else "its targets lack a source"
+    drawn = DRAWN[run.role]
     if run.status == "failed":
         cause = next(iter(run.error.strip().splitlines()[-1:]), "no cause recorded")
         notes.append(about("failed", planned, cause, f"{drawn}. Where training diverged, this flatters the method"))

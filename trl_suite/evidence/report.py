@@ -10,14 +10,29 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from trl_suite.evidence import account, figures, measures, wording
-from trl_suite.evidence.comparison import FRACTION, Reference, Row
+from trl_suite.evidence.collection import Collection
+from trl_suite.evidence.comparison import Row
 from trl_suite.evidence.curve import Curves
-from trl_suite.evidence.results import SCRATCH, Results, load
+from trl_suite.evidence.design import SCRATCH
+from trl_suite.evidence.references import FRACTION, Reference
 from trl_suite.evidence.verdict import verdict
 
 NAME = "report.html"
 TEMPLATE = "report.html.jinja"
-FILTERS = ("number", "times", "estimate", "bounds", "ratio", "speed_up", "probability", "steps", "duration", "plural")
+FILTERS = (
+    "number",
+    "times",
+    "estimate",
+    "bounds",
+    "ratio",
+    "speed_up",
+    "probability",
+    "steps",
+    "duration",
+    "plural",
+    "percent",
+    "targets",
+)
 
 
 class Single(NamedTuple):
@@ -52,14 +67,14 @@ def write(runs: Path) -> Path:
     Raises:
         InputError: the folder holds no plan that can be read.
     """
-    page = render(load(runs))
+    page = render(Collection.read(runs))
     path, part = runs / NAME, runs / f".{NAME}.{os.getpid()}"
     part.write_text(page, encoding="utf-8")
     part.replace(path)
     return path
 
 
-def render(results: Results) -> str:
+def render(results: Collection) -> str:
     """Return the page as text; every name in it is escaped."""
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -72,7 +87,7 @@ def render(results: Results) -> str:
     return templates.get_template(TEMPLATE).render(_page(results, results.measures()))
 
 
-def _page(results: Results, rows: tuple[Row, ...]) -> dict[str, Any]:
+def _page(results: Collection, rows: tuple[Row, ...]) -> dict[str, Any]:
     runs = [m.run for m in results.members if m.run is not None]
     return {
         "plan": results.plan,
@@ -93,7 +108,7 @@ def _page(results: Results, rows: tuple[Row, ...]) -> dict[str, Any]:
     }
 
 
-def _target(results: Results, env: str, rows: list[Row]) -> Target:
+def _target(results: Collection, env: str, rows: list[Row]) -> Target:
     curves = [results.curves[env, method] for method in results.methods(env) if (env, method) in results.curves]
     reference = results.references.get(env)
     style = figures.looks(results.methods(env), SCRATCH)

@@ -6,6 +6,7 @@ three units there is a value and no interval. Nothing here is random: `bootstrap
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -54,18 +55,20 @@ def mean(values: Floats, level: float = 0.95) -> Estimate:
     centre = float(finite.mean())
     if n < FEWEST:
         return Estimate(value=centre, level=level, n=n)
-    half = float(stats.t.ppf((1 + level) / 2, n - 1) * finite.std(ddof=1) / math.sqrt(n))
+    half = float(_quantile((1 + level) / 2, n - 1) * finite.std(ddof=1) / math.sqrt(n))
     p = sign_flip(finite) if n <= EXACT else float(2 * stats.t.sf(*_t(finite)))
     return Estimate(value=centre, low=centre - half, high=centre + half, level=level, p=p, n=n)
 
 
 def ratio(logs: Floats, level: float = 0.95, at_least: bool = False) -> Estimate:
     """Return the geometric mean of ratios given as logarithms, with the t interval taken on the log scale."""
-    found = mean(logs, level)
-    bounds = [float(np.exp(bound)) for bound in (found.value, found.low, found.high)]
-    return Estimate(
-        value=bounds[0], low=bounds[1], high=bounds[2], level=level, p=found.p, n=found.n, at_least=at_least
-    )
+    return exponential(mean(logs, level), at_least)
+
+
+def exponential(found: Estimate, at_least: bool = False) -> Estimate:
+    """Return an estimate made on the log scale as a ratio; its p is the same."""
+    value, low, high = (math.exp(bound) for bound in (found.value, found.low, found.high))
+    return msgspec.structs.replace(found, value=value, low=low, high=high, at_least=at_least)
 
 
 class Band(NamedTuple):
@@ -113,7 +116,7 @@ def ratio_of_means(numerators: Floats, denominators: Floats, level: float = 0.95
     value = x / y if y else math.inf if x else NAN
     if n < FEWEST:
         return Estimate(value=value, level=level, n=n)
-    low, high = _fieller(x, y, np.cov(above, below) / n, float(stats.t.ppf((1 + level) / 2, n - 1)))
+    low, high = _fieller(x, y, np.cov(above, below) / n, _quantile((1 + level) / 2, n - 1))
     return Estimate(value=value, low=low, high=high, level=level, n=n)
 
 
@@ -224,9 +227,18 @@ def by_unit(values: Floats, units: Sequence[str]) -> Floats:
 
     Runs that start from one source policy are not independent: the source is the unit.
     """
-    labels = np.asarray(units)
-    members = [values[(labels == name) & np.isfinite(values)] for name in dict.fromkeys(units)]
-    return np.array([group.mean() if len(group) else NAN for group in members])
+    places = {name: place for place, name in enumerate(dict.fromkeys(units))}
+    known = np.isfinite(values)
+    rows = np.array([places[name] for name in units], dtype=np.int64)[known]
+    count = np.bincount(rows, minlength=len(places))
+    total = np.bincount(rows, weights=values[known], minlength=len(places))
+    return np.divide(total, count, out=np.full(len(places), NAN), where=count > 0)
+
+
+@lru_cache
+def _quantile(p: float, degrees: int) -> float:
+    """Return Student's quantile; a report asks for the same one thousands of times."""
+    return float(stats.t.ppf(p, degrees))
 
 
 def _t(values: Floats) -> tuple[float, int]:

@@ -10,8 +10,9 @@ from typing import Literal
 import msgspec
 
 from trl_suite.evidence import statistics
+from trl_suite.evidence.collection import Collection
 from trl_suite.evidence.comparison import Row
-from trl_suite.evidence.results import SCRATCH, Results
+from trl_suite.evidence.design import SCRATCH
 from trl_suite.evidence.wording import number, plural, ratio, steps, times
 
 Kind = Literal["sooner", "later", "undecided", "too few", "nothing"]
@@ -26,7 +27,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     caveats: tuple[str, ...]
 
 
-def verdict(results: Results, rows: tuple[Row, ...]) -> Verdict:
+def verdict(results: Collection, rows: tuple[Row, ...]) -> Verdict:
     """Return the verdict on the plan's first method; over several envs it counts them."""
     method = primary(results)
     mine = [row for row in rows if row.method == method]
@@ -38,14 +39,14 @@ def verdict(results: Results, rows: tuple[Row, ...]) -> Verdict:
     return Verdict(kind=kind, sentence=sentence, caveats=_caveats(results, mine))
 
 
-def primary(results: Results) -> str | None:
+def primary(results: Collection) -> str | None:
     """Return the method that the verdict is about: the first of the plan that has a source, else the first."""
     targets = [p for p in results.plan.runs if p.role == "target" and p.method != SCRATCH]
     first = next((p.method for p in targets if p.source), None)
     return first or next((p.method for p in targets), None)
 
 
-def _one(row: Row, results: Results) -> tuple[Kind, str]:
+def _one(row: Row, results: Collection) -> tuple[Kind, str]:
     effect = row.speed_up
     if effect.n == 0:
         return _by_area(row, results)
@@ -67,7 +68,7 @@ def _one(row: Row, results: Results) -> tuple[Kind, str]:
     return "later", f"{row.method} reaches {goal} later than scratch: speed-up {times(effect.value)} {interval}."
 
 
-def _by_area(row: Row, results: Results) -> tuple[Kind, str]:
+def _by_area(row: Row, results: Collection) -> tuple[Kind, str]:
     """Say what the area says where there is no time to threshold."""
     effect, reference = row.area_difference, results.references.get(row.env)
     untimed = reference is None or math.isnan(reference.threshold)
@@ -102,12 +103,12 @@ def _several(method: str, found: list[tuple[Kind, str]]) -> tuple[Kind, str]:
     )
 
 
-def _caveats(results: Results, rows: list[Row]) -> tuple[str, ...]:
+def _caveats(results: Collection, rows: list[Row]) -> tuple[str, ...]:
     limits = _limits(rows[0]) if len(rows) == 1 else []  # over several envs, each section says its own
     return tuple(text for text in (_completeness(results), *limits) if text)
 
 
-def _completeness(results: Results) -> str:
+def _completeness(results: Collection) -> str:
     """Say how much of the plan stands behind the sentence."""
     wanted = len(results.plan.runs)
     statuses = [m.run.status for m in results.members if m.run is not None]
@@ -140,6 +141,6 @@ def _limits(row: Row) -> list[str]:
 def _earned(row: Row) -> str:
     """Say what the sentence leaves out: the source's own training."""
     cost = f"The source's own {steps(row.source_steps)} env steps are not in this number"
-    if math.isinf(row.break_even) or math.isnan(row.break_even):
+    if not math.isfinite(row.break_even.value):
         return f"{cost}, and the time to the threshold earns none of them back."
-    return f"{cost}: they are earned back from {plural(math.ceil(row.break_even), 'such target')} on."
+    return f"{cost}: they are earned back from {plural(math.ceil(row.break_even.value), 'such target')} on."

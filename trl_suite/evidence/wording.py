@@ -47,6 +47,26 @@ def ratio(found: Estimate) -> str:
     return ("\u2265 " if found.at_least and found.n else "") + times(found.value)
 
 
+def percent(found: Estimate) -> str:
+    """Return a share with its interval: `20 % [1, 72]`."""
+    if not found.n:
+        return NOTHING
+    interval = f" [{100 * found.low:.0f}, {100 * found.high:.0f}]" if found.has_interval else ""
+    return f"{100 * found.value:.0f} %{interval}"
+
+
+def targets(found: Estimate) -> str:
+    """Return a number of targets, rounded up: `14 [10, 25]`, or `never`."""
+    if not found.n:
+        return NOTHING
+    value, low, high = (_targets(bound) for bound in (found.value, found.low, found.high))
+    return f"{value} [{low}, {high}]" if found.has_interval and low != "never" else value
+
+
+def _targets(value: float) -> str:
+    return "never" if math.isinf(value) else NOTHING if math.isnan(value) else f"{math.ceil(value):,}"
+
+
 def probability(p: float) -> str:
     """Return a p value: `0.0625`, `< 0.001`, or a dash."""
     return NOTHING if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3g}"

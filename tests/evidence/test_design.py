@@ -1,0 +1,53 @@
+import pytest
+
+from trl_suite.evidence import design
+from trl_suite.evidence.design import Shift
+from trl_suite.record import Plan, Planned
+
+
+@pytest.mark.parametrize(
+    ("method", "depth"), [("partial-freeze-2", 2), ("finetune", 0), ("scratch", None), ("x-2", None)]
+)
+def test_freeze_depth(method: str, depth: int | None):
+    assert design.depth(method) == depth
+
+
+@pytest.mark.parametrize(
+    ("env", "shift"),
+    [
+        ("half-cheetah.gravity-1.5", Shift("half-cheetah", "gravity", 1.5)),
+        ("half-cheetah.torso-mass-2.0", Shift("half-cheetah", "torso-mass", 2.0)),
+        ("half-cheetah?gravity=1.3", Shift("half-cheetah", "gravity", 1.3)),
+        ("half-cheetah?gravity=1.3&gear=0.9", None),
+        ("half-cheetah.moon", None),
+        ("half-cheetah", None),
+        ("gymnasium:Ant-v5", None),
+        ("half-cheetah.gravity-0.0", None),
+    ],
+)
+def test_a_shift_is_read_from_the_name(env: str, shift: Shift | None):
+    assert design.shift(env) == shift
+
+
+def planned(folder: str, method: str, source: str = "", role: str = "target", env: str = "t") -> Planned:
+    return Planned(folder=folder, role=role, env=env, method=method, seed=0, source=source)  # pyright: ignore
+
+
+def test_arms_carry_their_source_only_where_there_are_several():
+    runs = (
+        planned("s0", "source", role="source", env="hopper"),
+        planned("s1", "source", role="source", env="walker"),
+        planned("a", "finetune", "s0"),
+        planned("b", "finetune", "s1"),
+        planned("c", "actor-only", "s1"),
+        planned("d", "scratch"),
+    )
+    plan = Plan(name="", question="", command="", runs=runs, every=1, episodes=1, specification={})
+    found = design.arms(plan)
+    assert [found[name].name for name in "abcd"] == [
+        "finetune from hopper",
+        "finetune from walker",
+        "actor-only",
+        "scratch",
+    ]
+    assert [found[name].source for name in "abcd"] == ["hopper", "walker", "walker", ""]

@@ -1,0 +1,63 @@
+"""What the names in a plan mean: arms of several sources, freeze depths, shifts of one axis; reads no files."""
+
+import re
+from typing import NamedTuple
+
+from trl_suite.record import Plan
+
+SCRATCH = "scratch"  # the method that every other is compared with
+FULL = "finetune"  # everything is copied and nothing is frozen: freeze depth 0
+
+_DEPTH = re.compile(r"partial-freeze-(\d+)")
+_VARIANT = re.compile(r"(?P<axis>[a-z][a-z0-9-]*)-(?P<value>\d+(?:\.\d+)?)")
+_QUERY = re.compile(r"(?P<axis>[a-z][a-z0-9_-]*)=(?P<value>\d+(?:\.\d+)?)")
+
+
+class Arm(NamedTuple):
+    """What is compared with scratch: a method, and the env of its source where there is more than one."""
+
+    name: str  # `finetune`, or `finetune from hopper`
+    method: str
+    source: str  # env, "" without a source
+
+
+class Shift(NamedTuple):
+    """An env that differs from its nominal form along one axis."""
+
+    env: str
+    axis: str
+    value: float  # 1 is nominal
+
+
+def arms(plan: Plan) -> dict[str, Arm]:
+    """Return the arm of each planned run, by folder."""
+    envs = {p.folder: p.env for p in plan.runs if p.role == "source"}
+    sources: dict[str, set[str]] = {}
+    for planned in plan.runs:
+        if planned.source:
+            sources.setdefault(planned.method, set()).add(envs.get(planned.source, ""))
+    found: dict[str, Arm] = {}
+    for planned in plan.runs:
+        source = envs.get(planned.source, "")
+        several = len(sources.get(planned.method, ())) > 1
+        name = f"{planned.method} from {source or 'an unknown source'}" if several else planned.method
+        found[planned.folder] = Arm(name, planned.method, source)
+    return found
+
+
+def depth(method: str) -> int | None:
+    """Return how many trunk layers a method of the freeze-depth profile holds; None for methods outside it."""
+    if method == FULL:
+        return 0
+    found = _DEPTH.fullmatch(method)
+    return int(found[1]) if found else None
+
+
+def shift(env: str) -> Shift | None:
+    """Return the axis and value of `half-cheetah.gravity-1.5` or `half-cheetah?gravity=1.5`; None for other names."""
+    for separator, pattern in ((".", _VARIANT), ("?", _QUERY)):
+        name, found, rest = env.partition(separator)
+        match = pattern.fullmatch(rest) if found else None
+        if match and float(match["value"]) > 0:
+            return Shift(name, match["axis"], float(match["value"]))
+    return None
