@@ -51,12 +51,25 @@ def write_evaluations(path: Path, returns: Any, steps: np.ndarray = STEPS, stoch
     path.write_text("\n".join(lines) + "\n")
 
 
+COPIED = {
+    "finetune": COMPONENTS,
+    "partial-freeze-1": COMPONENTS,
+    "partial-freeze-2": COMPONENTS,
+    "feature-extraction": (*COMPONENTS[:2], COMPONENTS[3], "normaliser"),
+    "actor-only": (*COMPONENTS[:3], "log_std", "normaliser"),
+    "critic-only": (*COMPONENTS[3:5], "normaliser"),
+}
+FROZEN = {
+    "feature-extraction": COMPONENTS[:2],
+    "random-frozen": COMPONENTS[:2],
+    "partial-freeze-1": COMPONENTS[:1],
+    "partial-freeze-2": COMPONENTS[:2],
+}
+
+
 def describe(planned: Planned, **changes: Any) -> Run:
     method, source = planned.method, planned.source
-    copied = {"finetune": COMPONENTS, "feature-extraction": (*COMPONENTS[:2], COMPONENTS[3], "normaliser")}.get(
-        method, ()
-    )
-    frozen = COMPONENTS[:2] if method in ("feature-extraction", "random-frozen") else ()
+    copied, frozen = COPIED.get(method, ()), FROZEN.get(method, ())
     hashes = {name: f"{abs(hash_of(name, planned.seed)):064x}" for name in frozen}
     fresh = tuple(name for name in COMPONENTS if name not in copied)
     role = planned.role
@@ -95,7 +108,7 @@ class Experiment:
                        seed=seed)  # fmt: skip
 
     def target(self, method: str, seed: int, env: str = ENV) -> Planned:
-        source = f"half-cheetah/source/seed-{seed}" if method in ("finetune", "feature-extraction") else ""
+        source = f"half-cheetah/source/seed-{seed}" if method in COPIED else ""
         return Planned(folder=f"{env}/{method}/seed-{seed}", role="target", env=env, method=method, seed=seed,
                        source=source)  # fmt: skip
 
@@ -135,3 +148,58 @@ def experiment(tmp_path: Path) -> Experiment:
 def build(tmp_path: Path) -> Callable[..., Experiment]:
     """Makes an experiment of other seeds, methods or envs."""
     return lambda **options: Experiment(tmp_path, **options)
+
+
+GAIN = {"scratch": 0.0, "finetune": 0.9, "partial-freeze-1": 1.0, "partial-freeze-2": 0.6, "feature-extraction": 0.15,
+        "actor-only": 0.4, "critic-only": 0.1, "random-frozen": -0.3}  # fmt: skip
+
+
+def shifted(method: str, seed: int, value: float, source: str) -> np.ndarray:
+    """A curve that starts higher and rises sooner the more its method gains; the gain falls with the distance."""
+    generator = np.random.default_rng([seed, len(method), int(100 * value), len(source)])
+    gain = GAIN[method] * np.exp(-abs(np.log2(value))) * (0.35 if source == "hopper" else 1) + generator.normal(0, 0.06)
+    start, time = -250 + 600 * max(gain, 0), 50_000 / (1 + 1.5 * max(gain, -0.5))
+    return 1200 + (start - 1200) * np.exp(-STEPS / time) + generator.normal(0, 40, len(STEPS))
+
+
+class Grid(Experiment):
+    """All that a plan can hold: several sources, shifts along two axes, freeze depths, both ways of evaluating."""
+
+    TARGETS = (
+        "half-cheetah.gravity-0.5",
+        "half-cheetah.gravity-1.5",
+        "half-cheetah.gravity-2.0",
+        "half-cheetah.mass-2.0",
+    )
+
+    def __init__(self, root: Path, seeds: int = 6, methods: Sequence[str] = tuple(GAIN)):
+        self.root = root / "grid"
+        self.planned = [self.source(seed) for seed in range(seeds)]
+        self.planned += [
+            msgspec.structs.replace(self.source(seed), folder=f"hopper/source/seed-{seed}", env="hopper")
+            for seed in range(seeds)
+        ]
+        targets = [self.target(m, seed, env) for env in self.TARGETS for m in methods for seed in range(seeds)]
+        self.planned += targets
+        self.planned += [
+            msgspec.structs.replace(p, folder=f"{p.folder}-hopper", source=f"hopper/source/seed-{p.seed}")
+            for p in targets
+            if p.method == "finetune"
+        ]
+        self.write_plan(name="grid", question="What of a cheetah's policy carries over to other gravities and masses?")
+        for planned in self.planned:
+            self.write_shifted(planned)
+
+    def write_shifted(self, planned: Planned) -> None:
+        if planned.role == "source":
+            self.write(planned, seconds=120.0)
+            return
+        value = float(planned.env.rsplit("-", 1)[1])
+        curve = shifted(planned.method, planned.seed, value, planned.source.split("/")[0])
+        noise = 0.5 if planned.method == "partial-freeze-1" else 0.8  # its stochastic policy is worse than its mean
+        self.write(planned, curve, stochastic=-250 + noise * (curve + 250))
+
+
+@pytest.fixture
+def grid(tmp_path: Path) -> Grid:
+    return Grid(tmp_path)

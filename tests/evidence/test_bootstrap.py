@@ -87,7 +87,12 @@ def test_missing_runs_are_left_out_and_short_tasks_padded():
     assert found.value == pytest.approx(np.mean([np.nanmean(task) for task in holes]), rel=1e-6)
     assert found.has_interval
     assert found.n == 10
-    assert bootstrap.stacked([np.ones((2, 1)), np.ones((3, 2))]).shape == (2, 3, 2)
+
+
+def test_the_same_source_stands_in_the_same_row():
+    first = bootstrap.crossed(np.array([1.0, 2]), ["a", "b"], [0, 1])
+    second = bootstrap.crossed(np.array([3.0, 4]), ["c", "b"], [0, 1])
+    np.testing.assert_array_equal(bootstrap.stacked([first, second])[:, :, 0], [[1, 2, np.nan], [np.nan, 4, 3]])
 
 
 def test_too_few_of_what_is_resampled_give_no_interval():
@@ -104,6 +109,7 @@ def test_too_few_of_what_is_resampled_give_no_interval():
 def test_crossed_and_nested_seeds():
     pairs = [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
     found = bootstrap.crossed(np.array([1.0, 2, 3, 4]), [s for s, _ in pairs], [t for _, t in pairs])
-    np.testing.assert_array_equal(found, [[1, 2], [3, 4]])
+    np.testing.assert_array_equal(found.values, [[1, 2], [3, 4]])
+    np.testing.assert_array_equal(found.by_source, [1.5, 3.5])
     nested = bootstrap.crossed(np.array([1.0, 3, np.nan, 7]), ["a", "a", "b", "c"], [0, 1, 2, 3])
-    np.testing.assert_array_equal(nested, [[2], [np.nan], [7]])
+    np.testing.assert_array_equal(nested.values, [[2], [np.nan], [7]])

@@ -47,7 +47,7 @@ def test_the_page_stands_alone(experiment):
     links = read(page)
     assert links.fetched == []
     assert not {"script", "iframe", "img", "link", "object"} & set(links.tags)
-    assert links.tags.count("svg") == 2
+    assert links.tags.count("svg") == 4  # curves, speed-ups, survival, components
     assert "default-src 'none'" in page
     assert not re.search(r"url\((?!#)|@import", page)
     assert path.stat().st_size < 200_000
@@ -128,7 +128,7 @@ def test_several_targets_are_counted(build):
     kind, said = sentence(experiment.root)
     assert kind == "sooner"
     assert said.startswith("Over 2 targets, finetune reaches the threshold sooner in 2, later in 0, undecided in 0")
-    assert read(report.write(experiment.root).read_text()).tags.count("svg") == 4
+    assert read(report.write(experiment.root).read_text()).tags.count("svg") == 10  # four each, forest, scores
 
 
 def test_an_experiment_that_has_only_been_planned_has_a_report(experiment):

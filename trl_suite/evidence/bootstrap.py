@@ -17,6 +17,7 @@ from trl_suite.evidence.curve import Flags, Floats
 from trl_suite.evidence.statistics import FEWEST, Estimate, by_unit
 
 REPLICATES = 10_000
+NESTED = -1  # stands for the target seeds that each source has of its own
 CHUNK = 2_000_000  # weights held at a time
 Statistic = Literal["mean", "iqm"]
 Weights = NDArray[np.float32]
@@ -104,7 +105,25 @@ def hierarchical(
     return Estimate(value=centre, low=float(low), high=float(high), level=level, n=fewest)
 
 
-def crossed(values: Floats, sources: Sequence[str], targets: Sequence[int]) -> Floats:
+class Cells(NamedTuple):
+    """One value per pair of a source policy and a target seed; one per source where the two are not crossed."""
+
+    values: Floats  # (sources, targets) or (sources, 1)
+    sources: tuple[str, ...]
+    targets: tuple[int, ...]  # (NESTED,) where they are not crossed
+
+    @property
+    def by_source(self) -> Floats:
+        """The mean of each source's finite values: (sources,)."""
+        width = self.values.shape[1]
+        return by_unit(self.values.ravel(), [name for name in self.sources for _ in range(width)])
+
+    def scaled(self, factor: float) -> "Cells":
+        """Return the same cells times a factor."""
+        return self._replace(values=self.values * factor)
+
+
+def crossed(values: Floats, sources: Sequence[str], targets: Sequence[int]) -> Cells:
     """Return one value per pair as (sources, targets); (sources, 1) of means where the two are not crossed.
 
     Where each source policy has target seeds of its own, the source stands for all that was drawn with it.
@@ -112,20 +131,23 @@ def crossed(values: Floats, sources: Sequence[str], targets: Sequence[int]) -> F
     rows = {source: row for row, source in enumerate(dict.fromkeys(sources))}
     columns = {target: column for column, target in enumerate(dict.fromkeys(targets))}
     places = {(rows[source], columns[target]) for source, target in zip(sources, targets, strict=True)}
-    if 2 * len(places) <= len(rows) * len(columns):
-        return by_unit(values, sources)[:, None]
+    if 2 * len(places) <= len(rows) * len(columns) or len(rows) == len(sources):
+        return Cells(by_unit(values, sources)[:, None], tuple(rows), (NESTED,))
     cells = np.full((len(rows), len(columns)), np.nan)
     for value, source, target in zip(values, sources, targets, strict=True):
         cells[rows[source], columns[target]] = value
-    return cells
+    return Cells(cells, tuple(rows), tuple(columns))
 
 
-def stacked(tasks: Sequence[Floats]) -> Floats:
-    """Return (sources, targets) of several tasks as (tasks, sources, targets), padded with NaN."""
-    shape = tuple(max((task.shape[axis] for task in tasks), default=0) for axis in (0, 1))
-    values = np.full((len(tasks), *shape), np.nan)
-    for row, task in zip(values, tasks, strict=True):
-        row[: task.shape[0], : task.shape[1]] = task
+def stacked(tasks: Sequence[Cells]) -> Floats:
+    """Return several tasks as (tasks, sources, targets): the same source has the same row, NaN where it is missing."""
+    rows = {name: row for row, name in enumerate(dict.fromkeys(name for task in tasks for name in task.sources))}
+    columns = {
+        name: column for column, name in enumerate(dict.fromkeys(name for task in tasks for name in task.targets))
+    }
+    values = np.full((len(tasks), len(rows), len(columns)), np.nan)
+    for layer, task in zip(values, tasks, strict=True):
+        layer[np.ix_([rows[name] for name in task.sources], [columns[name] for name in task.targets])] = task.values
     return values
 
 

@@ -78,6 +78,10 @@ class Collection:
         """Return the arms planned on an env: scratch first, then in planned order."""
         return tuple(sorted(self._arms.get(env, {}), key=lambda name: name != SCRATCH))
 
+    def arm(self, curves: Curves) -> Arm:
+        """Return method and source of some curves."""
+        return self._arms[curves.env][curves.method][0]
+
     def measures(self, mode: str = MODES[0]) -> tuple[Row, ...]:
         """Return one row per env and method that has a curve, scratch first.
 

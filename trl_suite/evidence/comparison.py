@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 
 from trl_suite.evidence import bootstrap, measures, statistics
+from trl_suite.evidence.bootstrap import Cells
 from trl_suite.evidence.curve import Curves, Floats, Ints
 from trl_suite.evidence.design import Arm
 from trl_suite.evidence.references import LATE, Reference
@@ -77,10 +78,10 @@ class _Pairs(NamedTuple):
         if len(set(self.units)) == len(self.units):
             return statistics.mean(values)
         cells = bootstrap.crossed(values, self.units, self.seeds)
-        if cells.shape[1] == 1:
-            return statistics.mean(cells[:, 0])
-        found = bootstrap.hierarchical(cells[None], self.generator)
-        return msgspec.structs.replace(found, p=statistics.mean(self.by_unit(values)).p)
+        if len(cells.targets) == 1:
+            return statistics.mean(cells.by_source)
+        found = bootstrap.hierarchical(cells.values[None], self.generator)
+        return msgspec.structs.replace(found, p=statistics.mean(cells.by_source).p)
 
     def by_unit(self, values: Floats) -> Floats:
         """Return the mean of each unit."""
@@ -162,8 +163,8 @@ def with_holm(rows: list[Row]) -> list[Row]:
     return [msgspec.structs.replace(row, p_holm=p) for row, p in zip(rows, adjusted, strict=True)]
 
 
-def area_differences(transfer: Curves, other: Curves) -> Floats:
-    """Return by how much the area exceeds the other's, seed by seed: (sources, targets) or (units, 1)."""
+def area_differences(transfer: Curves, other: Curves) -> Cells:
+    """Return by how much the area exceeds the other's, seed by seed."""
     pairs = _pairs(transfer, other, np.random.default_rng(0))
     values = np.full(len(pairs.units), NAN)
     if len(transfer.steps) > 1:
@@ -171,8 +172,8 @@ def area_differences(transfer: Curves, other: Curves) -> Floats:
     return bootstrap.crossed(values, pairs.units, pairs.seeds)
 
 
-def log_speed_ups(transfer: Curves, scratch: Curves, reference: Reference | None) -> Floats:
-    """Return the logarithm of each pair's speed-up: (sources, targets) or (units, 1); NaN where it was not timed."""
+def log_speed_ups(transfer: Curves, scratch: Curves, reference: Reference | None) -> Cells:
+    """Return the logarithm of each pair's speed-up; NaN where it was not timed."""
     pairs = _pairs(transfer, scratch, np.random.default_rng(0))
     logs = np.full(len(pairs.units), NAN)
     if reference is not None and reference.usable and len(transfer.steps) > 1:

@@ -1,64 +1,30 @@
-"""The report: one HTML file that opens offline and says what was found, how sure it is, and how to make it again."""
+"""The report: what was found, how sure it is, and how to make it again; as one HTML page, Markdown, or a folder."""
 
 import os
-from collections import Counter
+import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
+import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from trl_suite.evidence import account, figures, measures, wording
+from trl_suite.errors import InputError
+from trl_suite.evidence import tables, wording
 from trl_suite.evidence.collection import Collection
-from trl_suite.evidence.comparison import Row
-from trl_suite.evidence.curve import Curves
 from trl_suite.evidence.design import SCRATCH
-from trl_suite.evidence.references import FRACTION, Reference
-from trl_suite.evidence.verdict import verdict
+from trl_suite.evidence.figures.style import svg
+from trl_suite.evidence.page import DETAILED, Page, page
+from trl_suite.evidence.pictures import Picture
+from trl_suite.evidence.references import FRACTION, LATE
 
 NAME = "report.html"
-TEMPLATE = "report.html.jinja"
-FILTERS = (
-    "number",
-    "times",
-    "estimate",
-    "bounds",
-    "ratio",
-    "speed_up",
-    "probability",
-    "steps",
-    "duration",
-    "plural",
-    "percent",
-    "targets",
-)
-
-
-class Single(NamedTuple):
-    """One run's numbers, so that no picture has to be trusted."""
-
-    method: str
-    seed: int
-    start: float  # return
-    area: float  # return
-    end: float  # return
-    time: float  # env steps, NaN where it was not timed
-    reached: bool
-    evaluations: int
-
-
-class Target(NamedTuple):
-    """What the page shows of one env."""
-
-    env: str
-    rows: list[Row]
-    reference: Reference | None
-    horizon: int  # env steps
-    evaluations: int
-    learning: Markup  # svg, empty without a curve
-    speed: Markup  # svg, empty without a speed-up
-    singles: list[Single]
+MARKDOWN = "report.md"
+FIGURES = "figures"
+TABLES = "tables"
+FILTERS = ("number", "times", "estimate", "bounds", "ratio", "speed_up", "probability", "steps", "duration", "plural",
+           "percent", "targets")  # fmt: skip
 
 
 def write(runs: Path) -> Path:
@@ -67,82 +33,91 @@ def write(runs: Path) -> Path:
     Raises:
         InputError: the folder holds no plan that can be read.
     """
-    page = render(Collection.read(runs))
-    path, part = runs / NAME, runs / f".{NAME}.{os.getpid()}"
-    part.write_text(page, encoding="utf-8")
-    part.replace(path)
+    return save(Collection.read(runs), runs / NAME)
+
+
+def save(results: Collection, path: Path) -> Path:
+    """Write the report and return where it is; the path's ending says how.
+
+    `.html`: one page that stands alone. `.md`: Markdown with `figures/*.svg` beside it. `.csv`, `.tex`, `.parquet`: the
+    table of measures. None: a folder of all of them, with every run's numbers and every evaluation under `tables/`.
+
+    Raises:
+        InputError: another ending, or it cannot be written.
+        NotInstalledError: Parquet without pyarrow.
+    """
+    writers: dict[str, Callable[[Collection, Path], None]] = {".html": _html, ".md": _markdown, "": _folder}
+    writers |= dict.fromkeys(tables.ENDINGS, tables.write)
+    if path.suffix not in writers:
+        raise InputError(f"{path}: a report ends in {', '.join(sorted(writers)[1:])}, or is a folder")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        writers[path.suffix](results, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror}") from None
     return path
 
 
 def render(results: Collection) -> str:
-    """Return the page as text; every name in it is escaped."""
+    """Return the page as HTML; every name in it is escaped."""
+    return _fill("report.html.jinja", page(results), lambda picture: Markup(svg(picture.figure, picture.name)), True)
+
+
+def markdown(results: Collection, figures: Path, detailed: int = DETAILED) -> str:
+    """Return the report as Markdown and write its pictures into a folder, which is named by its last part."""
+    figures.mkdir(parents=True, exist_ok=True)
+
+    def draw(picture: Picture) -> str:
+        name = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', picture.name)}.svg"
+        (figures / name).write_text(_standalone(svg(picture.figure, picture.name)), encoding="utf-8")
+        return f"{figures.name}/{name}"
+
+    return _fill("report.md.jinja", page(results, detailed), draw, False)
+
+
+def _fill(template: str, found: Page, draw: Callable[[Picture], str], escape: bool) -> str:
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
+        autoescape=escape,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     templates.filters.update({name: getattr(wording, name) for name in FILTERS})
-    return templates.get_template(TEMPLATE).render(_page(results, results.measures()))
+    templates.filters.update({"draw": draw, "cell": _cell})
+    shown: dict[str, Any] = msgspec.structs.asdict(found)
+    constants = {"fraction": FRACTION, "late": LATE, "scratch": SCRATCH}
+    return templates.get_template(template).render(shown | constants)
 
 
-def _page(results: Collection, rows: tuple[Row, ...]) -> dict[str, Any]:
-    runs = [m.run for m in results.members if m.run is not None]
-    return {
-        "plan": results.plan,
-        "verdict": verdict(results, rows),
-        "targets": [_target(results, env, [row for row in rows if row.env == env]) for env in results.envs],
-        "treatments": account.treatments(results),
-        "sourced": [row for row in rows if row.source_steps],
-        "costs": account.costs(results),
-        "circumstances": account.circumstances(results),
-        "findings": results.findings,
-        "statuses": Counter("missing" if m.run is None else m.run.status for m in results.members),
-        "seconds": sum(run.seconds for run in runs),
-        "started": min((run.started for run in runs if run.started), default=""),
-        "unstable": sum(run.unstable_episodes for run in runs),
-        "fraction": FRACTION,
-        "scratch": SCRATCH,
-        "together": figures.TOGETHER,
-    }
+def _cell(text: Any) -> str:
+    """Return a text that can stand in a Markdown table: names hold no markup."""
+    return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", str(text)).replace("\n", " ")
 
 
-def _target(results: Collection, env: str, rows: list[Row]) -> Target:
-    curves = [results.curves[env, method] for method in results.methods(env) if (env, method) in results.curves]
-    reference = results.references.get(env)
-    style = figures.looks(results.methods(env), SCRATCH)
-    timed = [row for row in rows if row.speed_up.n]
-    return Target(
-        env=env,
-        rows=rows,
-        reference=reference,
-        horizon=int(curves[0].steps[-1]) if curves else 0,
-        evaluations=len(curves[0].steps) if curves else 0,
-        learning=Markup(figures.learning_curves(curves, reference, style) if curves else ""),
-        speed=Markup(figures.speed_ups(timed, style) if timed else ""),
-        singles=[single for found in curves for single in _singles(found, reference)],
-    )
+def _standalone(body: str) -> str:
+    """Return an svg element as a file with a white ground, so that it can be read on a dark page."""
+    opened = body.index(">") + 1
+    ground = '<rect width="100%" height="100%" fill="white"/>'
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{body[:opened]}{ground}{body[opened:]}'
 
 
-def _singles(curves: Curves, reference: Reference | None) -> list[Single]:
-    threshold = reference.threshold if reference is not None else np.nan
-    enough = len(curves.steps) > 1
-    nothing = np.full(len(curves.seeds), np.nan)
-    areas = measures.area(curves.steps, curves.whole) if enough else nothing
-    ends = measures.asymptote(curves.steps, curves.whole) if enough else nothing
-    timed = curves.complete & bool(enough and np.isfinite(threshold))
-    times, reached = measures.time_to_threshold(curves.steps, curves.returns, threshold) if enough else (nothing, timed)
-    return [
-        Single(
-            method=curves.method,
-            seed=int(curves.seeds[i]),
-            start=float(curves.returns[i, 0]),
-            area=float(areas[i]),
-            end=float(ends[i]),
-            time=float(times[i]) if timed[i] else float("nan"),
-            reached=bool(reached[i]),
-            evaluations=int(np.isfinite(curves.returns[i]).sum()),
-        )
-        for i in range(len(curves.seeds))
-    ]
+def _html(results: Collection, path: Path) -> None:
+    _replace(path, render(results))
+
+
+def _markdown(results: Collection, path: Path) -> None:
+    _replace(path, markdown(results, path.parent / FIGURES))
+
+
+def _folder(results: Collection, path: Path) -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    _html(results, path / NAME)
+    _replace(path / MARKDOWN, markdown(results, path / FIGURES, detailed=len(results.envs)))
+    tables.write_all(results, path / TABLES)
+
+
+def _replace(path: Path, text: str) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)

@@ -1,0 +1,1 @@
+"""Vector pictures of results; the only room of evidence that imports matplotlib."""

@@ -1,0 +1,90 @@
+"""Speed-ups and their intervals: of the methods on one env, and of all methods on all envs (a forest plot)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from trl_suite.evidence import wording
+from trl_suite.evidence.comparison import Row
+from trl_suite.evidence.figures.style import INK, SOFT, Look, canvas, interval, ratio_axis, styled
+from trl_suite.evidence.suite import Overall
+
+
+def speed_ups(rows: list[Row], style: dict[str, Look]) -> Figure:
+    """Return each method's speed-up, its 95 % interval, and each pair as a dot, on a log axis.
+
+    Args:
+        rows: the methods of one env that have a speed-up.
+        style: the look of each method.
+    """
+    with styled():
+        figure = canvas(0.85 + 0.5 * len(rows))
+        axis: Axes = figure.subplots()
+        for height, row in enumerate(reversed(rows)):
+            look = style[row.method]
+            dots = np.full(len(row.ratios), height)
+            axis.plot(row.ratios, dots, "o", color="none", markeredgecolor=look.colour, markersize=5, alpha=0.7)
+            interval(axis, height, row.speed_up, look, size=9)
+        _finish(axis, [row.method for row in reversed(rows)])
+    return figure
+
+
+def forest(rows: Sequence[Row], overall: Sequence[Overall], style: dict[str, Look]) -> Figure:
+    """Return the speed-up of each method on each env, and over all envs, with 95 % intervals on a log axis.
+
+    Args:
+        rows: those that have a speed-up, in the order of the envs.
+        overall: the methods over all envs, drawn below.
+        style: the look of each method.
+    """
+    envs = list(dict.fromkeys(row.env for row in rows))
+    methods = list(dict.fromkeys(row.method for row in rows))
+    step = 1.0 / (len(methods) + 0.6)
+    summed = [found for found in overall if found.speed_up.n]
+    with styled():
+        figure = canvas(1.3 + 0.24 * (len(rows) + 1.2 * len(summed)) + 0.14 * len(envs))
+        axis: Axes = figure.subplots()
+        for row in rows:
+            height = -envs.index(row.env) - step * methods.index(row.method)
+            interval(axis, height, row.speed_up, style[row.method], size=6)
+        for found in summed:
+            _diamond(axis, -len(envs) - step * methods.index(found.method), found, style[found.method], step)
+        middle = step * (len(methods) - 1) / 2
+        axis.axhline(-len(envs) + 0.5 * (1 - step * (len(methods) - 1)), color=SOFT, linewidth=0.8)
+        names = [*envs, *(["all targets"] if summed else [])]
+        _finish(axis, names, heights=[-i - middle for i in range(len(names))])
+        axis.set_ylim(-len(names) + 1 - middle * 2 - step, step)
+        _legend(axis, methods, style)
+    return figure
+
+
+def _diamond(axis: Axes, height: float, found: Overall, look: Look, step: float) -> None:
+    """Draw an overall effect: as wide as its interval over these envs, a line for envs like these."""
+    effect, wider = found.speed_up, found.speed_up_elsewhere
+    if wider.has_interval:
+        axis.plot([wider.low, wider.high], [height, height], color=look.colour, linewidth=1.0)
+    if effect.has_interval:
+        x, y = [effect.low, effect.value, effect.high, effect.value], [0, 0.3 * step, 0, -0.3 * step]
+        axis.fill(x, [height + dy for dy in y], facecolor=look.colour, edgecolor=INK, linewidth=0.7, zorder=3)
+    else:
+        axis.plot(effect.value, height, marker="D", color=look.colour, markersize=6)
+
+
+def _legend(axis: Axes, methods: list[str], style: dict[str, Look]) -> None:
+    for method in methods:
+        look = style[method]
+        axis.plot([], [], marker=look.marker, color=look.colour, label=method, markeredgecolor="white", linewidth=2)
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(4, len(methods)), frameon=False)
+
+
+def _finish(axis: Axes, names: list[str], heights: Sequence[float] | None = None) -> None:
+    axis.axvline(1, color=INK, linewidth=1)
+    axis.set_yticks(list(heights) if heights is not None else range(len(names)), names)
+    if heights is None:
+        axis.set_ylim(-0.6, len(names) - 0.4)
+    axis.tick_params(axis="y", length=0)
+    axis.spines["left"].set_visible(False)
+    ratio_axis(axis)
+    axis.set_xlabel(f"speed-up over scratch  (right of {wording.times(1).replace('.00', '')}: sooner)")

@@ -1,0 +1,127 @@
+"""Speed-up against a quantity: severity of a shift, number of frozen layers; and scores against a threshold."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator
+
+from trl_suite.evidence import design, statistics
+from trl_suite.evidence.comparison import Row
+from trl_suite.evidence.curve import Floats
+from trl_suite.evidence.figures.style import FAINT, INK, Look, canvas, label_ends, ratio_axis, styled
+
+Point = tuple[float, Row]
+
+
+def severities(rows: Sequence[Row]) -> dict[tuple[str, str], dict[str, list[Point]]]:
+    """Return the rows with a speed-up by env and axis, and then by method, in order of the axis' value.
+
+    Only axes with two values or more, the nominal env among them where it is a target.
+    """
+    found: dict[tuple[str, str], dict[str, list[Point]]] = {}
+    timed = [row for row in rows if row.speed_up.n]
+    for row in timed:
+        if shift := design.shift(row.env):
+            found.setdefault((shift.env, shift.axis), {}).setdefault(row.method, []).append((shift.value, row))
+    for (env, _), methods in found.items():
+        for method, points in methods.items():
+            points += [(1.0, row) for row in timed if (row.env, row.method) == (env, method)]
+            points.sort(key=lambda point: point[0])
+    several = {key: {m: points for m, points in methods.items() if len(points) > 1} for key, methods in found.items()}
+    return {key: methods for key, methods in several.items() if methods}
+
+
+def depths(rows: Sequence[Row]) -> dict[str, list[Point]]:
+    """Return the rows of the freeze-depth profile by env, in order of depth; only envs with two depths or more."""
+    found: dict[tuple[str, str], list[Point]] = {}
+    for row in rows:
+        depth = design.depth(row.base or row.method)
+        if depth is not None and row.speed_up.n:
+            found.setdefault((row.env, row.source), []).append((depth, row))
+    several = {key: sorted(points, key=lambda point: point[0]) for key, points in found.items() if len(points) > 1}
+    sources = {source for _, source in several}
+    return {env + (f" from {source}" if len(sources) > 1 else ""): points for (env, source), points in several.items()}
+
+
+def severity(methods: dict[str, list[Point]], axis_name: str, style: dict[str, Look]) -> Figure:
+    """Return speed-up against the value of one axis, where 1 is nominal: the benefit over the distance of the shift."""
+    values = sorted({value for points in methods.values() for value, _ in points} | {1.0})
+    with styled():
+        figure, axis = _ratios(methods, style, logarithmic=True)
+        axis.set_xscale("log")
+        axis.xaxis.set_major_locator(FixedLocator(values))
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axis.axvline(1, color=FAINT, linewidth=1.1, linestyle=(0, (1, 2)))
+        axis.set_xlabel(f"{axis_name}, as a multiple of its nominal value  (dotted: no shift)")
+    return figure
+
+
+def freeze_depth(envs: dict[str, list[Point]], style: dict[str, Look]) -> Figure:
+    """Return speed-up against the number of frozen trunk layers, one line per env; depth 0 is plain fine-tuning."""
+    values = sorted({value for points in envs.values() for value, _ in points})
+    with styled():
+        figure, axis = _ratios(envs, style, logarithmic=False)
+        axis.xaxis.set_major_locator(FixedLocator(values))
+        axis.set_xlabel("frozen trunk layers  (0: everything is copied and nothing frozen)")
+    return figure
+
+
+def scores(methods: dict[str, Floats], style: dict[str, Look]) -> Figure:
+    """Return the share of runs of all targets whose score exceeds a threshold (performance profile).
+
+    Args:
+        methods: score of each run, any shape; 0 is untrained and 1 the reference.
+        style: the look of each method.
+    """
+    everything = np.concatenate([found[np.isfinite(found)] for found in methods.values()])
+    low, high = np.quantile(everything, [0.01, 0.99])
+    thresholds = np.linspace(min(0.0, float(low)), max(1.0, float(high)), 101)
+    with styled():
+        figure = canvas(3.6)
+        axis: Axes = figure.subplots()
+        for method, found in methods.items():
+            look = style[method]
+            share = statistics.performance_profile(found, thresholds)
+            axis.plot(thresholds, share, color=look.colour, linestyle=look.dash, linewidth=2.1, marker=look.marker,
+                      markevery=12, markersize=5, markeredgecolor="white", label=method)  # fmt: skip
+        axis.set_ylim(-0.03, 1.03)
+        axis.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+        axis.set_ylabel("runs above the score")
+        axis.set_xlabel("score: mean return over the budget, 0 untrained, 1 the reference")
+        axis.grid(axis="y", color="#e8e8e8", linewidth=0.7)
+        figure.legend(frameon=False, loc="outside right upper")
+    return figure
+
+
+def _ratios(lines: dict[str, list[Point]], style: dict[str, Look], logarithmic: bool) -> tuple[Figure, Axes]:
+    """Draw lines of speed-ups with their intervals, each a little beside the others."""
+    figure = canvas(max(3.7, 0.9 + 0.36 * len(lines)))
+    axis: Axes = figure.subplots()
+    values = [value for points in lines.values() for value, _ in points]
+    width = 0.012 * (np.log(max(values) / min(values)) if logarithmic else max(values) - min(values))
+    for place, (name, points) in enumerate(lines.items()):
+        look, shift = style[name], width * (place - (len(lines) - 1) / 2)
+        x = [value * np.exp(shift) if logarithmic else value + shift for value, _ in points]
+        y = [row.speed_up.value for _, row in points]
+        axis.plot(x, y, color=look.colour, linestyle=look.dash, linewidth=1.9, marker=look.marker, markersize=7,
+                  markeredgecolor="white")  # fmt: skip
+        low, high = ([getattr(row.speed_up, end) for _, row in points] for end in ("low", "high"))
+        axis.vlines(x, low, high, color=look.colour, linewidth=1.4)
+    axis.axhline(1, color=INK, linewidth=1)
+    axis.set_ylabel("speed-up over scratch")
+    ratio_axis(axis, vertical=True)
+    _names(axis, lines, style)
+    return figure, axis
+
+
+def _names(axis: Axes, lines: dict[str, list[Point]], style: dict[str, Look]) -> None:
+    """Write the names beside the ends, pushed apart on the log scale."""
+    twin = axis.twinx()
+    twin.set_ylim(*np.log(axis.get_ylim()))
+    twin.set_yticks([])
+    twin.spines["right"].set_visible(False)
+    ends = [(float(np.log(points[-1][1].speed_up.value)), name, style[name]) for name, points in lines.items()]
+    label_ends(twin, ends)

@@ -1,0 +1,148 @@
+"""How pictures look: every line differs in colour (Okabe & Ito's, safe for the colour-blind), dash and marker.
+
+So that print in black and white will do. A function of this room returns a figure; `svg` and `png` write it.
+"""
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator
+
+from trl_suite.evidence.design import SCRATCH
+from trl_suite.evidence.statistics import Estimate
+
+INK, FAINT, SOFT = "#1a1a1a", "#8a8a8a", "#5a5a5a"
+WIDTH = 9.2  # inches, of every figure
+
+
+class Look(NamedTuple):
+    """How the line of a method is drawn."""
+
+    colour: str
+    dash: Any
+    marker: str
+
+
+SCRATCH_LOOK = Look(INK, (0, (5, 2)), "o")
+LOOKS = (
+    Look("#0072b2", "-", "s"),
+    Look("#d55e00", (0, (7, 1.5, 1.5, 1.5)), "^"),
+    Look("#009e73", (0, (1.5, 1.2)), "D"),
+    Look("#cc79a7", (0, (3, 1.2)), "v"),
+    Look("#8a6d00", (0, (9, 2, 2, 2, 2, 2)), "P"),
+    Look("#56b4e9", (0, (2, 1, 6, 1)), "X"),
+)
+STYLE: Any = {
+    "font.family": ["DejaVu Sans"],  # matplotlib brings it; the page's own fonts, no wider, take its place
+    "font.size": 10.5,
+    "text.color": INK,
+    "text.parse_math": False,  # a name with two dollar signs is a name
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "hatch.linewidth": 0.6,
+    "svg.fonttype": "none",  # text stays text: it can be searched and is small
+}
+
+
+def looks(methods: Sequence[str]) -> dict[str, Look]:
+    """Return the look of each method: the same in every figure of a report."""
+    others = [method for method in dict.fromkeys(methods) if method != SCRATCH]
+    return {SCRATCH: SCRATCH_LOOK} | {method: _look(i) for i, method in enumerate(others)}
+
+
+def _look(place: int) -> Look:
+    """Return the look of the method at a place; a colour that comes again has another dash and marker."""
+    again = place // len(LOOKS)
+    shape = LOOKS[(place + 2 * again) % len(LOOKS)]
+    return Look(LOOKS[place % len(LOOKS)].colour, shape.dash, shape.marker)
+
+
+def styled() -> AbstractContextManager[None]:
+    """Return the context in which figures are made."""
+    return mpl.rc_context(STYLE)
+
+
+def canvas(height: float, width: float = WIDTH) -> Figure:
+    """Return an empty figure, sizes in inches."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def ratio_axis(axis: Axes, vertical: bool = False) -> None:
+    """Make an axis one of ratios, logarithmic, with ticks that can be read: 1/4, 1/2, 1, 2, 5, 10."""
+    low, high = axis.get_ylim() if vertical else axis.get_xlim()
+    low, high = max(min(low, 0.8), 1e-4), min(max(high, 1.25), 1e5)
+    kept = next((ticks for ticks in _ladders(low, high) if len(ticks) <= 8), [1.0])
+    (axis.set_yscale if vertical else axis.set_xscale)("log")
+    (axis.set_ylim if vertical else axis.set_xlim)(low, high)
+    line = axis.yaxis if vertical else axis.xaxis
+    line.set_major_locator(FixedLocator(kept))
+    line.set_minor_locator(NullLocator())
+    line.set_major_formatter(lambda value, _: f"{value:g}\u00d7")
+
+
+def _ladders(low: float, high: float) -> Iterator[list[float]]:
+    """Yield the ticks of ever coarser ladders of ratios."""
+    for rungs in ((1, 1.2, 1.5, 2, 3, 4, 5, 6, 8), (1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1,)):
+        ladder = (rung * 10.0**decade for decade in range(-4, 6) for rung in rungs)
+        yield [tick for tick in ladder if low <= tick <= high]
+
+
+def label_ends(axis: Axes, ends: list[tuple[float, str, Look]]) -> None:
+    """Write each method's marker and name at the end of its line, pushed apart where they would cover one another.
+
+    Args:
+        axis: with its limits set.
+        ends: height in data units, label and look of each line; a height that is NaN has no label.
+    """
+    low, high = axis.get_ylim()
+    gap = 0.055 * (high - low)  # of the panel's height: a line of text in the large one
+    placed: list[float] = []
+    for height, label, look in sorted((end for end in ends if np.isfinite(end[0])), key=lambda end: end[0]):
+        y = max(height, placed[-1] + gap) if placed else height
+        placed.append(y)
+        place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+        axis.annotate(label, (1, y), xytext=(15, 0), va="center", color=look.colour, fontweight="bold",
+                      annotation_clip=False, **place)  # fmt: skip
+        axis.plot(1.015, y, marker=look.marker, color=look.colour, markersize=5, clip_on=False,
+                  transform=axis.get_yaxis_transform(), scalex=False, scaley=False)  # fmt: skip
+
+
+def interval(axis: Axes, at: float, found: Estimate, look: Look, vertical: bool = False, size: float = 8) -> None:
+    """Draw an estimate and its interval at a place on the other axis."""
+    if found.has_interval:
+        ends, place = [found.low, found.high], [at, at]
+        xy = (place, ends) if vertical else (ends, place)
+        axis.plot(*xy, color=look.colour, linewidth=2.0, solid_capstyle="butt")
+    point = (at, found.value) if vertical else (found.value, at)
+    axis.plot(*point, marker=look.marker, color=look.colour, markersize=size, markeredgecolor="white")
+
+
+def svg(figure: Figure, name: str) -> str:
+    """Return the figure as an svg element: no prologue, no date, identifiers of its own."""
+    text = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
+        figure.savefig(text, format="svg", metadata=nothing, transparent=True)
+    body = text.getvalue()
+    body = body[body.index("<svg") :]
+    body = re.sub(r"'DejaVu Sans'[^;\"]*", "Helvetica, Arial, 'Liberation Sans', sans-serif", body)
+    return re.sub(r'\s(?:width|height)="[\d.]+pt"', "", body, count=2)
+
+
+def png(figure: Figure, dpi: int = 110) -> bytes:
+    """Return the figure as a PNG on white, for viewers that show no vector graphics."""
+    data = io.BytesIO()
+    with styled():
+        figure.savefig(data, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
+    return data.getvalue()

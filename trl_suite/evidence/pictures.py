@@ -1,0 +1,139 @@
+"""All pictures that an experiment has the data for, with what stands below each."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from matplotlib.figure import Figure
+
+from trl_suite.evidence import attribution, suite
+from trl_suite.evidence.collection import Collection
+from trl_suite.evidence.comparison import Row
+from trl_suite.evidence.figures import components, effects, learning, matrix, profiles, survival
+from trl_suite.evidence.figures.style import Look, looks
+from trl_suite.evidence.suite import Overall
+
+
+class Picture(NamedTuple):
+    """A figure with its words."""
+
+    name: str  # of a file, without its ending
+    env: str  # the target that it is about, "" for all
+    title: str
+    caption: str
+    figure: Figure
+
+
+def style(results: Collection) -> dict[str, Look]:
+    """Return the look of each method in all pictures of an experiment."""
+    return looks([method for env in results.envs for method in results.methods(env)])
+
+
+def across(results: Collection, rows: Sequence[Row], overall: Sequence[Overall]) -> list[Picture]:
+    """Return the pictures of the whole experiment."""
+    found = [*_forest(results, rows, overall), *_matrices(rows), *_severities(results, rows), *_depths(rows)]
+    return [*found, *_scores(results)]
+
+
+def of_target(results: Collection, env: str, rows: Sequence[Row]) -> list[Picture]:
+    """Return the pictures of one target; `rows` are its own."""
+    curves = [results.curves[env, method] for method in results.methods(env) if (env, method) in results.curves]
+    reference, looked = results.references.get(env), style(results)
+    found: list[Picture] = []
+    if curves:
+        figure = learning.learning(curves, reference, looked)
+        found.append(Picture(f"learning-{env}", env, "", _learning(results, env, len(curves)), figure))
+    timed = [row for row in rows if row.speed_up.n]
+    if timed:
+        found.append(
+            Picture(f"speed-up-{env}", env, "Speed-up over scratch", SPEED_UP, effects.speed_ups(timed, looked))
+        )
+    whole = [found for found in curves if found.complete.any()]
+    if whole and reference is not None and reference.usable and len(whole[0].steps) > 1:
+        figure = survival.survival(whole, reference.threshold, looked)
+        found.append(Picture(f"survival-{env}", env, "Who has reached the threshold when", SURVIVAL, figure))
+    return [*found, *_components(results, env)]
+
+
+def _forest(results: Collection, rows: Sequence[Row], overall: Sequence[Overall]) -> Iterator[Picture]:
+    timed = [row for row in rows if row.speed_up.n]
+    if len({row.env for row in timed}) < 2:
+        return
+    if len(timed) > LONGEST:  # one method then, the plan's first: a picture of hundreds of lines shows none
+        timed = [row for row in timed if row.method == timed[0].method][:LONGEST]
+        overall = [found for found in overall if found.method == timed[0].method]
+    yield Picture("forest", "", "Speed-up on every target", FOREST, effects.forest(timed, overall, style(results)))
+
+
+def _matrices(rows: Sequence[Row]) -> Iterator[Picture]:
+    for method, mine in matrix.matrices(rows).items():
+        yield Picture(f"matrix-{method}", "", f"From each source to each target: {method}", MATRIX, matrix.matrix(mine))
+
+
+def _severities(results: Collection, rows: Sequence[Row]) -> Iterator[Picture]:
+    for (env, axis), methods in profiles.severities(rows).items():
+        figure = profiles.severity(methods, axis, style(results))
+        yield Picture(f"severity-{env}-{axis}", "", f"Benefit against the shift in {axis} of {env}", SEVERITY, figure)
+
+
+def _depths(rows: Sequence[Row]) -> Iterator[Picture]:
+    if envs := profiles.depths(rows):
+        figure = profiles.freeze_depth(envs, looks(["", *envs]))
+        yield Picture("freeze-depth", "", "Benefit against the number of frozen layers", DEPTH, figure)
+
+
+def _scores(results: Collection) -> Iterator[Picture]:
+    found = {method: values for method, values in suite.scores(results).items() if len(values)}
+    if len(results.envs) > 1 and found:
+        yield Picture("scores", "", "Scores of all runs", SCORES, profiles.scores(found, style(results)))
+
+
+def _components(results: Collection, env: str) -> Iterator[Picture]:
+    if contrasts := attribution.contrasts(results, env):
+        reference = results.references.get(env)
+        unit = "score" if reference is not None and reference.usable else "return"
+        figure = components.components(contrasts, unit)
+        yield Picture(f"components-{env}", env, "What each component adds", COMPONENTS, figure)
+
+
+def _learning(results: Collection, env: str, methods: int) -> str:
+    reference = results.references.get(env)
+    dotted = " Dotted: the threshold." if reference is not None and reference.usable else ""
+    panels = " Black, dashed: scratch, the same in every panel." if methods > learning.TOGETHER else ""
+    return LEARNING + dotted + panels
+
+
+LONGEST = 60  # lines of a forest plot
+LEARNING = (
+    "Undiscounted evaluation return of the deterministic policy against env steps on the target; step 0 is before any "
+    "update. Thick line: mean over complete runs. Band: pointwise 95 % t interval of that mean (none below 3 runs). "
+    f"Thin lines, where there are {learning.SINGLES} runs at most: single runs; a cross marks where an unfinished one "
+    "stops."
+)
+SPEED_UP = (
+    "Time to the threshold from scratch over time with the method. Open circles: one pair of runs each. Filled: "
+    "geometric mean; bar: 95 % interval on the logarithms of the paired ratios."
+)
+SURVIVAL = (
+    "Share of complete runs that are still below the threshold; a marker where a run reaches it, a line that stays up "
+    "for runs that never do. The area below a line is the restricted mean time. Lines are set apart by a hair."
+)
+FOREST = (
+    "Marker and bar: geometric mean of the paired ratios on one target and its 95 % interval. Diamond: the mean over "
+    "all targets, as wide as its 95 % interval for these targets; the line through it is the interval for targets like "
+    "these, which are then drawn anew too."
+)
+MATRIX = (
+    "Speed-up over scratch and its 95 % interval. Violet: sooner, orange: later. Hatched: not shown to differ from 1. "
+    "A star: p < 0.05, sign flip, Holm over the cells."
+)
+SEVERITY = "Speed-up over scratch on variants of one env that differ along one axis. Bars: 95 % intervals, each alone."
+DEPTH = (
+    "Speed-up over scratch where everything is copied and the first layers are held. Bars: 95 % intervals, each alone."
+)
+SCORES = (
+    "Share of the runs of all targets that score higher than the value on the horizontal axis (performance profile)."
+)
+COMPONENTS = (
+    "Two methods that differ in one respect, seed by seed: the gain in the mean over the budget from copying "
+    "(squares) or freezing (triangles) what one of them copies or freezes and the other does not. 95 % t intervals."
+)

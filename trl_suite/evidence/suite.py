@@ -1,0 +1,91 @@
+"""A method over all targets: effects aggregated with what was drawn anew, source seeds, target seeds and tasks."""
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from trl_suite.evidence import bootstrap, comparison, measures, statistics
+from trl_suite.evidence.bootstrap import Cells
+from trl_suite.evidence.collection import SEED, Collection
+from trl_suite.evidence.curve import Curves, Floats
+from trl_suite.evidence.design import SCRATCH
+from trl_suite.evidence.references import Reference
+from trl_suite.evidence.statistics import NAN, Estimate
+
+
+class Overall(msgspec.Struct, frozen=True, kw_only=True):
+    """One method against scratch over all targets where both were run."""
+
+    method: str
+    targets: int
+    speed_up: Estimate = Estimate()  # geometric mean; interval for these targets
+    speed_up_elsewhere: Estimate = Estimate()  # the same; interval for targets like these, which are resampled too
+    gain: Estimate = Estimate()  # interquartile mean of the gain in score; interval for these targets
+    gain_elsewhere: Estimate = Estimate()  # the same; interval for targets like these
+    improvement: float = NAN  # chance that a run of the method scores higher than a run from scratch
+
+
+def overall(results: Collection) -> list[Overall]:
+    """Return every method over all targets, in planned order; nothing where there is one target only."""
+    methods = dict.fromkeys(method for env in results.envs for method in results.methods(env) if method != SCRATCH)
+    generator = np.random.default_rng(SEED)
+    found = [_overall(results, method, generator) for method in methods] if len(results.envs) > 1 else []
+    return [method for method in found if method.targets > 1]
+
+
+def scores(results: Collection) -> dict[str, Floats]:
+    """Return the scores of all complete runs by method, over all targets with a reference: (runs,) each."""
+    found: dict[str, list[Floats]] = {}
+    for (env, method), curves in results.curves.items():
+        if (reference := _usable(results, env)) is not None and len(curves.steps) > 1:
+            found.setdefault(method, []).append(_scores(curves, reference))
+    return {method: np.concatenate(values) for method, values in found.items()}
+
+
+def _overall(results: Collection, method: str, generator: np.random.Generator) -> Overall:
+    both = {env: (results.curves[env, method], results.curves[env, SCRATCH]) for env in results.envs
+            if (env, method) in results.curves and (env, SCRATCH) in results.curves}  # fmt: skip
+    logs: list[Cells] = []
+    gains: list[Cells] = []
+    runs: list[tuple[Floats, Floats]] = []
+    for env, (mine, scratch) in both.items():
+        if (reference := _usable(results, env)) is None or len(mine.steps) < 2:
+            continue
+        logs.append(comparison.log_speed_ups(mine, scratch, reference))
+        gains.append(comparison.area_differences(mine, scratch).scaled(1 / (reference.reference - reference.random)))
+        runs.append((_scores(mine, reference), _scores(scratch, reference)))
+    if len(logs) < 2:
+        return Overall(method=method, targets=len(logs))
+    speed = _both(logs, "mean", generator)
+    gain = _both(gains, "iqm", generator)
+    return Overall(
+        method=method,
+        targets=len(logs),
+        speed_up=statistics.exponential(speed[0]),
+        speed_up_elsewhere=statistics.exponential(speed[1]),
+        gain=gain[0],
+        gain_elsewhere=gain[1],
+        improvement=statistics.probability_of_improvement([mine for mine, _ in runs], [other for _, other in runs]),
+    )
+
+
+def _both(
+    cells: Sequence[Cells], statistic: bootstrap.Statistic, generator: np.random.Generator
+) -> tuple[Estimate, Estimate]:
+    """Return the statistic with the interval for these tasks and for tasks like these."""
+    values = bootstrap.stacked(cells)
+    here, elsewhere = (
+        bootstrap.hierarchical(values, generator, statistic=statistic, resample_tasks=tasks) for tasks in (False, True)
+    )
+    return here, elsewhere
+
+
+def _usable(results: Collection, env: str) -> Reference | None:
+    reference = results.references.get(env)
+    return reference if reference is not None and reference.usable else None
+
+
+def _scores(curves: Curves, reference: Reference) -> Floats:
+    areas = measures.area(curves.steps, curves.whole)
+    return measures.normalise(areas, reference.random, reference.reference)
