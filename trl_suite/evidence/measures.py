@@ -74,8 +74,10 @@ def time_to_threshold(steps: Ints, returns: Floats, threshold: float, consecutiv
     not reach. The last evaluation alone is never enough: nothing confirms it.
     """
     above = returns >= threshold
-    held = np.lib.stride_tricks.sliding_window_view(above, consecutive, axis=1).min(axis=-1)
-    reached = held.max(axis=1)
+    held = above[:, : max(0, above.shape[1] - consecutive + 1)].copy()
+    for later in range(1, consecutive):
+        held &= above[:, later : later + held.shape[1]]
+    reached = np.asarray(held.any(axis=1))
     return Times(np.where(reached, steps[held.argmax(axis=1)], steps[-1]).astype(np.float64), reached)
 
 

@@ -1,5 +1,6 @@
 """The planned runs of an experiment as they stand on disk, and what is missing or odd about each."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -16,6 +17,8 @@ Kind = Literal[
     "missing", "failed", "unfinished", "unreadable", "other grid", "duplicate", "not planned", "not finite",
     "identical", "no pair", "no reference", "freeze broken", "freeze unproved", "cut off", "not independent",
 ]  # fmt: skip
+RUN = "run.json"
+EVALUATIONS = "evaluations.csv"
 HOME = "retention.csv"  # as evaluations.csv, of the same policy on the env of its source
 DRAWN = {
     "target": "drawn as far as it came; counted at step 0 only",
@@ -52,7 +55,7 @@ def about(kind: Kind, planned: Planned, what: str, treatment: str) -> Finding:
 def surplus(runs: Path, plan: Plan) -> list[Finding]:
     """Return a finding for every run on disk that the plan does not know."""
     planned = {p.folder for p in plan.runs}
-    found = sorted(path.parent.relative_to(runs).as_posix() for path in runs.rglob("run.json"))
+    found = sorted(Path(folder).relative_to(runs).as_posix() for folder, _, files in os.walk(runs) if RUN in files)
     return [
         Finding(kind="not planned", where=folder, what="stands on disk and not in plan.json", treatment="not counted")
         for folder in found
@@ -66,17 +69,17 @@ def member(runs: Path, planned: Planned, arm: Arm, plan: Plan, findings: list[Fi
     nothing = Member(planned=planned, arm=arm)
     try:
         _check_inside(planned.folder)
-        if not (folder / "run.json").is_file():
+        if not (folder / RUN).is_file():
             findings.append(about("missing", planned, "has not been run", "its pair is not counted"))
             return nothing
-        run = decode(folder / "run.json", Run)
+        run = decode(folder / RUN, Run)
         _check_same(folder, run, planned)
         findings.extend(_circumstances(run, planned))
         optional = planned.role == "source" or run.status != "done"  # a run may end before its first evaluation
-        if optional and not (folder / "evaluations.csv").is_file():
+        if optional and not (folder / EVALUATIONS).is_file():
             return Member(planned=planned, arm=arm, run=run)
-        curve = read(folder / "evaluations.csv", 0 if planned.role == "source" else plan.episodes)
-        home = read(folder / HOME) if (folder / HOME).is_file() else None
+        curve = read(folder / EVALUATIONS, 0 if planned.role == "source" else plan.episodes)
+        home = read(folder / HOME) if planned.source and (folder / HOME).is_file() else None
     except InputError as error:
         findings.append(about("unreadable", planned, str(error).replace(f"{runs}/", ""), "not counted"))
         return nothing

@@ -9,7 +9,7 @@ from trl_suite.evidence import attribution, suite
 from trl_suite.evidence.collection import Collection
 from trl_suite.evidence.comparison import Row
 from trl_suite.evidence.figures import components, effects, learning, matrix, profiles, survival
-from trl_suite.evidence.figures.style import Look, looks
+from trl_suite.evidence.figures.style import LOOKS, Look, looks
 from trl_suite.evidence.suite import Overall
 
 
@@ -30,7 +30,7 @@ def style(results: Collection) -> dict[str, Look]:
 
 def across(results: Collection, rows: Sequence[Row], overall: Sequence[Overall]) -> list[Picture]:
     """Return the pictures of the whole experiment."""
-    found = [*_forest(results, rows, overall), *_matrices(rows), *_severities(results, rows), *_depths(rows)]
+    found = [*_forest(results, rows, overall), *_matrices(rows), *_severities(results, rows), *_depths(rows, overall)]
     return [*found, *_scores(results)]
 
 
@@ -75,8 +75,11 @@ def _severities(results: Collection, rows: Sequence[Row]) -> Iterator[Picture]:
         yield Picture(f"severity-{env}-{axis}", "", f"Benefit against the shift in {axis} of {env}", SEVERITY, figure)
 
 
-def _depths(rows: Sequence[Row]) -> Iterator[Picture]:
-    if envs := profiles.depths(rows):
+def _depths(rows: Sequence[Row], overall: Sequence[Overall]) -> Iterator[Picture]:
+    envs = profiles.depths(rows)
+    if len(envs) > len(LOOKS):
+        envs = profiles.overall_depths(overall)
+    if envs:
         figure = profiles.freeze_depth(envs, looks(["", *envs]))
         yield Picture("freeze-depth", "", "Benefit against the number of frozen layers", DEPTH, figure)
 

@@ -15,7 +15,7 @@ from trl_suite.evidence import tables, wording
 from trl_suite.evidence.collection import Collection
 from trl_suite.evidence.design import SCRATCH
 from trl_suite.evidence.figures.style import svg
-from trl_suite.evidence.page import DETAILED, Page, page
+from trl_suite.evidence.page import Page, page
 from trl_suite.evidence.pictures import Picture
 from trl_suite.evidence.references import FRACTION, LATE
 
@@ -63,7 +63,7 @@ def render(results: Collection) -> str:
     return _fill("report.html.jinja", page(results), lambda picture: Markup(svg(picture.figure, picture.name)), True)
 
 
-def markdown(results: Collection, figures: Path, detailed: int = DETAILED) -> str:
+def markdown(results: Collection, figures: Path, detailed: int | None = None) -> str:
     """Return the report as Markdown and write its pictures into a folder, which is named by its last part."""
     figures.mkdir(parents=True, exist_ok=True)
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from trl_suite.evidence.curve import Floats
 
@@ -116,8 +116,13 @@ def ratio_of_means(numerators: Floats, denominators: Floats, level: float = 0.95
     value = x / y if y else math.inf if x else NAN
     if n < FEWEST:
         return Estimate(value=value, level=level, n=n)
-    low, high = _fieller(x, y, np.cov(above, below) / n, _quantile((1 + level) / 2, n - 1))
+    low, high = _fieller(x, y, _covariance(above, below) / n, _quantile((1 + level) / 2, n - 1))
     return Estimate(value=value, low=low, high=high, level=level, n=n)
+
+
+def _covariance(x: Floats, y: Floats) -> Floats:
+    centred = np.stack([x - x.mean(), y - y.mean()])
+    return centred @ centred.T / (len(x) - 1)
 
 
 def _fieller(x: float, y: float, covariance: Floats, t: float) -> tuple[float, float]:
@@ -138,8 +143,15 @@ def share(flags: Sequence[bool], level: float = 0.95) -> Estimate:
     n, true = len(flags), sum(flags)
     if n < FEWEST:
         return Estimate(value=true / n if n else NAN, level=level, n=n)
-    found = stats.binomtest(true, n).proportion_ci(level, method="exact")
-    return Estimate(value=true / n, low=float(found.low), high=float(found.high), level=level, n=n)
+    low, high = _clopper_pearson(true, n, level)
+    return Estimate(value=true / n, low=low, high=high, level=level, n=n)
+
+
+@lru_cache
+def _clopper_pearson(true: int, n: int, level: float) -> tuple[float, float]:
+    tail = (1 - level) / 2
+    low = float(special.betaincinv(true, n - true + 1, tail)) if true else 0.0
+    return low, float(special.betaincinv(true + 1, n - true, 1 - tail)) if true < n else 1.0
 
 
 def probability_of_improvement(scores: Sequence[Floats], others: Sequence[Floats]) -> float:
@@ -195,10 +207,13 @@ def sign_flip(values: Floats) -> float:
 
 
 def _signed_sums(values: Floats) -> Floats:
-    sums = np.zeros(1)
-    for value in values:
-        sums = np.concatenate([sums + value, sums - value])
-    return sums
+    return _signs(len(values)) @ values
+
+
+@lru_cache
+def _signs(n: int) -> Floats:
+    """Return all patterns of n signs: (2^n, n)."""
+    return 1.0 - 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
 
 
 def smallest_p(n: int) -> float:

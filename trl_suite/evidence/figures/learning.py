@@ -10,7 +10,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from trl_suite.evidence import statistics, wording
 from trl_suite.evidence.curve import Curves, Floats
-from trl_suite.evidence.figures.style import FAINT, SOFT, Look, canvas, label_ends, styled
+from trl_suite.evidence.figures.style import FAINT, SOFT, WIDTH, Look, canvas, label_ends, styled
 from trl_suite.evidence.references import Reference
 from trl_suite.evidence.statistics import Band
 
@@ -46,7 +46,7 @@ def panels(curves: list[Curves]) -> tuple[Figure, list[tuple[Axes, list[Curves]]
     groups = [curves] if together else [[curves[0], other] for other in curves[1:]]
     columns = 1 if together else 3
     rows = -(-len(groups) // columns)
-    figure = canvas(4.7 if together else 2.7 * rows)
+    figure = canvas(4.7) if together else _spaced(2.7 * rows)
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     for axis in axes.flat[len(groups) :]:
         axis.set_visible(False)
@@ -57,6 +57,14 @@ def panels(curves: list[Curves]) -> tuple[Figure, list[tuple[Axes, list[Curves]]
         axis.set_axisbelow(True)
         axis.set_xlim(0, max(1.0, *(float(found.steps[-1]) for found in curves)))
     return figure, list(zip(axes.flat, groups, strict=False))
+
+
+def _spaced(height: float) -> Figure:
+    """Return a figure with fixed margins: to measure every tick of many panels takes longer than to draw them."""
+    figure = Figure(figsize=(WIDTH, height))
+    margins = {"left": 0.85 / WIDTH, "right": 1 - 0.1 / WIDTH, "bottom": 0.6 / height, "top": 1 - 0.3 / height}
+    figure.subplots_adjust(**margins, hspace=0.22, wspace=0.1)
+    return figure
 
 
 def name_lines(axis: Axes, panel: list[Curves], ends: list[float], style: dict[str, Look], small: bool) -> None:

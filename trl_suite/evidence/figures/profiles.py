@@ -11,12 +11,15 @@ from trl_suite.evidence import design, statistics
 from trl_suite.evidence.comparison import Row
 from trl_suite.evidence.curve import Floats
 from trl_suite.evidence.figures.style import FAINT, INK, Look, canvas, label_ends, ratio_axis, styled
+from trl_suite.evidence.statistics import Estimate
+from trl_suite.evidence.suite import Overall
 
-Point = tuple[float, Row]
+TICKS = 9  # values that an axis can name
+Point = tuple[float, Estimate]  # where, and the speed-up there
 
 
 def severities(rows: Sequence[Row]) -> dict[tuple[str, str], dict[str, list[Point]]]:
-    """Return the rows with a speed-up by env and axis, and then by method, in order of the axis' value.
+    """Return the speed-ups by env and axis, and then by method, in order of the axis' value.
 
     Only axes with two values or more, the nominal env among them where it is a target.
     """
@@ -24,25 +27,34 @@ def severities(rows: Sequence[Row]) -> dict[tuple[str, str], dict[str, list[Poin
     timed = [row for row in rows if row.speed_up.n]
     for row in timed:
         if shift := design.shift(row.env):
-            found.setdefault((shift.env, shift.axis), {}).setdefault(row.method, []).append((shift.value, row))
+            found.setdefault((shift.env, shift.axis), {}).setdefault(row.method, []).append((shift.value, row.speed_up))
     for (env, _), methods in found.items():
         for method, points in methods.items():
-            points += [(1.0, row) for row in timed if (row.env, row.method) == (env, method)]
+            points += [(1.0, row.speed_up) for row in timed if (row.env, row.method) == (env, method)]
             points.sort(key=lambda point: point[0])
     several = {key: {m: points for m, points in methods.items() if len(points) > 1} for key, methods in found.items()}
     return {key: methods for key, methods in several.items() if methods}
 
 
 def depths(rows: Sequence[Row]) -> dict[str, list[Point]]:
-    """Return the rows of the freeze-depth profile by env, in order of depth; only envs with two depths or more."""
+    """Return the speed-ups of the freeze-depth profile by env, in order of depth; only envs with two depths or more."""
     found: dict[tuple[str, str], list[Point]] = {}
     for row in rows:
         depth = design.depth(row.base or row.method)
         if depth is not None and row.speed_up.n:
-            found.setdefault((row.env, row.source), []).append((depth, row))
+            found.setdefault((row.env, row.source), []).append((depth, row.speed_up))
     several = {key: sorted(points, key=lambda point: point[0]) for key, points in found.items() if len(points) > 1}
     sources = {source for _, source in several}
     return {env + (f" from {source}" if len(sources) > 1 else ""): points for (env, source), points in several.items()}
+
+
+def overall_depths(overall: Sequence[Overall]) -> dict[str, list[Point]]:
+    """Return the freeze-depth profile over all targets, for where they are too many to tell apart."""
+    found = [(design.depth(one.method), one) for one in overall if one.speed_up.n]
+    points: list[Point] = sorted(
+        ((depth, one.speed_up) for depth, one in found if depth is not None), key=lambda point: point[0]
+    )
+    return {f"all {overall[0].targets} targets": points} if len(points) > 1 else {}
 
 
 def severity(methods: dict[str, list[Point]], axis_name: str, style: dict[str, Look]) -> Figure:
@@ -51,7 +63,7 @@ def severity(methods: dict[str, list[Point]], axis_name: str, style: dict[str, L
     with styled():
         figure, axis = _ratios(methods, style, logarithmic=True)
         axis.set_xscale("log")
-        axis.xaxis.set_major_locator(FixedLocator(values))
+        axis.xaxis.set_major_locator(FixedLocator(values[:: -(-len(values) // TICKS)]))
         axis.xaxis.set_minor_locator(NullLocator())
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axis.axvline(1, color=FAINT, linewidth=1.1, linestyle=(0, (1, 2)))
@@ -105,10 +117,10 @@ def _ratios(lines: dict[str, list[Point]], style: dict[str, Look], logarithmic: 
     for place, (name, points) in enumerate(lines.items()):
         look, shift = style[name], width * (place - (len(lines) - 1) / 2)
         x = [value * np.exp(shift) if logarithmic else value + shift for value, _ in points]
-        y = [row.speed_up.value for _, row in points]
+        y = [found.value for _, found in points]
         axis.plot(x, y, color=look.colour, linestyle=look.dash, linewidth=1.9, marker=look.marker, markersize=7,
                   markeredgecolor="white")  # fmt: skip
-        low, high = ([getattr(row.speed_up, end) for _, row in points] for end in ("low", "high"))
+        low, high = ([getattr(found, end) for _, found in points] for end in ("low", "high"))
         axis.vlines(x, low, high, color=look.colour, linewidth=1.4)
     axis.axhline(1, color=INK, linewidth=1)
     axis.set_ylabel("speed-up over scratch")
@@ -123,5 +135,5 @@ def _names(axis: Axes, lines: dict[str, list[Point]], style: dict[str, Look]) ->
     twin.set_ylim(*np.log(axis.get_ylim()))
     twin.set_yticks([])
     twin.spines["right"].set_visible(False)
-    ends = [(float(np.log(points[-1][1].speed_up.value)), name, style[name]) for name, points in lines.items()]
+    ends = [(float(np.log(points[-1][1].value)), name, style[name]) for name, points in lines.items()]
     label_ends(twin, ends)
