@@ -14,6 +14,7 @@ from trl_suite.evidence.comparison import Row
 from trl_suite.evidence.curve import Curves
 from trl_suite.evidence.members import Finding
 from trl_suite.evidence.pictures import Picture
+from trl_suite.evidence.prediction import Prediction, predictions
 from trl_suite.evidence.ranking import Ranking
 from trl_suite.evidence.references import Reference
 from trl_suite.evidence.suite import Overall
@@ -66,6 +67,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     overall: list[Overall]
     pictures: list[Picture]  # of the whole experiment
+    predictions: list[Prediction]
     targets: list[Target]
     treatments: list[Treatment]
     sourced: list[Row]
@@ -100,6 +102,7 @@ def page(results: Collection, detailed: int | None = None) -> Page:
         verdict=verdict(results, rows),
         overall=overall,
         pictures=pictures.across(results, rows, overall),
+        predictions=predictions(results),
         targets=targets,
         treatments=account.treatments(results),
         sourced=[row for row in rows if row.source_steps],

@@ -41,9 +41,9 @@ def verdict(results: Collection, rows: tuple[Row, ...]) -> Verdict:
 
 def primary(results: Collection) -> str | None:
     """Return the method that the verdict is about: the first of the plan that has a source, else the first."""
-    targets = [p for p in results.plan.runs if p.role == "target" and p.method != SCRATCH]
-    first = next((p.method for p in targets if p.source), None)
-    return first or next((p.method for p in targets), None)
+    targets = [m for m in results.members if m.planned.role == "target" and m.planned.method != SCRATCH]
+    first = next((m.arm.name for m in targets if m.planned.source), None)
+    return first or next((m.arm.name for m in targets), None)
 
 
 def _one(row: Row, results: Collection) -> tuple[Kind, str]:

@@ -1,0 +1,147 @@
+import re
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+
+from trl_suite.evidence import attribution, design, pictures, suite
+from trl_suite.evidence.figures import matrix, profiles, survival
+from trl_suite.evidence.figures.style import LOOKS, canvas, looks, png, ratio_axis, styled, svg
+from trl_suite.evidence.results import load
+
+from .conftest import ENV, Grid
+
+
+@pytest.fixture
+def shown(grid: Grid) -> dict[str, pictures.Picture]:
+    results = load(grid.root)
+    rows = results.measures()
+    found = pictures.across(results, rows, suite.overall(results))
+    env = results.envs[1]
+    found += pictures.of_target(results, env, [row for row in rows if row.env == env])
+    return {picture.name: picture for picture in found}
+
+
+def words(picture: pictures.Picture) -> str:
+    return re.sub(r"<[^>]+>", " ", svg(picture.figure, picture.name))
+
+
+def test_every_picture_that_the_plan_has_data_for(shown):
+    env = Grid.TARGETS[1]
+    assert list(shown) == [
+        "forest", "matrix-finetune", "severity-half-cheetah-gravity", "freeze-depth", "scores",
+        f"learning-{env}", f"speed-up-{env}", f"survival-{env}", f"components-{env}",
+    ]  # fmt: skip
+    for picture in shown.values():
+        assert picture.caption
+        assert ElementTree.fromstring(svg(picture.figure, picture.name)).tag.endswith("svg")
+        assert png(picture.figure, dpi=40).startswith(b"\x89PNG")
+
+
+def test_pictures_are_vectors(shown):
+    assert not [name for name, picture in shown.items() if "<image" in svg(picture.figure, picture.name)]
+
+
+def test_what_pictures_say(shown):
+    assert "all targets" in words(shown["forest"])
+    assert "finetune from hopper" in words(shown["forest"])
+    assert "gravity, as a multiple of its nominal value" in words(shown["severity-half-cheetah-gravity"])
+    assert "frozen trunk layers" in words(shown["freeze-depth"])
+    cells = words(shown["matrix-finetune"])
+    for word in ("hopper", "half-cheetah", *Grid.TARGETS):
+        assert word in cells
+    assert "copying critic" in words(shown[f"components-{Grid.TARGETS[1]}"])
+
+
+def test_one_target_has_no_pictures_across(experiment):
+    results = load(experiment.root)
+    assert pictures.across(results, results.measures(), suite.overall(results)) == []
+
+
+def test_no_two_methods_look_alike():
+    methods = ["scratch", *(f"method-{i}" for i in range(18))]
+    found = looks(methods)
+    assert len({(look.colour, look.marker, str(look.dash)) for look in found.values()}) == len(methods)
+    shades = [sum(int(look.colour[i : i + 2], 16) * w for i, w in ((1, 0.3), (3, 0.59), (5, 0.11))) for look in LOOKS]
+    assert len({look.marker for look in LOOKS}) == len(LOOKS)  # shades of print alone would not do
+    assert max(shades) < 190  # on white paper
+
+
+def test_a_matrix_is_shown_for_several_sources_only(grid: Grid, experiment):
+    assert list(matrix.matrices(load(grid.root).measures())) == ["finetune"]
+    assert matrix.matrices(load(experiment.root).measures()) == {}
+
+
+def test_severities_are_in_order_and_hold_the_nominal_env(grid: Grid):
+    nominal = [
+        grid.target(method, seed, "half-cheetah") for method in ("scratch", "partial-freeze-1") for seed in range(4)
+    ]
+    grid.planned += nominal
+    grid.write_plan()
+    for planned in nominal:
+        grid.write(planned)
+    found = profiles.severities(load(grid.root).measures())
+    assert set(found) == {("half-cheetah", "gravity"), ("half-cheetah", "mass")}
+    assert [x for x, _ in found["half-cheetah", "gravity"]["partial-freeze-1"]] == [0.5, 1.0, 1.5, 2.0]
+    assert [x for x, _ in found["half-cheetah", "mass"]["partial-freeze-1"]] == [1.0, 2.0]
+
+
+def test_freeze_depths_begin_with_plain_fine_tuning(grid: Grid):
+    found = profiles.depths(load(grid.root).measures())
+    assert list(found) == list(Grid.TARGETS)
+    assert [depth for depth, _ in found[Grid.TARGETS[0]]] == [0, 1, 2]
+
+
+def test_survival_is_kaplan_and_meiers(experiment):
+    results = load(experiment.root)
+    scratch = results.curves[ENV, "scratch"]
+    threshold = results.references[ENV].threshold
+    steps, left = survival.shares(scratch, threshold)
+    row = results.measures()[0]
+    area = float(np.sum(np.diff(steps) * left[:-1]))
+    assert area == pytest.approx(row.time.value)  # the area below the curve is the restricted mean
+    assert (steps[0], left[0]) == (0, 1)
+    assert left[-1] == pytest.approx(1 - row.reached / row.timed)
+
+
+def test_contrasts_differ_in_one_respect_and_are_neighbours(grid: Grid):
+    found = attribution.contrasts(load(grid.root), Grid.TARGETS[1])
+    named = {(c.kind, c.more, c.less): c for c in found}
+    full = "finetune from half-cheetah"
+    assert named["copying", full, "actor-only"].components == ("critic",)
+    assert named["freezing", "partial-freeze-1", full].components == ("actor.trunk.0",)
+    assert named["freezing", "partial-freeze-2", "partial-freeze-1"].effect.value < 0
+    assert named["copying", full, "actor-only"].effect.value > 0
+    assert ("copying", full, "scratch") not in named  # the actor lies between
+    assert not [c for c in found if {"hopper", "half-cheetah"} <= {w for m in (c.more, c.less) for w in m.split()}]
+
+
+def test_families_of_components_are_folded():
+    known = ("actor.trunk.0", "actor.trunk.1", "actor.head", "critic.trunk.0", "critic.head", "log_std")
+    assert attribution.fold(known[:3], known) == ("actor",)
+    assert attribution.fold(known[:2], known) == ("actor.trunk",)
+    assert attribution.fold((known[0], known[5]), known) == ("actor.trunk.0", "log_std")
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.9, 1.1), (0.3, 3), (0.01, 500), (1e-9, 1e9)])
+def test_ratio_axes_have_few_ticks_and_some(low: float, high: float):
+    with styled():
+        axis = canvas(2).subplots()
+        axis.set_xlim(low, high)
+        ratio_axis(axis)
+    assert 1 <= len(axis.get_xticks()) <= 9
+
+
+def test_no_name_is_mathematics_or_markup(build):
+    experiment = build(methods=["scratch", "finetune"], seeds=3)
+    odd = "$x_1$<b>"
+    strange = [type(p)(folder=f"odd/{p.seed}", role="target", env=p.env, method=odd, seed=p.seed)
+               for p in experiment.planned if p.method == "scratch"]  # fmt: skip
+    experiment.planned += strange
+    experiment.write_plan()
+    for planned in strange:
+        experiment.write(planned)
+    results = load(experiment.root)
+    drawn = [svg(p.figure, p.name) for p in pictures.of_target(results, ENV, list(results.measures()))]
+    assert all("$x_1$&lt;b&gt;" in picture for picture in drawn[:2])
+    assert design.depth(odd) is None
