@@ -76,7 +76,7 @@ def load(folder: Path) -> tuple[Card, dict[str, dict[str, torch.Tensor]]]:
     except (safetensors.SafetensorError, ValueError, KeyError, struct.error) as error:
         raise InputError(f"{path}: {error}") from None
     _check(path, flat, expected)
-    return card, _grouped(flat)
+    return card, _grouped({name: flat[name] for name in expected})
 
 
 def verify(where: Path | str, card: Card, components: Components) -> None:
