@@ -12,7 +12,7 @@ from typing import Any
 from trl_suite.errors import InputError
 
 MAX_INSTRUCTIONS = 200_000  # VecNormalize of a robot needs about 500
-Value = Any  # None, bool, int, float, str, bytes, tuple, list, dict, Name or Instance
+Value = Any  # None, bool, int, float, str, bytes, bytearray, tuple, list, dict, Name or Instance
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ _LITERALS = frozenset(
         "SHORT_BINUNICODE",
         "BINUNICODE8",
         "BINBYTES",
+        "BYTEARRAY8",
         "SHORT_BINBYTES",
         "BINBYTES8",
     ]

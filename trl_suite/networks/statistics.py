@@ -21,7 +21,7 @@ _ADMITTED = re.compile(
     r"|stable_baselines3\.common\.running_mean_std\.RunningMeanStd"
     r"|(gym|gymnasium)\.spaces\.[a-z_]+\.[A-Z][A-Za-z]+"
     r"|numpy\.(ndarray|dtype)|numpy\.(_core|core)\.(multiarray\.(_reconstruct|scalar)|numeric\._frombuffer)"
-    r"|numpy\.random\._pickle\.__\w+_ctor|numpy\.random\._\w+\.[A-Z]\w+"  # the spaces' generators, which nobody reads
+    r"|numpy\.random\.\w+(\.\w+)?|(gym|gymnasium)\.utils\.seeding\.\w+"  # the spaces' generators, which nobody reads
     r"|collections\.OrderedDict"
 )
 _TYPES = {"f8": torch.float64, "f4": torch.float32, "i8": torch.int64, "i4": torch.int32}
@@ -109,7 +109,8 @@ def _tensor(value: Any) -> torch.Tensor:
 
 def _decoded(raw: Any, dtype: torch.dtype, shape: tuple[int, ...], fortran: bool) -> torch.Tensor:
     size = math.prod(shape)
-    if not isinstance(raw, bytes) or fortran or len(raw) != size * dtype.itemsize or min(shape, default=1) < 0:
+    whole = isinstance(raw, bytes | bytearray) and len(raw) == size * dtype.itemsize
+    if not whole or fortran or min(shape, default=1) < 0:
         raise ValueError(f"an array of {size} numbers whose bytes are not as many")
     return torch.frombuffer(bytearray(raw), dtype=dtype).reshape(shape) if size else torch.zeros(shape, dtype=dtype)
 

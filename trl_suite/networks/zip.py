@@ -69,6 +69,7 @@ def load(
     """
     where = str(path)
     with Archive(path, where) as archive:
+        _check_members(archive, where)
         fields = _fields(archive, where)
         algorithm = _algorithm(fields, algorithm, where)
         components = group(algorithm, _tensors(archive, PARAMETERS, MAX_PARAMETERS, where).items())
@@ -86,6 +87,14 @@ def load(
     )
     store.verify(where, card, components | found)
     return Policy(card=card, components=components | found)
+
+
+def _check_members(archive: Archive, where: str) -> None:
+    if PARAMETERS not in archive.names:
+        held = ", ".join(sorted(archive.names)[:5]) or "nothing"
+        inner = any(name.endswith("/data.pkl") for name in archive.names)
+        reason = "a file of torch's, or an SB3 zip that was cut off" if inner else "not a zip that SB3 saved"
+        raise InputError(f"{where}: holds no {PARAMETERS}, but {held}: {reason}")
 
 
 def _fields(archive: Archive, where: str) -> dict[str, Any]:
