@@ -4,13 +4,15 @@ from rich.console import Console
 
 from trl_suite.cli.arguments import Export
 from trl_suite.errors import InputError
+from trl_suite.networks import zip_export
 from trl_suite.training.library import load_policy
 
 
 def execute(arguments: Export) -> int:
     """Write the zip, and the statistics beside it, and return the exit code."""
-    if arguments.out.exists():
-        raise InputError(f"{arguments.out} exists already")
+    for path in zip_export.files(arguments.out):
+        if path.exists():
+            raise InputError(f"{path} exists already")
     policy = load_policy(arguments.policy)
     written = policy.to_sb3(arguments.out)
     console, kind = Console(markup=False), policy.card.algorithm.upper()

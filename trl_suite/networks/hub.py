@@ -12,7 +12,7 @@ from trl_suite.errors import InputError, NotInstalledError
 SCHEME = "hf://"
 MAX_BYTES = 1024**3  # of one file
 
-_ADDRESS = re.compile(r"hf://(?P<repository>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[\w./-]+))?")
+_ADDRESS = re.compile(r"hf://(?P<repository>\w[\w.-]*/\w[\w.-]*?)(?:@(?P<revision>\w[\w./-]*))?")
 _WANTED = re.compile(
     r"card\.toml|weights\.safetensors|[\w.-]+\.zip|vec_?normalize\.pkl|[\w.-]+\.vecnormalize\.pkl|config\.yml"
 )

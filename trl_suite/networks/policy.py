@@ -72,9 +72,9 @@ class Policy:
         log_std = spread["value"] if "value" in spread else _linear(features, spread).clamp(*LOG_STD_RANGE)
         return mean, log_std.expand_as(mean)
 
-    def save(self, folder: Path) -> Path:
+    def save(self, folder: str | Path) -> Path:
         """Write `card.toml` and `weights.safetensors` into the folder, each at once or not at all; return it."""
-        return store.save(folder, self.card, self.components)
+        return store.save(Path(folder), self.card, self.components)
 
     def to_sb3(self, path: str | Path) -> list[Path]:
         """Write a zip that SB3 opens, with `NAME.vecnormalize.pkl` beside it where the policy normalises; return both.

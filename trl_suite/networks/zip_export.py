@@ -28,7 +28,7 @@ _CRITIC = {"ppo": "vf", "sac": "qf", "td3": "qf"}
 
 def save(path: Path, card: Card, components: Components) -> list[Path]:
     """Write the zip and, where the policy normalises, `NAME.vecnormalize.pkl` beside it; return what was written."""
-    path = path.with_suffix(path.suffix or ".zip")
+    path = files(path)[0]
     path.parent.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng(devices=[]):  # making a network draws numbers; the caller's stream is not ours
         worlds = _worlds(card)
@@ -36,8 +36,14 @@ def save(path: Path, card: Card, components: Components) -> list[Path]:
     _fill(model, card, components)
     written = [_put(model, path)]
     if card.normaliser is not None:
-        written.append(_put(_normalised(worlds, card, components), path.with_suffix(STATISTICS)))
+        written.append(_put(_normalised(worlds, card, components), files(path)[1]))
     return written
+
+
+def files(path: Path) -> tuple[Path, Path]:
+    """Return the zip that is written for a path, with or without its ending, and the statistics beside it."""
+    path = path if path.suffix == ".zip" else path.with_name(f"{path.name}.zip")
+    return path, path.with_suffix(STATISTICS)
 
 
 def _put(thing: Any, path: Path) -> Path:
