@@ -25,7 +25,7 @@ def test_help_needs_no_heavy_import():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("[]")
-    for verb in ("envs", "train", "run", "report", "doctor"):
+    for verb in ("envs", "policies", "inspect", "match", "import", "export", "train", "run", "report", "doctor"):
         assert verb in done.stdout
 
 
@@ -49,6 +49,11 @@ def test_help_answers_at_once():
         (("train", "half-cheetah", "--steps", "0"), "--steps 0"),
         (("report", "nowhere"), "no plan.json"),
         (("envs", "--workspace", "nowhere"), "workspace 'nowhere' is not a folder"),
+        (("inspect", "hoper"), "unknown policy 'hoper'"),
+        (("match", "nobody", "hopper"), "unknown policy 'nobody'"),
+        (("match", "nobody", "hopper", "-o", "picture.gif"), "a picture ends with one of .png, .svg, .pdf"),
+        (("import", "nowhere.zip", "--env", "hopper"), "nowhere.zip: no such file"),
+        (("export", "nobody", "out.zip"), "unknown policy 'nobody'"),
         (("fly",), "Unrecognized options: fly"),
         (("train", "half-cheetah", "--step", "10"), "--steps"),
     ],

@@ -40,6 +40,16 @@ def test_the_worlds_can_be_made(tmp_path):
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
 
 
+def test_a_policy_comes_in_and_goes_out(tmp_path):
+    head = "import gymnasium as gym\nfrom stable_baselines3 import PPO\nimport trl_suite\n"
+    head += "from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize\n"
+    make = "made = trl_suite.train('half-cheetah', steps=100).to_sb3('ppo-HalfCheetah-v5.zip')\n"
+    make += "made[1].rename('vec_normalize.pkl')\n"
+    [block] = [block for block in blocks("python") if "to_sb3" in block]
+    check = "\nassert (model.predict(env.reset(), deterministic=True)[0].shape) == (1, 6)"
+    subprocess.run([sys.executable, "-c", head + make + block + check], check=True, cwd=tmp_path)
+
+
 def test_every_verb_of_the_command_line_is_one():
     named = set(re.findall(r"^trl-suite (\w+)", "\n".join(blocks("bash")), flags=re.MULTILINE))
     assert named
@@ -88,6 +98,7 @@ def test_every_dependency_is_pinned():
         *project["project"]["dependencies"],
         *project["dependency-groups"]["dev"],
         *project["build-system"]["requires"],
+        *(entry for extra in project["project"]["optional-dependencies"].values() for entry in extra),
     ]
     names = {re.match(r"[\w-]+", entry)[0].lower().replace("-", "_") for entry in wanted}
     assert names <= pinned, names - pinned

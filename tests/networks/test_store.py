@@ -141,3 +141,47 @@ def test_a_link_is_not_followed(folder, tmp_path):
     (folder / WEIGHTS).symlink_to(moved)
     with pytest.raises(InputError, match="is a link"):
         load(folder)
+
+
+def agree(folder, content):
+    """Put other weights in their place, and make the card agree with their digest."""
+    old = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    (folder / WEIGHTS).write_bytes(content)
+    (folder / CARD).write_text((folder / CARD).read_text().replace(old, hashlib.sha256(content).hexdigest()))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        (2**60).to_bytes(8, "little") + b"{}",  # a header larger than any file
+        (200_000).to_bytes(8, "little") + b"[" * 200_000,  # one that nests
+        (2).to_bytes(8, "little") + b"{}" + b"surplus",
+        b'\x60\x00\x00\x00\x00\x00\x00\x00{"a":{"dtype":"F32","shape":[4611686018427387904],"data_offsets":[0,4]}}'.ljust(
+            104
+        )
+        + bytes(4),
+        b"",
+    ],
+)
+def test_a_crafted_header_is_refused_even_when_its_card_agrees(folder, content):
+    agree(folder, content)
+    with pytest.raises(InputError, match="weights.safetensors: "):
+        load(folder)
+
+
+def test_a_file_larger_than_its_card_allows_is_refused_before_it_is_read(folder, monkeypatch):
+    monkeypatch.setattr(type(folder), "read_bytes", lambda path: pytest.fail(f"{path} was read"))
+    with (folder / WEIGHTS).open("r+b") as file:
+        file.truncate(50_000_000_000)  # a sparse file takes no room
+    with pytest.raises(InputError, match="50000000000 bytes; by its card it may have"):
+        load(folder)
+
+
+def test_a_negative_variance_is_refused(folder):
+    rewrite(folder, lambda tensors: tensors["normaliser.observation.var"].fill_(-1.0))
+    with pytest.raises(InputError, match=r"normaliser.observation.var holds a variance below 0"):
+        load(folder)
+
+
+def test_components_come_in_the_order_of_the_network(folder, make_policy):
+    assert list(load(folder).components)[:3] == ["actor.trunk.0", "actor.trunk.1", "actor.head"]

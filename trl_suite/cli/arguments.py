@@ -26,6 +26,70 @@ class Envs(Verb):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Policies(Verb):
+    """List trained policies, shipped and in the workspace."""
+
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspect(Verb):
+    """Show a policy's card, its slots with their units, and its components."""
+
+    policy: Positional[str]
+    """Name or folder of a policy, hf://user/name, or a folder or zip whose name tells its env."""
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Match(Verb):
+    """Show which slots and components of a policy would be copied into an env, before any training."""
+
+    policy: Positional[str]
+    """As for inspect."""
+    env: Positional[str]
+    """The target: walker2d, half-cheetah.gravity-1.5, gymnasium:Ant-v5."""
+    method: str = "finetune"
+    """What is copied and frozen."""
+    alias: tuple[str, ...] = ()
+    """Names that differ, TARGET=SOURCE: thigh_left_joint=thigh_joint."""
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """Picture to write: match.png, match.svg."""
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Import(Verb):
+    """Make a policy folder of an SB3 zip; nothing in it is unpickled or executed."""
+
+    zip: Positional[str]
+    """A zip, a folder of RL Zoo or the hub, or hf://user/name."""
+    env: str | None = None
+    """What it was trained in: half-cheetah, gymnasium:Ant-v5; where the names around the zip do not tell it."""
+    statistics: Path | None = None
+    """The VecNormalize file; looked for beside the zip where not given."""
+    algorithm: Literal["ppo", "sac", "td3"] | None = None
+    """Where the zip does not tell it."""
+    activation: Literal["tanh", "relu"] | None = None
+    """Where the zip does not tell it."""
+    out: Path | None = None
+    """Policy folder to make; policies/NAME in the workspace where not given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export(Verb):
+    """Write a policy as a zip that SB3 opens, with its VecNormalize file beside it."""
+
+    policy: Positional[str]
+    """Name or folder of a policy."""
+    out: Positional[Path]
+    """The zip to make: OUT.zip."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Train(Verb):
     """Train a policy and store it as a folder."""
 
@@ -77,6 +141,11 @@ class Doctor(Verb):
 
 Arguments = (
     Annotated[Envs, tyro.conf.subcommand("envs")]
+    | Annotated[Policies, tyro.conf.subcommand("policies")]
+    | Annotated[Inspect, tyro.conf.subcommand("inspect")]
+    | Annotated[Match, tyro.conf.subcommand("match")]
+    | Annotated[Import, tyro.conf.subcommand("import")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Run, tyro.conf.subcommand("run")]
     | Annotated[Report, tyro.conf.subcommand("report")]

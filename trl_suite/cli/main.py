@@ -47,13 +47,14 @@ def main(words: Sequence[str] | None = None) -> None:
     sys.exit(int(code))
 
 
+_MODULES = {"import": "import_zip"}  # no statement could import a module whose name is a keyword
 _DESCRIPTION = "Transfer reinforcement learning on robots: how much sooner is a task learned from another's policy?"
 
 
 def _execute(arguments: Verb) -> int:
     """Import the verb's module only now: training needs torch, and listing envs should not wait for it."""
     verb = type(arguments).__name__.lower()
-    return importlib.import_module(f"trl_suite.cli.{verb}").execute(arguments)
+    return importlib.import_module(f"trl_suite.cli.{_MODULES.get(verb, verb)}").execute(arguments)
 
 
 def _say(error: Exception, code: Exit) -> Exit:

@@ -48,6 +48,7 @@ class Training(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     versions: dict[str, str] = {}
     commit: str = ""
     dirty: bool = False
+    origin: str = ""  # of an imported policy: the zip's name, or hf://user/name@revision
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

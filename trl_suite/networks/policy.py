@@ -12,7 +12,7 @@ from torch.nn import functional
 from trl_suite import content
 from trl_suite.errors import InputError
 from trl_suite.interface import Interface
-from trl_suite.networks import store
+from trl_suite.networks import store, zip_export
 from trl_suite.networks.card import Card
 from trl_suite.networks.components import LOG_STD, OBSERVATION_STATISTICS, Components
 
@@ -72,9 +72,17 @@ class Policy:
         log_std = spread["value"] if "value" in spread else _linear(features, spread).clamp(*LOG_STD_RANGE)
         return mean, log_std.expand_as(mean)
 
-    def save(self, folder: Path) -> Path:
+    def save(self, folder: str | Path) -> Path:
         """Write `card.toml` and `weights.safetensors` into the folder, each at once or not at all; return it."""
-        return store.save(folder, self.card, self.components)
+        return store.save(Path(folder), self.card, self.components)
+
+    def to_sb3(self, path: str | Path) -> list[Path]:
+        """Write a zip that SB3 opens, with `NAME.vecnormalize.pkl` beside it where the policy normalises; return both.
+
+        `PPO.load("NAME.zip").predict` gives the same actions, on observations that came through
+        `VecNormalize.load("NAME.vecnormalize.pkl", env)`. SB3 unpickles both files: load only your own that way.
+        """
+        return zip_export.save(Path(path), self.card, self.components)
 
     def _check(self, observation: Array) -> None:
         expected = len(self.interface.observation)

@@ -1,6 +1,7 @@
 """The policy folder: `card.toml` and `weights.safetensors`. Reading one never runs code."""
 
 import hashlib
+import math
 import os
 import struct
 from collections.abc import Mapping
@@ -27,6 +28,7 @@ from trl_suite.networks.components import (
 
 CARD, WEIGHTS = "card.toml", "weights.safetensors"
 MAX_BYTES = 2 * 1024**3
+MAX_HEADER = 1024**2  # what safetensors says about its tensors; a policy's takes a few kilobytes
 
 Shapes = dict[str, tuple[tuple[int, ...], torch.dtype]]
 
@@ -64,20 +66,38 @@ def load(folder: Path) -> tuple[Card, dict[str, dict[str, torch.Tensor]]]:
         InputError: a file is missing, too large or damaged; the weights are not those that the card names; a tensor is
             missing, surplus, mis-shaped, of the wrong type or not finite. Each names the file and the tensor.
     """
-    card = _card(folder / CARD)
-    path = folder / WEIGHTS
-    content = _bytes(path)
+    card = read_card(folder)
+    path, expected = folder / WEIGHTS, _expected(card)
+    content = _bytes(path, _size(expected))
     if hashlib.sha256(content).hexdigest() != card.sha256:
         raise InputError(f"{path}: its sha256 is not the one in {CARD}; the file was changed or damaged")
     try:
         flat = safetensors.torch.load(content)
     except (safetensors.SafetensorError, ValueError, KeyError, struct.error) as error:
         raise InputError(f"{path}: {error}") from None
-    _check(path, flat, _expected(card))
-    return card, _grouped(flat)
+    _check(path, flat, expected)
+    return card, _grouped({name: flat[name] for name in expected})
 
 
-def _card(path: Path) -> Card:
+def verify(where: Path | str, card: Card, components: Components) -> None:
+    """Check that the components are those of the card, so that what is saved can be loaded again.
+
+    Raises:
+        InputError: the card is out of range, or a tensor is missing, surplus, mis-shaped, of the wrong type or not
+            finite.
+    """
+    tables.convert(msgspec.to_builtins(card), Card, str(where))
+    flat = {f"{name}.{tensor}": value for name, tensors in components.items() for tensor, value in tensors.items()}
+    _check(where, flat, _expected(card))
+
+
+def read_card(folder: Path) -> Card:
+    """Return the card of a policy folder, without its weights.
+
+    Raises:
+        InputError: it is missing, not a card, of a newer schema, or contradicts itself.
+    """
+    path = folder / CARD
     table = tables.load(path)
     schema = table.get("schema", SCHEMA)
     if isinstance(schema, int) and schema > SCHEMA:
@@ -89,12 +109,14 @@ def _card(path: Path) -> Card:
     return card
 
 
-def _bytes(path: Path) -> bytes:
+def _bytes(path: Path, numbers: int) -> bytes:
+    """Return the file's content, if its size can be that of `numbers` bytes of tensors: nothing is read before."""
     try:
         if path.is_symlink():
             raise InputError(f"{path}: is a link; a policy folder holds its own files")
-        if (size := path.stat().st_size) > MAX_BYTES:
-            raise InputError(f"{path}: {size} bytes; weights may have {MAX_BYTES} at most")
+        size, limit = path.stat().st_size, min(numbers + MAX_HEADER, MAX_BYTES)
+        if size > limit:
+            raise InputError(f"{path}: {size} bytes; by its card it may have {limit} at most")
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
@@ -111,6 +133,10 @@ def _grouped(flat: Mapping[str, torch.Tensor]) -> dict[str, dict[str, torch.Tens
         component, _, tensor = key.rpartition(".")
         grouped.setdefault(component, {})[tensor] = value
     return grouped
+
+
+def _size(shapes: Shapes) -> int:
+    return sum(math.prod(shape) * dtype.itemsize for shape, dtype in shapes.values())
 
 
 def _expected(card: Card) -> Shapes:
@@ -155,7 +181,7 @@ def _statistics(name: str, shape: tuple[int, ...]) -> Shapes:
     return {f"{name}.{tensor}": (size, torch.float64) for tensor, size in sizes.items()}
 
 
-def _check(path: Path, found: Mapping[str, torch.Tensor], expected: Shapes) -> None:
+def _check(path: Path | str, found: Mapping[str, torch.Tensor], expected: Shapes) -> None:
     for verb, names in (("lacks", expected.keys() - found.keys()), ("has surplus", found.keys() - expected.keys())):
         if names:
             raise InputError(f"{path}: {verb} {', '.join(sorted(names))}, by its card")
@@ -165,6 +191,8 @@ def _check(path: Path, found: Mapping[str, torch.Tensor], expected: Shapes) -> N
             raise InputError(f"{path}: {name} is {tensor.dtype} {tuple(tensor.shape)}; its card says {dtype} {shape}")
         if not bool(torch.isfinite(tensor).all()):
             raise InputError(f"{path}: {name} holds numbers that are not finite")
+        if name.endswith(".var") and bool((tensor < 0).any()):
+            raise InputError(f"{path}: {name} holds a variance below 0")
 
 
 def _without_none(value: Any) -> Any:

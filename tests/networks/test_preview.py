@@ -1,0 +1,47 @@
+"""A preview says what the transplant then does."""
+
+import pytest
+
+from tests.conftest import interface
+from trl_suite.errors import InputError
+from trl_suite.networks.methods import find
+from trl_suite.networks.preview import preview
+
+
+def test_slots_and_components_are_those_of_the_transplant(make_policy):
+    source = make_policy(["a", "b", "c"], ["u", "v"])
+    target = interface(["c", "new", "a"], ["v", "extra", "u"])
+    seen = preview(source, target, "finetune", find("finetune"))
+    assert [(m.kind, m.slot, m.source) for m in seen.slots] == [
+        ("observation", "c", "c"), ("observation", "new", None), ("observation", "a", "a"),
+        ("action", "v", "v"), ("action", "extra", None), ("action", "u", "u"),
+    ]  # fmt: skip
+    assert seen.unused == ("b",)
+    parts = {part.name: part for part in seen.parts}
+    assert parts["actor.trunk.0"].shapes["weight"] == (4, 3)
+    assert parts["actor.trunk.0"].matched == "2 of 3 observations"
+    assert parts["actor.head"].shapes == {"weight": (3, 4), "bias": (3,)}
+    assert parts["actor.head"].matched == "2 of 3 actions"
+    assert {part.fate for part in seen.parts} == {"copied"}
+
+
+def test_what_a_method_leaves_fresh_or_freezes_is_shown(make_policy):
+    source = make_policy(["a", "b"], ["u"])
+    seen = preview(source, source.interface, "feature-extraction", find("feature-extraction"))
+    fates = {part.name: (part.fate, part.frozen) for part in seen.parts}
+    assert fates["actor.trunk.0"] == ("copied", True)
+    assert fates["actor.head"] == ("fresh", False)
+    assert set(seen.left_over) == {"actor.head", "critic.head", "log_std", "normaliser.return"}
+
+
+def test_the_policy_itself_is_untouched(make_policy):
+    source = make_policy(["a", "b"], ["u"])
+    before = source.digest
+    preview(source, interface(["b", "x", "a"], ["u"]), "finetune", find("finetune"))
+    assert source.digest == before
+
+
+def test_what_a_transplant_refuses_is_refused(make_policy):
+    source = make_policy(["a", "b"], ["u"])
+    with pytest.raises(InputError, match="no counterpart"):
+        preview(source, interface(["x", "y"], ["z"]), "finetune", find("finetune"))

@@ -1,0 +1,58 @@
+"""`trl-suite policies`: what has been learned, shipped or in the workspace."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from trl_suite import content
+from trl_suite.cli.arguments import Policies
+from trl_suite.errors import InputError
+from trl_suite.networks import store
+
+_COLUMNS = ("name", "env", "algorithm", "steps", "return", "size")
+
+
+def execute(arguments: Policies) -> int:
+    """Print a line for every policy; return the exit code."""
+    rows = {name: _row(content.find("policies", name)) for name in content.names("policies")}
+    if arguments.json:
+        print(json.dumps(rows, indent=2))
+        return 0
+    console, table = Console(markup=False), Table(*_COLUMNS, box=None)
+    for column in table.columns[3:]:
+        column.justify = "right"
+    for name, row in rows.items():
+        table.add_row(name, *_shown(row))
+    if rows:
+        console.print(table, highlight=False)
+    else:
+        console.print("none yet: trl-suite train half-cheetah makes one", highlight=False)
+    return 0
+
+
+def _row(folder: Path) -> dict[str, Any]:
+    """Return a policy's line; one that cannot be read keeps its place and says why."""
+    try:
+        card = store.read_card(folder)
+        size = (folder / store.WEIGHTS).stat().st_size
+    except (InputError, OSError) as error:
+        return {"error": str(error)}
+    training = card.training
+    return {
+        "env": training.env,
+        "algorithm": card.algorithm,
+        "steps": training.steps,
+        "return": training.return_mean,
+        "bytes": size,
+        "folder": str(folder),
+    }
+
+
+def _shown(row: dict[str, Any]) -> list[str]:
+    if "error" in row:
+        return [row["error"]]
+    value = "" if row["return"] is None else f"{row['return']:,.1f}"
+    return [row["env"], row["algorithm"], f"{row['steps']:,}", value, f"{row['bytes'] / 1000:,.0f} kB"]

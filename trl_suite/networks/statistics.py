@@ -1,0 +1,123 @@
+"""SB3's VecNormalize file, read without unpickling it."""
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trl_suite.errors import InputError
+from trl_suite.networks import pickled
+from trl_suite.networks.card import Normaliser
+from trl_suite.networks.components import OBSERVATION_STATISTICS, RETURN_STATISTICS
+from trl_suite.networks.pickled import Instance
+
+MAX_BYTES = 64 * 1024**2
+Statistics = dict[str, dict[str, torch.Tensor]]
+
+_ADMITTED = re.compile(
+    r"stable_baselines3\.common\.vec_env\.vec_normalize\.VecNormalize"
+    r"|stable_baselines3\.common\.running_mean_std\.RunningMeanStd"
+    r"|(gym|gymnasium)\.spaces\.[a-z_]+\.[A-Z][A-Za-z]+"
+    r"|numpy\.(ndarray|dtype)|numpy\.(_core|core)\.(multiarray\.(_reconstruct|scalar)|numeric\._frombuffer)"
+    r"|numpy\.random\.\w+(\.\w+)?|(gym|gymnasium)\.utils\.seeding\.\w+"  # the spaces' generators, which nobody reads
+    r"|collections\.OrderedDict"
+)
+_TYPES = {"f8": torch.float64, "f4": torch.float32, "i8": torch.int64, "i4": torch.int32}
+
+
+def read(path: Path) -> tuple[Normaliser, Statistics]:
+    """Return how a VecNormalize normalises, and its statistics as components in float64.
+
+    Raises:
+        InputError: the file is missing, too large, damaged, not a VecNormalize of flat observations, or asks for
+            anything but arrays, spaces and SB3's two classes.
+    """
+    where = str(path)
+    found = pickled.read(_bytes(path), lambda name: bool(_ADMITTED.fullmatch(name)), where)
+    if not (isinstance(found, Instance) and found.maker.endswith(".VecNormalize") and isinstance(found.state, dict)):
+        raise InputError(f"{where}: not a file that VecNormalize.save wrote")
+    try:
+        return _normaliser(found.state), _statistics(found.state)
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise InputError(f"{where}: not the statistics of a VecNormalize: {type(error).__name__} {error}") from None
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise InputError(f"{path}: {size} bytes; statistics may have {MAX_BYTES} at most")
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+
+
+def _normaliser(state: dict[str, Any]) -> Normaliser:
+    return Normaliser(
+        observation=_truth(state["norm_obs"]),
+        reward=_truth(state["norm_reward"]),
+        clip_observation=_number(state["clip_obs"]),
+        clip_reward=_number(state["clip_reward"]),
+        epsilon=_number(state["epsilon"]),
+        gamma=_number(state["gamma"]),
+    )
+
+
+def _statistics(state: dict[str, Any]) -> Statistics:
+    wanted = {OBSERVATION_STATISTICS: ("norm_obs", "obs_rms"), RETURN_STATISTICS: ("norm_reward", "ret_rms")}
+    return {name: _running(state[key]) for name, (switch, key) in wanted.items() if state[switch]}
+
+
+def _running(instance: Any) -> dict[str, torch.Tensor]:
+    if isinstance(instance, dict):
+        raise ValueError("it normalises a dictionary of observations; only a flat vector can be read")
+    found = {name: _tensor(instance.state[name]).to(torch.float64) for name in ("mean", "var", "count")}
+    if found["mean"].shape != found["var"].shape or found["count"].ndim or found["mean"].ndim > 1:
+        raise ValueError("mean, var and count do not have the shapes of a vector's statistics")
+    if not all(bool(torch.isfinite(value).all()) for value in found.values()) or bool((found["var"] < 0).any()):
+        raise ValueError("mean, var and count are to be finite, and var not below 0")
+    return found
+
+
+def _truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("a switch that is neither True nor False")
+    return value
+
+
+def _number(value: Any) -> float:
+    number = float(_tensor(value))
+    if not math.isfinite(number) or number < 0:
+        raise ValueError(f"{number}: a finite number, 0 or more, expected")
+    return number
+
+
+def _tensor(value: Any) -> torch.Tensor:
+    """Return a number, or the array that numpy would have made: as its raw bytes say, and no further."""
+    if isinstance(value, int | float):
+        return torch.tensor(float(value), dtype=torch.float64)
+    if value.maker.endswith("._reconstruct"):
+        _, shape, kind, fortran, raw = value.state
+    elif value.maker.endswith("._frombuffer"):
+        raw, kind, shape, order = value.arguments
+        fortran = order == "F"
+    else:
+        (kind, raw), shape, fortran = value.arguments, (), False
+    return _decoded(raw, _type(kind), tuple(shape), bool(fortran))
+
+
+def _decoded(raw: Any, dtype: torch.dtype, shape: tuple[int, ...], fortran: bool) -> torch.Tensor:
+    size = math.prod(shape)
+    whole = isinstance(raw, bytes | bytearray) and len(raw) == size * dtype.itemsize
+    if not whole or fortran or min(shape, default=1) < 0:
+        raise ValueError(f"an array of {size} numbers whose bytes are not as many")
+    return torch.frombuffer(bytearray(raw), dtype=dtype).reshape(shape) if size else torch.zeros(shape, dtype=dtype)
+
+
+def _type(kind: Any) -> torch.dtype:
+    """Return the type of an array's numbers: `dtype('f8')` in the machine's own order of bytes."""
+    code, state = kind.arguments[0], kind.state
+    if code not in _TYPES or state[1] != "<":
+        raise ValueError(f"an array of type {code!r}; {', '.join(_TYPES)} expected")
+    return _TYPES[code]

@@ -1,0 +1,241 @@
+"""Import of an SB3 zip: parameters and plain fields only. Nothing in it is unpickled, so nothing in it can run."""
+
+import io
+import json
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeGuard, get_args
+
+import torch
+
+from trl_suite.errors import InputError
+from trl_suite.interface import Interface
+from trl_suite.networks import statistics as vecnormalize
+from trl_suite.networks import store
+from trl_suite.networks.archive import Archive
+from trl_suite.networks.card import Activation, Algorithm, Card, Network, Training
+from trl_suite.networks.components import TEMPERATURE, Components, group
+from trl_suite.networks.policy import Policy
+
+PARAMETERS, VARIABLES, FIELDS, VERSION = "policy.pth", "pytorch_variables.pth", "data", "_stable_baselines3_version"
+MAX_PARAMETERS, MAX_VARIABLES, MAX_FIELDS = 1024**3, 16 * 1024**2, 64 * 1024**2  # bytes
+SERIALISED = ":serialized:"  # SB3 keeps a pickle under this key
+
+_SIGNS: dict[Algorithm, tuple[str, ...]] = {  # plain fields that one algorithm alone has
+    "ppo": ("n_epochs", "clip_range"),
+    "sac": ("target_entropy",),
+    "td3": ("target_policy_noise", "policy_delay"),
+}
+_ACTIVATIONS: dict[str, Activation] = {"Tanh": "tanh", "ReLU": "relu"}
+_DEFAULT: dict[Algorithm, Activation] = {"ppo": "tanh", "sac": "relu", "td3": "relu"}
+_HYPERPARAMETERS = frozenset(
+    ["n_envs", "n_steps", "batch_size", "n_epochs", "learning_rate", "gamma", "gae_lambda", "ent_coef", "vf_coef"]
+) | {"max_grad_norm", "target_kl", "buffer_size", "learning_starts", "tau", "gradient_steps", "policy_delay"}
+
+
+class World(NamedTuple):
+    """What the env says that a zip is for; the zip itself names no slot."""
+
+    env: str  # address
+    interface: Interface
+    action_low: tuple[float, ...]
+    action_high: tuple[float, ...]
+
+
+def load(
+    path: Path,
+    world: World,
+    *,
+    statistics: Path | None = None,
+    algorithm: Algorithm | None = None,
+    activation: Activation | None = None,
+    origin: str = "",
+) -> Policy:
+    """Return the policy in a zip that SB3 saved.
+
+    Args:
+        path: the zip.
+        world: the env that it was trained in.
+        statistics: the file of the VecNormalize that it was trained with.
+        algorithm: needed where the zip's plain fields do not tell it.
+        activation: likewise.
+        origin: where the zip comes from, for the card; the path where not given.
+
+    Raises:
+        InputError: the zip is damaged, is not an MLP policy of an algorithm that the suite knows, does not fit the
+            env, holds numbers that are not finite, or an argument is missing.
+    """
+    where = str(path)
+    with Archive(path, where) as archive:
+        _check_members(archive, where)
+        fields = _fields(archive, where)
+        algorithm = _algorithm(fields, algorithm, where)
+        components = group(algorithm, _tensors(archive, PARAMETERS, MAX_PARAMETERS, where).items())
+        if algorithm == "sac":
+            components[TEMPERATURE] = {"value": _temperature(archive, where)}
+        version = _version(archive)
+    normaliser, found = vecnormalize.read(statistics) if statistics else (None, {})
+    _check_sizes(components, world, where)
+    card = Card(
+        algorithm=algorithm,
+        network=_network(components, _activation(fields, algorithm, activation, where), world),
+        interface=world.interface,
+        training=_training(fields, world, version, origin or path.name),
+        normaliser=normaliser,
+    )
+    store.verify(where, card, components | found)
+    return Policy(card=card, components=components | found)
+
+
+def _check_members(archive: Archive, where: str) -> None:
+    if PARAMETERS not in archive.names:
+        held = ", ".join(sorted(archive.names)[:5]) or "nothing"
+        inner = any(name.endswith("/data.pkl") for name in archive.names)
+        reason = "a file of torch's, or an SB3 zip that was cut off" if inner else "not a zip that SB3 saved"
+        raise InputError(f"{where}: holds no {PARAMETERS}, but {held}: {reason}")
+
+
+def _fields(archive: Archive, where: str) -> dict[str, Any]:
+    """Return what stands in `data` as plain JSON; a pickle in it stays a text that nobody reads."""
+    if FIELDS not in archive.names:
+        return {}
+    try:
+        table = json.loads(archive.read(FIELDS, MAX_FIELDS))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where}: {FIELDS} is not JSON: {error or 'too deeply nested'}") from None
+    if not isinstance(table, dict):
+        raise InputError(f"{where}: {FIELDS} is not a table")
+    return {str(key): value for key, value in table.items()}
+
+
+def _algorithm(fields: Mapping[str, Any], given: Algorithm | None, where: str) -> Algorithm:
+    fitting: list[Algorithm] = [name for name, signs in _SIGNS.items() if all(sign in fields for sign in signs)]
+    found = fitting[0] if len(fitting) == 1 else given
+    if found is None:
+        choices = ", ".join(get_args(Algorithm))
+        raise InputError(f"{where}: its plain fields do not tell the algorithm: give algorithm= one of {choices}")
+    if given and found != given:
+        raise InputError(f"{where}: is a policy of {found.upper()} by its fields, not of {given.upper()}")
+    return found
+
+
+def _activation(fields: Mapping[str, Any], algorithm: Algorithm, given: Activation | None, where: str) -> Activation:
+    choices = ", ".join(get_args(Activation))
+    keywords = fields.get("policy_kwargs")
+    if fields.get("use_sde") or (isinstance(keywords, dict) and keywords.get("squash_output")):
+        raise InputError(f"{where}: uses state-dependent exploration or a squashed PPO, which cannot be imported")
+    if not isinstance(keywords, dict):
+        if given is None:
+            raise InputError(f"{where}: its plain fields do not tell the activation: give activation= one of {choices}")
+        return given
+    written = str(keywords.get("activation_fn", ""))  # "<class 'torch.nn.modules.activation.Tanh'>"
+    name = re.sub(r"\W+$", "", written).rpartition(".")[2]
+    found = _ACTIVATIONS.get(name) if written else _DEFAULT[algorithm]
+    if found is None:
+        raise InputError(f"{where}: its activation is {name[:80]}; a policy folder can hold one of {choices}")
+    if given and given != found:
+        raise InputError(f"{where}: its activation is {found} by its fields, not {given}")
+    return found
+
+
+def _tensors(archive: Archive, member: str, limit: int, where: str) -> dict[str, torch.Tensor]:
+    """Return the tensors of a torch file, copied; only torch's own weights-only reader is ever asked."""
+    content = archive.read(member, limit)
+    with Archive(content, f"{where}: {member}"):
+        pass  # a bomb may hide in the inner zip
+    try:
+        loaded = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, KeyError, TypeError, AttributeError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(f"{where}: {member} is not a plain table of tensors, and was not executed: {reason}") from None
+    if not isinstance(loaded, dict):
+        raise InputError(f"{where}: {member} is not a table of tensors")
+    _check_tensors(loaded, len(content), f"{where}: {member}")
+    return {name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in loaded.items()}
+
+
+def _check_tensors(loaded: Mapping[Any, Any], size: int, where: str) -> None:
+    """Refuse what is not a dense tensor with a short name, and views that would grow when they are copied."""
+    claimed = 0
+    for name, tensor in loaded.items():
+        plain = type(tensor) in (torch.Tensor, torch.nn.Parameter) and tensor.layout is torch.strided
+        if not (isinstance(name, str) and len(name) < 200 and plain and tensor.device.type == "cpu"):
+            raise InputError(f"{where}: '{str(name)[:80]}' is not a plain tensor")
+        claimed += tensor.numel() * tensor.element_size()
+    if claimed > size:
+        raise InputError(f"{where}: its tensors claim {claimed} bytes and the file has {size}")
+
+
+def _temperature(archive: Archive, where: str) -> torch.Tensor:
+    """Return the logarithm of SAC's temperature, (1,), whether it was tuned or fixed."""
+    variables = _tensors(archive, VARIABLES, MAX_VARIABLES, where)
+    if "log_ent_coef" in variables:
+        return variables["log_ent_coef"].reshape(-1)
+    if "ent_coef_tensor" in variables:
+        return variables["ent_coef_tensor"].log().reshape(-1)
+    raise InputError(f"{where}: {VARIABLES} holds no temperature")
+
+
+def _version(archive: Archive) -> str:
+    if VERSION not in archive.names:
+        return ""
+    found = re.match(rb"[\w.+-]+", archive.read(VERSION, 64))
+    return found[0].decode() if found else ""
+
+
+def _check_sizes(components: Components, world: World, where: str) -> None:
+    observations = len(world.interface.observation)
+    actions = len(world.interface.action)
+    first = components.get("actor.trunk.0", components.get("actor.head", {})).get("weight")
+    last = components.get("actor.head", {}).get("bias")
+    if first is None or last is None or first.ndim != 2 or last.ndim != 1:
+        raise InputError(f"{where}: {PARAMETERS} holds no actor")
+    if (first.shape[1], len(last)) != (observations, actions):
+        raise InputError(
+            f"{where}: sees {first.shape[1]} numbers and gives {len(last)}; {world.env} has {observations} "
+            f"observations and {actions} actions: name the env that it was trained in"
+        )
+
+
+def _network(components: Components, activation: Activation, world: World) -> Network:
+    return Network(
+        actor=_widths("actor", components),
+        critic=_widths("critic", components),
+        critics=max(1, sum(name.endswith("bias") for name in components.get("critic.head", {}))),
+        activation=activation,
+        action_low=world.action_low,
+        action_high=world.action_high,
+    )
+
+
+def _widths(part: str, components: Components) -> tuple[int, ...]:
+    """Return the units of a part's trunk layers, as many as there are without a gap."""
+    widths: list[int] = []
+    while tensors := components.get(f"{part}.trunk.{len(widths)}"):
+        widths.append(next((len(tensor) for name, tensor in tensors.items() if name.endswith("bias")), 0))
+    return tuple(widths)
+
+
+def _training(fields: Mapping[str, Any], world: World, version: str, origin: str) -> Training:
+    hyperparameters = {key: fields[key] for key in sorted(_HYPERPARAMETERS) if _plain(fields.get(key))}
+    steps, seed = fields.get("num_timesteps"), fields.get("seed")
+    return Training(
+        env=world.env,
+        seed=seed if _count(seed) else -1,  # unknown
+        steps=steps if _count(steps) else 0,
+        hyperparameters=hyperparameters,
+        versions={"stable_baselines3": version} if version else {},
+        origin=origin,
+    )
+
+
+def _plain(value: Any) -> bool:
+    if isinstance(value, str):
+        return len(value) < 40
+    return isinstance(value, int | float) and abs(value) < 2**63  # false for nan too
+
+
+def _count(value: Any) -> TypeGuard[int]:
+    return type(value) is int and 0 <= value < 2**63

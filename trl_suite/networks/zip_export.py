@@ -1,0 +1,129 @@
+"""Export of a policy as an SB3 zip, with the VecNormalize file that belongs to it."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from trl_suite.networks.card import Card
+from trl_suite.networks.components import (
+    OBSERVATION_STATISTICS,
+    OPTIONAL,
+    RETURN_STATISTICS,
+    TEMPERATURE,
+    Components,
+    group,
+)
+
+STATISTICS = ".vecnormalize.pkl"  # what stands in place of `.zip` in the name of the statistics
+_KEPT = {  # hyperparameters that the zip keeps, by SB3's names
+    "ppo": ("learning_rate", "gamma", "gae_lambda", "clip_range", "ent_coef", "vf_coef", "max_grad_norm"),
+    "sac": ("learning_rate", "gamma", "tau"),
+    "td3": ("learning_rate", "gamma", "tau"),
+}
+_CRITIC = {"ppo": "vf", "sac": "qf", "td3": "qf"}
+
+
+def save(path: Path, card: Card, components: Components) -> list[Path]:
+    """Write the zip and, where the policy normalises, `NAME.vecnormalize.pkl` beside it; return what was written."""
+    path = files(path)[0]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with torch.random.fork_rng(devices=[]):  # making a network draws numbers; the caller's stream is not ours
+        worlds = _worlds(card)
+        model = _model(card, worlds)
+    _fill(model, card, components)
+    written = [_put(model, path)]
+    if card.normaliser is not None:
+        written.append(_put(_normalised(worlds, card, components), files(path)[1]))
+    return written
+
+
+def files(path: Path) -> tuple[Path, Path]:
+    """Return the zip that is written for a path, with or without its ending, and the statistics beside it."""
+    path = path if path.suffix == ".zip" else path.with_name(f"{path.name}.zip")
+    return path, path.with_suffix(STATISTICS)
+
+
+def _put(thing: Any, path: Path) -> Path:
+    """Save under a temporary name and rename, so that the file is never half there."""
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    thing.save(temporary)
+    temporary.replace(path)
+    return path
+
+
+def _worlds(card: Card) -> Any:
+    """Return a VecEnv that has the policy's spaces and nothing else."""
+    # imported here and below because SB3 takes two seconds, which no other use of a policy needs
+    import gymnasium
+    from stable_baselines3.common.vec_env import DummyVecEnv
+
+    world: gymnasium.Env[Any, Any] = gymnasium.Env()
+    low, high = (np.asarray(bound, dtype=np.float32) for bound in (card.network.action_low, card.network.action_high))
+    world.action_space = gymnasium.spaces.Box(low, high, dtype=np.float32)
+    world.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (len(card.interface.observation),), np.float64)
+    return DummyVecEnv([lambda: world])
+
+
+def _model(card: Card, worlds: Any) -> Any:
+    from stable_baselines3 import PPO, SAC, TD3
+
+    network = card.network
+    keywords: dict[str, Any] = {
+        "net_arch": {"pi": list(network.actor), _CRITIC[card.algorithm]: list(network.critic)},
+        "activation_fn": {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}[network.activation],
+    }
+    known = card.training.hyperparameters
+    kept: dict[str, Any] = {
+        key: float(known[key]) for key in _KEPT[card.algorithm] if isinstance(known.get(key), int | float)
+    }
+    if card.algorithm == "ppo":
+        return PPO("MlpPolicy", worlds, policy_kwargs=keywords, device="cpu", **kept)
+    keywords["n_critics"] = network.critics
+    kind = SAC if card.algorithm == "sac" else TD3
+    return kind("MlpPolicy", worlds, policy_kwargs=keywords, device="cpu", buffer_size=1, **kept)
+
+
+def _fill(model: Any, card: Card, components: Components) -> None:
+    parts = group(card.algorithm, model.policy.named_parameters())
+    if TEMPERATURE in components:
+        parts[TEMPERATURE] = {"value": model.log_ent_coef}
+    left = set(components) - set(parts) - set(OPTIONAL)
+    if left or set(parts) - set(components):
+        raise AssertionError(f"SB3's network and the card's differ: {left or set(parts) - set(components)}")
+    with torch.no_grad():
+        for name, tensors in parts.items():
+            for tensor, value in tensors.items():
+                value.copy_(components[name][tensor])
+    model.num_timesteps = card.training.steps
+    model.seed = card.training.seed if card.training.seed >= 0 else None
+
+
+def _normalised(worlds: Any, card: Card, components: Components) -> Any:
+    """Return the VecNormalize, held: it is to normalise as the policy learned it, until somebody trains on."""
+    from stable_baselines3.common.vec_env import VecNormalize
+
+    how = card.normaliser
+    assert how is not None
+    wrapper = VecNormalize(
+        worlds,
+        training=False,
+        norm_obs=how.observation,
+        norm_reward=how.reward,
+        clip_obs=how.clip_observation,
+        clip_reward=how.clip_reward,
+        gamma=how.gamma,
+        epsilon=how.epsilon,
+    )
+    for name, kept in ((OBSERVATION_STATISTICS, "obs_rms"), (RETURN_STATISTICS, "ret_rms")):
+        if name in components:
+            _set(getattr(wrapper, kept), components[name])
+    return wrapper
+
+
+def _set(running: Any, values: Any) -> None:
+    """Give SB3's running statistics these numbers."""
+    running.mean, running.var = values["mean"].numpy().copy(), values["var"].numpy().copy()
+    running.count = float(values["count"])
