@@ -59,7 +59,7 @@ def _treatments(results: Collection, env: str) -> tuple[set[str], list[_Treatmen
         transplant = member.run.transplant if member.run else None
         if member.planned.role != "target" or member.planned.env != env or transplant is None:
             continue
-        known |= {*transplant.copied, *transplant.fresh}
+        known |= {*transplant.copied, *transplant.synced, *transplant.fresh}
         if (env, member.arm.name) in results.curves:
             treatment = _Treatment(
                 member.arm.name, member.arm.source, frozenset(transplant.copied), frozenset(transplant.frozen)

@@ -3,14 +3,18 @@
 import shutil
 from pathlib import Path
 
-from trl_suite.evidence import figures, report
-from trl_suite.evidence.results import SCRATCH, load
+from trl_suite.evidence import pictures, report
+from trl_suite.evidence.figures import learning
+from trl_suite.evidence.figures.style import svg
+from trl_suite.evidence.members import EVALUATIONS, HOME, RUN
+from trl_suite.evidence.prediction import FILE
+from trl_suite.evidence.results import Results, load
 
-RECORDS = ("run.json", "evaluations.csv")
+RECORDS = (RUN, EVALUATIONS, HOME)
 
 
 def keep(runs: Path, into: Path) -> list[Path]:
-    """Copy plan, records and curves, write the report and one picture per env there, and return the pictures.
+    """Copy plan, records and curves, write the report and one picture per evaluated env there, and return the pictures.
 
     What is kept can be reported again: `into` is an experiment's folder like `runs`.
 
@@ -20,20 +24,20 @@ def keep(runs: Path, into: Path) -> list[Path]:
     results = load(runs)
     into.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(runs / "plan.json", into / "plan.json")
+    if (runs / FILE).is_file():
+        shutil.copyfile(runs / FILE, into / FILE)
     for planned in results.plan.runs:
         for name in RECORDS:
             if (runs / planned.folder / name).is_file():
                 (into / planned.folder).mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(runs / planned.folder / name, into / planned.folder / name)
     report.write(into)
-    return [_picture(into, env) for env in load(into).envs]
+    kept = load(into)
+    return [_picture(kept, env) for env in kept.envs if any(key[0] == env for key in kept.curves)]
 
 
-def _picture(folder: Path, env: str) -> Path:
-    results = load(folder)
+def _picture(results: Results, env: str) -> Path:
     curves = [results.curves[env, method] for method in results.methods(env) if (env, method) in results.curves]
-    path = folder / f"{env}.svg"
-    path.write_text(
-        figures.learning_curves(curves, results.references.get(env), figures.looks(results.methods(env), SCRATCH))
-    )
+    path = results.folder / f"{report.file_name(env)}.svg"
+    path.write_text(svg(learning.learning(curves, results.references.get(env), pictures.style(results)), env))
     return path

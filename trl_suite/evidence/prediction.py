@@ -15,6 +15,7 @@ from trl_suite.evidence.statistics import Estimate
 
 FILE = "probes.json"  # in the experiment's folder: [{"env", "source", "probes"}], written by whoever made the probes
 FEWEST = 3  # pairs of source and target
+REPLICATES = 2_000  # of the interval, whose width alone is taken from them
 
 
 class Probed(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +54,7 @@ def predictions(results: Collection) -> list[Prediction]:
         for probe in ("return at step 0", "zero_shot", "dynamics", "critic"):
             pairs = [Pair(_value(results, row, probe, probed), math.log(row.speed_up.value)) for row in rows]
             if sum(math.isfinite(pair.probe) for pair in pairs) >= FEWEST:
-                correlation = similarity.prediction(pairs, generator)
+                correlation = similarity.prediction(pairs, generator, REPLICATES)
                 found.append(Prediction(probe, method, correlation, similarity.leave_one_out(pairs)))
     return found
 

@@ -58,6 +58,11 @@ def save(results: Collection, path: Path) -> Path:
     return path
 
 
+def file_name(name: str) -> str:
+    """Return a name as one part of a path that every file system takes."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)
+
+
 def render(results: Collection) -> str:
     """Return the page as HTML; every name in it is escaped."""
     return _fill("report.html.jinja", page(results), lambda picture: Markup(svg(picture.figure, picture.name)), True)
@@ -68,7 +73,7 @@ def markdown(results: Collection, figures: Path, detailed: int | None = None) ->
     figures.mkdir(parents=True, exist_ok=True)
 
     def draw(picture: Picture) -> str:
-        name = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', picture.name)}.svg"
+        name = f"{file_name(picture.name)}.svg"
         (figures / name).write_text(_standalone(svg(picture.figure, picture.name)), encoding="utf-8")
         return f"{figures.name}/{name}"
 
