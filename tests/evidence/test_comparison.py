@@ -6,6 +6,7 @@ import pytest
 
 from trl_suite.evidence import results
 from trl_suite.evidence.comparison import Row
+from trl_suite.evidence.verdict import verdict
 
 from .conftest import ENV, STEPS, write_evaluations
 
@@ -100,6 +101,7 @@ def test_source_and_target_seeds_crossed(build):
     assert (finetune.complete, finetune.jumpstart.n, finetune.partners, len(finetune.ratios)) == (10, 5, 2, 5)
     assert finetune.jumpstart.has_interval
     assert not [f for f in found.findings if f.kind == "duplicate"]
+    assert "The 5 pairs share 2 scratch runs" in " ".join(verdict(found, found.measures()).caveats)
 
 
 def test_several_sources_are_several_arms(build):

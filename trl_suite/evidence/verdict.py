@@ -133,6 +133,9 @@ def _limits(row: Row) -> list[str]:
         )
     if effect.has_interval and effect.high - effect.low < 1e-9 * effect.high:
         said.append("All pairs gave the same ratio: times are read off the grid of evaluations, and no finer.")
+    if 0 < row.partners < effect.n:
+        shared = plural(row.partners, "scratch run")
+        said.append(f"The {effect.n} pairs share {shared}: the luck of those is in every pair.")
     if row.source_steps and effect.n:
         said.append(_earned(row))
     return said
