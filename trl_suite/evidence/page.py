@@ -22,7 +22,7 @@ from trl_suite.evidence.verdict import Verdict, verdict
 from trl_suite.record import Plan
 
 DETAILED = 6  # targets with pictures of their own
-LARGE = 2_000  # runs of an experiment of which two targets only have pictures
+LARGE = 2_000  # runs of an experiment of which the first target only has pictures
 SINGLES = 300  # runs whose own numbers a page holds; a page of thousands would be read by nobody
 EXAMPLES = 20  # findings of one kind that a page lists where there are many
 
@@ -86,7 +86,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 def page(results: Collection, detailed: int | None = None) -> Page:
     """Return what a report shows, with the pictures of the first `detailed` targets, or of as many as is sensible."""
     if detailed is None:
-        detailed = DETAILED if len(results.plan.runs) <= LARGE else 2
+        detailed = DETAILED if len(results.plan.runs) <= LARGE else 1
     rows = results.measures()
     overall = suite.overall(results)
     runs = [m.run for m in results.members if m.run is not None]
