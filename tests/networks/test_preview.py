@@ -4,7 +4,7 @@ import pytest
 
 from tests.conftest import interface
 from trl_suite.errors import InputError
-from trl_suite.networks.methods import find
+from trl_suite.networks.methods import find, shipped
 from trl_suite.networks.preview import preview
 
 
@@ -45,3 +45,10 @@ def test_what_a_transplant_refuses_is_refused(make_policy):
     source = make_policy(["a", "b"], ["u"])
     with pytest.raises(InputError, match="no counterpart"):
         preview(source, interface(["x", "y"], ["z"]), "finetune", find("finetune"))
+
+
+def test_every_shipped_method_has_a_preview(make_policy):
+    source = make_policy(["a", "b"], ["u"])
+    for name in shipped():
+        seen = preview(source, source.interface, name, find(name.replace("K", "1")))
+        assert {part.name for part in seen.parts} == set(source.components)

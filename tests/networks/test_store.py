@@ -185,3 +185,16 @@ def test_a_negative_variance_is_refused(folder):
 
 def test_components_come_in_the_order_of_the_network(folder, make_policy):
     assert list(load(folder).components)[:3] == ["actor.trunk.0", "actor.trunk.1", "actor.head"]
+
+
+def test_a_card_that_would_write_to_the_terminal_is_refused(folder):
+    path = folder / CARD
+    path.write_text(path.read_text().replace('env = "test"', 'env = "\\u001b]0;owned\\u0007"'))
+    with pytest.raises(InputError, match="holds control characters"):
+        load(folder)
+
+
+@pytest.mark.parametrize("name", ["source.zip", "source.pkl", "source.pth"])
+def test_what_is_not_a_folder_is_sent_to_the_import(name):
+    with pytest.raises(InputError, match=r"not a policy folder; .* trl-suite import"):
+        load(name)

@@ -31,6 +31,9 @@ class Archive:
     def __init__(self, content: Path | bytes, where: str) -> None:
         self._where = where
         try:
+            size = len(content) if isinstance(content, bytes) else content.stat().st_size
+            if size > MAX_BYTES:
+                raise InputError(f"{where}: {size} bytes; {MAX_BYTES} are the most")
             self._zip = zipfile.ZipFile(io.BytesIO(content) if isinstance(content, bytes) else content)
         except zipfile.BadZipFile:
             raise InputError(f"{where}: not a zip, or one that was cut off or damaged") from None

@@ -16,6 +16,7 @@ from trl_suite.networks import store, zip_export
 from trl_suite.networks.card import Card
 from trl_suite.networks.components import LOG_STD, OBSERVATION_STATISTICS, Components
 
+FOREIGN = (".zip", ".pkl", ".pt", ".pth")
 LOG_STD_RANGE = (-20.0, 2.0)  # SB3's SAC clamps to it
 Array = npt.NDArray[np.float64] | npt.NDArray[np.float32]
 
@@ -131,6 +132,11 @@ def load(where: str | Path) -> Policy:
         InputError: there is none, or `store.load` refuses it.
     """
     folder = Path(where)
+    if folder.suffix in FOREIGN and not folder.is_dir():
+        raise InputError(
+            f"{where}: not a policy folder; trl_suite.load_policy(..., env=...) or trl-suite import ... --env ... "
+            "reads the zips of SB3, and runs nothing in them"
+        )
     if not folder.is_dir():
         folder = content.find("policies", str(where))
     card, components = store.load(folder)

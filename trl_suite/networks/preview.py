@@ -61,7 +61,7 @@ def preview(policy: Policy, target: Interface, name: str, method: Method, alias:
     """
     alignment = align(policy.interface, target, alias)
     blank = _blank(policy.components, alignment)
-    record = transplant(policy, blank, alignment, name, method)
+    record = transplant(policy, blank, alignment, name, method, torch.Generator())
     return Preview(
         method=name,
         slots=_slots(policy.interface, target, alignment),

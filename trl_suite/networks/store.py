@@ -3,6 +3,7 @@
 import hashlib
 import math
 import os
+import re
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +30,8 @@ from trl_suite.networks.components import (
 CARD, WEIGHTS = "card.toml", "weights.safetensors"
 MAX_BYTES = 2 * 1024**3
 MAX_HEADER = 1024**2  # what safetensors says about its tensors; a policy's takes a few kilobytes
+
+_CONTROL = re.compile(rb"\\u00[01]|\x7f")  # as JSON writes them
 
 Shapes = dict[str, tuple[tuple[int, ...], torch.dtype]]
 
@@ -103,6 +106,8 @@ def read_card(folder: Path) -> Card:
     if isinstance(schema, int) and schema > SCHEMA:
         raise InputError(f"{path}: schema {schema} is newer than this version reads ({SCHEMA}); update trl-suite")
     card = tables.convert(table, Card, str(path))
+    if _CONTROL.search(msgspec.json.encode(card)):
+        raise InputError(f"{path}: holds control characters, which could act on the terminal that shows them")
     actions = len(card.interface.action)
     if not len(card.network.action_low) == len(card.network.action_high) == actions:
         raise InputError(f"{path}: network.action_low and action_high need {actions} numbers, one per action slot")
