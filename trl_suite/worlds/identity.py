@@ -1,13 +1,16 @@
 """What decides whether two addresses are the same world: everything that acts, and nothing that only describes."""
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from trl_suite.worlds import mjcf
 from trl_suite.worlds.address import FOREIGN, Address
+from trl_suite.worlds.model import FILE
 from trl_suite.worlds.spec import load
 
-_DESCRIBES = ("title", "about", "camera", "equals", "variants")
+_DESCRIBES = ("title", "about", "camera", "equals", "notes", "variants")
 
 
 def identity(address: str) -> dict[str, Any]:
@@ -22,4 +25,6 @@ def identity(address: str) -> dict[str, Any]:
     spec = load(place.env)
     table: dict[str, Any] = msgspec.to_builtins(spec)
     acting = {key: value for key, value in table.items() if key not in _DESCRIBES}
+    if spec.model.startswith(FILE):
+        acting["model"] = mjcf.digest(Path(spec.model.removeprefix(FILE)))
     return {"env": acting, "variation": msgspec.to_builtins(place.variation(spec))}

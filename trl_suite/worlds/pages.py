@@ -38,6 +38,7 @@ def readme(name: str) -> str:
         "## Reward\n\nThe sum of these terms, each of them in `info` as `reward_<term>`.\n\n" + _reward(spec.reward),
         "## Episode\n\n" + _episode(spec),
         "## Variants\n\n" + _variants(name, spec),
+        "## The originals\n\n" + "\n".join(f"- {note}" for note in spec.notes) if spec.notes else "",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
