@@ -29,6 +29,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 
 from trl_suite.worlds.batch import Batch
 from trl_suite.worlds.env import World
+from trl_suite.worlds.registration import gymnasium_id
 from trl_suite.worlds.spec import load
 
 ROBOTS = ("half-cheetah", "hopper", "ant", "humanoid")
@@ -61,7 +62,7 @@ def batch_without_warm_start(robot: str, worlds: int) -> tuple[Step, Callable[[]
 
 def single(robot: str, worlds: int) -> tuple[Step, Callable[[], None]]:
     """The suite's single env, one after another."""
-    return _one_by_one([gymnasium.make(_id(robot)) for _ in range(worlds)])
+    return _one_by_one([gymnasium.make(gymnasium_id(robot, load(robot))) for _ in range(worlds)])
 
 
 def gymnasium_single(robot: str, worlds: int) -> tuple[Step, Callable[[], None]]:
