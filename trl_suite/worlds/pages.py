@@ -54,8 +54,8 @@ def index() -> str:
             [
                 f"{_GENERATED}\n\n# Worlds\n\nAn env is a folder with an `env.toml`; a variant is a numeric change. "
                 "Every variant is an edit of the model before it is compiled, of the task, or of what lies between "
-                "policy and world, and has a certificate in `certificates.json` beside its table: what it changes in the "
-                "compiled model, how far the motion parts from the env's, and a random policy's return.",
+                "policy and world, and has a certificate in `certificates.json` beside its table: what it changes in "
+                "the compiled model, how far the motion parts from the env's, and a random policy's return.",
                 _table(("env", "Gymnasium id", ""), envs),
                 f"## Variants\n\n{len(variants)} named ones; any other value goes by axis: "
                 "`gym.make(id, gravity=1.3)`, on the command line `half-cheetah?gravity=1.3`.",
