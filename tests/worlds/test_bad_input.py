@@ -92,7 +92,11 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ('term   = "forward"', 'term = "forwards"', "unknown reward term 'forwards'"),
         ('of     = "rootx"', "", "reward term 'forward': of which joint?"),
         ("gymnasium:hopper.xml", "gymnasium:hoper.xml", "unknown model 'hoper.xml' (did you mean 'hopper.xml'?)"),
-        ("gymnasium:hopper.xml", "/etc/passwd", "a model's name opens with 'gymnasium:'"),
+        (
+            "gymnasium:hopper.xml",
+            "/etc/passwd",
+            "model '/etc/passwd' is neither a name nor an XML file beside the table",
+        ),
         ("gravity = 1.5", "gravity = -1.5", "above 0 and finite"),
         ("gravity = 1.5", "gravty = 1.5", "unknown key 'gravty'"),
         ("weight = -1e-3", "weight = nan", "nan is not a value"),

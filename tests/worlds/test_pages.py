@@ -4,7 +4,7 @@ from trl_suite import content
 from trl_suite.errors import InputError
 from trl_suite.worlds import catalogue, pages
 from trl_suite.worlds.spec import load
-from trl_suite.worlds.variation import Gear, Gravity, Mass, Variation
+from trl_suite.worlds.variation import Fluid, Gear, Gravity, Mass, Noise, Size, Timestep, Variation
 
 
 def test_the_pages_are_what_the_tables_say():
@@ -32,6 +32,17 @@ def test_rows_name_every_env_and_variant():
         (Variation(mass=(Mass(body="torso", scale=2.0), Mass(scale=0.5))), "mass of torso x 2, mass x 0.5"),
         (Variation(gear=Gear(actuator="thigh", value=3.0)), "gear of thigh = 3.0"),
         (Variation(gravity=Gravity(value=(0.0, 0.0, -1.6))), "gravity = (0.0, 0.0, -1.6)"),
+        (Variation(reward={"effort": 2.0}, terminates=False), "reward of effort x 2, goes on when unhealthy"),
+        (Variation(size=Size(body="foot", scale=0.5, only="radius")), "radius of foot x 0.5"),
+        (
+            Variation(observation_noise=Noise(std=0.1, slots=("a", "b"))),
+            "observation noise of standard deviation 0.1 on a, b",
+        ),
+        (Variation(timestep=Timestep(scale=0.5, frame_skip=3)), "timestep x 0.5, 3 of them a control step"),
+        (Variation(fluid=Fluid(density=1.2, wind=(1.0, 0.0, 0.0))), "density = 1.2, wind = (1, 0, 0)"),
+        (Variation(shape={"legs": 5}, cripple=("hip_1",)), "legs = 5, no force from hip_1"),
+        (Variation(gravity=Gravity(tilt=10.0)), "gravity tilted by 10°"),
+        (Variation(action_inversion=True, action_delay=2), "acts 2 steps late, every action inverted"),
         (Variation(direction=-1), "paid for running backwards"),
     ],
 )

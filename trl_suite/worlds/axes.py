@@ -225,7 +225,7 @@ _INERTIAL = frozenset(
 _SHAPED = _INERTIAL | frozenset(
     [
         *("geom_size", "geom_pos", "geom_quat", "geom_rbound", "geom_aabb", "geom_sameframe", "geom_fluid", "bvh_aabb"),
-        *("body_pos", "jnt_pos", "site_pos", "tendon_length0", "actuator_length0"),
+        *("body_pos", "jnt_pos", "site_pos", "dof_length", "tendon_length0", "actuator_length0"),
         *("stat.center", "stat.extent", "stat.meansize"),
     ]
 )
@@ -253,7 +253,7 @@ MODEL: dict[str, Axis] = {
 
 def changes_model(variation: Variation) -> Variation:
     """Return the part of a variation that changes the model."""
-    return Variation(**{name: value for name, value in variation.axes() if name in (*SHAPE, *MODEL, "shape")})
+    return Variation(**{name: value for name, value in variation.axes() if name in (*SHAPE, *MODEL)})
 
 
 def edit_model(

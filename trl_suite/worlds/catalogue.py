@@ -1,6 +1,7 @@
 """What worlds there are, as rows for a table; reads the tables of the envs and loads no physics."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -44,13 +45,69 @@ def described(variation: Variation) -> str:
     return ", ".join(_axis(axis, msgspec.to_builtins(value)) for axis, value in variation.axes())
 
 
-def _axis(axis: str, value: object) -> str:
-    if axis == "direction":
-        return "paid for running backwards" if value == -1 else "paid for running forwards"
+def _axis(axis: str, value: Any) -> str:
+    words = axis.replace("_", " ")
+    if axis in _PHRASES:
+        return _PHRASES[axis](value)
     if isinstance(value, list | tuple):
+        if all(isinstance(one, str) for one in value):
+            return f"{words} of {', '.join(value)}"
         return ", ".join(_axis(axis, one) for one in value)
-    if not isinstance(value, dict):
-        return f"{axis} x {value:g}"
-    element = value.get("body") or value.get("actuator")
-    named = f"{axis} of {element}" if element else axis
-    return f"{named} x {value['scale']:g}" if "scale" in value else f"{named} = {value['value']}"
+    if isinstance(value, dict):
+        return _change(words, value)
+    if isinstance(value, bool):
+        return words if value else f"no {words}"
+    return f"{words} x {value:g}"
+
+
+def _change(words: str, value: dict[str, Any]) -> str:
+    """Return one change in words: of which element, what of it, by how much."""
+    element = next((value[key] for key in ("body", "geom", "actuator", "joint") if value.get(key)), "")
+    what = f"{value['only']} of {element}" if value.get("only") else words + (f" of {element}" if element else "")
+    parts = [f"{what} x {value['scale']:g}"] if "scale" in value else []
+    parts += [f"{what} = {value['value']}"] if "value" in value else []
+    parts += [f"{words} tilted by {value['tilt']:g}°"] if "tilt" in value else []
+    parts += [f"{value['frame_skip']} of them a control step"] if "frame_skip" in value else []
+    return ", ".join(parts)
+
+
+def _listed(names: Sequence[str] | None) -> str:
+    return f" on {', '.join(names)}" if names else ""
+
+
+def _each(value: dict[str, Any]) -> str:
+    return ", ".join(f"{name} = {_plain(one)}" for name, one in value.items())
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "(" + ", ".join(f"{one:g}" for one in value) + ")"
+    return f"{value:g}"
+
+
+def _shown(value: dict[str, bool]) -> str:
+    return ", ".join(f"{name} {'shown' if shown else 'hidden'}" for name, shown in value.items())
+
+
+_PHRASES: dict[str, Callable[[Any], str]] = {
+    "direction": lambda value: f"paid for running {'backwards' if value == -1 else 'forwards'}",
+    "target_speed": lambda value: f"paid for a speed of {value:g} m/s",
+    "terminates": lambda value: "ends when unhealthy" if value else "goes on when unhealthy",
+    "reward": lambda value: ", ".join(f"reward of {name} x {scale:g}" for name, scale in value.items()),
+    "shape": _each,
+    "fluid": _each,
+    "goal": lambda value: f"goals from {_plain(value['low'])} to {_plain(value['high'])} m",
+    "observe": _shown,
+    "observation_mask": lambda value: f"{', '.join(value)} read 0",
+    "observation_delay": lambda value: f"seen {value} steps late",
+    "action_delay": lambda value: f"acts {value} steps late",
+    "observation_noise": lambda value: _noise("observation", value),
+    "action_noise": lambda value: _noise("action", value),
+    "action_inversion": lambda value: "every action inverted" if value is True else f"inverted: {', '.join(value)}",
+    "cripple": lambda value: f"no force from {', '.join(value)}",
+}
+
+
+def _noise(what: str, value: Any) -> str:
+    std, slots = (value["std"], value.get("slots")) if isinstance(value, dict) else (value, None)
+    return f"{what} noise of standard deviation {std:g}{_listed(slots)}"

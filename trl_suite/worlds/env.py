@@ -65,7 +65,7 @@ class World(gymnasium.Env[Array, Array], EzPickle):
         )
         address = Address.of(env, variant or "", axes)
         self.address = str(address)
-        self.table, self.model, self._task, variation = built(address)
+        self.table, self.model, self._task, self.variation = built(address)
         self.data = mujoco.MjData(self.model)
         self._watch = self._task.watch(flat_fields(self.data))
         self.interface = self._task.interface
@@ -78,7 +78,7 @@ class World(gymnasium.Env[Array, Array], EzPickle):
         self._control, self._substeps = self.data.ctrl, self.table.frame_skip
         self._size = (width, height)
         self._warm_start, self._forces, self._ends = warm_start, self._task.needs_contact_forces, self._task.ends
-        self._channel = Channel([settings(variation, self.interface)]) if applies(variation) else None
+        self._channel = Channel([settings(self.variation, self.interface)]) if applies(self.variation) else None
         self._noise: np.random.Generator | None = None  # apart from `np_random`, so that noise moves no first state
         self._faults: Array = self.data.warning.number[_FAULTS]  # a view: MuJoCo counts here
         self._calm = self._faults.tobytes()

@@ -1,15 +1,18 @@
 """What decides whether two addresses are the same world: everything that acts, and nothing that only describes."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from trl_suite import content, tables
+from trl_suite.worlds import mjcf
 from trl_suite.worlds.address import FOREIGN, Address
+from trl_suite.worlds.model import FILE
 from trl_suite.worlds.spec import load
 
-_DESCRIBES = ("title", "about", "camera", "equals", "variants")
+_DESCRIBES = ("title", "about", "camera", "equals", "notes", "variants")
 
 
 def folder_name(address: str) -> str:
@@ -29,4 +32,7 @@ def identity(address: str) -> dict[str, Any]:
     # as it is written, so that a key which the suite learns later makes no env a new one
     table = tables.load(content.find("envs", place.env) / content.MARKER["envs"])
     acting = {key: value for key, value in table.items() if key not in _DESCRIBES}
-    return {"env": acting, "variation": msgspec.to_builtins(place.variation(load(place.env)))}
+    spec = load(place.env)
+    if spec.model.startswith(FILE):
+        acting["model"] = mjcf.digest(Path(spec.model.removeprefix(FILE)))
+    return {"env": acting, "variation": msgspec.to_builtins(place.variation(spec))}

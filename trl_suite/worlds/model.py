@@ -3,7 +3,7 @@
 import copy
 import functools
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import gymnasium
@@ -11,10 +11,13 @@ import msgspec
 import mujoco
 
 from trl_suite.errors import InputError, unknown
-from trl_suite.worlds import axes
+from trl_suite.worlds import axes, mjcf
+from trl_suite.worlds.families import build
 from trl_suite.worlds.spec import EnvSpec
 from trl_suite.worlds.variation import Variation
 
+FAMILY = "family:"  # opens the name of a model that `families` builds
+FILE = "file:"  # opens the path of a user's own model: see `EnvSpec.read`
 SHIPPED = "gymnasium:"  # opens the name of a model that Gymnasium's package holds
 _ASSETS = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
 _EXPECTED = ".*'settotalmass' is deprecated.*"  # half_cheetah.xml; MuJoCo 4 compiles it all the same
@@ -40,26 +43,53 @@ def compiled(spec: EnvSpec, variation: Variation) -> mujoco.MjModel:
         InputError: the model cannot be read or compiled, or an axis does not apply to it.
     """
     axes_only = axes.changes_model(variation)
-    return copy.copy(_compiled(spec.model, msgspec.json.encode(spec.shape), msgspec.json.encode(axes_only)))
+    content = mjcf.digest(Path(spec.model.removeprefix(FILE))) if spec.model.startswith(FILE) else ""
+    return copy.copy(_compiled(spec.model, _shape(spec, variation), msgspec.json.encode(axes_only), content))
+
+
+def recompiled(spec: EnvSpec, variation: Variation) -> mujoco.MjModel:
+    """Return what the XML of the edited model compiles to.
+
+    Raises:
+        InputError: the model cannot be read, or an axis does not apply to it.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", _EXPECTED)
+        xml = _edited(spec.model, _shape(spec, variation), axes.changes_model(variation)).to_xml()
+        return mujoco.MjModel.from_xml_string(xml)
 
 
 @functools.lru_cache(maxsize=64)
-def _compiled(model: str, shape: bytes, written: bytes) -> mujoco.MjModel:
-    editable = read(model)
-    variation = msgspec.json.decode(written, type=Variation)
-    if variation == Variation():
-        return _compile(editable, model)
-    nominal = _compiled(model, shape, msgspec.json.encode(Variation()))
-    axes.edit_model(editable, nominal, variation, functools.partial(_compile, model=model))
-    return _compile(editable, model)
+def _compiled(model: str, shape: bytes, written: bytes, content: str) -> mujoco.MjModel:
+    return _compile(_edited(model, shape, msgspec.json.decode(written, type=Variation)), model)
 
 
-def read(model: str) -> mujoco.MjSpec:
+def _edited(model: str, shape: bytes, variation: Variation) -> mujoco.MjSpec:
+    numbers = msgspec.json.decode(shape, type=dict[str, int])
+    editable = read(model, numbers)
+    if variation != Variation():
+        nominal = _compile(read(model, numbers), model)
+        axes.edit_model(editable, nominal, variation, functools.partial(_compile, model=model))
+    return editable
+
+
+def _shape(spec: EnvSpec, variation: Variation) -> bytes:
+    """Return the numbers that the model is built from, those of the variation first."""
+    if variation.shape and not spec.model.startswith(FAMILY):
+        raise InputError(f"shape does not apply: {spec.model} is not built from numbers")
+    return msgspec.json.encode({**spec.shape, **(variation.shape or {})}, order="sorted")
+
+
+def read(model: str, shape: Mapping[str, int]) -> mujoco.MjSpec:
     """Return the model, not yet compiled, with names given to what its file leaves unnamed.
 
     Raises:
-        InputError: there is no such model, or its file is not one.
+        InputError: there is no such model, its file is not one, or a family has no member of that shape.
     """
+    if model.startswith(FILE):
+        mjcf.vet(Path(model.removeprefix(FILE)))
+    if model.startswith(FAMILY):
+        return build(model.removeprefix(FAMILY), shape)
     path = _path(model)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", _EXPECTED)
@@ -72,8 +102,12 @@ def read(model: str) -> mujoco.MjSpec:
 
 
 def _path(model: str) -> Path:
+    if model.startswith(FILE):
+        return Path(model.removeprefix(FILE))
     if not model.startswith(SHIPPED):
-        raise InputError(f"model '{model}': a model's name opens with '{SHIPPED}'")
+        raise InputError(
+            f"model '{model}': a model's name opens with '{SHIPPED}' or '{FAMILY}', or it is a file beside env.toml"
+        )
     known = {path.name: path for path in _ASSETS.glob("*.xml")}
     name = model.removeprefix(SHIPPED)
     if name not in known:
@@ -93,15 +127,22 @@ def _compile(spec: mujoco.MjSpec, model: str) -> mujoco.MjModel:
 
 
 def _name(spec: mujoco.MjSpec) -> None:
-    """Name unnamed actuators after their joint, other elements after their place in the file."""
+    """Name what the file leaves unnamed: bodies and actuators after their joint, a body's only geom after it."""
+    for body in spec.bodies:
+        if not body.name and body.joints and body.joints[0].name:
+            body.name = body.joints[0].name
     _number(spec.bodies, "body")
     _number(spec.joints, "joint")
+    taken = {geom.name for geom in spec.geoms}
+    for body in spec.bodies:
+        if len(body.geoms) == 1 and not body.geoms[0].name and f"{body.name}_geom" not in taken:
+            body.geoms[0].name = f"{body.name}_geom"
     _number(spec.geoms, "geom")
-    taken = {actuator.name for actuator in spec.actuators}
+    driving = {actuator.name for actuator in spec.actuators}
     for actuator in spec.actuators:
-        if not actuator.name and actuator.target not in taken:
+        if not actuator.name and actuator.target not in driving:
             actuator.name = actuator.target
-            taken.add(actuator.name)
+            driving.add(actuator.name)
     _number(spec.actuators, "actuator")
 
 

@@ -38,6 +38,7 @@ def readme(name: str) -> str:
         "## Reward\n\nThe sum of these terms, each of them in `info` as `reward_<term>`.\n\n" + _reward(spec.reward),
         "## Episode\n\n" + _episode(spec),
         "## Variants\n\n" + _variants(name, spec),
+        "## The originals\n\n" + "\n".join(f"- {note}" for note in spec.notes) if spec.notes else "",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -52,7 +53,9 @@ def index() -> str:
         "\n\n".join(
             [
                 f"{_GENERATED}\n\n# Worlds\n\nAn env is a folder with an `env.toml`; a variant is a numeric change. "
-                "Every variant is an edit of the model before it is compiled, or of the reward.",
+                "Every variant is an edit of the model before it is compiled, of the task, or of what lies between "
+                "policy and world, and has a certificate in `certificates.json` beside its table: what it changes in "
+                "the compiled model, how far the motion parts from the env's, and a random policy's return.",
                 _table(("env", "Gymnasium id", ""), envs),
                 f"## Variants\n\n{len(variants)} named ones; any other value goes by axis: "
                 "`gym.make(id, gravity=1.3)`, on the command line `half-cheetah?gravity=1.3`.",

@@ -57,9 +57,18 @@ def _stretch(model: mujoco.MjSpec, nominal: mujoco.MjModel, change: Length) -> N
     joints = [joint for joint in body.joints if joint.name not in _ROOT]
     fixed = np.array(change.about) if change.about else joints[0].pos.copy() if joints else np.zeros(3)
     axis = _direction(main.quat)
-    for moved in (*body.geoms, *body.bodies, *body.sites, *joints):
-        moved.pos = moved.pos + (change.scale - 1.0) * np.dot(moved.pos - fixed, axis) * axis
+    shift = change.scale - 1.0
+    for moved in (*body.geoms, *body.sites, *joints):
+        moved.pos = moved.pos + shift * np.dot(moved.pos - fixed, axis) * axis
+    for child in body.bodies:  # goes with the place that it hangs on, its joint: its frame may lie elsewhere
+        child.pos = child.pos + shift * np.dot(_hung_on(child) - fixed, axis) * axis
     main.size = main.size * np.array([1.0, change.scale, 1.0])
+
+
+def _hung_on(child: Any) -> Any:
+    """Return the place of a body's first joint in its parent's frame, that of the body where it has none."""
+    joint = child.joints[0].pos if child.joints else np.zeros(3)
+    return child.pos + _turned(child.quat, joint)
 
 
 def _main(body: Any, change: Length) -> Any:
@@ -111,6 +120,10 @@ def free_total_mass(model: mujoco.MjSpec, nominal: mujoco.MjModel) -> None:
 
 def _direction(quaternion: Any) -> Any:
     """Return the z axis of a geom in its body's frame."""
+    return _turned(quaternion, np.array((0.0, 0.0, 1.0)))
+
+
+def _turned(quaternion: Any, vector: Any) -> Any:
     matrix = np.zeros(9)
     mujoco.mju_quat2Mat(matrix, quaternion / np.linalg.norm(quaternion))
-    return matrix.reshape(3, 3)[:, 2]
+    return matrix.reshape(3, 3) @ vector

@@ -1,11 +1,13 @@
 """What an env is: `env.toml` as a frozen struct; knows names and numbers, and nothing of MuJoCo."""
 
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import msgspec
 from msgspec import Meta
 
 from trl_suite import content, tables
+from trl_suite.errors import InputError
 from trl_suite.worlds.variation import Variant
 
 Positive = Annotated[int, Meta(ge=1)]
@@ -102,6 +104,7 @@ class EnvSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     shape: dict[str, Positive] = {}  # the numbers that a family's model is built from
     camera: Camera = Camera()
     equals: str = ""  # the Gymnasium id whose numbers these are
+    notes: tuple[str, ...] = ()  # what published variants of this env do, where it is not what their names say
     variants: dict[str, Variant] = {}
 
     @classmethod
@@ -111,7 +114,13 @@ class EnvSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         Raises:
             InputError: there is none, or its table is wrong.
         """
-        return tables.read(content.find("envs", name) / content.MARKER["envs"], cls)
+        folder = content.find("envs", name)
+        found = tables.read(folder / content.MARKER["envs"], cls)
+        if ":" in found.model:
+            return found
+        if not found.model.endswith(".xml") or Path(found.model).name != found.model:
+            raise InputError(f"{folder}: model '{found.model}' is neither a name nor an XML file beside the table")
+        return msgspec.structs.replace(found, model=f"file:{folder / found.model}")
 
 
 def load(name: str) -> EnvSpec:

@@ -19,6 +19,12 @@ class MjModel:
     ngeom: int
     opt: Any
     vis: Any
+    stat: Any
+    body_pos: Floats
+    jnt_range: Floats
+    jnt_stiffness: Floats
+    dof_damping: Floats
+    dof_armature: Floats
     qpos0: Floats
     body_mass: Floats
     body_inertia: Floats
@@ -112,6 +118,7 @@ class MjsActuator(MjsElement):
     ctrlrange: Floats
 
 class MjSpec:
+    def __init__(self) -> None: ...
     modelname: str
     compiler: Any
     option: Any
@@ -141,7 +148,11 @@ class MjLogConfig:
     @staticmethod
     def set(config: MjLogConfig) -> None: ...
 
+class mjtIntegrator:
+    mjINT_RK4: int
+
 class mjtInertiaFromGeom:
+    mjINERTIAFROMGEOM_TRUE: int
     mjINERTIAFROMGEOM_AUTO: int
 
 class mjtWarning:
@@ -177,3 +188,4 @@ def mj_resetData(m: MjModel, d: MjData) -> None: ...
 def mj_rnePostConstraint(m: MjModel, d: MjData) -> None: ...
 def mju_quat2Mat(res: Floats, quat: Floats) -> None: ...
 def mj_getTotalmass(m: MjModel) -> float: ...
+def mj_versionString() -> str: ...

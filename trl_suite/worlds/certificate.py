@@ -1,0 +1,364 @@
+"""The machine-checked proof that a variant is what its name says: as a model, in motion, and among its neighbours.
+
+An axis of the reward leaves the motion alone: its certificate is about the reward, and says so in `acts_on`.
+"""
+
+import functools
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from trl_suite import content
+from trl_suite.errors import InputError, unknown
+from trl_suite.worlds.address import Address
+from trl_suite.worlds.axes import MODEL, SHAPE
+from trl_suite.worlds.batch import Batch
+from trl_suite.worlds.env import World
+from trl_suite.worlds.identity import identity
+from trl_suite.worlds.model import recompiled
+from trl_suite.worlds.spec import EnvSpec, load
+from trl_suite.worlds.task_axes import TASK
+
+Floats = NDArray[np.float64]
+Acts = Literal["motion", "observation", "reward", "termination", "start", "slots"]
+FILE = "certificates.json"  # beside env.toml
+STEPS = (1, 10, 100, 1000)
+_EPISODES = 10
+_ROUNDING = 1e-9
+_SHOWN = 3  # elements of a field that a certificate shows
+
+
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """One compiled field that the variant changes: how many numbers, and the first of them, base and variant."""
+
+    changed: int
+    base: tuple[float, ...]
+    variant: tuple[float, ...]
+
+
+class Severity(msgspec.Struct, frozen=True, kw_only=True):
+    """The variant among those that change the same more or less: how far it is from the nearest, and in order."""
+
+    among: tuple[str, ...]  # from the least to the most
+    nearest: float  # how far the motion (or what is acted on) is from the nearest neighbour's
+    ordered: bool
+
+
+class Return(msgspec.Struct, frozen=True, kw_only=True):
+    """A policy's return: the mean and its 95 % interval over episodes."""
+
+    mean: float
+    low: float
+    high: float
+    episodes: int
+
+
+class Certificate(msgspec.Struct, frozen=True, kw_only=True):
+    """What was computed of a variant, and what of it speaks against the variant."""
+
+    env: str
+    variant: str
+    digest: str  # of everything that acts: another one, and the certificate speaks of another world
+    mujoco: str
+    fields: dict[str, Difference]
+    recompiled: float  # the largest relative difference between the model and its recompiled XML
+    acts_on: Acts
+    parted: dict[int, float]  # how far base and variant are apart after so many steps under the same controls
+    severity: Severity | None
+    random: Return
+    problems: tuple[str, ...]
+
+    @property
+    def proved(self) -> bool:
+        """Whether nothing speaks against the variant."""
+        return not self.problems
+
+
+def certify(env: str, variant: str) -> Certificate:
+    """Return the certificate of a variant, computed now.
+
+    Raises:
+        InputError: the env or the variant does not exist.
+    """
+    spec = load(env)
+    if variant not in spec.variants:
+        raise unknown("variant", variant, spec.variants, env)
+    base, varied = World(env), World(env, variant)
+    fields = differences(base.model, varied.model)
+    acts_on = acting(spec, variant)
+    parted = _parted(base, varied, acts_on)
+    severity = _severity(env, spec, variant, acts_on)
+    found = Certificate(
+        env=env,
+        variant=variant,
+        digest=digest(env, variant),
+        mujoco=mujoco.mj_versionString(),
+        fields=fields,
+        recompiled=_recompiled(spec, variant, varied.model),
+        acts_on=acts_on,
+        parted=parted,
+        severity=severity,
+        random=random_return(env, variant),
+        problems=(),
+    )
+    return msgspec.structs.replace(found, problems=tuple(_problems(spec, found)))
+
+
+def write(env: str, certificates: Sequence[Certificate]) -> Path:
+    """Store certificates beside the env's table, in place of those of the same variants; return the file."""
+    path = content.find("envs", env) / FILE
+    kept = stored(env) | {one.variant: one for one in certificates}
+    ordered = {name: kept[name] for name in load(env).variants if name in kept}
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(ordered), indent=1) + b"\n")
+    return path
+
+
+def stored(env: str) -> dict[str, Certificate]:
+    """Return the certificates that are stored beside the env's table, by variant.
+
+    Raises:
+        InputError: there is no such env, or the file is not what `write` writes.
+    """
+    path = content.find("envs", env) / FILE
+    if not path.is_file():
+        return {}
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Certificate])
+    except msgspec.DecodeError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def digest(env: str, variant: str) -> str:
+    """Return 16 hex digits of everything that acts in a variant."""
+    table = identity(str(Address.of(env, variant, {})))
+    return hashlib.sha256(msgspec.json.encode(table, order="sorted")).hexdigest()[:16]
+
+
+def differences(base: mujoco.MjModel, varied: mujoco.MjModel) -> dict[str, Difference]:
+    """Return every compiled field in which two models differ."""
+    left, right = fields_of(base), fields_of(varied)
+    found: dict[str, Difference] = {}
+    for name, one in left.items():
+        other = right[name]
+        if one.shape != other.shape:
+            found[name] = Difference(changed=-1, base=(float(one.size),), variant=(float(other.size),))
+        elif not np.array_equal(one, other):
+            where = np.flatnonzero(one.reshape(-1) != other.reshape(-1))
+            shown = where[:_SHOWN]
+            before, after = one.reshape(-1)[shown], other.reshape(-1)[shown]
+            found[name] = Difference(
+                changed=len(where), base=tuple(map(float, before)), variant=tuple(map(float, after))
+            )
+    return found
+
+
+def fields_of(model: mujoco.MjModel) -> dict[str, NDArray[Any]]:
+    """Return the numbers of a compiled model by MuJoCo's names, options and statistics as `opt.` and `stat.<name>`."""
+    found: dict[str, NDArray[Any]] = {}
+    for prefix, holder in (("", model), ("opt.", model.opt), ("stat.", model.stat)):
+        for name in dir(holder):
+            value = None if name.startswith("_") else getattr(holder, name)
+            if isinstance(value, np.ndarray | float | int) and np.asarray(value).dtype.kind in "fiub":
+                found[prefix + name] = np.asarray(value)
+    return found
+
+
+def acting(spec: EnvSpec, variant: str) -> Acts:
+    """Return what a variant shows itself in: the motion, unless only the task or the senses are changed."""
+    axes = {axis for axis, _ in spec.variants[variant].axes()}
+    if axes & {"shape", "observe"}:
+        return "slots"
+    if axes - TASK.keys() - _SENSES:
+        return "motion"
+    kinds: dict[Acts, set[str]] = {
+        "start": {"goal"},
+        "observation": _SENSES,
+        "termination": {"terminates"},
+    }
+    for kind, names in kinds.items():
+        if axes & names:
+            return kind
+    return "reward"
+
+
+_SENSES = {"observation_noise", "observation_mask", "observation_delay"}
+
+
+def random_return(env: str, variant: str, seed: int = 0, episodes: int = _EPISODES) -> Return:
+    """Return the return of a policy that draws its actions uniformly, one episode per world of a batch."""
+    batch = Batch(episodes, env, variant=variant or None, autoreset_mode="Disabled")
+    batch.reset(seed=seed)
+    rng = np.random.default_rng(seed)
+    limits: Any = batch.single_action_space
+    total, running = np.zeros(episodes), np.ones(episodes, dtype=bool)
+    while running.any():
+        action = rng.uniform(limits.low, limits.high, (episodes, *limits.shape)).astype(np.float32)
+        _, reward, terminated, truncated, _ = batch.step(action)
+        total += reward * running
+        running &= ~(terminated | truncated)
+    batch.close()
+    low, high = _interval(total, rng)
+    return Return(mean=float(total.mean()), low=low, high=high, episodes=episodes)
+
+
+def _interval(values: Floats, rng: np.random.Generator) -> tuple[float, float]:
+    """Return the 95 % bootstrap interval of the mean."""
+    means = rng.choice(values, (2000, len(values))).mean(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def trace(world: World, acts_on: Acts, steps: int) -> Floats:
+    """Return what a world shows under fixed controls (steps, n): states, observations or rewards.
+
+    The controls are shares of each world's own range, some held, so that limits are reached.
+    """
+    observation, _ = world.reset(seed=0)
+    rng = np.random.default_rng(0)
+    rows: list[Any] = [world.data.qpos.copy()] if acts_on == "start" else []
+    share, (low, high) = np.zeros(world.model.nu), world.model.actuator_ctrlrange.T
+    for step in range(steps):
+        if step % 7 in (0, 1, 3):
+            share = rng.uniform(-1, 1, world.model.nu)
+        observation, reward, terminated, *_ = world.step((low + (high - low) * (share + 1) / 2).astype(np.float32))
+        shown: dict[Acts, Any] = {"observation": observation, "reward": [reward], "termination": [terminated]}
+        rows.append(np.array(shown[acts_on], float) if acts_on in shown else world.data.qpos.copy())
+    return np.array(rows)
+
+
+def _nearest(env: str, variant: str, among: Sequence[str], acts_on: Acts, steps: int) -> float:
+    """Return how far the nearest neighbour is from the variant after so many steps, 0 within rounding."""
+    trail = {name: _trail(env, name, digest(env, name), acts_on, steps) for name in among}
+    apart = [float(np.nan_to_num(np.abs(trail[variant] - trail[name]).max())) for name in among if name != variant]
+    return min(apart) if min(apart) > _ROUNDING else 0.0
+
+
+@functools.lru_cache(maxsize=128)
+def _trail(env: str, variant: str, digest: str, acts_on: Acts, steps: int) -> Floats:
+    """Return some steps of a variant, kept for its neighbours; the digest tells a changed table apart."""
+    return trace(World(env, variant), acts_on, steps)
+
+
+def _parted(base: World, varied: World, acts_on: Acts) -> dict[int, float]:
+    """Return how far two worlds are apart after 1, 10 and 100 steps; after 1000 where they then still are not."""
+    if acts_on == "slots":
+        return {0: float(len(set(base.interface.observation) ^ set(varied.interface.observation)))}
+    found: dict[int, float] = {}
+    for steps in (STEPS[:-1], STEPS[-1:]):
+        first, second = (trace(world, acts_on, max(steps)) for world in (base, varied))
+        apart = np.nan_to_num(np.abs(first - second).max(axis=1), nan=np.inf)
+        found |= {step: float(apart[:step].max()) for step in steps}
+        if max(found.values()) > _ROUNDING:
+            break
+    return found
+
+
+def _recompiled(spec: EnvSpec, variant: str, model: mujoco.MjModel) -> float:
+    """Return the largest relative difference between a model and what its XML compiles to."""
+    again = fields_of(recompiled(spec, spec.variants[variant]))
+    largest = 0.0
+    for name, one in fields_of(model).items():
+        other = again[name]
+        if one.shape != other.shape:
+            return float("inf")
+        if one.dtype.kind == "f" and one.size and name not in _UNWRITTEN:
+            scale = max(1.0, float(np.abs(one).max()))
+            largest = max(largest, float(np.abs(one - other).max()) / scale)
+    return largest
+
+
+# an inertia's axes are known up to their sign and order; MuJoCo writes no size that a shape does not have
+_UNWRITTEN = {"body_iquat", "geom_size", "site_size"}
+
+
+def _severity(env: str, spec: EnvSpec, variant: str, acts_on: Acts) -> Severity | None:
+    """Return the variant's place among those of the same name but another number."""
+    stem, number = _split(variant)
+    own = {axis for axis, _ in spec.variants[variant].axes()}
+    others = {
+        name: _split(name)[1]
+        for name, change in spec.variants.items()
+        if _split(name)[0] == stem and {axis for axis, _ in change.axes()} == own
+    }
+    if number is None or len(others) < 2:
+        return None
+    among = sorted(others, key=lambda name: others[name] or 0.0)
+    if acts_on == "slots":
+        return None
+    nearest = _nearest(env, variant, among, acts_on, 100) or _nearest(env, variant, among, acts_on, 1000)
+    measured = [_amount(World(env, name).model, spec, name) for name in among]
+    rising, falling = sorted(set(measured)), sorted(set(measured), reverse=True)
+    return Severity(among=tuple(among), nearest=nearest, ordered=measured in (rising, falling))
+
+
+def _split(variant: str) -> tuple[str, float | None]:
+    found = re.fullmatch(r"(.*)-(\d+(?:\.\d+)?)", variant)
+    return (found[1], float(found[2])) if found else (variant, None)
+
+
+_AMOUNTS: dict[str, Callable[[mujoco.MjModel], float]] = {
+    "gravity": lambda model: float(np.linalg.norm(model.opt.gravity)),
+    "mass": lambda model: float(model.body_mass.sum()),
+    "friction": lambda model: float(model.geom_friction.sum()),
+    "size": lambda model: float(model.geom_size[:, :2].sum()),
+    "length": lambda model: float(np.abs(model.geom_size[:, 1]).sum() + 1e-3 * np.abs(model.body_pos).sum()),
+    "joint_range": lambda model: float(np.ptp(model.jnt_range, axis=1).sum()),
+    "damping": lambda model: float(model.dof_damping.sum()),
+    "stiffness": lambda model: float(model.jnt_stiffness.sum()),
+    "armature": lambda model: float(model.dof_armature.sum()),
+    "gear": lambda model: float(model.actuator_gear.sum()),
+    "control_range": lambda model: float(np.ptp(model.actuator_ctrlrange, axis=1).sum()),
+    "fluid": lambda model: float(model.opt.viscosity + 1e-6 * model.opt.density),
+    "timestep": lambda model: float(model.opt.timestep),
+}
+
+
+def _amount(model: mujoco.MjModel, spec: EnvSpec, variant: str) -> float:
+    """Return how much there is, in the compiled model, of what the variant's first axis changes."""
+    axis = next(axis for axis, _ in spec.variants[variant].axes())
+    return _AMOUNTS[axis](model) if axis in _AMOUNTS else _split(variant)[1] or 0.0
+
+
+def _problems(spec: EnvSpec, found: Certificate) -> list[str]:
+    axes = [axis for axis, _ in spec.variants[found.variant].axes()]
+    explained = {name for axis in axes for name in _explains(axis)}
+    strange = found.fields.keys() - explained if "shape" not in axes else set[str]()
+    problems = [f"{name} differs, which {', '.join(axes)} does not explain" for name in strange]
+    if any(axis in MODEL or axis in SHAPE for axis in axes) and not found.fields:
+        problems.append("the compiled model is the base's")
+    if found.recompiled > 1e-5:
+        problems.append(f"its XML compiles to another model: {found.recompiled:g}")
+    if max(found.parted.values()) <= _ROUNDING:
+        problems.append(f"its {found.acts_on} is the base's")
+    if found.severity is not None and found.severity.nearest <= _ROUNDING:
+        problems.append("it cannot be told from its neighbour")
+    if found.severity is not None and not found.severity.ordered:
+        problems.append(f"{', '.join(found.severity.among)} are not ordered")
+    return sorted(problems)
+
+
+def _explains(axis: str) -> frozenset[str]:
+    known = {**MODEL, **SHAPE}
+    return known[axis].explains if axis in known else frozenset()
+
+
+def table(rows: Sequence[Certificate]) -> list[dict[str, Any]]:
+    """Return certificates as rows of plain values: variant, fields, motion, return, problems."""
+    return [
+        {
+            "variant": f"{one.env}.{one.variant}",
+            "fields": ", ".join(one.fields) or "-",
+            "acts on": one.acts_on,
+            **{f"parted after {steps}": value for steps, value in one.parted.items()},
+            "random return": f"{one.random.mean:.4g} [{one.random.low:.4g}, {one.random.high:.4g}]",
+            "problems": "; ".join(one.problems) or "none",
+        }
+        for one in rows
+    ]
