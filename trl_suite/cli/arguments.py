@@ -139,8 +139,38 @@ class Doctor(Verb):
     """Print JSON."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Verify(Verb):
+    """Prove that variants are real: compute their certificates, print them and store them beside env.toml."""
+
+    env: Positional[str] = ""
+    """The env; all of them where not given."""
+    variant: Positional[str] = ""
+    """The variant; all of the env's where not given."""
+    dry: bool = False
+    """Compute and print, and store nothing."""
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Show(Verb):
+    """Draw an env and its variant side by side."""
+
+    env: Positional[str]
+    """The env, or a whole address: half-cheetah.gravity-1.5, hopper?gravity=0.5."""
+    variant: Positional[str] = ""
+    """One of its variants."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """The picture to write, a .png."""
+    steps: int = 0
+    """Draw the worlds after so many steps without control."""
+
+
 Arguments = (
     Annotated[Envs, tyro.conf.subcommand("envs")]
+    | Annotated[Verify, tyro.conf.subcommand("verify")]
+    | Annotated[Show, tyro.conf.subcommand("show")]
     | Annotated[Policies, tyro.conf.subcommand("policies")]
     | Annotated[Inspect, tyro.conf.subcommand("inspect")]
     | Annotated[Match, tyro.conf.subcommand("match")]
