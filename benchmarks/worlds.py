@@ -190,17 +190,24 @@ CONTENDERS = {
 }
 
 
-def measure(robot: str, worlds: int, names: list[str], seconds: float) -> dict[str, float]:
-    """Return steps per second by contender: medians over rounds in which all take turns."""
+class Rate(NamedTuple):
+    """Steps per second, and microseconds of this process's CPU time per step, all its threads together."""
+
+    steps_per_second: float
+    cpu_us: float
+
+
+def measure(robot: str, worlds: int, names: list[str], seconds: float) -> dict[str, Rate]:
+    """Return rates by contender: medians over rounds in which all take turns."""
     rng = np.random.default_rng(0)
     space = World(robot).action_space
     actions = rng.uniform(space.low, space.high, (64, worlds, *space.shape)).astype(np.float32)
-    found: dict[str, list[float]] = {}
+    found: dict[str, list[Rate]] = {}
     with _made(robot, worlds, names) as contenders:
         for _ in range(ROUNDS):
             for name, step in contenders.items():
                 found.setdefault(name, []).append(_rate(step, actions, seconds / ROUNDS))
-    return {name: statistics.median(rates) for name, rates in found.items()}
+    return {name: Rate(*map(statistics.median, zip(*rates, strict=True))) for name, rates in found.items()}
 
 
 @contextmanager
@@ -224,14 +231,14 @@ def _made(robot: str, worlds: int, names: list[str]) -> Iterator[dict[str, Step]
                 close()
 
 
-def _rate(step: Step, actions: np.ndarray, seconds: float) -> float:
+def _rate(step: Step, actions: np.ndarray, seconds: float) -> Rate:
     each = getattr(step, "steps", 1) * actions.shape[1]
     step(actions[0])
-    done, start = 0, time.perf_counter()
+    done, start, worked = 0, time.perf_counter(), time.process_time()
     while (spent := time.perf_counter() - start) < seconds:
         step(actions[done % len(actions)])
         done += 1
-    return done * each / spent
+    return Rate(done * each / spent, (time.process_time() - worked) * 1e6 / (done * each))
 
 
 def main() -> None:
@@ -248,11 +255,38 @@ def main() -> None:
     for robot in given.robots:
         for worlds in given.worlds:
             found = measure(robot, worlds, given.only, given.seconds)
-            rows.append({"robot": robot, "worlds": worlds, "steps_per_second": {k: round(v) for k, v in found.items()}})
-            print(f"{robot}, {worlds} worlds: " + ", ".join(f"{name} {rate:,.0f}" for name, rate in found.items()))
-            if "limit" in found and "batch" in found:
-                print(f"  batch / limit = {found['batch'] / found['limit']:.2f}")
+            rows.append(_row(robot, worlds, found))
+            print(_line(rows[-1]))
     print(write(given.out, rows))
+
+
+IN_PROCESS = (
+    "batch",
+    "batch_without_warm_start",
+    "single",
+    "gymnasium_single",
+    "gymnasium_sync",
+    "sb3_dummy",
+    "envpool",
+)
+RATIOS = (("batch", "limit"), ("batch", "envpool"), ("batch", "gymnasium_async"), ("single", "gymnasium_single"))
+
+
+def _row(robot: str, worlds: int, found: dict[str, Rate]) -> dict[str, Any]:
+    speed = {name: round(rate.steps_per_second) for name, rate in found.items()}
+    return {
+        "robot": robot,
+        "worlds": worlds,
+        "steps_per_second": speed,
+        "cpu_us_per_step": {name: round(rate.cpu_us, 1) for name, rate in found.items() if name in IN_PROCESS},
+        "ratios": {f"{a} / {b}": round(speed[a] / speed[b], 2) for a, b in RATIOS if a in speed and b in speed},
+    }
+
+
+def _line(row: dict[str, Any]) -> str:
+    figures = ", ".join(f"{name} {speed:,}" for name, speed in row["steps_per_second"].items())
+    ratios = ", ".join(f"{name} {ratio:.2f}" for name, ratio in row["ratios"].items())
+    return f"{row['robot']}, {row['worlds']} worlds: {figures}\n  {ratios}"
 
 
 def write(folder: Path, rows: list[dict[str, Any]]) -> Path:

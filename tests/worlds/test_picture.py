@@ -27,7 +27,7 @@ def test_a_change_of_shape_can_be_seen(address: str):
     image = beside(address, 120, 100)
     assert image.shape == (100, 244, 3)
     left, right = image[:, :120].astype(int), image[:, 124:].astype(int)
-    assert (np.abs(left - right).max(axis=2) > 20).mean() > 0.01
+    assert (np.abs(left - right).max(axis=2) > 20).mean() > 0.002
     assert left.std() > 5
 
 
@@ -51,14 +51,14 @@ def test_gymnasium_records_a_video(tmp_path: Path):
     pytest.importorskip("moviepy")
     draw_without_a_screen()
     env = gymnasium.wrappers.RecordVideo(
-        gymnasium.make("trl_suite/Hopper-v0", render_mode="rgb_array", width=64, height=64), str(tmp_path)
+        gymnasium.make("trl_suite/Hopper-v0", render_mode="rgb_array", width=64, height=64), str(tmp_path / "videos")
     )
     env.reset(seed=0)
-    for _ in range(20):
+    for _ in range(5):
         if env.step(env.action_space.sample())[2]:
             break
     env.close()
-    assert list(tmp_path.glob("*.mp4"))
+    assert list((tmp_path / "videos").glob("*.mp4"))
 
 
 def test_frames_and_depth():

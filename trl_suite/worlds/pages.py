@@ -26,6 +26,16 @@ _PROBES: dict[str, Any] = dict.fromkeys(
     ("gravity", "friction", "mass", "joint_range", "damping", "stiffness", "armature", "gear", "timestep"), 0.5
 ) | {"direction": -1, "target_speed": 1.0, "terminates": False, "goal": {"low": [-0.1, -0.1], "high": [0.1, 0.1]}}
 
+_FOREIGN = """## Envs from elsewhere
+
+Any Gymnasium id is an env: `gymnasium:CartPole-v1`, without variants, its slots named `obs.0 ...` unless it is one of
+the eleven above. Gymnasium-Robotics is no extra of this suite: under MuJoCo 4.0 its Fetch tasks fail when they are made
+(version 1.4.2, `set_joint_qpos` in `utils/mujoco_utils.py`: it compares a joint's type, a number, with MuJoCo's
+enumeration, and the two are no longer equal). They need an older MuJoCo, in an environment without these worlds.
+
+A model of your own: put `robot.xml` beside an `env.toml` in `envs/<name>/` of your workspace, and name it there,
+`model = "robot.xml"`. It is compiled in a child process with limits; includes and meshes must lie in that folder."""
+
 
 def readme(name: str) -> str:
     """Return the README of one env."""
@@ -60,6 +70,7 @@ def index() -> str:
                 f"## Variants\n\n{len(variants)} named ones; any other value goes by axis: "
                 "`gym.make(id, gravity=1.3)`, on the command line `half-cheetah?gravity=1.3`.",
                 _table(("address", "change", ""), variants),
+                _FOREIGN,
             ]
         )
         + "\n"
