@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 STAMP   = $(VENV)/.installed
 
-.PHONY: help setup check test test-slow test-gpu test-faults build quickstart clean
+.PHONY: help setup check test test-slow test-gpu test-faults bench build quickstart clean
 
 help:           ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -34,6 +34,11 @@ test-gpu: setup     ## the tests that need a CUDA device
 
 test-faults: setup  ## the tests that kill processes
 	$(BIN)/python -m pytest -m "faults"
+
+bench: setup    ## speeds side by side with other libraries, in some ten quiet minutes; writes experiments/benchmarks/
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group bench
+	$(BIN)/python benchmarks/worlds.py --seconds 2
+	$(BIN)/python benchmarks/evidence.py --out experiments/benchmarks/evidence.json
 
 build: setup    ## the wheel and the source distribution
 	$(BIN)/python -m pip install --quiet build -c constraints.txt
