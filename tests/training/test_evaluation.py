@@ -57,7 +57,9 @@ def test_a_curve_file_grows_by_whole_evaluations(tmp_path):
     path = tmp_path / "policy" / "curve.csv"
     append(path, 0, [Episode(1.5, 10), Episode(-0.25, 7)])
     append(path, 128, [Episode(2.0, 3)])
-    assert path.read_text() == "step,episode,return,length\n0,0,1.5,10\n0,1,-0.25,7\n128,0,2.0,3\n"
+    assert path.read_text() == (
+        "step,episode,return,length,mode\n0,0,1.5,10,deterministic\n0,1,-0.25,7,deterministic\n128,0,2.0,3,deterministic\n"
+    )
     assert mean_return([Episode(1.0, 1), Episode(2.0, 1)]) == 1.5
 
 

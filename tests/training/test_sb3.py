@@ -227,6 +227,20 @@ def test_training_evaluates_before_any_update_and_at_the_end(source):
     assert outcome.policy.card.training.return_mean == pytest.approx(np.mean(seen[-1][1]))
 
 
+def test_a_policy_may_be_measured_with_its_noise_too():
+    seen = []
+
+    class Watcher(Unwatched):
+        def evaluated(self, step, episodes):
+            seen.append([(episode.mode, episode.value) for episode in episodes])
+
+    evaluation = settings.Evaluation(every=128, episodes=2, stochastic=True)
+    noisy = train(job(evaluation=evaluation), Watcher())
+    assert [mode for mode, _ in seen[-1]] == ["deterministic"] * 2 + ["stochastic"] * 2
+    assert seen[-1][:2] != [("deterministic", value) for _, value in seen[-1][2:]]
+    assert noisy.policy.digest == train(job(), Unwatched()).policy.digest, "measuring more changes no training"
+
+
 def test_the_same_job_gives_the_same_policy_and_another_seed_does_not():
     one, two, other = (train(job(seed=seed), Unwatched()).policy.digest for seed in (0, 0, 1))
     assert one == two != other

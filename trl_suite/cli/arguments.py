@@ -127,6 +127,10 @@ class Report(Verb):
     """Folder of the experiment's runs: runs/quickstart."""
     keep: Path | None = None
     """Copy there what is worth committing: records, curves, report and pictures, without weights and events."""
+    out: Path | None = None
+    """Write the report there too: .html, .md, .csv, .tex, .parquet, or a folder of all of them."""
+    tensorboard: bool = False
+    """Write each method's mean, interval and measures for TensorBoard, beside the runs."""
     json: bool = False
     """Print the measures as JSON."""
 

@@ -14,6 +14,10 @@ def execute(arguments: Report) -> int:
     page = report.write(arguments.runs)
     if arguments.keep:
         keep(arguments.runs, arguments.keep)
+    if arguments.out:
+        page = found.report(arguments.out)
+    if arguments.tensorboard:
+        found.tensorboard()
     if arguments.json:
         print(as_json(found))
         return 0

@@ -8,14 +8,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import torch
 
 from trl_suite.experiment.ledger import POLICY, RunFolder
 from trl_suite.experiment.plan import Step
 from trl_suite.networks.policy import load
 from trl_suite.training import settings
-from trl_suite.training.evaluation import Episode
+from trl_suite.training.evaluation import Episode, mean_return
 from trl_suite.training.job import Job
 from trl_suite.training.sb3.train import train
 
@@ -42,7 +41,7 @@ class _Reporter:
 
     def evaluated(self, step: int, episodes: Sequence[Episode]) -> None:
         self._folder.evaluated(step, episodes)
-        self._parent.send(News(step=step, value=float(np.mean([episode.value for episode in episodes]))))
+        self._parent.send(News(step=step, value=mean_return(episodes)))
 
     def advanced(self, step: int) -> None:
         self._parent.send(News(step=step))

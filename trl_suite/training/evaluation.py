@@ -1,8 +1,9 @@
 """What a policy is worth: undiscounted, unnormalised returns of whole episodes in worlds of their own."""
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +14,15 @@ from trl_suite.worlds.vector import make_vector
 Act = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float32]]  # (batch, slots) -> (batch, actions)
 
 
+Mode = Literal["deterministic", "stochastic"]
+
+
 class Episode(NamedTuple):
     """One finished episode."""
 
     value: float  # sum of rewards
     length: int  # env steps
+    mode: Mode = "deterministic"
 
 
 class Evaluator:
@@ -28,7 +33,7 @@ class Evaluator:
         # a list, as every vector env takes it, although Gymnasium's annotation knows only a number
         self._seeds: Any = [seed_for(i, "evaluation") for i in range(episodes)]
 
-    def __call__(self, act: Act) -> list[Episode]:
+    def __call__(self, act: Act, mode: Mode = "deterministic") -> list[Episode]:
         """Return one `Episode` per world; all are stepped side by side, so that `act` sees them as one batch."""
         observations, _ = self._worlds.reset(seed=self._seeds)
         actions = np.zeros(self._worlds.action_space.shape or (), dtype=np.float32)
@@ -40,7 +45,7 @@ class Evaluator:
             values[running] += rewards[running]
             lengths[running] += 1
             running &= ~(terminated | truncated)
-        return [Episode(float(value), int(length)) for value, length in zip(values, lengths, strict=True)]
+        return [Episode(float(value), int(length), mode) for value, length in zip(values, lengths, strict=True)]
 
     def close(self) -> None:
         """Close all worlds."""
@@ -48,14 +53,21 @@ class Evaluator:
 
 
 def mean_return(episodes: Sequence[Episode]) -> float:
-    """Return the mean of the episodes' returns."""
-    return float(np.mean([episode.value for episode in episodes]))
+    """Return the mean of the deterministic episodes' returns."""
+    return float(np.mean([episode.value for episode in episodes if episode.mode == "deterministic"]))
 
 
 def append(path: Path, step: int, episodes: Sequence[Episode]) -> None:
-    """Add one evaluation to a CSV file, `step,episode,return,length`, all its lines in one write."""
+    """Add one evaluation to a CSV file, `step,episode,return,length,mode`, all its lines in one write.
+
+    Episodes count from 0 within each mode.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    head = "" if path.exists() else "step,episode,return,length\n"
-    lines = (f"{step},{i},{episode.value!r},{episode.length}\n" for i, episode in enumerate(episodes))
+    head = "" if path.exists() else "step,episode,return,length,mode\n"
+    counts: dict[str, Iterator[int]] = {}
+    lines = (
+        f"{step},{next(counts.setdefault(one.mode, itertools.count()))},{one.value!r},{one.length},{one.mode}\n"
+        for one in episodes
+    )
     with path.open("a") as file:
         file.write(head + "".join(lines))

@@ -84,3 +84,4 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     every: Count = 10_000  # env steps; an evaluation waits for the update that follows
     episodes: Count = 5  # the same ones each time
+    stochastic: bool = False  # measure the policy with its exploration noise too; TD3's has none

@@ -16,6 +16,7 @@ from trl_suite.training.job import DivergedError, Job, Watcher
 from trl_suite.training.sb3 import model as sb3
 from trl_suite.training.sb3.course import Course
 from trl_suite.training.sb3.learners import Model
+from trl_suite.training.seeds import seed_for
 
 
 class Observer(BaseCallback):
@@ -69,10 +70,19 @@ class Observer(BaseCallback):
     def _evaluate(self, step: int) -> None:
         policy = self.policy()
         self._last = self._evaluator(lambda observations: policy.predict(observations)[0])
-        self._watcher.evaluated(step, self._last)
+        self._watcher.evaluated(step, self._last + self._stochastic(policy))
         self._learner.logger.record("eval/mean_reward", float(np.mean([episode.value for episode in self._last])))
         self._learner.logger.record("eval/mean_ep_length", float(np.mean([episode.length for episode in self._last])))
         self._learner.logger.dump(step)
+
+    def _stochastic(self, policy: Policy) -> list[Episode]:
+        """Return the same episodes with actions that are drawn: the same draws at every step of the grid."""
+        if not self._job.evaluation.stochastic:
+            return []
+        generator = torch.Generator().manual_seed(seed_for(self._job.seed, "evaluation", 1))
+        return self._evaluator(
+            lambda observations: policy.predict(observations, deterministic=False, generator=generator)[0], "stochastic"
+        )
 
     def _training(self) -> Training:
         values = [episode.value for episode in self._last]

@@ -13,10 +13,11 @@ from trl_suite.networks.actor import source_actor
 from trl_suite.networks.align import Alias, align
 from trl_suite.networks.components import OBSERVATION_STATISTICS, Components, select
 from trl_suite.networks.methods import Method, WeightPull
-from trl_suite.networks.policy import Policy, load
+from trl_suite.networks.policy import Policy
 from trl_suite.networks.transplant import transplant as copy_components
 from trl_suite.record import Transplant
 from trl_suite.training.home import home_states
+from trl_suite.training.library import load_policy
 from trl_suite.training.sb3 import model as sb3
 from trl_suite.training.sb3.learners import ActsFirst, Model, algorithm_of
 from trl_suite.training.sb3.pull import SEEN, fisher, pull_weights
@@ -38,7 +39,7 @@ def transplant(
     weights would move these.
 
     Args:
-        source: a policy, the folder of one, or the name of a shipped one.
+        source: a policy, or whatever `trl_suite.load_policy` takes: a name, a folder, an SB3 zip.
         into: an SB3 PPO, SAC or TD3 model with an MlpPolicy, as fresh as the paired scratch run.
         method: a method's name (see `trl_suite/networks/methods.toml`) or a `Method` of your own.
         alias: names of slots or joints in the target -> in the source, where they differ.
@@ -54,7 +55,7 @@ def transplant(
         raise InputError(
             f"method '{name}' acts during training ({', '.join(during)}): name it in an experiment's methods"
         )
-    policy = load(source) if isinstance(source, str | Path) else source
+    policy = load_policy(source) if isinstance(source, str | Path) else source
     record = implant(policy, into, name, chosen, alias, seed)
     if chosen.weights:
         pull_copied(policy, into, chosen.weights, record, alias, seed)
