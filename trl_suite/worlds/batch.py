@@ -71,47 +71,53 @@ class Batch(VectorEnv[Array, Array, Array]):
         render_mode: str | None = None,
         **axes: Any,
     ) -> None:
-        if render_mode is not None:
-            raise InputError(f"{env}: a batch draws no pictures: make one world with render_mode='{render_mode}'")
+        self.autoreset_mode = AutoresetMode(autoreset_mode)
         addresses = _addresses(num_envs, env, variants, variant, axes)
-        unique = {text: built(address) for text, address in {str(one): one for one in addresses}.items()}
-        every = [unique[str(address)] for address in addresses]
-        self.addresses = tuple(map(str, addresses))
-        self.num_envs, self.table = num_envs, every[0][0]
-        self.interface = every[0][2].interface
-        _refuse_unless_alike(self.addresses, [task.interface.digest() for _, _, task, _ in every])
-        self._tasks = [task for _, _, task, _ in every]
+        self._describe(addresses, render_mode)
+        self._limit = max_episode_steps or self.table.episode_steps
         self._physics = physics(
-            [model for _, model, _, _ in every],
-            [spec.frame_skip for spec, _, _, _ in every],
+            self._models,
+            [spec.frame_skip for spec in self._tables],
             sorted({"qpos", "qvel", *(field for task in self._tasks for field in task.fields)}),
             contact_forces=any(task.needs_contact_forces for task in self._tasks),
             warm_start=warm_start,
             threads=threads,
         )
-        self._judges = _judges(self._tasks)
-        self._watches = [(rows, task.labels, task.watch(self._physics.field)) for rows, task in self._judges]
-        self._ends = np.array([task.ends for task in self._tasks])
-        variations = [variation for *_, variation in every]
-        self._channel: Channel | None = None
-        if any(map(applies, variations)):
-            self._channel = Channel([settings(one, self.interface) for one in variations])
-        self.single_observation_space = Box(-np.inf, np.inf, (len(self.interface.observation),), np.float64)
-        spaces = {str(action_space(model)): action_space(model) for _, model, _, _ in every}
-        if len(spaces) > 1:
-            raise InputError(f"{env}: the worlds' control ranges differ: {', '.join(spaces)}")
-        self.single_action_space = next(iter(spaces.values()))
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.action_space = batch_space(self.single_action_space, num_envs)
-        self.autoreset_mode = AutoresetMode(autoreset_mode)
-        self.metadata = {"render_modes": [], "autoreset_mode": self.autoreset_mode}
-        self.render_mode = None
-        self._limit = max_episode_steps or self.table.episode_steps
-        self._elapsed = np.zeros(num_envs, dtype=np.int64)
-        self._ended = np.zeros(num_envs, dtype=bool)
+        self._watches = [(rows, task.labels, task.watch(self._physics.field)) for rows, task in _judges(self._tasks)]
+        self._elapsed, self._ended = np.zeros(num_envs, dtype=np.int64), np.zeros(num_envs, dtype=bool)
         self._streams: list[np.random.Generator] = []
         self._noise: list[np.random.Generator] = []
         self._all, self._every = np.arange(num_envs), np.ones(num_envs, dtype=bool)
+
+    def _describe(self, addresses: Sequence[Address], render_mode: str | None) -> None:
+        """Build each different world once; set what Gymnasium asks a vector env for."""
+        env, self.num_envs = addresses[0].env, len(addresses)
+        if render_mode is not None:
+            raise InputError(f"{env}: a batch draws no pictures: make one world with render_mode='{render_mode}'")
+        self.addresses = tuple(map(str, addresses))
+        unique = {text: built(one) for text, one in dict(zip(self.addresses, addresses, strict=True)).items()}
+        every = [unique[text] for text in self.addresses]
+        self._tables = [spec for spec, *_ in every]
+        self._models = [model for _, model, *_ in every]
+        self._tasks = [task for _, _, task, _ in every]
+        self.table, self.interface = self._tables[0], self._tasks[0].interface
+        _refuse_unless_alike(self.addresses, [task.interface.digest() for task in self._tasks])
+        self._ends = np.array([task.ends for task in self._tasks])
+        variations = [variation for *_, variation in every]
+        channelled = any(map(applies, variations))
+        self._channel = Channel([settings(one, self.interface) for one in variations]) if channelled else None
+        self._name_spaces(env)
+        self.metadata = {"render_modes": [], "autoreset_mode": self.autoreset_mode}
+        self.render_mode = None
+
+    def _name_spaces(self, env: str) -> None:
+        spaces = {str(space): space for space in map(action_space, dict.fromkeys(self._models))}
+        if len(spaces) > 1:
+            raise InputError(f"{env}: the worlds' control ranges differ: {', '.join(spaces)}")
+        self.single_action_space = next(iter(spaces.values()))
+        self.single_observation_space = Box(-np.inf, np.inf, (len(self.interface.observation),), np.float64)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
 
     @property
     def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]  as SyncVectorEnv's
