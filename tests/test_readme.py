@@ -36,7 +36,7 @@ def test_the_ten_lines_run(tmp_path):
 
 
 def test_the_worlds_can_be_made(tmp_path):
-    code = "import gymnasium as gym, trl_suite\n" + blocks("python")[1]
+    code = "import gymnasium as gym, trl_suite\n" + blocks("python")[1] + blocks("python")[2]
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
 
 
