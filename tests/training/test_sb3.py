@@ -276,6 +276,12 @@ def test_a_batch_trains_the_same_policy_as_worlds_one_by_one(env):
     assert digests[0] == digests[1]
 
 
+def test_an_env_of_gymnasiums_own_trains_the_policy_that_its_equal_here_trains():
+    foreign = train(job(env="gymnasium:InvertedPendulum-v5"), Unwatched())
+    assert foreign.policy.digest == train(job(), Unwatched()).policy.digest
+    assert foreign.policy.interface == build().get_env().unwrapped.batch.interface
+
+
 def test_worlds_may_differ_within_one_training():
     mix = ["inverted-pendulum.gravity-0.5", "inverted-pendulum?gravity=2.0"]
     model = sb3.build(PENDULUM, SMALL, 0, mix=mix)
