@@ -6,7 +6,6 @@ Every world goes the way that `World` goes alone under the same seed and actions
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
 from gymnasium.spaces import Box
 from gymnasium.utils import seeding
@@ -327,16 +326,3 @@ def _refuse_unless_alike(addresses: Sequence[str], digests: Sequence[str]) -> No
     for address, digest in zip(addresses, digests, strict=True):
         if digest != digests[0]:
             raise InputError(f"{address} has other slots than {addresses[0]}: they cannot share a batch")
-
-
-def make(address: str, num_envs: int, **kwargs: Any) -> VectorEnv[Any, Any, Any]:
-    """Return a batch of the env at an address: `half-cheetah`, `half-cheetah.gravity-1.5`, `half-cheetah?gravity=1.3`.
-
-    Raises:
-        InputError: there is no such env, variant or axis.
-    """
-    parsed = Address.parse(address)
-    axes = {axis: msgspec.to_builtins(value) for axis, value in parsed.axes.axes()}
-    if parsed.variant and kwargs.get("variants") is not None:
-        raise InputError(f"{address}: give either a variant in the address or variants")
-    return Batch(num_envs, parsed.env, variant=parsed.variant or None, **axes, **kwargs)

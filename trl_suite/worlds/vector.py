@@ -12,17 +12,7 @@ from trl_suite.worlds.batch import Batch
 from trl_suite.worlds.env import make
 
 
-def batch_arguments(address: str) -> dict[str, Any]:
-    """Return what `Batch` takes, besides the number of worlds, for an address of the suite's own.
-
-    Raises:
-        InputError: the env or an axis does not exist.
-    """
-    parsed = Address.parse(address)
-    return {"env": parsed.env, "variant": parsed.variant or None, **dict(parsed.axes.axes())}
-
-
-def mixed_arguments(addresses: Sequence[str]) -> dict[str, Any]:
+def batch_arguments(addresses: Sequence[str]) -> dict[str, Any]:
     """Return what `Batch` takes, besides the number of worlds, for worlds of one env that differ in variant or axes.
 
     Raises:
@@ -44,7 +34,7 @@ def make_vector(address: str, count: int) -> VectorEnv[Any, Any, Any]:
         InputError: there is no such env, variant or axis.
     """
     if not address.startswith(FOREIGN):
-        return Batch(count, threads=1, autoreset_mode=AutoresetMode.NEXT_STEP, **batch_arguments(address))
+        return Batch(count, threads=1, autoreset_mode=AutoresetMode.NEXT_STEP, **batch_arguments([address] * count))
 
     def one() -> gymnasium.Env[Any, Any]:
         return make(address)

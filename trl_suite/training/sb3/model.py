@@ -23,7 +23,7 @@ from trl_suite.training.sb3.vec_env import BatchVecEnv
 from trl_suite.training.seeds import seed_for
 from trl_suite.worlds.address import FOREIGN
 from trl_suite.worlds.env import interface_of, make
-from trl_suite.worlds.vector import batch_arguments, mixed_arguments
+from trl_suite.worlds.vector import batch_arguments
 
 _ACTIVATIONS: dict[Activation, type[torch.nn.Module]] = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}
 
@@ -40,13 +40,11 @@ def build(env: str, how: settings.Settings, seed: int, one_by_one: bool = False,
         one_by_one: make each world an object of its own, which can be wrapped; slower, with the same numbers.
         mix: addresses that the worlds take in turn, instead of all being `env`.
     """
-    if mix:
-        turns = [mix[i % len(mix)] for i in range(how.n_envs)]
-        worlds: VecEnv = VecMonitor(BatchVecEnv(how.n_envs, threads=1, **mixed_arguments(turns)))
-    elif one_by_one or env.startswith(FOREIGN):
-        worlds = DummyVecEnv([lambda: Monitor(make(env)) for _ in range(how.n_envs)])
+    if one_by_one or env.startswith(FOREIGN):
+        worlds: VecEnv = DummyVecEnv([lambda: Monitor(make(env)) for _ in range(how.n_envs)])
     else:
-        worlds = VecMonitor(BatchVecEnv(how.n_envs, threads=1, **batch_arguments(env)))
+        turns = [mix[i % len(mix)] if mix else env for i in range(how.n_envs)]
+        worlds = VecMonitor(BatchVecEnv(how.n_envs, threads=1, **batch_arguments(turns)))
     if how.normalise_observation or how.normalise_reward:
         worlds = VecNormalize(
             worlds, norm_obs=how.normalise_observation, norm_reward=how.normalise_reward, gamma=how.gamma
