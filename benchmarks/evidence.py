@@ -8,7 +8,6 @@ The run folders are made up in a temporary folder first; that is not timed. Each
 import argparse
 import importlib.metadata
 import json
-import platform
 import resource
 import statistics
 import subprocess
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from trl_suite import provenance
 from trl_suite.record import SOURCE, Freeze, Plan, Planned, Run, Transplant, encode
 
 SEEDS, METHODS = 10, ("scratch", *(f"partial-freeze-{depth}" for depth in range(1, 9)))
@@ -100,7 +100,7 @@ def once(root: Path) -> dict[str, float]:
 def machine() -> dict[str, str]:
     """Return what the figures depend on."""
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
-    return {"python": platform.python_version(), "system": platform.platform(), "cpu": platform.processor()} | versions
+    return provenance.machine() | provenance.versions() | versions
 
 
 def main() -> None:
