@@ -1,6 +1,5 @@
 """From a specification to the runs that it asks for, each with a readable name and a digest that decides identity."""
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 
 from trl_suite import record
 from trl_suite.experiment.spec import Experiment, Source
+from trl_suite.experiment.states import digest_of
 from trl_suite.networks import methods
 from trl_suite.networks.methods import Method
 from trl_suite.record import SOURCE, Planned, Role
@@ -116,7 +116,7 @@ def _step(
         "source": source.digest if source else "",
         "mix": mix or [],
     }
-    digest = hashlib.sha256(msgspec.json.encode(specification, order="deterministic")).hexdigest()
+    digest = digest_of(specification)
     planned = Planned(
         folder=f"{folder_name(env)}/{method}/seed-{seed}--{digest[:10]}",
         role=role,
