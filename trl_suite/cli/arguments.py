@@ -115,6 +115,12 @@ class Run(Verb):
     """Where run folders are kept: RUNS/EXPERIMENT/..."""
     workers: int | None = None
     """Runs at a time; as many as there are cores where not given."""
+    on: Literal["here", "local", "ray", "slurm"] = "local"
+    """Where: in this process, in processes of this machine, on a Ray cluster, or through Slurm."""
+    address: str | None = None
+    """Of the Ray cluster; one is started on this machine where not given."""
+    mix_versions: bool = False
+    """Go on with runs that were begun with other versions of torch and the like: their results are of neither."""
     quiet: bool = False
     """Show nothing until the table at the end."""
 

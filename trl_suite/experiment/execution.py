@@ -19,7 +19,15 @@ from trl_suite.experiment.worker import News, Task, Tell
 GRACE = 25.0  # seconds that runs have to stop by themselves: Slurm gives thirty
 LOOK = 2.0  # seconds between two looks at the runs that other processes make
 
-Listener = Callable[[Step, News], None]
+
+class Listener(Protocol):
+    """Is told how it goes."""
+
+    def began(self, cohort: Cohort) -> None:
+        """Take note that a cohort is being made."""
+
+    def heard(self, step: Step, news: News) -> None:
+        """Take what a run says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,8 +141,12 @@ class Scheduler:
         while self._place.busy < self._place.size and not stop.wanted and (cohort := queue.take(self._ready)):
             free = tuple(step for step in cohort.steps if self._free(step))
             if free:
-                self._open |= {step.planned.folder for step in free}
-                self._place.start(self._task(Cohort(steps=free, engine=cohort.engine, reason=cohort.reason)))
+                self._start(Cohort(steps=free, engine=cohort.engine, reason=cohort.reason))
+
+    def _start(self, cohort: Cohort) -> None:
+        self._open |= {step.planned.folder for step in cohort.steps}
+        self._listener.began(cohort)
+        self._place.start(self._task(cohort))
 
     def _task(self, cohort: Cohort) -> Task:
         return Task(
@@ -166,7 +178,7 @@ class Scheduler:
             self._elsewhere[news.run] = self._steps[news.run]
         if news.done or news.error is not None or news.elsewhere or news.stopped:
             self._open.discard(news.run)
-        self._listener(self._steps[news.run], news)
+        self._listener.heard(self._steps[news.run], news)
 
     def _bury(self, ended: Ended) -> None:
         """Close the records of a worker's runs that have not said how they ended."""

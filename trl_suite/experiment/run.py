@@ -61,9 +61,7 @@ def run(
     ledger.write_plan(root, plan.plan(name, specification, f"trl-suite run {experiment}"))
     with Stop() as stop, progress.display(Console(quiet=quiet), steps) as display:
         place = _place(on, stop, workers, address)
-        scheduler = Scheduler(
-            root, name, place, display.heard, execution=specification.execution, mix_versions=mix_versions
-        )
+        scheduler = Scheduler(root, name, place, display, execution=specification.execution, mix_versions=mix_versions)
         tally = scheduler.run(steps, stop)
     return Finished(folder=runs / name, tally=tally)
 

@@ -246,8 +246,8 @@ def _put_alone(env: gymnasium.Env[Any, Any], arrays: Arrays) -> None:
             layer._elapsed_steps = int(arrays["elapsed"])  # pyright: ignore[reportPrivateUsage]
         elif isinstance(layer, OrderEnforcing):
             layer._has_reset = True  # pyright: ignore[reportPrivateUsage]
-        elif isinstance(layer, PassiveEnvChecker):
-            layer.checked_reset = layer.checked_step = True
+        elif isinstance(layer, PassiveEnvChecker):  # it looks at an env's first calls, which were long ago
+            layer.checked_reset = layer.checked_step = layer.checked_data_reuse = True
         elif isinstance(layer, Guided | World):
             layer.restore(arrays)
 
