@@ -126,6 +126,28 @@ class Run(Verb):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Status(Verb):
+    """Say how far an experiment is: done, running, failed, interrupted and waiting runs, and the time left."""
+
+    runs: Positional[Path]
+    """Folder of the experiment's runs: runs/quickstart."""
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rerun(Verb):
+    """Make one recorded run again in a fresh place, and compare."""
+
+    run: Positional[Path]
+    """Folder of the run: runs/quickstart/half-cheetah/source/seed-0--2bb5f1d472."""
+    out: Path | None = None
+    """Folder to make it in; reruns/ beside the experiment's folder where not given."""
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report(Verb):
     """Make the report of an experiment again, complete or not."""
 
@@ -188,6 +210,8 @@ Arguments = (
     | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Run, tyro.conf.subcommand("run")]
+    | Annotated[Status, tyro.conf.subcommand("status")]
+    | Annotated[Rerun, tyro.conf.subcommand("rerun")]
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
 )

@@ -56,6 +56,7 @@ class Life(msgspec.Struct, frozen=True, kw_only=True):
     """The last sign of life: how far the run was."""
 
     step: int = 0
+    done: int = 0  # env steps of this attempt
     seconds: float = 0.0  # of this attempt
 
 
@@ -65,6 +66,7 @@ class Lease:
     def __init__(self, folder: Path, owner: bytes) -> None:
         self._path, self._owner = folder / FOLDER, owner
         self._started = self._beaten = time.monotonic()
+        self._first: int | None = None  # env steps at the first sign of life
 
     @classmethod
     def claim(cls, folder: Path, observer: "Observer") -> Self | None:
@@ -105,11 +107,13 @@ class Lease:
             LeaseLostError: another process has the lease.
         """
         now = time.monotonic()
-        if now - self._beaten < BEAT:
+        if self._first is not None and now - self._beaten < BEAT:
             return False
         self._beaten = now
         self.check()
-        life = Life(step=step, seconds=round(now - self._started, 1))
+        if self._first is None:
+            self._first, self._started = step, now
+        life = Life(step=step, done=step - self._first, seconds=round(now - self._started, 1))
         with files.storing(self._path):
             (self._path / _LIFE).write_bytes(msgspec.json.encode(life))
         return True

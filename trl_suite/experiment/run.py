@@ -58,7 +58,7 @@ def run(
     name = source.resolve().name
     root = (runs / name).resolve()
     steps = plan.steps(specification)
-    ledger.write_plan(root, plan.plan(name, specification, f"trl-suite run {experiment}"))
+    ledger.write_plan(root, plan.plan(name, specification, f"trl-suite run {experiment}", steps))
     with Stop() as stop, progress.display(Console(quiet=quiet), steps) as display:
         place = _place(on, stop, workers, address)
         scheduler = Scheduler(root, name, place, display, execution=specification.execution, mix_versions=mix_versions)

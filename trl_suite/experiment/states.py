@@ -9,7 +9,7 @@ import msgspec
 from trl_suite import record
 from trl_suite.experiment import lease
 
-PLAN, RUN, EVALUATIONS = "plan.json", "run.json", "evaluations.csv"
+PLAN, RUN, EVALUATIONS, VERSIONS = "plan.json", "run.json", "evaluations.csv", "versions"
 
 Condition = Literal["waiting", "running", "done", "failed", "interrupted", "refused"]
 
