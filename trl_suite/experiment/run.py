@@ -10,6 +10,8 @@ from trl_suite.errors import InputError
 from trl_suite.experiment import ledger, plan, progress, spec
 from trl_suite.experiment.execution import Place, Scheduler, Tally
 from trl_suite.experiment.local import Here, Processes, cores
+from trl_suite.experiment.on_ray import OnRay
+from trl_suite.experiment.on_slurm import OnSlurm
 from trl_suite.experiment.stop import Stop
 
 Where = Literal["here", "local", "ray", "slurm"]
@@ -60,13 +62,19 @@ def run(
     steps = plan.steps(specification)
     ledger.write_plan(root, plan.plan(name, specification, f"trl-suite run {experiment}", steps))
     with Stop() as stop, progress.display(Console(quiet=quiet), steps) as display:
-        place = _place(on, stop, workers, address)
+        place = _place(on, root, specification.execution, stop, workers, address)
         scheduler = Scheduler(root, name, place, display, execution=specification.execution, mix_versions=mix_versions)
         tally = scheduler.run(steps, stop)
     return Finished(folder=runs / name, tally=tally)
 
 
-def _place(on: Where, stop: Stop, workers: int | None, address: str | None) -> Place:
-    if on == "here":
-        return Here(stop)
-    return Processes(workers or cores())
+def _place(
+    on: Where, root: Path, execution: spec.Execution, stop: Stop, workers: int | None, address: str | None
+) -> Place:
+    if on == "ray":
+        return OnRay(execution, address, workers)
+    if address is not None:
+        raise InputError("--address is that of a Ray cluster: it needs --on ray")
+    if on == "slurm":
+        return OnSlurm(root, execution)
+    return Here(stop) if on == "here" else Processes(workers or cores())
