@@ -47,7 +47,11 @@ class Follower:
 
     def _look(self, folder: Path, run: str, tell: Tell) -> None:
         path = folder / EVALUATIONS
-        seen = (lease.life(folder).step, path.stat().st_size if path.exists() else 0)
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError:
+            size = 0
+        seen = (lease.life(folder).step, size)
         before = self._seen.get(run, (0, 0))
         if seen == before:
             return
@@ -57,9 +61,12 @@ class Follower:
 
 
 def _last(path: Path) -> tuple[int, float | None]:
-    """Return step and mean return of the last evaluation."""
-    with path.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row.get("mode") == "deterministic"]
+    """Return step and mean return of the last evaluation that is whole; nothing where there is none."""
+    try:
+        lines = path.read_text().rpartition("\n")[0].splitlines()
+    except FileNotFoundError:  # the run begins anew
+        return 0, None
+    rows = [row for row in csv.DictReader(lines) if row["mode"] == "deterministic"]
     if not rows:
         return 0, None
     step = rows[-1]["step"]
