@@ -16,12 +16,13 @@ ALLOWED = {
     "interface": set(),
     "record": {"errors"},
     "provenance": set(),
+    "memory": set(),
     "worlds": {"errors", "content", "tables", "interface"},
     "networks": {"errors", "content", "tables", "interface", "record"},
     "evidence": {"errors", "content", "tables", "interface", "record"},
     "training": {"errors", "content", "interface", "record", "provenance", "networks", "worlds"},
     "experiment": {
-        "errors", "content", "tables", "record", "provenance", "networks", "worlds", "training", "interface",
+        "errors", "content", "tables", "record", "provenance", "networks", "worlds", "training", "interface", "memory",
     },
     "cli": {
         "errors", "content", "record", "provenance", "networks", "worlds", "training", "experiment", "evidence",

@@ -11,6 +11,7 @@ import msgspec
 
 from trl_suite import provenance, record
 from trl_suite.errors import InputError
+from trl_suite.experiment.cohorts import Cohort
 from trl_suite.experiment.plan import Step
 from trl_suite.networks.store import write_atomically
 from trl_suite.record import Plan, Run, Status
@@ -45,7 +46,7 @@ def status_of(root: Path, step: Step) -> Status:
 class RunFolder:
     """One run's folder while the run is being made; a new attempt starts it afresh."""
 
-    def __init__(self, root: Path, experiment: str, step: Step) -> None:
+    def __init__(self, root: Path, experiment: str, step: Step, cohort: Cohort) -> None:
         self.path = root / step.planned.folder
         self._started = time.monotonic()
         commit, dirty = provenance.commit()
@@ -68,6 +69,9 @@ class RunFolder:
             machine=provenance.machine(),
             commit=commit,
             dirty=dirty,
+            engine=cohort.engine,
+            cohort_size=len(cohort.steps),
+            device=cohort.device,
         )
         self._begin()
 
@@ -99,7 +103,7 @@ class RunFolder:
         self._close("failed", error=error)
 
     def _close(self, status: Status, **changes: object) -> None:
-        seconds = round(time.monotonic() - self._started, 2)
+        seconds = round((time.monotonic() - self._started) / self._run.cohort_size, 2)
         self._run = msgspec.structs.replace(self._run, status=status, seconds=seconds, **changes)
         self._write()
 

@@ -116,6 +116,8 @@ def _step(
         "source": source.digest if source else "",
         "mix": mix or [],
     }
+    if experiment.engine != "auto":  # asked for by name, it belongs to what a run is; the engines differ in their noise
+        specification["engine"] = experiment.engine
     digest = hashlib.sha256(msgspec.json.encode(specification, order="deterministic")).hexdigest()
     planned = Planned(
         folder=f"{folder_name(env)}/{method}/seed-{seed}--{digest[:10]}",

@@ -9,6 +9,7 @@ from rich.console import Console
 from trl_suite.errors import InputError
 from trl_suite.experiment import ledger, plan, progress, spec
 from trl_suite.experiment.execution import Pool, Tally, cores
+from trl_suite.experiment.grouping import Grouping
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +41,12 @@ def run(
     name = source.resolve().name
     root = runs / name
     steps = plan.steps(specification)
+    grouping = Grouping(specification, workers or cores())
     ledger.write_plan(root, plan.plan(name, specification, f"trl-suite run {experiment}"))
     console = Console(quiet=quiet)
     try:
         with FileLock(root / ".lock", timeout=0), progress.display(console, steps) as display:
-            tally = Pool(root, name, workers or cores(), display.heard).run(steps)
+            tally = Pool(root, name, grouping.workers, display.heard).run(steps, grouping)
     except Timeout:
         raise InputError(f"{root}: another process is at work there") from None
     return Finished(folder=root, tally=tally)

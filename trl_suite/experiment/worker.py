@@ -74,7 +74,7 @@ def work(root: Path, experiment: str, cohort: Cohort, parent: Connection) -> Non
     torch.set_num_threads(1)  # two threads for networks of this size are ten times slower
     stop = _Stop()
     reporters = [
-        _Reporter(step.planned.folder, RunFolder(root, experiment, step), parent, stop) for step in cohort.steps
+        _Reporter(step.planned.folder, RunFolder(root, experiment, step, cohort), parent, stop) for step in cohort.steps
     ]
     jobs: list[Job] = []
     able: list[_Reporter] = []
@@ -84,7 +84,7 @@ def work(root: Path, experiment: str, cohort: Cohort, parent: Connection) -> Non
             able.append(reporter)
         except Exception as error:  # its source may be damaged: that is no fault of the others
             reporter.ended(error)
-    for index, result in engines.train(cohort.engine, jobs, able, [one.folder.path for one in able]):
+    for index, result in engines.train(cohort.engine, jobs, able, [one.folder.path for one in able], cohort.device):
         able[index].ended(result)
 
 

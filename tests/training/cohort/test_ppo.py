@@ -34,7 +34,7 @@ def learned(how: settings.PPO, seed: int = 0) -> PPO:
 
 def cohort_of(model: PPO, how: settings.PPO, members: int, dtype=torch.float32) -> Learner:
     layout = Layout(17, 6, how.hidden)
-    stack = Stack(layout, members, torch.device("cpu"), dtype)
+    stack = Stack.zeros(layout, members, torch.device("cpu"), dtype)
     components = group("ppo", model.policy.named_parameters())
     with torch.no_grad():
         for member in range(members):

@@ -3,19 +3,17 @@
 import time
 from collections import deque
 
-import msgspec
 import numpy as np
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
-from trl_suite import provenance
-from trl_suite.networks.card import Training
 from trl_suite.networks.policy import Policy
 from trl_suite.training.evaluation import Episode, Evaluator
 from trl_suite.training.job import DivergedError, Job, Watcher
 from trl_suite.training.sb3 import model as sb3
 from trl_suite.training.sb3.course import Course
 from trl_suite.training.sb3.learners import Model
+from trl_suite.training.sb3.logs import log_evaluation
 from trl_suite.training.seeds import seed_for
 
 
@@ -32,7 +30,7 @@ class Observer(BaseCallback):
         self.stopped = False  # by the watcher
         self._learner, self._job, self._course, self._watcher = model, job, course, watcher
         self._evaluator = Evaluator(job.env, job.evaluation.episodes)
-        self._grid = deque([*range(0, job.steps, job.evaluation.every), job.steps])
+        self._grid = deque(job.grid())
         self._last: list[Episode] = []
         self._started = time.monotonic()
 
@@ -61,7 +59,8 @@ class Observer(BaseCallback):
         Raises:
             DivergedError: a parameter is not finite.
         """
-        policy = sb3.policy_of(self._learner, self._training())
+        seconds = time.monotonic() - self._started
+        policy = sb3.policy_of(self._learner, self._job.training(self._learner.num_timesteps, self._last, seconds))
         for name, tensors in policy.components.items():
             if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
                 raise DivergedError(f"{name} is not finite after {self._learner.num_timesteps} steps")
@@ -71,9 +70,7 @@ class Observer(BaseCallback):
         policy = self.policy()
         self._last = self._evaluator(lambda observations: policy.predict(observations)[0])
         self._watcher.evaluated(step, self._last + self._stochastic(policy))
-        self._learner.logger.record("eval/mean_reward", float(np.mean([episode.value for episode in self._last])))
-        self._learner.logger.record("eval/mean_ep_length", float(np.mean([episode.length for episode in self._last])))
-        self._learner.logger.dump(step)
+        log_evaluation(self._learner.logger, step, self._last)
 
     def _stochastic(self, policy: Policy) -> list[Episode]:
         """Return the same episodes with actions that are drawn: the same draws at every step of the grid."""
@@ -82,23 +79,6 @@ class Observer(BaseCallback):
         generator = torch.Generator().manual_seed(seed_for(self._job.seed, "evaluation", 1))
         return self._evaluator(
             lambda observations: policy.predict(observations, deterministic=False, generator=generator)[0], "stochastic"
-        )
-
-    def _training(self) -> Training:
-        values = [episode.value for episode in self._last]
-        commit, dirty = provenance.commit()
-        return Training(
-            env=self._job.env,
-            seed=self._job.seed,
-            steps=min(self._learner.num_timesteps, self._job.steps),
-            return_mean=float(np.mean(values)) if values else None,
-            return_std=float(np.std(values)) if values else None,
-            episodes=len(values),
-            seconds=round(time.monotonic() - self._started, 1),
-            hyperparameters=msgspec.to_builtins(self._job.how),
-            versions=provenance.versions(),
-            commit=commit,
-            dirty=dirty,
         )
 
     def _on_rollout_start(self) -> None:

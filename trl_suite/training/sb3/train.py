@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from stable_baselines3.common.logger import Logger, configure
-
 from trl_suite.training.job import Job, Outcome, Watcher
 from trl_suite.training.sb3 import model as sb3
 from trl_suite.training.sb3.course import Course
+from trl_suite.training.sb3.logs import logger
 from trl_suite.training.sb3.observer import Observer
 from trl_suite.training.sb3.transplant import implant
 from trl_suite.training.seeds import seed_for
@@ -21,7 +20,7 @@ def train(job: Job, watcher: Watcher, logs: Path | None = None) -> Outcome:
         DivergedError: a parameter is not finite.
     """
     model = sb3.build(job.env, job.how, job.seed, one_by_one=job.definition.guide is not None, mix=job.mix)
-    model.set_logger(configure(str(logs), ["tensorboard"]) if logs else Logger(folder=None, output_formats=[]))
+    model.set_logger(logger(logs))
     record = implant(job.source, model, job.method, job.definition, job.alias, seed_for(job.seed, "method"))
     course = Course(model, job, record)
     with Observer(model, job, course, watcher) as observer:
