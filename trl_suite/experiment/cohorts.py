@@ -40,6 +40,7 @@ class Queue:
     """
 
     def __init__(self, steps: Sequence[Step], workers: int, group: Callable[[Step], Group] = alone) -> None:
+        self._group = group
         self._waiting = {step.planned.folder: (step, group(step)) for step in steps}
         sizes: dict[str, int] = {}
         for _, one in self._waiting.values():
@@ -50,6 +51,12 @@ class Queue:
     def steps(self) -> list[Step]:
         """The runs that have not been handed out."""
         return [step for step, _ in self._waiting.values()]
+
+    def put(self, step: Step) -> None:
+        """Let a run that was handed out wait again, behind the others."""
+        one = self._group(step)
+        self._waiting[step.planned.folder] = (step, one)
+        self._shares.setdefault(one.key, 1)
 
     def take(self, ready: Callable[[Step], bool]) -> Cohort | None:
         """Return the next cohort of runs that are ready, in the plan's order; None where none is."""

@@ -65,6 +65,10 @@ class Job:
         )
 
 
+def _no_segments() -> dict[str, dict[str, npt.NDArray[np.generic]]]:
+    return {}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
     """All that a training needs to go on exactly where it was; taken between two rollouts, never inside one."""
@@ -72,6 +76,8 @@ class Snapshot:
     step: int  # env steps made
     arrays: Mapping[str, npt.NDArray[np.generic]]
     facts: Mapping[str, Any]  # what is no array, as JSON holds it
+    # large parts by a name that stands for their content: what was kept under a name is not written again
+    segments: Mapping[str, Mapping[str, npt.NDArray[np.generic]]] = field(default_factory=_no_segments)
 
 
 class Watcher(Protocol):

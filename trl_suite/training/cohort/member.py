@@ -22,8 +22,8 @@ from trl_suite.training.holding import Holding
 from trl_suite.training.home import home_states
 from trl_suite.training.job import Job, Watcher
 from trl_suite.training.library import world
+from trl_suite.training.sb3 import events
 from trl_suite.training.sb3 import model as sb3
-from trl_suite.training.sb3.logs import logger
 from trl_suite.training.sb3.pull import SEEN
 from trl_suite.training.sb3.transplant import implant, importance
 from trl_suite.training.seeds import seed_for
@@ -47,7 +47,7 @@ class Member:
         InputError: the method does not fit source and target.
     """
 
-    def __init__(self, index: int, job: Job, watcher: Watcher, logs: Path | None) -> None:
+    def __init__(self, index: int, job: Job, watcher: Watcher, logs: Path | None, step: int = 0) -> None:
         self.index, self.job, self.watcher = index, job, watcher
         self.seed = seed_for(job.seed, "learner")
         self.how = _ppo(job)
@@ -60,7 +60,7 @@ class Member:
         self.decay = self._strengths(method.weights) if method.weights else None
         self.imitated = self._source() if method.behaviour else None
         self.home = self._home() if method.behaviour and method.behaviour.states == "source" else None
-        self.logger = logger(logs)
+        self.logger = events.logger(logs, step)
         self.last: list[Episode] = []
         self._started = time.monotonic()
 

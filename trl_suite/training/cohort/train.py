@@ -13,7 +13,7 @@ from trl_suite.training.cohort.cohort import Cohort
 from trl_suite.training.cohort.member import Member
 from trl_suite.training.cohort.ppo import Report
 from trl_suite.training.job import DivergedError, Job, Outcome, Snapshot, Watcher
-from trl_suite.training.sb3.logs import log_evaluation
+from trl_suite.training.sb3.events import log_evaluation
 
 Result = Outcome | Exception
 
@@ -34,7 +34,8 @@ def train(
     by_step: dict[int, list[tuple[Member, Snapshot | None]]] = {}
     for index, (job, watcher, folder) in enumerate(zip(jobs, watchers, logs, strict=True)):
         try:
-            member, kept = Member(index, job, watcher, folder), watcher.resumed()
+            kept = watcher.resumed()
+            member = Member(index, job, watcher, folder, kept.step if kept else 0)
         except Exception as error:  # a method that does not fit is no fault of the others
             yield index, error
         else:

@@ -1,7 +1,11 @@
 """What a method goes on doing during training: thawing, pulling, guiding."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import gymnasium
 import numpy as np
+import numpy.typing as npt
 
 from trl_suite.errors import InputError
 from trl_suite.networks.actor import SourceActor, source_actor
@@ -16,6 +20,7 @@ from trl_suite.training.sb3.learners import Model
 from trl_suite.training.sb3.pull import SEEN, among, own_states, pull_behaviour
 from trl_suite.training.sb3.transplant import hold, pull_copied
 from trl_suite.training.seeds import seed_for
+from trl_suite.worlds import streams
 
 
 class Course:
@@ -26,6 +31,7 @@ class Course:
         self.holding = Holding(job, record, sb3.components_of(model))
         self._guides: list[Guided] = []
         self._guided = 0
+        self._draws: np.random.Generator | None = None  # of the states on which behaviours are compared
         method = job.definition
         if method.weights:
             pull_copied(job.source, model, method.weights, record, job.alias, job.seed)
@@ -42,6 +48,21 @@ class Course:
         total = sum(guide.guided_steps for guide in self._guides)
         new, self._guided = total - self._guided, total
         return new
+
+    def state(self) -> tuple[dict[str, npt.NDArray[np.generic]], dict[str, Any]]:
+        """Return the arrays and the facts that the course goes on with."""
+        arrays: dict[str, npt.NDArray[np.generic]] = {}
+        if self._draws is not None:
+            arrays["course.draws"] = streams.packed([self._draws])
+        return arrays, {"holding": self.holding.state(), "guided": self._guided}
+
+    def restore(self, arrays: Mapping[str, npt.NDArray[Any]], facts: Mapping[str, Any]) -> None:
+        """Put the course where `state` found it: what was released by then learns."""
+        self._guided = facts["guided"]
+        self.holding.restore(facts["holding"])
+        hold(self._model, sb3.components_of(self._model), tuple(sorted(self.holding.frozen)))
+        if self._draws is not None:
+            streams.restore(self._draws, arrays["course.draws"][0])
 
     def proof(self) -> Freeze:
         """Return the proof that nothing moved while it was frozen.
@@ -63,7 +84,7 @@ class Course:
 
     def _accompany(self, source: SourceActor) -> None:
         if pull := self._job.definition.behaviour:
-            generator = np.random.default_rng(seed_for(self._job.seed, "pull"))
+            self._draws = generator = np.random.default_rng(seed_for(self._job.seed, "pull"))
             states = own_states(self._model, generator)
             if pull.states == "source":
                 home = home_states(source.policy, SEEN, seed_for(self._job.seed, "home"))
