@@ -17,12 +17,14 @@ ALLOWED = {
     "interface": set(),
     "record": {"errors"},
     "provenance": set(),
+    "memory": set(),
     "worlds": {"errors", "content", "tables", "interface"},
     "networks": {"errors", "files", "content", "tables", "interface", "record"},
     "evidence": {"errors", "content", "tables", "interface", "record"},
     "training": {"errors", "files", "content", "interface", "record", "provenance", "networks", "worlds"},
     "experiment": {
         "errors", "files", "content", "tables", "record", "provenance", "networks", "worlds", "training", "interface",
+        "memory",
     },
     "cli": {
         "errors", "content", "record", "provenance", "networks", "worlds", "training", "experiment", "evidence",

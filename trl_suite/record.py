@@ -65,7 +65,10 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     schema: int = SCHEMA
     source: str = ""  # folder of the source run, relative to the experiment's; "" for scratch and for sources
     started: str = ""  # ISO 8601, UTC
-    seconds: float = 0.0  # wall time of training and evaluation, of all attempts that the result is made of
+    seconds: float = 0.0  # wall time of all attempts that the result is made of; of a cohort's, this run's share
+    engine: str = "sb3"
+    cohort_size: int = 1  # runs that trained together in one process
+    device: str = "cpu"
     attempts: int = 1  # how often it was begun or gone on with
     failures: int = 0  # how many of them failed
     command: tuple[str, ...] = ()

@@ -3,7 +3,7 @@
 import signal
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -142,7 +142,7 @@ class Scheduler:
         while self._place.busy < self._place.size and not self._stop.wanted and (cohort := queue.take(self._ready)):
             free = tuple(step for step in cohort.steps if self._free(step))
             if free:
-                self._start(Cohort(steps=free, engine=cohort.engine, reason=cohort.reason))
+                self._start(replace(cohort, steps=free))
 
     def _start(self, cohort: Cohort) -> None:
         self._open |= {step.planned.folder for step in cohort.steps}

@@ -15,6 +15,7 @@ from trl_suite import files, provenance, record
 from trl_suite.errors import InputError
 from trl_suite.experiment import checkpoint
 from trl_suite.experiment.checkpoint import Facts
+from trl_suite.experiment.cohorts import Cohort
 from trl_suite.experiment.lease import Lease, Observer
 from trl_suite.experiment.plan import Step
 from trl_suite.experiment.states import EVALUATIONS, PLAN, RUN, VERSIONS, State, read
@@ -74,8 +75,17 @@ class RunFolder:
     """
 
     def __init__(
-        self, root: Path, experiment: str, step: Step, lease: Lease, *, every: float = 60.0, mixed: bool = False
+        self,
+        root: Path,
+        experiment: str,
+        step: Step,
+        lease: Lease,
+        cohort: Cohort,
+        *,
+        every: float = 60.0,
+        mixed: bool = False,
     ) -> None:
+        self._cohort = cohort
         self.path, self._root, self._lease, self._every = root / step.planned.folder, root, lease, every
         self._step, self._experiment = step, experiment
         self._started, self._before = time.monotonic(), 0.0
@@ -85,6 +95,11 @@ class RunFolder:
             self.resumed = self._resumed(mixed)
             self._run = self._opened()
             self._write()
+
+    @property
+    def alone(self) -> bool:
+        """Whether the run trains by itself."""
+        return len(self._cohort.steps) == 1
 
     def evaluated(self, step: int, episodes: Sequence[Episode]) -> None:
         """Append one evaluation."""
@@ -206,6 +221,9 @@ class RunFolder:
             machine=provenance.machine(),
             commit=commit,
             dirty=dirty,
+            engine=self._cohort.engine,
+            cohort_size=len(self._cohort.steps),
+            device=self._cohort.device,
             diff=self._diff() if dirty else "",
         )
 
@@ -223,7 +241,7 @@ class RunFolder:
         return path.read_bytes() if path.exists() else b""
 
     def _seconds(self) -> float:
-        return round(self._before + time.monotonic() - self._started, 2)
+        return round(self._before + (time.monotonic() - self._started) / len(self._cohort.steps), 2)
 
     def _close(self, status: Status, **changes: object) -> None:
         self._run = msgspec.structs.replace(self._run, status=status, seconds=self._seconds(), **changes)

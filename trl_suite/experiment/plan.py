@@ -135,6 +135,8 @@ class _Planner:
             "mix": [],
             **own,
         }
+        if self._experiment.engine != "auto":  # asked for by name it is part of a run: the engines' noise differs
+            specification["engine"] = self._experiment.engine
         digest = digest_of(specification)
         folder = f"{folder_name(planned.env)}/{planned.method}/seed-{planned.seed}--{digest[:10]}"
         return Step(

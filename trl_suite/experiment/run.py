@@ -9,6 +9,7 @@ from rich.console import Console
 from trl_suite.errors import InputError
 from trl_suite.experiment import ledger, plan, progress, spec
 from trl_suite.experiment.execution import Place, Scheduler, Tally
+from trl_suite.experiment.grouping import Grouping
 from trl_suite.experiment.local import Here, Processes, cores
 from trl_suite.experiment.on_ray import OnRay
 from trl_suite.experiment.on_slurm import OnSlurm
@@ -55,26 +56,30 @@ def run(
     """
     source = spec.locate(str(experiment))
     specification = spec.load(source)
+    if address is not None and on != "ray":
+        raise InputError("--address is that of a Ray cluster: it needs --on ray")
     if workers is not None and workers < 1:
         raise InputError(f"workers: {workers}; at least 1")
     name = source.resolve().name
     root = (runs / name).resolve()
     steps = plan.steps(specification)
+    grouping = Grouping(specification, workers or cores())
     ledger.write_plan(root, plan.plan(name, specification, f"trl-suite run {experiment}", steps))
     with Stop() as stop, progress.display(Console(quiet=quiet), steps) as display:
-        place = _place(on, root, specification.execution, stop, workers, address)
-        scheduler = Scheduler(root, name, place, display, execution=specification.execution, mix_versions=mix_versions)
+        if on == "ray":
+            place: Place = OnRay(specification.execution, address, workers)
+        elif on == "slurm":
+            place = OnSlurm(root, specification.execution)
+        else:
+            place = Here(stop) if on == "here" else Processes(grouping.workers)
+        scheduler = Scheduler(
+            root,
+            name,
+            place,
+            display,
+            execution=specification.execution,
+            mix_versions=mix_versions,
+            group=grouping,
+        )
         tally = scheduler.run(steps, stop)
     return Finished(folder=runs / name, tally=tally)
-
-
-def _place(
-    on: Where, root: Path, execution: spec.Execution, stop: Stop, workers: int | None, address: str | None
-) -> Place:
-    if on == "ray":
-        return OnRay(execution, address, workers)
-    if address is not None:
-        raise InputError("--address is that of a Ray cluster: it needs --on ray")
-    if on == "slurm":
-        return OnSlurm(root, execution)
-    return Here(stop) if on == "here" else Processes(workers or cores())

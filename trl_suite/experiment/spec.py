@@ -1,7 +1,7 @@
 """`experiment.toml` as a frozen specification: one question, and the grid of runs that answers it."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -68,6 +68,8 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     source: Source
     target: Target
     algorithm: Algorithm = "ppo"
+    engine: Literal["auto", "sb3", "cohort"] = "auto"  # auto: runs train together where the cohort engine can do it
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # of the cohort engine; auto: CUDA where there is one
     evaluation: settings.Evaluation = settings.Evaluation()
     ppo: settings.PPO = settings.PPO()
     sac: settings.SAC = settings.SAC()

@@ -1,11 +1,15 @@
 """TensorBoard's event files, which are a convenience: a disk that does not take them ends no training."""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 from torch.utils.tensorboard.writer import SummaryWriter
+
+from trl_suite.training.evaluation import Episode
 
 
 class Events(TensorBoardOutputFormat):
@@ -35,6 +39,15 @@ class Events(TensorBoardOutputFormat):
             self._is_closed = True
 
 
-def logger(folder: Path, step: int) -> Logger:
-    """Return a logger that writes event files to a folder, from env step `step` on."""
+def logger(folder: Path | None, step: int) -> Logger:
+    """Return a logger that writes event files to a folder, from env step `step` on; or nowhere."""
+    if folder is None:
+        return Logger(folder=None, output_formats=[])
     return Logger(folder=str(folder), output_formats=[Events(folder, step)])
+
+
+def log_evaluation(to: Logger, step: int, episodes: Sequence[Episode]) -> None:
+    """Write the mean return and length of an evaluation's deterministic episodes."""
+    to.record("eval/mean_reward", float(np.mean([episode.value for episode in episodes])))
+    to.record("eval/mean_ep_length", float(np.mean([episode.length for episode in episodes])))
+    to.dump(step)

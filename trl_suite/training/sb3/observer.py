@@ -4,18 +4,16 @@ import time
 from collections import deque
 from typing import Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
-from trl_suite import provenance
-from trl_suite.networks.card import Training
 from trl_suite.networks.policy import Policy
 from trl_suite.training.evaluation import Act, Episode, Evaluator
 from trl_suite.training.job import DivergedError, Job, Snapshot, Watcher
+from trl_suite.training.sb3 import events
 from trl_suite.training.sb3 import model as sb3
 from trl_suite.training.sb3 import snapshot as snapshots
 from trl_suite.training.sb3.course import Course
@@ -44,7 +42,7 @@ class Observer(BaseCallback):
         self.stopped = False  # by the watcher
         self._learner, self._job, self._course, self._watcher = model, job, course, watcher
         self._evaluator = Evaluator(job.env, job.evaluation.episodes)
-        self._grid = deque([*range(0, job.steps, job.evaluation.every), job.steps])
+        self._grid = deque(job.grid())
         self._measured = -1  # the last step of the grid that was
         self._last: list[Episode] = []
         self._rows = 0  # of the replay buffer that were written, those overwritten again among them
@@ -92,7 +90,8 @@ class Observer(BaseCallback):
         Raises:
             DivergedError: a parameter is not finite.
         """
-        policy = sb3.policy_of(self._learner, self._training())
+        seconds = time.monotonic() - self._started
+        policy = sb3.policy_of(self._learner, self._job.training(self._learner.num_timesteps, self._last, seconds))
         for name, tensors in policy.components.items():
             if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
                 raise DivergedError(f"{name} is not finite after {self._learner.num_timesteps} steps")
@@ -102,9 +101,7 @@ class Observer(BaseCallback):
         policy = self.policy()
         self._last = self._evaluator(self._acting(lambda observations: policy.predict(observations)[0]))
         self._watcher.evaluated(step, self._last + self._stochastic(policy))
-        self._learner.logger.record("eval/mean_reward", float(np.mean([episode.value for episode in self._last])))
-        self._learner.logger.record("eval/mean_ep_length", float(np.mean([episode.length for episode in self._last])))
-        self._learner.logger.dump(step)
+        events.log_evaluation(self._learner.logger, step, self._last)
 
     def _stochastic(self, policy: Policy) -> list[Episode]:
         """Return the same episodes with actions that are drawn: the same draws at every step of the grid."""
@@ -122,23 +119,6 @@ class Observer(BaseCallback):
             return act(observations)
 
         return acting
-
-    def _training(self) -> Training:
-        values = [episode.value for episode in self._last]
-        commit, dirty = provenance.commit()
-        return Training(
-            env=self._job.env,
-            seed=self._job.seed,
-            steps=min(self._learner.num_timesteps, self._job.steps),
-            return_mean=float(np.mean(values)) if values else None,
-            return_std=float(np.std(values)) if values else None,
-            episodes=len(values),
-            seconds=round(time.monotonic() - self._started, 1),
-            hyperparameters=msgspec.to_builtins(self._job.how),
-            versions=provenance.versions(),
-            commit=commit,
-            dirty=dirty,
-        )
 
     def _on_rollout_start(self) -> None:
         self.measure(self._learner.num_timesteps)

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from stable_baselines3.common.logger import Logger
-
 from trl_suite.training.job import Job, Outcome, Watcher
 from trl_suite.training.sb3 import events
 from trl_suite.training.sb3 import model as sb3
@@ -25,7 +23,7 @@ def train(job: Job, watcher: Watcher, logs: Path | None = None) -> Outcome:
         DivergedError: a parameter is not finite.
     """
     model = sb3.build(job.env, job.how, job.seed, one_by_one=job.definition.guide is not None, mix=job.mix)
-    model.set_logger(Logger(folder=None, output_formats=[]))
+    model.set_logger(events.logger(None, 0))
     record = implant(job.source, model, job.method, job.definition, job.alias, seed_for(job.seed, "method"))
     course = Course(model, job, record)
     with Observer(model, job, course, watcher) as observer:
