@@ -13,8 +13,9 @@ from trl_suite import content
 from trl_suite.errors import InputError
 from trl_suite.interface import Interface
 from trl_suite.networks import store, zip_export
+from trl_suite.networks.adapted_layers import Plain, corrected
 from trl_suite.networks.card import Card
-from trl_suite.networks.components import LOG_STD, OBSERVATION_STATISTICS, Components
+from trl_suite.networks.components import LOG_STD, OBSERVATION_STATISTICS, SOURCE, Components
 
 FOREIGN = (".zip", ".pkl", ".pt", ".pth")
 LOG_STD_RANGE = (-20.0, 2.0)  # SB3's SAC clamps to it
@@ -66,7 +67,7 @@ class Policy:
             components: the policy's own, or others of the same shapes: the gradient may be taken through them.
         """
         features = self._features(seen, components)
-        mean = _linear(features, components["actor.head"])
+        mean = self._mean(features, components)
         if self.card.algorithm == "td3":
             return mean, None
         spread = components[LOG_STD]
@@ -105,6 +106,13 @@ class Policy:
         for layer in range(len(self.card.network.actor)):
             seen = activation(_linear(seen, components[f"actor.trunk.{layer}"]))
         return seen
+
+    def _mean(self, features: torch.Tensor, components: Components) -> torch.Tensor:
+        head, bound = components["actor.head"], self.card.network.residual
+        if bound is None:
+            return _linear(features, head)
+        source = components[f"{SOURCE}actor.head"]
+        return corrected(features, Plain(**source), Plain(**head), bound)
 
     def _drawn(self, mean: torch.Tensor, log_std: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
         if generator is None:

@@ -22,6 +22,7 @@ from trl_suite.networks.components import (
     LOG_STD,
     OBSERVATION_STATISTICS,
     RETURN_STATISTICS,
+    SOURCE,
     TARGET,
     TEMPERATURE,
     Components,
@@ -148,6 +149,8 @@ def _expected(card: Card) -> Shapes:
     """Return every tensor that a policy of this card has, with its shape."""
     observations, actions, network = len(card.interface.observation), len(card.interface.action), card.network
     shapes = _stack("actor", observations, network.actor, actions)
+    if network.residual is not None:
+        shapes |= _layer(f"{SOURCE}actor.head", network.actor[-1] if network.actor else observations, actions)
     if card.algorithm == "ppo":
         shapes |= _stack("critic", observations, network.critic, 1)
         shapes[f"{LOG_STD}.value"] = ((actions,), torch.float32)

@@ -18,6 +18,7 @@ from trl_suite.networks.card import Activation, Card, Network, Normaliser, Train
 from trl_suite.networks.components import OBSERVATION_STATISTICS, RETURN_STATISTICS, TEMPERATURE, Components, group
 from trl_suite.networks.policy import Policy
 from trl_suite.training import settings
+from trl_suite.training.sb3.adapt import bound_of, folded
 from trl_suite.training.sb3.learners import Model, SACLearner, TD3Learner, algorithm_of
 from trl_suite.training.sb3.vec_env import BatchVecEnv
 from trl_suite.training.seeds import seed_for
@@ -107,12 +108,13 @@ def _td3(worlds: VecEnv, how: settings.TD3, seed: int) -> TD3Learner:
 
 
 def components_of(model: Model) -> dict[str, dict[str, torch.Tensor]]:
-    """Return the model's components: its own parameters, which may be written, and copies of its statistics.
+    """Return the model's components: its own tensors, which may be written, and copies of its statistics.
 
     Raises:
         InputError: the policy is not an MlpPolicy of an algorithm that can be transplanted.
     """
-    components = group(algorithm_of(model), model.policy.named_parameters())
+    tensors = (*model.policy.named_parameters(), *model.policy.named_buffers())  # of a source's frozen layers
+    components = group(algorithm_of(model), tensors)
     if isinstance(model, SAC) and model.log_ent_coef is not None:
         components[TEMPERATURE] = {"value": model.log_ent_coef}
     for name, statistics in statistics_of(model).items():
@@ -206,22 +208,22 @@ def interface_of_model(model: Model) -> Interface:
 
 
 def policy_of(model: Model, training: Training) -> Policy:
-    """Return a copy of the model as it is now, with its card."""
+    """Return a copy of the model as it is now, its adapters folded into plain layers, with its card."""
     components = {
         name: {tensor: value.detach().cpu().clone() for tensor, value in tensors.items()}
-        for name, tensors in components_of(model).items()
+        for name, tensors in folded(model, components_of(model)).items()
     }
-    return Policy(card=_card(model, training), components=components)
+    return Policy(card=_card(model, components, training), components=components)
 
 
-def _card(model: Model, training: Training) -> Card:
+def _card(model: Model, components: Components, training: Training) -> Card:
     space = model.action_space
     if not isinstance(space, spaces.Box):
         raise InputError(f"actions are {type(space).__name__}; only continuous actions (Box) can be transplanted")
-    shapes = {name: tensors for name, tensors in components_of(model).items() if ".trunk." in name}
     network = Network(
-        actor=_widths("actor", shapes),
-        critic=_widths("critic", shapes),
+        actor=_widths("actor", components),
+        critic=_widths("critic", components),
+        residual=bound_of(model),
         critics=1 if isinstance(model, PPO) else model.critic.n_critics,
         activation=activation_of(model),
         action_low=tuple(float(bound) for bound in space.low),

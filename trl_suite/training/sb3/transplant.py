@@ -10,15 +10,17 @@ from stable_baselines3 import PPO, SAC
 from trl_suite.errors import InputError
 from trl_suite.networks import freeze, methods
 from trl_suite.networks.actor import source_actor
+from trl_suite.networks.adapters import Added, additions
 from trl_suite.networks.align import Alias, align
 from trl_suite.networks.components import OBSERVATION_STATISTICS, Components, select
-from trl_suite.networks.methods import Method, WeightPull
+from trl_suite.networks.methods import LearnedInput, Method, WeightPull
 from trl_suite.networks.policy import Policy
 from trl_suite.networks.transplant import transplant as copy_components
 from trl_suite.record import Transplant
 from trl_suite.training.home import home_states
 from trl_suite.training.library import load_policy
 from trl_suite.training.sb3 import model as sb3
+from trl_suite.training.sb3.adapt import adapt
 from trl_suite.training.sb3.learners import ActsFirst, Model, algorithm_of
 from trl_suite.training.sb3.pull import SEEN, fisher, pull_weights
 from trl_suite.training.seeds import seed_for
@@ -51,7 +53,7 @@ def transplant(
             only an experiment can give it. The model is untouched then.
     """
     name, chosen = (method, methods.find(method)) if isinstance(method, str) else ("own", method)
-    if during := [key for key in ("thaw", "behaviour", "guide") if getattr(chosen, key)]:
+    if during := [key for key in ("thaw", "behaviour", "guide", "adapter", "head_start") if getattr(chosen, key)]:
         raise InputError(
             f"method '{name}' acts during training ({', '.join(during)}): name it in an experiment's methods"
         )
@@ -68,12 +70,19 @@ def implant(
     """Do what a method does before training; see `transplant`."""
     components = sb3.components_of(into)
     alignment = None
+    generator = torch.Generator().manual_seed(seed)
+    added: Added = {}
     if source and method.needs_source:
-        alignment = align(source.interface, sb3.interface_of_model(into), alias)
+        learned = isinstance(method.adapter, LearnedInput)
+        alignment = align(source.interface, sb3.interface_of_model(into), alias, learned)
         _check_kind(source, into)
         _check_normaliser(source, components)
-    freeze.check(components, select(method.freeze, components, f"method '{name}'"))
-    generator = torch.Generator().manual_seed(seed)
+        if method.adapter:
+            added = additions(method.adapter, components, source.components, alignment, generator)
+    freeze.check(components | added, select(method.freeze, components | added, f"method '{name}'"))
+    if method.adapter:
+        adapt(into, method.adapter, added)
+        components = sb3.components_of(into)
     record = copy_components(source, components, alignment, name, method, generator)
     sb3.write_statistics(into, components)
     hold(into, components, record.frozen)
