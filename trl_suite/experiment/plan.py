@@ -60,8 +60,19 @@ def plan(name: str, experiment: Experiment, command: str) -> record.Plan:
 def _source(experiment: Experiment, seed: int) -> Step:
     source = experiment.source
     evaluation = msgspec.structs.replace(experiment.evaluation, every=source.every or -(-source.steps // 10))
-    mix = _mix(source, seed, experiment.how.n_envs)
-    return _step(experiment, "source", source.env, SOURCE, seed, source.steps, evaluation, Method(), None, mix)
+    extras = {"mix": _mix(source, seed, experiment.how.n_envs)} | _upbringing(experiment)
+    return _step(experiment, "source", source.env, SOURCE, seed, source.steps, evaluation, Method(), None, extras)
+
+
+def _upbringing(experiment: Experiment) -> dict[str, Any]:
+    """Return what is special about the source's training; nothing where nothing is, as in runs made before."""
+    definitions = [methods.find(name, experiment.method) for name in experiment.methods]
+    found = settings.Upbringing(
+        heads=experiment.source.heads,
+        dynamics=experiment.source.dynamics,
+        keep=tuple(sorted({name for definition in definitions for name in methods.remembered(definition)})),
+    )
+    return {"upbringing": msgspec.to_builtins(found)} if found != settings.Upbringing() else {}
 
 
 def _mix(source: Source, seed: int, worlds: int) -> list[str]:
@@ -86,7 +97,8 @@ def _target(experiment: Experiment, env: str, name: str, seed: int, source: Step
     definition = methods.find(name, experiment.method)
     origin = source if definition.needs_source else None
     target = experiment.target
-    return _step(experiment, "target", env, name, seed, target.steps, experiment.evaluation, definition, origin)
+    extras = {"head_start": experiment.source.steps} if definition.head_start else {}
+    return _step(experiment, "target", env, name, seed, target.steps, experiment.evaluation, definition, origin, extras)
 
 
 def _step(
@@ -99,7 +111,7 @@ def _step(
     evaluation: settings.Evaluation,
     definition: Method,
     source: Step | None,
-    mix: list[str] | None = None,
+    extras: dict[str, Any],
 ) -> Step:
     specification = {
         "schema": record.SCHEMA,
@@ -114,8 +126,8 @@ def _step(
         "method": msgspec.to_builtins(msgspec.structs.replace(definition, summary="")),
         "alias": experiment.alias if source else {},
         "source": source.digest if source else "",
-        "mix": mix or [],
-    }
+        "mix": [],
+    } | extras
     digest = hashlib.sha256(msgspec.json.encode(specification, order="deterministic")).hexdigest()
     planned = Planned(
         folder=f"{folder_name(env)}/{method}/seed-{seed}--{digest[:10]}",
@@ -129,7 +141,7 @@ def _step(
         planned=planned,
         digest=digest,
         specification=specification,
-        steps=budget,
+        steps=budget + specification.get("head_start", 0),
         evaluation=evaluation,
         definition=definition,
     )

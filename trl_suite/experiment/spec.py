@@ -27,6 +27,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     steps: Count
     variants: tuple[str, ...] = ()  # trained on these at once, in equal shares, instead of on the env itself
     randomise: dict[str, Scale] = {}  # axis -> lowest and highest scale, of which each training world draws its own
+    heads: bool = False  # a head for each of the variants on a shared trunk; what is kept has the mean of them
+    dynamics: settings.Dynamics | None = None  # learn how the world moves from random actions, without any reward
     every: Count | None = None  # env steps between two evaluations; a tenth of the budget where not given
 
 

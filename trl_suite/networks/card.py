@@ -19,7 +19,7 @@ class Network(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     critic: tuple[Width, ...]
     activation: Activation
     critics: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1  # twins in SAC and TD3
-    residual: Annotated[float, msgspec.Meta(gt=0)] | None = None  # bound of actor.head's correction of source.actor.head
+    residual: Annotated[float, msgspec.Meta(gt=0)] | None = None  # bound of what actor.head adds to source.actor.head
     action_low: tuple[float, ...]  # the env clips actions to these bounds
     action_high: tuple[float, ...]
 

@@ -9,6 +9,7 @@ import msgspec
 
 from trl_suite import tables
 from trl_suite.errors import unknown
+from trl_suite.networks.components import OPTIMISER, REPLAY
 
 SHIPPED = Path(__file__).with_name("methods.toml")
 DEPTH = "K"  # stands for a number in a name and in its selectors: partial-freeze-K, actor.trunk.:K
@@ -124,8 +125,11 @@ class Method(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """Refuse what no engine could do.
 
         Raises:
-            ValueError: the method weighs by the Fisher information what an adapter has changed.
+            ValueError: the method weighs by the Fisher information what an adapter has changed, or takes something
+                from a source and its steps as well.
         """
+        if self.head_start and self.needs_source:
+            raise ValueError("head_start gives the source's steps to a run without one: nothing can be taken from it")
         if self.adapter and self.weights and self.weights.fisher:
             raise ValueError("weights.fisher is of the source's own layers: give no adapter with it")
 
@@ -133,6 +137,11 @@ class Method(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def needs_source(self) -> bool:
         """Whether a source has any part in it."""
         return bool(self.copy or self.weights or self.behaviour or self.guide or self.adapter)
+
+
+def remembered(method: Method) -> tuple[str, ...]:
+    """Return the selectors by which the method copies what lies beside a source's weights: replay, moments."""
+    return tuple(name for name in method.copy if name == REPLAY or f"{name}.".startswith(OPTIMISER))
 
 
 def shipped() -> dict[str, Method]:

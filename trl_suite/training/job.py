@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from trl_suite.networks.methods import Method
+from trl_suite.networks.methods import Method, remembered
 from trl_suite.networks.policy import Policy
 from trl_suite.record import Freeze, Transplant
 from trl_suite.training import settings
@@ -29,6 +29,19 @@ class Job:
     source: Policy | None = None
     alias: Mapping[str, str] = field(default_factory=dict[str, str])
     mix: tuple[str, ...] = ()  # addresses that the training worlds take in turn, instead of all being `env`
+    upbringing: settings.Upbringing = field(default_factory=settings.Upbringing)
+    head_start: int = 0  # env steps before the first of `steps`, which are neither measured nor counted
+
+    @property
+    def total(self) -> int:
+        """All env steps that are paid for."""
+        return self.head_start + self.steps
+
+    @property
+    def needs_sb3(self) -> bool:
+        """Whether it asks for what only the SB3 engine has, besides the algorithm."""
+        special = self.upbringing != settings.Upbringing() or self.head_start > 0
+        return special or self.definition.adapter is not None or bool(remembered(self.definition))
 
 
 class Watcher(Protocol):

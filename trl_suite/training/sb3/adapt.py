@@ -35,7 +35,10 @@ def adapt(model: Model, adapter: Adapter, added: Added) -> None:
 
 
 def folded(model: Model, components: Components) -> dict[str, dict[str, torch.Tensor]]:
-    """Return the components of the network without adapters that gives the same bits; of a residual's source the head."""
+    """Return the components of the network without adapters that gives the same bits.
+
+    Of a residual's source, the head stays a component of its own.
+    """
     plain = {name: dict(tensors) for name, tensors in components.items() if not _added(name)}
     layers = {path: module for path, module in model.policy.named_modules() if isinstance(module, AdaptedLayer)}
     for path, (component, prefix) in _places(model, layers).items():
@@ -69,16 +72,13 @@ def _of_net(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch
 
 def _begun(layer: nn.Linear, begin: Mapping[str, torch.Tensor], prefix: str) -> tuple[nn.Parameter, nn.Parameter]:
     """Return the layer's parameters with the values that they begin with, or new ones where the shape differs."""
-    found: list[nn.Parameter] = []
-    for name, parameter in (("weight", layer.weight), ("bias", layer.bias)):
-        value = begin.get(prefix + name, parameter).detach()
-        if value.shape != parameter.shape:
-            found.append(nn.Parameter(value))
-            continue
-        with torch.no_grad():
-            parameter.copy_(value)
-        found.append(parameter)
-    return found[0], found[1]
+    weight, bias = begin.get(f"{prefix}weight", layer.weight), begin.get(f"{prefix}bias", layer.bias)
+    if weight.shape != layer.weight.shape:
+        layer.weight = nn.Parameter(torch.empty_like(weight))
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+        layer.bias.copy_(bias)
+    return layer.weight, layer.bias
 
 
 def _exchange(policy: nn.Module, path: str, layer: nn.Module) -> None:

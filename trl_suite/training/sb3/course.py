@@ -15,6 +15,7 @@ from trl_suite.training.job import Job
 from trl_suite.training.sb3 import model as sb3
 from trl_suite.training.sb3.learners import Model
 from trl_suite.training.sb3.pull import SEEN, among, own_states, pull_behaviour
+from trl_suite.training.sb3.rates import warm_up
 from trl_suite.training.sb3.transplant import hold, pull_copied
 from trl_suite.training.seeds import seed_for
 
@@ -47,6 +48,7 @@ class Course:
         self._released_at |= dict.fromkeys(due, step)
         self._frozen -= due
         hold(self._model, components, tuple(self._frozen))
+        warm_up(self._model, {name: components[name] for name in due})
 
     def guided_steps(self) -> int:
         """Return the env steps that the source has made since this was last asked."""

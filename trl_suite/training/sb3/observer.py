@@ -32,7 +32,7 @@ class Observer(BaseCallback):
         self.stopped = False  # by the watcher
         self._learner, self._job, self._course, self._watcher = model, job, course, watcher
         self._evaluator = Evaluator(job.env, job.evaluation.episodes)
-        self._grid = deque([*range(0, job.steps, job.evaluation.every), job.steps])
+        self._grid = deque(job.head_start + step for step in (*range(0, job.steps, job.evaluation.every), job.steps))
         self._last: list[Episode] = []
         self._started = time.monotonic()
 
@@ -70,7 +70,7 @@ class Observer(BaseCallback):
     def _evaluate(self, step: int) -> None:
         policy = self.policy()
         self._last = self._evaluator(lambda observations: policy.predict(observations)[0])
-        self._watcher.evaluated(step, self._last + self._stochastic(policy))
+        self._watcher.evaluated(step - self._job.head_start, self._last + self._stochastic(policy))
         self._learner.logger.record("eval/mean_reward", float(np.mean([episode.value for episode in self._last])))
         self._learner.logger.record("eval/mean_ep_length", float(np.mean([episode.length for episode in self._last])))
         self._learner.logger.dump(step)
@@ -90,7 +90,7 @@ class Observer(BaseCallback):
         return Training(
             env=self._job.env,
             seed=self._job.seed,
-            steps=min(self._learner.num_timesteps, self._job.steps),
+            steps=min(self._learner.num_timesteps, self._job.total),
             return_mean=float(np.mean(values)) if values else None,
             return_std=float(np.std(values)) if values else None,
             episodes=len(values),
@@ -112,4 +112,4 @@ class Observer(BaseCallback):
         self._learner.num_timesteps += self._course.guided_steps()
         self.measure(self._learner.num_timesteps - 1)
         self.stopped = self._watcher.stopping()
-        return not self.stopped and self._learner.num_timesteps <= self._job.steps
+        return not self.stopped and self._learner.num_timesteps <= self._job.total

@@ -26,13 +26,13 @@ def train(job: Job, watcher: Watcher, logs: Path | None = None) -> Outcome:
     course = Course(model, job, record)
     with Observer(model, job, course, watcher) as observer:
         observer.measure(0)
-        model.learn(job.steps, callback=observer)
+        model.learn(job.total, callback=observer)
         observer.finish()
     return Outcome(
         policy=observer.policy(),
         transplant=record,
         freeze=course.proof(),
-        steps=min(model.num_timesteps, job.steps),
+        steps=min(model.num_timesteps, job.total),
         unstable_episodes=observer.unstable_episodes,
         finished=not observer.stopped,
     )

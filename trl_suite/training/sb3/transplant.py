@@ -1,11 +1,8 @@
 """`trl_suite.transplant`: a source policy's components into any SB3 model that a reader goes on training."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
-from stable_baselines3 import PPO, SAC
 
 from trl_suite.errors import InputError
 from trl_suite.networks import freeze, methods
@@ -23,9 +20,8 @@ from trl_suite.training.sb3 import model as sb3
 from trl_suite.training.sb3.adapt import adapt
 from trl_suite.training.sb3.learners import ActsFirst, Model, algorithm_of
 from trl_suite.training.sb3.pull import SEEN, fisher, pull_weights
+from trl_suite.training.sb3.rates import renew_optimisers
 from trl_suite.training.seeds import seed_for
-
-FACTOR, WRITTEN = "factor", "written"  # keys of a parameter group: its factor, and the rate that SB3 wrote
 
 
 def transplant(
@@ -86,7 +82,7 @@ def implant(
     record = copy_components(source, components, alignment, name, method, generator)
     sb3.write_statistics(into, components)
     hold(into, components, record.frozen)
-    _renew_optimisers(into, components, method.rate)
+    renew_optimisers(into, components, method.rate)
     if isinstance(into, ActsFirst):
         into.acts_first = any(component.startswith("actor.") for component in record.copied)
     return record
@@ -130,48 +126,3 @@ def _check_normaliser(source: Policy, components: Components) -> None:
             "the source normalises its observations and the model does not: its layers would see other numbers; "
             "wrap the model's env, VecNormalize(env)"
         )
-
-
-def _renew_optimisers(model: Model, components: Components, rate: Mapping[str, float]) -> None:
-    """Give the model fresh optimisers over all parameters, frozen ones too, so that they can be thawed and loaded."""
-    factors = _factors(components, rate)
-    for owner in (model.policy,) if isinstance(model, PPO) else (model.actor, model.critic):
-        owner.optimizer = _optimiser(model, list(owner.parameters()), factors)
-        if rate:
-            owner.optimizer.register_step_pre_hook(_scale_rates)
-            owner.optimizer.register_step_post_hook(_restore_rates)
-    if isinstance(model, SAC) and model.ent_coef_optimizer is not None and model.log_ent_coef is not None:
-        model.ent_coef_optimizer = torch.optim.Adam([model.log_ent_coef], lr=model.lr_schedule(1.0))
-
-
-def _optimiser(
-    model: Model, parameters: list[torch.nn.Parameter], factors: Mapping[int, float]
-) -> torch.optim.Optimizer:
-    groups: dict[float, list[torch.nn.Parameter]] = {}
-    for parameter in parameters:
-        groups.setdefault(factors.get(id(parameter), 1.0), []).append(parameter)
-    settings: dict[str, Any] = {"lr": model.lr_schedule(1.0), **model.policy.optimizer_kwargs}
-    with_factors = [{"params": members, FACTOR: factor} for factor, members in groups.items()]
-    return model.policy.optimizer_class(with_factors, **settings)
-
-
-def _factors(components: Components, rate: Mapping[str, float]) -> dict[int, float]:
-    """Return the factor of every parameter, by its id; a later, narrower selector overrides an earlier one."""
-    return {
-        id(tensor): factor
-        for pattern, factor in rate.items()
-        for component in select((pattern,), components, "rate")
-        for tensor in components[component].values()
-    }
-
-
-def _scale_rates(optimiser: torch.optim.Optimizer, *_: object) -> None:
-    """Apply each group's factor for this step; SB3 writes one rate into every group before each update."""
-    for group in optimiser.param_groups:
-        group[WRITTEN] = group["lr"]
-        group["lr"] = group["lr"] * group[FACTOR]
-
-
-def _restore_rates(optimiser: torch.optim.Optimizer, *_: object) -> None:
-    for group in optimiser.param_groups:
-        group["lr"] = group[WRITTEN]
