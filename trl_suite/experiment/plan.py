@@ -113,7 +113,7 @@ def _step(
     source: Step | None,
     extras: dict[str, Any],
 ) -> Step:
-    specification = {
+    specification: dict[str, Any] = {
         "schema": record.SCHEMA,
         "role": role,
         "env": env,

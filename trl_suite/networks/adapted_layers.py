@@ -34,7 +34,15 @@ class Held(nn.Module):
             self.register_buffer(name, tensor)
 
 
-class AdaptedLayer(nn.Module, ABC):
+class FoldableLayer(nn.Module, ABC):
+    """A layer that a plain one stands for where the network is stored."""
+
+    @abstractmethod
+    def folded(self) -> Plain:
+        """Return the plain layer."""
+
+
+class AdaptedLayer(FoldableLayer):
     """A layer of a network with what an adapter has added to it.
 
     Args:
@@ -58,10 +66,6 @@ class AdaptedLayer(nn.Module, ABC):
         self.adapter = nn.ParameterDict(dict(added))
         self.source = source
         self.before = before
-
-    @abstractmethod
-    def folded(self) -> Plain:
-        """Return the plain layer that this one equals."""
 
     def forward(self, seen: torch.Tensor) -> torch.Tensor:
         """Return what the plain layer would give."""

@@ -1,9 +1,10 @@
 """A policy on its own: named components, the interface they belong to, and the actions they give."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -12,7 +13,7 @@ from torch.nn import functional
 from trl_suite import content
 from trl_suite.errors import InputError
 from trl_suite.interface import Interface
-from trl_suite.networks import store, zip_export
+from trl_suite.networks import memory, store, zip_export
 from trl_suite.networks.adapted_layers import Plain, corrected
 from trl_suite.networks.card import Card
 from trl_suite.networks.components import LOG_STD, OBSERVATION_STATISTICS, SOURCE, Components
@@ -28,6 +29,7 @@ class Policy:
 
     card: Card
     components: Components
+    memory: Components = field(default_factory=dict[str, dict[str, torch.Tensor]])  # replay and moments, where kept
 
     @property
     def interface(self) -> Interface:
@@ -75,8 +77,12 @@ class Policy:
         return mean, log_std.expand_as(mean)
 
     def save(self, folder: str | Path) -> Path:
-        """Write `card.toml` and `weights.safetensors` into the folder, each at once or not at all; return it."""
-        return store.save(Path(folder), self.card, self.components)
+        """Write `card.toml` and `weights.safetensors` into the folder, each at once or not at all; return it.
+
+        `memory.safetensors` is written too where the policy keeps its replay or moments.
+        """
+        kept = memory.save(Path(folder), self.memory)
+        return store.save(Path(folder), msgspec.structs.replace(self.card, memory=kept), self.components)
 
     def to_sb3(self, path: str | Path) -> list[Path]:
         """Write a zip that SB3 opens, with `NAME.vecnormalize.pkl` beside it where the policy normalises; return both.
@@ -148,4 +154,4 @@ def load(where: str | Path) -> Policy:
     if not folder.is_dir():
         folder = content.find("policies", str(where))
     card, components = store.load(folder)
-    return Policy(card=card, components=components)
+    return Policy(card=card, components=components, memory=memory.load(folder, card))

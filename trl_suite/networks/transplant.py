@@ -11,7 +11,9 @@ from trl_suite.networks.align import Alignment
 from trl_suite.networks.components import (
     ADAPTER,
     OBSERVATION_STATISTICS,
+    OPTIMISER,
     OPTIONAL,
+    REPLAY,
     SOURCE,
     TARGET,
     Axis,
@@ -80,7 +82,7 @@ def transplant(
         fresh=tuple(component for component in into if component not in copied + synced),
         frozen=frozen,
         missing=tuple(component for component in wanted if component not in offered),
-        left_over=tuple(name for name in source.components if not {name, SOURCE + name} & set(copied)),
+        left_over=tuple(name for name in (*source.components, *source.memory) if not {name, SOURCE + name} & {*copied}),
         unmatched=alignment.unmatched,
     )
 
@@ -99,7 +101,7 @@ class _Fit(NamedTuple):
 def _offered(source: Policy, columns: tuple[str, ...]) -> dict[str, Mapping[str, torch.Tensor]]:
     """Return the source's components, under both of their names where they also make a column beside the target's."""
     beside = {name: source.components[name.removeprefix(SOURCE)] for name in columns}
-    return {**source.components, **beside}
+    return {**source.components, **source.memory, **beside}
 
 
 def _check_residual(where: str, source: Policy, copied: tuple[str, ...]) -> None:
@@ -132,6 +134,8 @@ def _check_depth(where: str, offered: Components, into: Components, wanted: tupl
     """Refuse a layer that only one side has: what lies above it would work on other features."""
     for component in wanted:
         sides = (component in offered, component in into)
+        if not sides[0] and component.startswith((REPLAY, OPTIMISER)):
+            raise InputError(f"{where}: the source has kept no {component}: make it in an experiment with this method")
         if component not in OPTIONAL and not all(sides):
             owner, other = ("source", "target") if sides[0] else ("target", "source")
             raise InputError(f"{where}: the {owner} has {component} and the {other} has not; name the layers to copy")

@@ -7,11 +7,12 @@ from trl_suite.errors import InputError
 from trl_suite.networks import freeze
 from trl_suite.networks.actor import SourceActor, source_actor
 from trl_suite.networks.align import align
-from trl_suite.networks.components import select
+from trl_suite.networks.components import Components, select
 from trl_suite.record import Freeze, Transplant
 from trl_suite.training.guided import Guided
 from trl_suite.training.home import home_states
 from trl_suite.training.job import Job
+from trl_suite.training.sb3 import memory
 from trl_suite.training.sb3 import model as sb3
 from trl_suite.training.sb3.learners import Model
 from trl_suite.training.sb3.pull import SEEN, among, own_states, pull_behaviour
@@ -26,7 +27,7 @@ class Course:
     def __init__(self, model: Model, job: Job, record: Transplant) -> None:
         self._model, self._job = model, job
         self._frozen = set(record.frozen)
-        self._seal = freeze.sealed(sb3.components_of(model), record.frozen)
+        self._seal = freeze.sealed(self._components(), record.frozen)
         self._released: dict[str, str] = {}  # component -> its hash when it was released
         self._released_at: dict[str, int] = {}
         self._due = self._thaws(record)
@@ -43,7 +44,7 @@ class Course:
         due = {name for name, at in self._due.items() if at <= step and name in self._frozen}
         if not due:
             return
-        components = sb3.components_of(self._model)
+        components = self._components()
         self._released |= freeze.hashes(components, tuple(due))
         self._released_at |= dict.fromkeys(due, step)
         self._frozen -= due
@@ -62,7 +63,11 @@ class Course:
         Raises:
             FreezeBrokenError: a component did; it is named.
         """
-        return freeze.proved(self._seal, sb3.components_of(self._model), self._released, self._released_at)
+        return freeze.proved(self._seal, self._components(), self._released, self._released_at)
+
+    def _components(self) -> Components:
+        """Return all that can be frozen."""
+        return sb3.components_of(self._model) | memory.given(self._model)
 
     def _thaws(self, record: Transplant) -> dict[str, int]:
         """Return the env step after which each frozen component learns."""

@@ -95,7 +95,7 @@ class Observer(BaseCallback):
             return_std=float(np.std(values)) if values else None,
             episodes=len(values),
             seconds=round(time.monotonic() - self._started, 1),
-            hyperparameters=msgspec.to_builtins(self._job.how),
+            hyperparameters=msgspec.to_builtins(self._job.how) | msgspec.to_builtins(self._job.upbringing),
             versions=provenance.versions(),
             commit=commit,
             dirty=dirty,

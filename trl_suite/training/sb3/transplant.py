@@ -8,17 +8,19 @@ from trl_suite.errors import InputError
 from trl_suite.networks import freeze, methods
 from trl_suite.networks.actor import source_actor
 from trl_suite.networks.adapters import Added, additions
-from trl_suite.networks.align import Alias, align
-from trl_suite.networks.components import OBSERVATION_STATISTICS, Components, select
+from trl_suite.networks.align import Alias, Alignment, align
+from trl_suite.networks.components import OBSERVATION_STATISTICS, SOURCE, Components, select
 from trl_suite.networks.methods import LearnedInput, Method, WeightPull
 from trl_suite.networks.policy import Policy
 from trl_suite.networks.transplant import transplant as copy_components
 from trl_suite.record import Transplant
 from trl_suite.training.home import home_states
 from trl_suite.training.library import load_policy
+from trl_suite.training.sb3 import memory
 from trl_suite.training.sb3 import model as sb3
 from trl_suite.training.sb3.adapt import adapt
 from trl_suite.training.sb3.learners import ActsFirst, Model, algorithm_of
+from trl_suite.training.sb3.moments import write_moments
 from trl_suite.training.sb3.pull import SEEN, fisher, pull_weights
 from trl_suite.training.sb3.rates import renew_optimisers
 from trl_suite.training.seeds import seed_for
@@ -64,27 +66,27 @@ def implant(
     source: Policy | None, into: Model, name: str, method: Method, alias: Alias | None, seed: int
 ) -> Transplant:
     """Do what a method does before training; see `transplant`."""
-    components = sb3.components_of(into)
-    alignment = None
+    alignment = _alignment(source, into, method, alias) if source and method.needs_source else None
     generator = torch.Generator().manual_seed(seed)
+    components = _everything(into)
     added: Added = {}
-    if source and method.needs_source:
-        learned = isinstance(method.adapter, LearnedInput)
-        alignment = align(source.interface, sb3.interface_of_model(into), alias, learned)
-        _check_kind(source, into)
-        _check_normaliser(source, components)
-        if method.adapter:
-            added = additions(method.adapter, components, source.components, alignment, generator)
-    freeze.check(components | added, select(method.freeze, components | added, f"method '{name}'"))
+    if source and alignment and method.adapter:
+        added = additions(method.adapter, components, source.components, alignment, generator)
+    frozen = select(method.freeze, components | added, f"method '{name}'")
+    freeze.check(components | added, frozen)
+    memory.check(into, method.copy, frozen)
+    transitions = memory.fitted(source, into, alignment, method, generator) if source and alignment else {}
     if method.adapter:
         adapt(into, method.adapter, added)
-        components = sb3.components_of(into)
+        components = _everything(into)
     record = copy_components(source, components, alignment, name, method, generator)
     sb3.write_statistics(into, components)
+    memory.fill(into, transitions)
     hold(into, components, record.frozen)
     renew_optimisers(into, components, method.rate)
+    write_moments(into, components, record.copied)
     if isinstance(into, ActsFirst):
-        into.acts_first = any(component.startswith("actor.") for component in record.copied)
+        into.acts_first = any(component.startswith(("actor.", f"{SOURCE}actor.head")) for component in record.copied)
     return record
 
 
@@ -93,6 +95,7 @@ def hold(model: Model, components: Components, frozen: tuple[str, ...]) -> None:
     freeze.hold(components, frozen)
     sb3.hold_statistics(model, frozen)
     sb3.hold_temperature(model, frozen)
+    memory.hold_replay(model, frozen)
 
 
 def pull_copied(
@@ -110,6 +113,19 @@ def pull_copied(
         states = actor.placed(home_states(source, SEEN, seed_for(seed, "home")))
         importance = fisher(learner, states)
     pull_weights(model, pull, record.copied, importance)
+
+
+def _alignment(source: Policy, model: Model, method: Method, alias: Alias | None) -> Alignment:
+    """Return the alignment of source and model, whose layers are to mean the same."""
+    alignment = align(source.interface, sb3.interface_of_model(model), alias, isinstance(method.adapter, LearnedInput))
+    _check_kind(source, model)
+    _check_normaliser(source, sb3.components_of(model))
+    return alignment
+
+
+def _everything(model: Model) -> dict[str, dict[str, torch.Tensor]]:
+    """Return all of the model that a method may name."""
+    return sb3.components_of(model) | memory.empty(model)
 
 
 def _check_kind(source: Policy, model: Model) -> None:
