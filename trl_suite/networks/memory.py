@@ -10,7 +10,7 @@ import torch
 from trl_suite.errors import InputError
 from trl_suite.networks import store
 from trl_suite.networks.card import Card, Memory
-from trl_suite.networks.components import LOG_STD, OPTIMISER, REPLAY, TARGET, TEMPERATURE, Components
+from trl_suite.networks.components import OPTIMISER, REPLAY, TARGET, TEMPERATURE, Components
 from trl_suite.networks.store import Shapes
 
 FILE = "memory.safetensors"
@@ -63,9 +63,8 @@ def load(folder: Path, card: Card) -> dict[str, dict[str, torch.Tensor]]:
 
 def owner(component: str) -> str:
     """Return whose moments a component's are: `optimiser.actor`, `optimiser.critic`, `optimiser.temperature`."""
-    if component == LOG_STD:
-        return f"{OPTIMISER}actor"
-    return OPTIMISER + next(part for part in component.split(".") if part in ("actor", "critic", TEMPERATURE))
+    parts = (part for part in component.split(".") if part in ("critic", TEMPERATURE))
+    return OPTIMISER + next(parts, "actor")
 
 
 def _flat(memory: Components) -> dict[str, torch.Tensor]:

@@ -65,6 +65,7 @@ def transplant(
     _check_depth(where, offered, into, wanted)
     _check_residual(where, source, copied)
     _check_adapter(where, source, method, copied, frozen)
+    _check_moments(where, source, alignment, copied)
     _check_shapes(offered, into, fit, copied)
     numbers = {component: offered[component] for component in copied}
     for component in (name for name in select(method.shuffle, into, where) if name in copied):
@@ -120,14 +121,24 @@ def _check_adapter(
     where: str, source: Policy, method: Method, copied: tuple[str, ...], frozen: tuple[str, ...]
 ) -> None:
     """Refuse an adapter around layers that are not the source's, or whose inputs would drift away from them."""
-    behind = [name for name in in_source_slots(method.adapter) if not name.startswith(TARGET) and name not in copied]
+    behind = {name for name in in_source_slots(method.adapter) if not name.startswith(TARGET)} - {*copied}
     if behind:
-        raise InputError(f"{where}: a learned input leads into the source's own layer: copy {', '.join(behind)} too")
+        raise InputError(
+            f"{where}: a learned input leads into the source's own layer: copy {', '.join(sorted(behind))} too"
+        )
     held = OBSERVATION_STATISTICS in copied and OBSERVATION_STATISTICS in frozen and not method.thaw.keys() & _DRIFT
     if isinstance(method.adapter, Lateral | Residual) and OBSERVATION_STATISTICS in source.components and not held:
         raise InputError(
             f"{where}: the source's column sees what its own statistics give: copy and freeze {OBSERVATION_STATISTICS}"
         )
+
+
+def _check_moments(where: str, source: Policy, alignment: Alignment, copied: tuple[str, ...]) -> None:
+    """Refuse moments whose slots have moved: they are of single weights, and nobody aligns them."""
+    observed, moved = range(len(source.interface.observation)), range(len(source.interface.action))
+    same = (alignment.observation, alignment.action) == (tuple(observed), tuple(moved))
+    if not same and any(name.startswith(OPTIMISER) for name in copied):
+        raise InputError(f"{where}: an optimiser's moments are copied between equal interfaces only")
 
 
 def _check_depth(where: str, offered: Components, into: Components, wanted: tuple[str, ...]) -> None:
