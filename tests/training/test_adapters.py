@@ -14,6 +14,7 @@ from trl_suite.networks.align import align
 from trl_suite.networks.methods import Lateral, LearnedInput, LowRank, Method, Residual
 from trl_suite.networks.policy import load
 from trl_suite.training.sb3 import model as sb3
+from trl_suite.training.sb3.rates import optimisers
 from trl_suite.training.sb3.train import train
 from trl_suite.training.sb3.transplant import implant, transplant
 
@@ -111,11 +112,8 @@ def test_the_source_s_column_gets_no_gradient_and_no_target_follows_it(algorithm
     proof = course.proof()
     assert proof.holds
     assert {"source.actor.trunk.0", "source.critic.trunk.1"} <= set(proof.after)
-    optimised = [p for group in model.policy.optimizer.param_groups for p in group["params"]] if algorithm == "ppo" else [
-        p for owner in (model.actor, model.critic) for group in owner.optimizer.param_groups for p in group["params"]
-    ]  # fmt: skip
-    buffers = {id(value) for name, value in model.policy.named_buffers()}
-    assert not buffers & {id(parameter) for parameter in optimised}
+    optimised = {id(p) for one in optimisers(model) for group in one.param_groups for p in group["params"]}
+    assert not optimised & {id(value) for _, value in model.policy.named_buffers()}
     for layer in (0, 1):
         for name, value in sources[algorithm].components[f"actor.trunk.{layer}"].items():
             assert torch.equal(sb3.components_of(model)[f"source.actor.trunk.{layer}"][name], value)

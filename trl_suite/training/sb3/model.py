@@ -20,6 +20,7 @@ from trl_suite.networks.policy import Policy
 from trl_suite.training import settings
 from trl_suite.training.sb3.layers import bound_of, folded
 from trl_suite.training.sb3.learners import Model, SACLearner, TD3Learner, algorithm_of
+from trl_suite.training.sb3.rates import renew_optimisers
 from trl_suite.training.sb3.replay import Replay
 from trl_suite.training.sb3.tasks import Marked, share_trunk
 from trl_suite.training.sb3.vec_env import BatchVecEnv
@@ -67,6 +68,7 @@ def build(
     model = _learner(worlds, how, seed)
     if heads:
         share_trunk(model, len(interface_of_model(model).observation), len(mix))
+        renew_optimisers(model, {}, {})  # the old ones hold layers that were exchanged
     return model
 
 

@@ -78,7 +78,7 @@ def implant(
     transitions = memory.fitted(source, into, alignment, method, generator) if source and alignment else {}
     if method.adapter:
         adapt(into, method.adapter, added)
-        renew_optimisers(into, sb3.components_of(into), {})  # the old ones hold layers that were exchanged
+        renew_optimisers(into, {}, {})  # the old ones hold layers that were exchanged
         components = _everything(into)
     record = copy_components(source, components, alignment, name, method, generator)
     sb3.write_statistics(into, components)
