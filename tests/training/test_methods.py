@@ -4,83 +4,42 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from stable_baselines3.common.logger import Logger
 
+from tests.training.conftest import CARD, EVERYTHING, FOLLOW, HOW, LESS, Steps, job, prepared
 from trl_suite.errors import InputError
 from trl_suite.networks import methods
 from trl_suite.networks.actor import source_actor
 from trl_suite.networks.align import align
 from trl_suite.networks.card import Training
 from trl_suite.networks.methods import BehaviourPull, Guide, Method, WeightPull
-from trl_suite.training import settings
 from trl_suite.training.guided import Guided
 from trl_suite.training.home import home_states
-from trl_suite.training.job import Job
 from trl_suite.training.sb3 import model as sb3
-from trl_suite.training.sb3.course import Course
 from trl_suite.training.sb3.pull import divergence, fisher, strength_at
 from trl_suite.training.sb3.train import train
-from trl_suite.training.sb3.transplant import implant, transplant
-from trl_suite.training.train import Unwatched
+from trl_suite.training.sb3.transplant import transplant
 from trl_suite.worlds.env import make
 
 PENDULUM = "inverted-pendulum"
-CARD = Training(env=PENDULUM, seed=0, steps=0)
-HOW = {
-    "ppo": settings.PPO(n_envs=2, n_steps=64, batch_size=32, n_epochs=4, hidden=(8, 8)),
-    "sac": settings.SAC(hidden=(8, 8), buffer_size=1000, learning_starts=30, batch_size=16),
-    "td3": settings.TD3(hidden=(8, 8), buffer_size=1000, learning_starts=30, batch_size=16),
-}
-EVERYTHING = ("actor", "critic", "log_std", "temperature", "normaliser")
 SHIPPED = [name.replace("K", "1") for name in methods.shipped()]
-
-
-@pytest.fixture(scope="module")
-def sources():
-    found = {}
-    for algorithm, how in HOW.items():
-        model = sb3.build(PENDULUM, how, 7)
-        model.learn(256)
-        found[algorithm] = sb3.policy_of(model, CARD)
-    return found
-
-
-def job(algorithm: str, source, definition: Method, **changes) -> Job:
-    values = {
-        "env": f"{PENDULUM}.gravity-1.5", "how": HOW[algorithm], "seed": 3, "steps": 256, "method": "tested",
-        "evaluation": settings.Evaluation(every=128, episodes=1), "definition": definition, "source": source,
-    }  # fmt: skip
-    return Job(**(values | changes))
-
-
-class Steps(Unwatched):
-    def __init__(self) -> None:
-        self.seen: list[int] = []
-
-    def evaluated(self, step, episodes):
-        self.seen.append(step)
 
 
 @pytest.mark.parametrize("algorithm", ["ppo", "sac", pytest.param("td3", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_method_runs_proves_its_freeze_and_is_measured_on_the_same_grid(name, algorithm, sources):
     watcher = Steps()
-    outcome = train(job(algorithm, sources[algorithm], methods.find(name), method=name), watcher)
+    started = 128 if name == "scratch-equal-total" else 0
+    outcome = train(job(algorithm, sources[algorithm], methods.find(name), method=name, head_start=started), watcher)
     assert watcher.seen == [0, 128, 256]
+    assert outcome.steps == started + 256
     assert outcome.freeze.holds
     assert outcome.finished
     recorded = outcome.transplant.copied + outcome.transplant.synced + outcome.transplant.fresh
-    assert sorted(recorded) == sorted(set(recorded)), "every component stands in the record once"
-
-
-def prepared(algorithm: str, source, method: Method):
-    """A model as `train` has it at its first step, with the source as it would act there."""
-    task = job(algorithm, source, method)
-    model = sb3.build(task.env, task.how, task.seed, one_by_one=method.guide is not None)
-    model.set_logger(Logger(folder=None, output_formats=[]))
-    record = implant(source, model, "tested", method, None, 0)
-    interface = sb3.interface_of_model(model)
-    return model, Course(model, task, record), source_actor(source, interface, align(source.interface, interface))
+    plain = {component for component in recorded if not component.startswith(("replay", "optimiser."))}
+    assert len(recorded) == len(set(recorded)), "no component stands in the record twice"
+    assert set(outcome.policy.components) <= plain, "and none is left out"
+    if methods.find(name).adapter is None:
+        assert plain == set(outcome.policy.components)
 
 
 @pytest.mark.parametrize("algorithm", HOW)
@@ -171,7 +130,7 @@ def test_a_thaw_of_something_that_is_not_frozen_is_refused(sources):
 
 
 def test_shrink_and_perturb_lies_between_the_source_and_the_fresh_value(sources):
-    fresh = sb3.components_of(sb3.build(PENDULUM, HOW["ppo"], 3))["actor.trunk.0"]["weight"].detach()
+    fresh = sb3.components_of(sb3.build(LESS, HOW["ppo"], 3))["actor.trunk.0"]["weight"].detach()
     model, _, _ = prepared("ppo", sources["ppo"], Method(copy=("actor",), keep={"actor.trunk": 0.25}))
     components = sb3.components_of(model)
     source = sources["ppo"].components
@@ -232,9 +191,9 @@ def test_a_guide_that_ends_the_episode_leaves_the_learner_a_new_one():
         guided.step(np.zeros(1))
 
 
-@pytest.mark.parametrize("name", ["critic-warmup", "kickstart", "jumpstart"])
+@pytest.mark.parametrize("name", ["critic-warmup", "kickstart", "jumpstart", "progressive", "scratch-equal-total"])
 def test_a_method_that_acts_during_training_is_refused_outside_of_an_experiment(name, sources):
-    model = sb3.build(PENDULUM, HOW["ppo"], 0)
+    model = sb3.build(FOLLOW, HOW["ppo"], 0)
     with pytest.raises(InputError, match=rf"'{name}' acts during training"):
         transplant(sources["ppo"], model, name)
 
