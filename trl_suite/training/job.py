@@ -2,9 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
-from trl_suite.networks.methods import Method, remembered
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from trl_suite import provenance
+from trl_suite.networks.card import Training
+from trl_suite.networks.methods import Method
 from trl_suite.networks.policy import Policy
 from trl_suite.record import Freeze, Transplant
 from trl_suite.training import settings
@@ -30,22 +36,59 @@ class Job:
     alias: Mapping[str, str] = field(default_factory=dict[str, str])
     mix: tuple[str, ...] = ()  # addresses that the training worlds take in turn, instead of all being `env`
     upbringing: settings.Upbringing = field(default_factory=settings.Upbringing)
-    head_start: int = 0  # env steps before the first of `steps`, which are neither measured nor counted
+    head_start: int = 0  # env steps before the first of `steps`, which are paid for and not measured
 
     @property
     def total(self) -> int:
         """All env steps that are paid for."""
         return self.head_start + self.steps
 
-    @property
-    def needs_sb3(self) -> bool:
-        """Whether it asks for what only the SB3 engine has, besides the algorithm."""
-        special = self.upbringing != settings.Upbringing() or self.head_start > 0
-        return special or self.definition.adapter is not None or bool(remembered(self.definition))
+    def grid(self) -> list[int]:
+        """Return the env steps at which the policy is measured, counted from the end of the head start."""
+        return [*range(0, self.steps, self.evaluation.every), self.steps]
+
+    def training(self, steps: int, last: Sequence[Episode], seconds: float) -> Training:
+        """Return how a policy came to be, for its card.
+
+        Args:
+            steps: env steps made.
+            last: the deterministic episodes of the last evaluation.
+            seconds: that it took.
+        """
+        values = [episode.value for episode in last]
+        commit, dirty = provenance.commit()
+        return Training(
+            env=self.env,
+            seed=self.seed,
+            steps=min(steps, self.total),
+            return_mean=float(np.mean(values)) if values else None,
+            return_std=float(np.std(values)) if values else None,
+            episodes=len(values),
+            seconds=round(seconds, 1),
+            hyperparameters=msgspec.to_builtins(self.how) | msgspec.to_builtins(self.upbringing),
+            versions=provenance.versions(),
+            commit=commit,
+            dirty=dirty,
+        )
+
+
+def _no_segments() -> dict[str, dict[str, npt.NDArray[np.generic]]]:
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """All that a training needs to go on exactly where it was; taken between two rollouts, never inside one."""
+
+    step: int  # env steps made
+    arrays: Mapping[str, npt.NDArray[np.generic]]
+    facts: Mapping[str, Any]  # what is no array, as JSON holds it
+    # large parts by a name that stands for their content: what was kept under a name is not written again
+    segments: Mapping[str, Mapping[str, npt.NDArray[np.generic]]] = field(default_factory=_no_segments)
 
 
 class Watcher(Protocol):
-    """Who is told of a training's progress, and may end it."""
+    """Who is told of a training's progress, keeps its snapshots, and may end it."""
 
     def evaluated(self, step: int, episodes: Sequence[Episode]) -> None:
         """Take the episodes that the policy made after `step` env steps."""
@@ -56,6 +99,42 @@ class Watcher(Protocol):
     def stopping(self) -> bool:
         """Return whether the training is to end now."""
         ...
+
+    def resumed(self) -> Snapshot | None:
+        """Return the snapshot to go on from; None starts from the beginning."""
+        ...
+
+    def due(self) -> bool:
+        """Return whether a snapshot is wanted now; one is wanted in any case where the training is stopped."""
+        ...
+
+    def keep(self, snapshot: Snapshot) -> None:
+        """Take a snapshot; evaluations told before it are not told again by a training that goes on from it."""
+
+
+class Unwatched:
+    """A watcher that lets a training run to its end."""
+
+    def evaluated(self, step: int, episodes: Sequence[Episode]) -> None:
+        """Ignore the episodes."""
+
+    def advanced(self, step: int) -> None:
+        """Ignore the step."""
+
+    def stopping(self) -> bool:
+        """Return False."""
+        return False
+
+    def resumed(self) -> Snapshot | None:
+        """Return None."""
+        return None
+
+    def due(self) -> bool:
+        """Return False."""
+        return False
+
+    def keep(self, snapshot: Snapshot) -> None:
+        """Drop the snapshot."""
 
 
 @dataclass(frozen=True, kw_only=True)

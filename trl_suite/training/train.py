@@ -1,30 +1,14 @@
 """`trl_suite.train`: one policy from scratch, in this process."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import torch
 
 from trl_suite.networks.card import Algorithm
 from trl_suite.networks.policy import Policy
-from trl_suite.training import settings
-from trl_suite.training.evaluation import Episode
-from trl_suite.training.job import Job, Outcome, Watcher
-from trl_suite.training.sb3 import train as sb3
-
-
-class Unwatched:
-    """A watcher that lets a training run to its end."""
-
-    def evaluated(self, step: int, episodes: Sequence[Episode]) -> None:
-        """Ignore the episodes."""
-
-    def advanced(self, step: int) -> None:
-        """Ignore the step."""
-
-    def stopping(self) -> bool:
-        """Return False."""
-        return False
+from trl_suite.training import engines, settings
+from trl_suite.training.job import Job, Outcome, Unwatched, Watcher
 
 
 def train(
@@ -48,7 +32,10 @@ def run_alone(env: str, how: settings.Settings, *, steps: int, seed: int, watche
     evaluation = settings.Evaluation(every=-(-steps // 20))
     job = Job(env=env, how=how, seed=seed, steps=steps, evaluation=evaluation)
     with one_thread():
-        return sb3.train(job, watcher)
+        _, result = next(engines.train(engines.alone(job), [job], [watcher], [None]))
+    if isinstance(result, Exception):
+        raise result
+    return result
 
 
 @contextmanager

@@ -6,6 +6,7 @@ Every world goes the way that `World` goes alone under the same seed and actions
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import mujoco
 import numpy as np
 from gymnasium.spaces import Box
 from gymnasium.utils import seeding
@@ -14,6 +15,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from trl_suite.errors import InputError
+from trl_suite.worlds import streams
 from trl_suite.worlds.address import Address
 from trl_suite.worlds.channel import Channel, applies, settings
 from trl_suite.worlds.env import action_space, built
@@ -45,7 +47,8 @@ class Batch(VectorEnv[Array, Array, Array]):
         env: the env's name: `half-cheetah`.
         variants: per world a variant's name, a mapping of axes (with `variant` for a named one), or None.
         variant: one of the env's named variants, for all worlds.
-        autoreset_mode: Gymnasium's, by value: `NextStep`, `SameStep`, `Disabled`.
+        autoreset_mode: Gymnasium's, by value: `NextStep`, `SameStep`, `Disabled`, where a world whose episode has ended
+            stands still, without physics and with reward 0, until `reset` is called with a mask.
         max_episode_steps: after how many steps an episode is cut.
         warm_start: as `World`'s. It is on, as in Gymnasium: it costs nothing (benchmarks/worlds.py).
         threads: how many, or None for as many as there are cores.
@@ -152,24 +155,69 @@ class Batch(VectorEnv[Array, Array, Array]):
             FloatingPointError: an action is not finite.
         """
         actions = self._checked(actions)
-        next_step = self.autoreset_mode == AutoresetMode.NEXT_STEP
-        waiting = self._ended.copy() if next_step and self._ended.any() else None
+        goes_on = self.autoreset_mode == AutoresetMode.SAME_STEP or not self._ended.any()
+        waiting = None if goes_on else self._ended.copy()
         active = self._every if waiting is None else ~waiting
         controls = actions if self._channel is None else self._channel.act(actions, self._noise, active)
         before = [watch.before() for _, _, watch in self._watches]
         self._physics.advance(controls, None if waiting is None else np.flatnonzero(active))
         judged = self._judged(before, actions, active)
-        self._elapsed += 1
+        self._elapsed += active
         terminated, truncated = judged.terminated, self._elapsed >= self._limit
         infos = self._infos(judged, active)
         observation, reward = judged.observation, judged.reward
         if waiting is not None:
-            reward[waiting], terminated[waiting], truncated[waiting] = 0.0, False, False
-            observation[waiting] = self._start(np.flatnonzero(waiting))
+            reward[waiting] = 0.0
+            if self.autoreset_mode == AutoresetMode.NEXT_STEP:
+                terminated[waiting], truncated[waiting] = False, False
+                observation[waiting] = self._start(np.flatnonzero(waiting))
+            else:
+                truncated |= waiting & ~terminated
         self._ended = terminated | truncated
         if self.autoreset_mode == AutoresetMode.SAME_STEP and self._ended.any():
             observation = self._go_on(observation, infos)
         return observation, reward, terminated, truncated, infos
+
+    def state(self, worlds: Sequence[int] | Array | None = None) -> dict[str, Array]:
+        """Return all that worlds need to go on exactly, in this batch or in another: arrays (len(worlds), ...).
+
+        Args:
+            worlds: their indices; all of them where not given.
+
+        Raises:
+            InputError: the batch has not been reset yet.
+        """
+        if not self._streams:
+            raise InputError(f"{self.addresses[0]}: the batch has no state before its first reset")
+        chosen = self._all if worlds is None else np.asarray(worlds, dtype=np.int64)
+        found = {f"physics.{name}": values for name, values in self._physics.state(chosen).items()}
+        if self._channel is not None:
+            found |= {f"channel.{name}": values for name, values in self._channel.state(chosen).items()}
+        return found | {
+            "elapsed": self._elapsed[chosen],
+            "ended": self._ended[chosen],
+            "streams": streams.packed([self._streams[world] for world in chosen]),
+            "noise": streams.packed([self._noise[world] for world in chosen]),
+        }
+
+    def restore(self, worlds: Sequence[int] | Array | None, state: Mapping[str, Array]) -> None:
+        """Put worlds where `state` found them, or found others of the same addresses; needs no reset before.
+
+        Raises:
+            InputError: the state is of another number of worlds.
+        """
+        chosen = self._all if worlds is None else np.asarray(worlds, dtype=np.int64)
+        if len(state["elapsed"]) != len(chosen):
+            raise InputError(f"{self.addresses[0]}: a state of {len(state['elapsed'])} worlds for {len(chosen)}")
+        self._physics.restore(chosen, _below("physics.", state))
+        if self._channel is not None and "channel.acts" in state:
+            self._channel.restore(chosen, _below("channel.", state))
+        self._elapsed[chosen], self._ended[chosen] = state["elapsed"], state["ended"]
+        if not self._streams:
+            self._seed(self._all[:0], None)
+        for row, world in enumerate(chosen):
+            streams.restore(self._streams[world], state["streams"][row])
+            streams.restore(self._noise[world], state["noise"][row])
 
     def close_extras(self, **kwargs: Any) -> None:
         """End the threads."""
@@ -271,6 +319,21 @@ class Batch(VectorEnv[Array, Array, Array]):
             where = f"world {world}, {self.addresses[world]}"
             raise FloatingPointError(f"{where}: the policy's action is not finite: {', '.join(wrong)}")
         return actions
+
+
+def _below(prefix: str, state: Mapping[str, Array]) -> dict[str, Array]:
+    return {name.removeprefix(prefix): values for name, values in state.items() if name.startswith(prefix)}
+
+
+def bytes_per_world(address: str) -> int:
+    """Return how much memory one more world of a batch takes, beside its model.
+
+    MuJoCo's own batch keeps a row of numbers per world; where contact forces are observed each world has an MjData, of
+    whose arena the contacts of a robot touch some half a megabyte.
+    """
+    _, model, task, _ = built(Address.parse(address))
+    data = mujoco.MjData(model)
+    return data.nbuffer + 2**19 if task.needs_contact_forces else data.nbuffer
 
 
 def _judges(tasks: Sequence[Task]) -> list[tuple[Any, Task]]:

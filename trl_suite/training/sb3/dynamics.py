@@ -12,6 +12,7 @@ from trl_suite.networks.adapters import trunk
 from trl_suite.training.job import Job, Watcher
 from trl_suite.training.sb3 import model as sb3
 from trl_suite.training.sb3.learners import Model
+from trl_suite.training.sb3.observer import StoppedError
 from trl_suite.training.seeds import seed_for
 from trl_suite.training.settings import Dynamics
 
@@ -24,19 +25,17 @@ class Moves(NamedTuple):
     after: torch.Tensor  # (transitions, slots)
 
 
-def learn_dynamics(model: Model, job: Job, watcher: Watcher) -> bool:
-    """Train the model's trunks and leave its heads; return whether the watcher let it come to its end.
+def learn_dynamics(model: Model, job: Job, how: Dynamics, watcher: Watcher) -> None:
+    """Train the model's trunks and leave its heads.
 
     Random actions are made for the whole budget first. No reward is read, and no statistics of returns are kept.
+
+    Raises:
+        StoppedError: the watcher wants the training to end.
     """
     moves = _collected(model, job.total, seed_for(job.seed, "dynamics"), watcher)
-    if moves is None:
-        return False
-    how = job.upbringing.dynamics
-    assert how is not None
     generator = torch.Generator().manual_seed(seed_for(job.seed, "dynamics", 1))
     learn_trunks(model, moves, how, job.how.batch_size, generator)
-    return True
 
 
 def learn_trunks(model: Model, moves: Moves, how: Dynamics, batch: int, generator: torch.Generator) -> list[float]:
@@ -136,8 +135,8 @@ def _linear(inputs: int, outputs: int, generator: torch.Generator) -> torch.Tens
     return (torch.randn(outputs, inputs, generator=generator) / inputs**0.5).requires_grad_()
 
 
-def _collected(model: Model, steps: int, seed: int, watcher: Watcher) -> Moves | None:
-    """Return what random actions brought about, or None where the watcher stopped it; the statistics are of them."""
+def _collected(model: Model, steps: int, seed: int, watcher: Watcher) -> Moves:
+    """Return what random actions brought about; the model's statistics are then of them."""
     wrapper, worlds = model.get_vec_normalize_env(), model.get_env()
     inner = worlds if wrapper is None else wrapper.venv  # below the normaliser, which would count rewards
     assert inner is not None
@@ -154,7 +153,7 @@ def _collected(model: Model, steps: int, seed: int, watcher: Watcher) -> Moves |
         model.num_timesteps += inner.num_envs
         watcher.advanced(model.num_timesteps)
         if watcher.stopping():
-            return None
+            raise StoppedError
     before, action, last = (np.concatenate(part) for part in zip(*found, strict=True))
     if wrapper is not None and wrapper.norm_obs:
         wrapper.obs_rms.update(before)

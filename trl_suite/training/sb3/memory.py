@@ -16,6 +16,7 @@ from trl_suite.networks.components import OPTIMISER, REPLAY, select
 from trl_suite.networks.memory import TERM
 from trl_suite.networks.methods import Method
 from trl_suite.networks.policy import Policy
+from trl_suite.training.job import Job
 from trl_suite.training.relabel import relabelled
 from trl_suite.training.sb3 import model as sb3
 from trl_suite.training.sb3.learners import Model
@@ -46,6 +47,11 @@ def kept(model: Model, patterns: Sequence[str]) -> dict[str, Tensors]:
     names = select(patterns, empty(model), "keep")
     held = {name: tensors for name, tensors in moments(model).items() if name in names}
     return held | ({REPLAY: _transitions(_buffer(model))} if REPLAY in names else {})
+
+
+def is_kept(job: Job) -> bool:
+    """Return whether the job's replay holds more than was collected, or more of it than a snapshot takes."""
+    return REPLAY in (*job.upbringing.keep, *job.definition.copy)
 
 
 def check(model: Model, copied: Sequence[str], frozen: Sequence[str]) -> None:
