@@ -12,10 +12,12 @@ from trl_suite.networks.actor import source_actor
 from trl_suite.networks.align import align
 from trl_suite.networks.card import Training
 from trl_suite.networks.methods import BehaviourPull, Guide, Method, WeightPull
+from trl_suite.training import settings
 from trl_suite.training.guided import Guided
 from trl_suite.training.home import home_states
 from trl_suite.training.sb3 import model as sb3
 from trl_suite.training.sb3.pull import divergence, fisher, strength_at
+from trl_suite.training.sb3.rates import optimisers
 from trl_suite.training.sb3.train import train
 from trl_suite.training.sb3.transplant import transplant
 from trl_suite.worlds.env import make
@@ -123,6 +125,26 @@ def test_a_thawed_layer_starts_to_move_at_its_step_and_not_before(sources):
     assert proof.until == {"actor.trunk.1": 128}
 
 
+@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
+def test_a_thawed_layer_takes_no_full_sized_first_step(algorithm, sources):
+    """Adam's first step is as long as the rate, for every weight: it begins at a tenth of it, and rises over ten."""
+    method = Method(copy=EVERYTHING, freeze=("actor.trunk.1",), thaw={"actor.trunk.1": 0.0})
+    model, course, _ = prepared(algorithm, sources[algorithm], method)
+    weight, rate = sb3.components_of(model)["actor.trunk.1"]["weight"], HOW[algorithm].learning_rate
+    course.advance(0)
+    steps, before = [], weight.detach().clone()
+
+    def note(*_):
+        steps.append(float((weight.detach() - before).abs().max()))
+        before.copy_(weight.detach())
+
+    optimisers(model)[0].register_step_post_hook(note)
+    model.learn(128)
+    assert 0.09 * rate < steps[0] < 0.101 * rate
+    assert steps[0] < steps[4] < rate
+    assert max(steps[10:]) > 0.5 * rate
+
+
 def test_a_thaw_of_something_that_is_not_frozen_is_refused(sources):
     method = Method(copy=EVERYTHING, freeze=("actor.trunk.0",), thaw={"critic.head": 0.5})
     with pytest.raises(InputError, match=r"no component 'critic.head'.*there are: actor.trunk.0"):
@@ -218,3 +240,63 @@ def test_hoppers_policy_moves_into_walker2d_by_name():
     theirs = walker.predict(seen)[0][:, :3]
     assert np.allclose(ours, theirs, atol=1e-6)
     assert gymnasium.spaces.utils.flatdim(model.action_space) == 6
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "alias", "shared"),
+    [
+        ("hopper", "walker2d", {}, 3),
+        ("hopper", "walker2d", {"thigh_left_joint": "thigh_joint", "leg_left_joint": "leg_joint"}, 5),
+        ("legged-ant?shape={\"legs\":3}", "legged-ant?shape={\"legs\":6}", {}, 6),
+        ("link-reacher?shape={\"links\":2}", "link-reacher?shape={\"links\":3}", {}, 2),
+        ("link-swimmer?shape={\"links\":3}", "link-swimmer?shape={\"links\":5}", {}, 2),
+        ("inverted-pendulum", "inverted-double-pendulum", {}, 1),
+        (
+            "half-cheetah",
+            "walker2d",
+            {
+                "thigh_joint": "bthigh", "leg_joint": "bshin", "foot_joint": "bfoot",
+                "thigh_left_joint": "fthigh", "leg_left_joint": "fshin", "foot_left_joint": "ffoot",
+            },
+            6,
+        ),
+    ],
+)  # fmt: skip
+def test_a_policy_moves_between_robots_and_goes_on_learning(source, target, alias, shared):
+    policy = sb3.policy_of(sb3.build(source, HOW["ppo"], 0), Training(env=source, seed=0, steps=0))
+    model = sb3.build(target, HOW["ppo"], 1)
+    record = transplant(policy, model, "finetune", alias)
+    interface = sb3.interface_of_model(model)
+    alignment = align(policy.interface, interface, alias)
+    assert sum(index is not None for index in alignment.action) == shared
+    assert set(record.copied) == set(policy.components)
+    assert {"critic.trunk.0", "normaliser.observation"} <= set(record.copied)
+    model.learn(128)
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
+def test_a_source_with_inverted_actions_pushes_the_other_way(algorithm):
+    """The negative control: where the action is the whole policy's meaning, its opposite is what is transplanted."""
+    worlds = [make(address) for address in (PENDULUM, f"{PENDULUM}.inverted-actions")]
+    moved = []
+    for world, push in zip(worlds, (1.0, -1.0), strict=True):
+        world.reset(seed=0)
+        moved.append(world.step(np.array([push], dtype=np.float32))[0])
+    assert np.allclose(moved[0], moved[1]), "the same motion from the opposite action"
+    source = sb3.policy_of(sb3.build(f"{PENDULUM}.inverted-actions", HOW[algorithm], 0), CARD)
+    model = sb3.build(PENDULUM, HOW[algorithm], 1)
+    assert not transplant(source, model, "finetune").unmatched
+
+
+def test_the_optimum_is_reached_and_finetuning_starts_from_it():
+    """Follow pays 0 at best; a policy that does nothing gets -16/3 per episode."""
+    how = settings.PPO(n_envs=8, n_steps=32, batch_size=64, hidden=(16,), learning_rate=3e-3)
+    evaluation = settings.Evaluation(every=8192, episodes=5)
+    scratch = Steps()
+    learned = train(job("ppo", None, Method(), env=FOLLOW, how=how, steps=8192, evaluation=evaluation), scratch).policy
+    assert scratch.returns[0] < -3
+    assert scratch.returns[-1] > -0.3
+    tuned = Steps()
+    finetune = methods.find("finetune")
+    train(job("ppo", learned, finetune, env=FOLLOW, how=how, steps=256, evaluation=evaluation), tuned)
+    assert tuned.returns[0] == scratch.returns[-1]

@@ -12,9 +12,7 @@ from trl_suite.worlds.address import FOREIGN, Address
 from trl_suite.worlds.batch import bytes_per_world
 
 
-def obstacle(
-    env: str, how: settings.Settings, method: Method, upbringing: settings.Upbringing | None = None
-) -> str:
+def obstacle(env: str, how: settings.Settings, method: Method, upbringing: settings.Upbringing | None = None) -> str:
     """Return why a training cannot be a member of a cohort, or `""` if it can."""
     if not isinstance(how, settings.PPO):
         return f"{how.algorithm.upper()} has no cohort"
