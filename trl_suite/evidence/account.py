@@ -30,7 +30,12 @@ class Treatment(NamedTuple):
     trainable: int
     total: int
     proofs: dict[Proof, int]  # how many runs
-    hashes: tuple[Hash, ...]
+    runs: tuple[Member, ...]
+
+    @property
+    def hashes(self) -> tuple[Hash, ...]:
+        """The numbers of every frozen component, before and after."""
+        return tuple(found for mine in self.runs if mine.run for found in _hashes(mine.run, mine.planned.folder))
 
 
 class Cost(NamedTuple):
@@ -122,7 +127,7 @@ def _treatment(members: list[Member]) -> Treatment:
         trainable=first.freeze.trainable if first.freeze else 0,
         total=first.freeze.total if first.freeze else 0,
         proofs=dict(Counter(proof(run) for run in runs)),
-        hashes=tuple(found for member in members if member.run for found in _hashes(member.run, member.planned.folder)),
+        runs=tuple(members),
     )
 
 

@@ -203,7 +203,7 @@ def prediction(pairs: Sequence[Pair], generator: np.random.Generator, replicates
     p = _permutation(known) if n <= 8 else _student(float(rho), n)
     if n < FEWEST_PAIRS:
         return Estimate(value=float(rho), p=p, n=n)
-    drawn = _spearman(known[generator.integers(0, n, (replicates, n))])
+    drawn = _resampled(known, generator, replicates)
     most = 1 - 12 / (n * (n * n - 1))  # half a rank swap short of 1, which has no place on Fisher's scale
     spread = float(np.nanstd(np.arctanh(np.clip(drawn, -most, most))))
     centre = math.atanh(min(most, max(-most, float(rho))))
@@ -228,6 +228,22 @@ def _spearman(samples: Floats) -> Floats:
     product = (centred[..., 0] * centred[..., 1]).sum(axis=1)
     size = spread[:, 0] * spread[:, 1]
     return np.divide(product, size, out=np.full(len(samples), np.nan), where=size > 0)
+
+
+def _resampled(known: Floats, generator: np.random.Generator, replicates: int) -> Floats:
+    """Return the rank correlation of each resample of the pairs, which are counted and not copied: (replicates,)."""
+    n = len(known)
+    counts = generator.multinomial(n, np.full(n, 1 / n), replicates).astype(float)
+    x, y = (_ranks(counts, column) - (n + 1) / 2 for column in known.T)
+    product, size = (counts * x * y).sum(axis=1), np.sqrt((counts * x * x).sum(axis=1) * (counts * y * y).sum(axis=1))
+    return np.divide(product, size, out=np.full(replicates, np.nan), where=size > 0)
+
+
+def _ranks(counts: Floats, values: Floats) -> Floats:
+    """Return the rank of each value among those drawn so often; ties share their mean: (replicates, values)."""
+    distinct, place = np.unique(values, return_inverse=True)
+    often = counts @ (place[:, None] == np.arange(len(distinct)))  # (replicates, distinct values)
+    return (np.cumsum(often, axis=1) - (often - 1) / 2)[:, place]
 
 
 def _student(rho: float, n: int) -> float:
