@@ -12,6 +12,7 @@ from trl_suite.cli.arguments import Train
 from trl_suite.errors import InputError
 from trl_suite.training import settings
 from trl_suite.training.evaluation import Episode, append, mean_return
+from trl_suite.training.job import Unwatched
 from trl_suite.training.train import run_alone
 from trl_suite.worlds.identity import folder_name
 
@@ -43,7 +44,7 @@ def _default_folder(arguments: Train) -> Path:
     return content.workspace() / "policies" / name
 
 
-class _Bar:
+class _Bar(Unwatched):
     """Shows progress, keeps the curve on disk, and stops the training at Ctrl-C."""
 
     def __init__(self, console: Console, curve: Path, steps: int) -> None:

@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from trl_suite.networks.methods import Method
 from trl_suite.networks.policy import Policy
@@ -31,8 +34,17 @@ class Job:
     mix: tuple[str, ...] = ()  # addresses that the training worlds take in turn, instead of all being `env`
 
 
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """All that a training needs to go on exactly where it was; taken between two rollouts, never inside one."""
+
+    step: int  # env steps made
+    arrays: Mapping[str, npt.NDArray[np.generic]]
+    facts: Mapping[str, Any]  # what is no array, as JSON holds it
+
+
 class Watcher(Protocol):
-    """Who is told of a training's progress, and may end it."""
+    """Who is told of a training's progress, keeps its snapshots, and may end it."""
 
     def evaluated(self, step: int, episodes: Sequence[Episode]) -> None:
         """Take the episodes that the policy made after `step` env steps."""
@@ -43,6 +55,42 @@ class Watcher(Protocol):
     def stopping(self) -> bool:
         """Return whether the training is to end now."""
         ...
+
+    def resumed(self) -> Snapshot | None:
+        """Return the snapshot to go on from; None starts from the beginning."""
+        ...
+
+    def due(self) -> bool:
+        """Return whether a snapshot is wanted now; one is wanted in any case where the training is stopped."""
+        ...
+
+    def keep(self, snapshot: Snapshot) -> None:
+        """Take a snapshot; evaluations told before it are not told again by a training that goes on from it."""
+
+
+class Unwatched:
+    """A watcher that lets a training run to its end."""
+
+    def evaluated(self, step: int, episodes: Sequence[Episode]) -> None:
+        """Ignore the episodes."""
+
+    def advanced(self, step: int) -> None:
+        """Ignore the step."""
+
+    def stopping(self) -> bool:
+        """Return False."""
+        return False
+
+    def resumed(self) -> Snapshot | None:
+        """Return None."""
+        return None
+
+    def due(self) -> bool:
+        """Return False."""
+        return False
+
+    def keep(self, snapshot: Snapshot) -> None:
+        """Drop the snapshot."""
 
 
 @dataclass(frozen=True, kw_only=True)

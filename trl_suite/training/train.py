@@ -1,6 +1,6 @@
 """`trl_suite.train`: one policy from scratch, in this process."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import torch
@@ -8,23 +8,8 @@ import torch
 from trl_suite.networks.card import Algorithm
 from trl_suite.networks.policy import Policy
 from trl_suite.training import settings
-from trl_suite.training.evaluation import Episode
-from trl_suite.training.job import Job, Outcome, Watcher
+from trl_suite.training.job import Job, Outcome, Unwatched, Watcher
 from trl_suite.training.sb3 import train as sb3
-
-
-class Unwatched:
-    """A watcher that lets a training run to its end."""
-
-    def evaluated(self, step: int, episodes: Sequence[Episode]) -> None:
-        """Ignore the episodes."""
-
-    def advanced(self, step: int) -> None:
-        """Ignore the step."""
-
-    def stopping(self) -> bool:
-        """Return False."""
-        return False
 
 
 def train(

@@ -14,6 +14,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from trl_suite.errors import InputError
+from trl_suite.worlds import streams
 from trl_suite.worlds.address import Address
 from trl_suite.worlds.channel import Channel, applies, settings
 from trl_suite.worlds.env import action_space, built
@@ -171,6 +172,47 @@ class Batch(VectorEnv[Array, Array, Array]):
             observation = self._go_on(observation, infos)
         return observation, reward, terminated, truncated, infos
 
+    def state(self, worlds: Sequence[int] | Array | None = None) -> dict[str, Array]:
+        """Return all that worlds need to go on exactly, in this batch or in another: arrays (len(worlds), ...).
+
+        Args:
+            worlds: their indices; all of them where not given.
+
+        Raises:
+            InputError: the batch has not been reset yet.
+        """
+        if not self._streams:
+            raise InputError(f"{self.addresses[0]}: the batch has no state before its first reset")
+        chosen = self._all if worlds is None else np.asarray(worlds, dtype=np.int64)
+        found = {f"physics.{name}": values for name, values in self._physics.state(chosen).items()}
+        if self._channel is not None:
+            found |= {f"channel.{name}": values for name, values in self._channel.state(chosen).items()}
+        return found | {
+            "elapsed": self._elapsed[chosen],
+            "ended": self._ended[chosen],
+            "streams": streams.packed([self._streams[world] for world in chosen]),
+            "noise": streams.packed([self._noise[world] for world in chosen]),
+        }
+
+    def restore(self, worlds: Sequence[int] | Array | None, state: Mapping[str, Array]) -> None:
+        """Put worlds where `state` found them, or found others of the same addresses; needs no reset before.
+
+        Raises:
+            InputError: the state is of another number of worlds.
+        """
+        chosen = self._all if worlds is None else np.asarray(worlds, dtype=np.int64)
+        if len(state["elapsed"]) != len(chosen):
+            raise InputError(f"{self.addresses[0]}: a state of {len(state['elapsed'])} worlds for {len(chosen)}")
+        self._physics.restore(chosen, _below("physics.", state))
+        if self._channel is not None and "channel.acts" in state:
+            self._channel.restore(chosen, _below("channel.", state))
+        self._elapsed[chosen], self._ended[chosen] = state["elapsed"], state["ended"]
+        if not self._streams:
+            self._seed(self._all[:0], None)
+        for row, world in enumerate(chosen):
+            streams.restore(self._streams[world], state["streams"][row])
+            streams.restore(self._noise[world], state["noise"][row])
+
     def close_extras(self, **kwargs: Any) -> None:
         """End the threads."""
         self._physics.close()
@@ -271,6 +313,10 @@ class Batch(VectorEnv[Array, Array, Array]):
             where = f"world {world}, {self.addresses[world]}"
             raise FloatingPointError(f"{where}: the policy's action is not finite: {', '.join(wrong)}")
         return actions
+
+
+def _below(prefix: str, state: Mapping[str, Array]) -> dict[str, Array]:
+    return {name.removeprefix(prefix): values for name, values in state.items() if name.startswith(prefix)}
 
 
 def _judges(tasks: Sequence[Task]) -> list[tuple[Any, Task]]:

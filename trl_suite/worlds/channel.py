@@ -3,7 +3,7 @@
 For many worlds at once; one world is a batch of one. Knows nothing of models.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -108,6 +108,15 @@ class Channel:
         """Return what the policies see (all worlds, observations); only the given worlds (booleans) draw noise."""
         return self._senses.passed(observations, rngs, worlds)
 
+    def state(self, worlds: Array) -> dict[str, Array]:
+        """Return the rows that are still on their way (len(worlds), age, width), youngest first."""
+        return {"acts": self._acts.held(worlds), "senses": self._senses.held(worlds)}
+
+    def restore(self, worlds: Array, state: Mapping[str, Array]) -> None:
+        """Put back what `state` found, perhaps in a channel of other delays."""
+        self._acts.hold(worlds, state["acts"])
+        self._senses.hold(worlds, state["senses"])
+
 
 class _Line:
     """A delay, a factor and noise on rows of numbers."""
@@ -145,3 +154,15 @@ class _Line:
         self._now = (self._now + 1) % depth
         self._past[:, self._now] = rows
         return self._past[self._rows, (self._now - self._delays) % depth]
+
+    def held(self, worlds: Array) -> Array:
+        return self._past[worlds][:, self._by_age()]
+
+    def hold(self, worlds: Array, rows: Array) -> None:
+        ages = self._by_age()[: rows.shape[1]]
+        self._past[worlds[:, None], ages] = rows[:, : len(ages)]
+
+    def _by_age(self) -> Array:
+        """Return where in the ring each row lies, youngest first."""
+        depth = self._past.shape[1]
+        return (self._now - np.arange(depth)) % depth

@@ -1,6 +1,7 @@
 """A world as a Gymnasium env on plain MuJoCo, and how to make one from its address."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
@@ -14,11 +15,12 @@ from trl_suite import content
 from trl_suite.errors import InputError
 from trl_suite.interface import Interface, anonymous
 from trl_suite.worlds import axes as variation_axes
-from trl_suite.worlds import registration
+from trl_suite.worlds import registration, streams
 from trl_suite.worlds.address import FOREIGN, Address
 from trl_suite.worlds.channel import ALONE, Channel, applies, settings
 from trl_suite.worlds.layout import flat_fields
 from trl_suite.worlds.model import compiled
+from trl_suite.worlds.physics import FULL, full_state
 from trl_suite.worlds.spec import Camera, EnvSpec, load
 from trl_suite.worlds.task import Task
 from trl_suite.worlds.variation import Variation
@@ -137,6 +139,25 @@ class World(gymnasium.Env[Array, Array], EzPickle):
         if self._renderer is None:
             self._renderer = _renderer(self.model, self.data, self._size, self.table.camera)
         return self._renderer.render(self.render_mode)
+
+    def state(self) -> dict[str, Array]:
+        """Return all that the world needs to go on exactly, in this object or in another of the same address."""
+        found = {"state": full_state(self.model, self.data), "warnings": self._faults.copy()}
+        found |= {f"field.{name}": flat_fields(self.data)(name).copy() for name in self._task.fields}
+        found |= {"stream": streams.packed([self.np_random]), "noise": streams.packed([self._stream()])}
+        channel = self._channel.state(np.arange(1)) if self._channel is not None else {}
+        return found | {f"channel.{name}": values for name, values in channel.items()}
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Put the world where `state` found it."""
+        mujoco.mj_setState(self.model, self.data, state["state"], FULL)
+        self._faults[:] = state["warnings"]
+        for name in self._task.fields:
+            flat_fields(self.data)(name)[:] = state[f"field.{name}"]
+        streams.restore(self._stream(), state["noise"][0])
+        streams.restore(self.np_random, state["stream"][0])
+        if self._channel is not None:
+            self._channel.restore(np.arange(1), {name: state[f"channel.{name}"] for name in ("acts", "senses")})
 
     def close(self) -> None:
         """Close what rendering opened."""

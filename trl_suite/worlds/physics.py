@@ -5,7 +5,7 @@ are observed get a `Pool`: one MjData each and a thread pool over `mj_step`, whi
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 NOTHING = int(mujoco.mjtStage.mjSTAGE_NONE)
+FULL = int(mujoco.mjtState.mjSTATE_INTEGRATION)
 
 
 class Physics(Protocol):
@@ -37,6 +38,14 @@ class Physics(Protocol):
         """Return which worlds MuJoCo has warned about since their restart (worlds,)."""
         ...
 
+    def state(self, worlds: Array) -> dict[str, Array]:
+        """Return all that worlds need to go on exactly (len(worlds), ...), also what lags a substep behind."""
+        ...
+
+    def restore(self, worlds: Array, state: Mapping[str, Array]) -> None:
+        """Put worlds where `state` found them, or found others of the same models."""
+        ...
+
     def close(self) -> None:
         """End the threads."""
         ...
@@ -55,14 +64,27 @@ def physics(
     count = threads or len(os.sched_getaffinity(0))
     if contact_forces:
         return Pool(models, substeps, fields, warm_start=warm_start, threads=count)
-    return Rows(models, substeps, warm_start=warm_start, threads=count)
+    return Rows(models, substeps, fields, warm_start=warm_start, threads=count)
+
+
+def full_state(model: mujoco.MjModel, data: mujoco.MjData) -> Array:
+    """Return what MuJoCo integrates, controls and warm start included."""
+    row = np.empty(mujoco.mj_stateSize(model, FULL))
+    mujoco.mj_getState(model, data, row, FULL)
+    return row
 
 
 class Rows:
     """MuJoCo's batch of simulations: a row of states, an MjData per thread."""
 
     def __init__(
-        self, models: Sequence[mujoco.MjModel], substeps: Sequence[int], *, warm_start: bool, threads: int
+        self,
+        models: Sequence[mujoco.MjModel],
+        substeps: Sequence[int],
+        fields: Sequence[str],
+        *,
+        warm_start: bool,
+        threads: int,
     ) -> None:
         self._worlds = len(models)
         self._batch = mujoco.batch.Batch(models[0], self._worlds, min(threads, self._worlds))
@@ -71,6 +93,7 @@ class Rows:
         self._controls: Array = self._batch.bind("ctrl")
         self._warnings: Array = self._batch.warning.reshape(self._worlds, -1)
         self._warm: Array | None = None if warm_start else self._batch.bind("qacc_warmstart")
+        self._derived = {name: bound for name in fields if not (bound := self.field(name)).flags.writeable}
         self._by_substeps = {steps: np.flatnonzero(np.array(substeps) == steps) for steps in sorted(set(substeps))}
 
     def field(self, name: str) -> Array:
@@ -99,6 +122,20 @@ class Rows:
     def unstable(self) -> Array:
         """Return which worlds MuJoCo has warned about since their restart (worlds,)."""
         return np.asarray(self._warnings.any(axis=1))
+
+    def state(self, worlds: Array) -> dict[str, Array]:
+        """Return all that worlds need to go on exactly (len(worlds), ...)."""
+        found = {"state": self._batch.state[worlds], "warnings": self._warnings[worlds]}
+        return found | {name: values[worlds] for name, values in self._derived.items()}
+
+    def restore(self, worlds: Array, state: Mapping[str, Array]) -> None:
+        """Put worlds where `state` found them."""
+        self._batch.state[worlds], self._warnings[worlds] = state["state"], state["warnings"]
+        for name, values in self._derived.items():
+            # MuJoCo binds outputs for reading, since a call overwrites them; until then they are what is observed
+            values.flags.writeable = True
+            values[worlds] = state[name]
+            values.flags.writeable = False
 
     def close(self) -> None:
         """Nothing: the threads end with the batch."""
@@ -153,6 +190,21 @@ class Pool:
     def unstable(self) -> Array:
         """Return which worlds MuJoCo has warned about since their restart (worlds,)."""
         return np.asarray(np.array(self._warnings).any(axis=1))
+
+    def state(self, worlds: Array) -> dict[str, Array]:
+        """Return all that worlds need to go on exactly (len(worlds), ...)."""
+        rows = [full_state(*self._each[world][:2]) for world in worlds.tolist()]
+        found = {"state": np.array(rows), "warnings": np.array([self._warnings[world] for world in worlds.tolist()])}
+        return found | {name: values[worlds] for name, values in self._fields.items()}
+
+    def restore(self, worlds: Array, state: Mapping[str, Array]) -> None:
+        """Put worlds where `state` found them."""
+        for row, world in enumerate(worlds.tolist()):
+            mujoco.mj_setState(*self._each[world][:2], state["state"][row], FULL)
+            self._warnings[world][:] = state["warnings"][row]
+            for name, views in self._views.items():
+                views[world][:] = state[name][row]
+        self._gather()
 
     def close(self) -> None:
         """End the threads."""

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from . import MjModel
 
 class Batch:
+    state: NDArray[Any]
     warning: NDArray[Any]
     def __init__(self, model: MjModel, nsim: int, nthread: int = 0, persistent: bool = False) -> None: ...
     def bind(self, name: str) -> NDArray[Any]: ...

@@ -1,0 +1,60 @@
+"""Which runs one process makes together: the plan's runs by what they have in common, shared out among the workers."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from trl_suite.experiment.plan import Step
+from trl_suite.training.engines import Engine
+
+
+class Group(NamedTuple):
+    """What runs must have in common to train together."""
+
+    key: str
+    engine: Engine
+    reason: str  # why these runs are together, or why one is alone
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cohort:
+    """Runs that one process makes."""
+
+    steps: tuple[Step, ...]
+    engine: Engine
+    reason: str
+
+
+def alone(step: Step) -> Group:
+    """Return the group of a run that trains by itself on Stable-Baselines3."""
+    return Group(step.planned.folder, "sb3", "one run at a time on Stable-Baselines3")
+
+
+class Queue:
+    """The runs that wait, handed out as cohorts.
+
+    A group is cut into as many shares as there are workers, so that all cores are busy; the cut changes no result.
+    """
+
+    def __init__(self, steps: Sequence[Step], workers: int, group: Callable[[Step], Group] = alone) -> None:
+        self._waiting = {step.planned.folder: (step, group(step)) for step in steps}
+        sizes: dict[str, int] = {}
+        for _, one in self._waiting.values():
+            sizes[one.key] = sizes.get(one.key, 0) + 1
+        self._share = {key: -(-size // workers) for key, size in sizes.items()}
+
+    @property
+    def steps(self) -> list[Step]:
+        """The runs that have not been handed out."""
+        return [step for step, _ in self._waiting.values()]
+
+    def take(self, ready: Callable[[Step], bool]) -> Cohort | None:
+        """Return the next cohort of runs that are ready, in the plan's order; None where none is."""
+        found = [(step, group) for step, group in self._waiting.values() if ready(step)]
+        if not found:
+            return None
+        group = found[0][1]
+        chosen = [step for step, own in found if own.key == group.key][: self._share[group.key]]
+        for step in chosen:
+            del self._waiting[step.planned.folder]
+        return Cohort(steps=tuple(chosen), engine=group.engine, reason=group.reason)

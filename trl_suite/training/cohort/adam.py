@@ -1,0 +1,127 @@
+"""Adam over the stacked parameters: every part of every member has its own rate, step count and freeze."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from trl_suite.training.cohort.stack import Stack
+
+BETAS = (0.9, 0.999)
+EPSILON = 1e-5  # as SB3's PPO
+Cells = npt.NDArray[np.bool_]  # (rows, members, parts)
+
+
+@dataclass(kw_only=True)
+class _Slices:
+    """Stretches of numbers that move at one rate."""
+
+    spans: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    counts: list[int] = field(default_factory=list[int])  # steps made so far
+    tensors: tuple[list[torch.Tensor], ...] = ()  # parameters, gradients, both moments, step counts
+
+
+class Adam:
+    """The optimiser of a cohort.
+
+    A part that does not learn is in none of the slices that are passed on, so that it stays to the bit and costs
+    nothing; when it is thawed it counts its own steps from 0. Neighbouring parts with the same rate and count are one
+    slice: in the common case there is a single one.
+    """
+
+    def __init__(self, stack: Stack, gradient: Stack, rate: float, factors: npt.NDArray[np.float64]) -> None:
+        self._parameters, self._gradient = stack.flat.view(-1), gradient.flat.view(-1)
+        self.mean, self.square = torch.zeros_like(stack.flat), torch.zeros_like(stack.flat)
+        self._parts, self._size = stack.layout.parts, stack.layout.size
+        shape = (2, stack.members, len(self._parts))
+        self.count = np.zeros(shape, dtype=np.int64)
+        self._learning = np.ones(shape, dtype=bool)
+        self._rates = rate * factors
+        self._plan: dict[float, _Slices] | None = None
+
+    @property
+    def learning(self) -> Cells:
+        """Which parts move."""
+        return self._learning
+
+    def set_learning(self, cells: Cells) -> None:
+        """Let exactly these parts move from now on."""
+        if not np.array_equal(cells, self._learning):
+            self._learning, self._plan = cells.copy(), None
+
+    def restart(self, cells: Cells) -> None:
+        """Forget the moments and the count of these parts, as for a part that was just thawed."""
+        self.count[cells] = 0
+        for row, member, part in np.argwhere(cells):
+            span = slice(self._parts[part].start, self._parts[part].stop)
+            self.mean[row, member, span] = 0.0
+            self.square[row, member, span] = 0.0
+        self._plan = None
+
+    def step(self) -> None:
+        """Move what learns by the gradient."""
+        if self._plan is None:
+            self._plan = self._planned()
+        for rate, slices in self._plan.items():
+            parameters, gradients, means, squares, counts = slices.tensors
+            torch._foreach_add_(counts, 1)
+            fused(parameters, gradients, means, squares, counts, rate)
+        self.count[self._learning] += 1
+
+    def resumed(self) -> None:
+        """Take notice that moments and counts were written from outside."""
+        self._plan = None
+
+    def _planned(self) -> dict[float, _Slices]:
+        plan: dict[float, _Slices] = {}
+        cells = (self._learning.reshape(-1).tolist(), self._rates.reshape(-1).tolist(), self.count.reshape(-1).tolist())
+        for cell, (learns, rate, count) in enumerate(zip(*cells, strict=True)):
+            if not learns:
+                continue
+            row, part = divmod(cell, len(self._parts))
+            start = row * self._size + self._parts[part].start
+            slices, stop = plan.setdefault(rate, _Slices()), row * self._size + self._parts[part].stop
+            if slices.spans and slices.spans[-1][1] == start and slices.counts[-1] == count:
+                slices.spans[-1] = (slices.spans[-1][0], stop)
+            else:
+                slices.spans.append((start, stop))
+                slices.counts.append(count)
+        for slices in plan.values():
+            slices.tensors = self._cut(slices)
+        return plan
+
+    def _cut(self, slices: _Slices) -> tuple[list[torch.Tensor], ...]:
+        held = (self._parameters, self._gradient, self.mean.view(-1), self.square.view(-1))
+        device = self._parameters.device
+        counts = [torch.tensor(float(count), device=device) for count in slices.counts]
+        return (*([numbers[start:stop] for start, stop in slices.spans] for numbers in held), counts)
+
+
+def fused(
+    parameters: list[torch.Tensor],
+    gradients: list[torch.Tensor],
+    means: list[torch.Tensor],
+    squares: list[torch.Tensor],
+    counts: list[torch.Tensor],
+    rate: float,
+) -> None:
+    """Make one step of Adam in place, with what `torch.optim.Adam(fused=True)` calls.
+
+    The public class cannot do it: its groups are whole tensors, and a part of a tensor may be frozen here.
+    """
+    torch._fused_adam_(
+        parameters,
+        gradients,
+        means,
+        squares,
+        [],
+        counts,
+        lr=rate,
+        beta1=BETAS[0],
+        beta2=BETAS[1],
+        weight_decay=0.0,
+        eps=EPSILON,
+        amsgrad=False,
+        maximize=False,
+    )

@@ -1,0 +1,195 @@
+"""PPO's update for all members at once: the same as `stable_baselines3.PPO.train`, with the gradient written out.
+
+Axes: P members, n transitions of a rollout, B of a minibatch.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from trl_suite.training import settings
+from trl_suite.training.cohort.adam import Adam, Cells
+from trl_suite.training.cohort.network import Networks
+from trl_suite.training.cohort.stack import Stack
+
+KL_TOLERANCE = 1.5  # SB3 stops where the divergence exceeds target_kl by this factor
+NORM_EPSILON = 1e-6  # as torch.nn.utils.clip_grad_norm_
+ADVANTAGE_EPSILON = 1e-8
+
+
+class Transitions(NamedTuple):
+    """A rollout of all members, in SB3's order: world by world, and in time within each (P, n, ...)."""
+
+    observation: torch.Tensor  # (P, n, slots), as the networks saw it
+    action: torch.Tensor  # (P, n, actions), before it was clipped to the action space
+    log_prob: torch.Tensor  # (P, n)
+    advantage: torch.Tensor  # (P, n)
+    value_target: torch.Tensor  # (P, n)
+
+    def packed(self) -> torch.Tensor:
+        """Return everything of a transition in one row (P, n, numbers), so that a minibatch is one gather."""
+        singles = [one[..., None] for one in (self.log_prob, self.advantage, self.value_target)]
+        return torch.cat([self.observation, self.action, *singles], dim=-1)
+
+
+@dataclass(kw_only=True)
+class Report:
+    """What an update did, per member (P,)."""
+
+    divergence: npt.NDArray[np.float64]  # approximate KL of the last policy from the rollout's, meaned over minibatches
+    value_loss: npt.NDArray[np.float64]
+    clip_fraction: npt.NDArray[np.float64]
+
+
+class Slopes(NamedTuple):
+    """The loss's slope by what the networks give, and what is worth reporting."""
+
+    outputs: torch.Tensor  # (2 P, B, actions)
+    log_std: torch.Tensor  # (P, actions)
+    divergence: torch.Tensor  # (P,)
+    value_loss: torch.Tensor  # (P,)
+    clip_fraction: torch.Tensor  # (P,)
+
+
+class _Told:
+    """The means over an update's minibatches; a member that stopped early has fewer."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._sums, self._count = stack.flat.new_zeros(3, stack.members), np.zeros(stack.members)
+
+    def add(self, slopes: Slopes, learning: Cells) -> None:
+        active = learning.any(axis=(0, 2))
+        figures = torch.stack([slopes.divergence, slopes.value_loss, slopes.clip_fraction])
+        self._sums += figures if active.all() else figures * torch.as_tensor(active, device=figures.device)
+        self._count += active
+
+    def report(self) -> Report:
+        divergence, value_loss, clip_fraction = self._sums.double().cpu().numpy() / np.maximum(self._count, 1)
+        return Report(divergence=divergence, value_loss=value_loss, clip_fraction=clip_fraction)
+
+
+class Learner:
+    """Stacked parameters, their gradient and optimiser, and PPO's update of them."""
+
+    def __init__(self, how: settings.PPO, stack: Stack, factors: npt.NDArray[np.float64]) -> None:
+        self.how, self.stack = how, stack
+        self.gradient = Stack(stack.layout, stack.members, stack.flat.device, stack.flat.dtype)
+        self.networks = Networks(stack, self.gradient, how.activation)
+        self.adam = Adam(stack, self.gradient, how.learning_rate, factors)
+        self._firsts = torch.arange(stack.members, device=stack.flat.device)[:, None]
+
+    def update(self, rollout: Transitions, orders: npt.NDArray[np.int64], learning: Cells) -> Report:
+        """Train on a rollout, as SB3 does; return what it did.
+
+        A member whose divergence exceeds `target_kl` makes no further step, as in SB3, and does not hold up the others.
+
+        Args:
+            rollout: of all members.
+            orders: the permutations of the transitions, (P, epochs, n).
+            learning: the parts that learn (rows, P, parts).
+        """
+        self.adam.set_learning(learning)
+        mask = None if learning.all() else self._mask(learning)
+        packed = rollout.packed()
+        size = packed.shape[1]
+        rows = packed.reshape(-1, packed.shape[-1])
+        shuffled = torch.as_tensor(orders, device=rows.device) + (self._firsts * size)[:, None]
+        told = _Told(self.stack)
+        for epoch in range(shuffled.shape[1]):
+            for start in range(0, size, self.how.batch_size):
+                chosen = shuffled[:, epoch, start : start + self.how.batch_size]
+                batch = rows.index_select(0, chosen.reshape(-1)).view(*chosen.shape, -1)
+                self._step(batch, mask, told)
+                if self.how.target_kl is not None and not self.adam.learning.any():
+                    return told.report()
+        return told.report()
+
+    def _step(self, batch: torch.Tensor, mask: torch.Tensor | None, told: "_Told") -> None:
+        """Make one step on a minibatch of packed transitions (P, B, numbers)."""
+        slopes = self.differentiate(batch)
+        told.add(slopes, self.adam.learning)
+        if self.how.target_kl is not None:
+            stopped = (slopes.divergence > KL_TOLERANCE * self.how.target_kl).cpu().numpy()
+            self.adam.set_learning(self.adam.learning & ~stopped[None, :, None])
+        self._clip(mask)
+        self.adam.step()
+
+    def differentiate(self, batch: torch.Tensor) -> Slopes:
+        """Write the gradient of PPO's loss on packed transitions (P, B, numbers) into `gradient`."""
+        layout = self.stack.layout
+        seen = batch[..., : layout.observations]
+        outputs = self.networks.forward(seen)
+        slopes = _slopes(outputs, self.stack.log_std, batch[..., layout.observations :], self.how)
+        self.networks.backward(seen, slopes.outputs)
+        self.gradient.log_std.copy_(slopes.log_std)
+        return slopes
+
+    def _clip(self, mask: torch.Tensor | None) -> None:
+        """Scale each member's gradient to the largest norm allowed; what is frozen does not count."""
+        flat = self.gradient.flat
+        if mask is not None:
+            flat.mul_(mask)
+        norms = torch.linalg.vector_norm(flat, dim=2).square().sum(0).sqrt()  # (P,)
+        flat.mul_((self.how.max_grad_norm / (norms + NORM_EPSILON)).clamp(max=1.0)[None, :, None])
+
+    def _mask(self, learning: Cells) -> torch.Tensor:
+        """Return 1 where a number learns and 0 where it is frozen (rows, P, size)."""
+        sizes = [part.stop - part.start for part in self.stack.layout.parts]
+        return torch.as_tensor(learning.repeat(sizes, axis=2)).to(self.stack.flat)
+
+
+class Density(NamedTuple):
+    """The density of actions under diagonal Gaussians."""
+
+    by_mean: torch.Tensor  # slope of the log probability by the mean (..., actions)
+    squares: torch.Tensor  # squared distance from the mean in deviations (..., actions)
+    log_prob: torch.Tensor  # (...)
+
+
+def gaussian(away: torch.Tensor, log_std: torch.Tensor) -> Density:
+    """Return the density at a distance from the mean (..., actions), for deviations that broadcast with it."""
+    by_mean = away * torch.exp(-2.0 * log_std)
+    squares = away * by_mean
+    constant = log_std.sum(-1) + 0.5 * math.log(2 * math.pi) * away.shape[-1]
+    return Density(by_mean, squares, -0.5 * squares.sum(-1) - constant)
+
+
+def _slopes(outputs: torch.Tensor, log_std: torch.Tensor, told: torch.Tensor, how: settings.PPO) -> Slopes:
+    """Return the slope of mean(-min(A r, A clip(r))) - ent_coef * entropy + vf_coef * mean((V - target)^2).
+
+    Args:
+        outputs: of the networks, (2 P, B, actions).
+        log_std: (P, actions).
+        told: (P, B, actions + 3): action, log probability, advantage and value target of the rollout.
+        how: the loss's weights.
+    """
+    members, size, actions = told.shape[0], told.shape[1], outputs.shape[2]
+    density = gaussian(told[..., :actions] - outputs[:members], log_std[:, None])
+    log_ratio = density.log_prob - told[..., actions]
+    ratio = log_ratio.exp()
+    advantage = _normalised(told[..., actions + 1])
+    gain, clipped = advantage * ratio, advantage * ratio.clamp(1 - how.clip_range, 1 + how.clip_range)
+    by_log_prob = torch.where(gain <= clipped, gain, 0.0).mul_(-1.0 / size)[..., None]
+    error = outputs[members:, :, 0] - told[..., actions + 2]
+    slope = torch.zeros_like(outputs)
+    torch.mul(density.by_mean, by_log_prob, out=slope[:members])
+    torch.mul(error, 2.0 * how.vf_coef / size, out=slope[members:, :, 0])
+    return Slopes(
+        outputs=slope,
+        log_std=((density.squares - 1.0) * by_log_prob).sum(1) - how.ent_coef,
+        divergence=(ratio - 1.0 - log_ratio).mean(1),
+        value_loss=error.square().mean(1),
+        clip_fraction=((ratio - 1.0).abs() > how.clip_range).to(ratio.dtype).mean(1),
+    )
+
+
+def _normalised(advantage: torch.Tensor) -> torch.Tensor:
+    """Return the advantages of each member's minibatch (P, B) with mean 0 and deviation 1; a single one as it is."""
+    if advantage.shape[1] == 1:
+        return advantage
+    centred = advantage - advantage.mean(1, keepdim=True)
+    return centred / (advantage.std(1, keepdim=True) + ADVANTAGE_EPSILON)
