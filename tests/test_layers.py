@@ -22,6 +22,7 @@ ALLOWED = {
     "training": {"errors", "content", "interface", "record", "provenance", "networks", "worlds"},
     "experiment": {
         "errors", "content", "tables", "record", "provenance", "networks", "worlds", "training", "interface",
+        "evidence",
     },
     "cli": {
         "errors", "content", "record", "provenance", "networks", "worlds", "training", "experiment", "evidence",

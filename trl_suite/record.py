@@ -15,6 +15,7 @@ from trl_suite.errors import InputError
 SCHEMA = 1
 Status = Literal["waiting", "running", "done", "failed", "interrupted"]
 Role = Literal["source", "target", "reference"]
+SCRATCH = "scratch"  # the method that every other is compared with
 SOURCE = "source"  # what stands for a method where a source policy is trained
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -65,7 +66,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     schema: int = SCHEMA
     source: str = ""  # folder of the source run, relative to the experiment's; "" for scratch and for sources
     started: str = ""  # ISO 8601, UTC
-    seconds: float = 0.0  # wall time of training and evaluation
+    seconds: float = 0.0  # wall time of training and evaluation; the run's share where a cohort trained together
+    cohort_size: int = 1  # runs that trained together in one process and share its wall time
     command: tuple[str, ...] = ()
     versions: dict[str, str] = {}
     machine: dict[str, str] = {}

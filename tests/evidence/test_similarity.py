@@ -79,7 +79,7 @@ def test_freeze_depth(layers: tuple[float, ...], depth: int):
     ("probes", "method", "depth", "word"),
     [
         (Probes(zero_shot=0.8, layers=(0.5, 0.6)), "finetune", 1, "keep all of it"),
-        (Probes(zero_shot=0.3, critic=0.4), "finetune", 0, "warm the critic up"),
+        (Probes(zero_shot=0.3, critic=0.4), "critic-warmup", 0, "warm the critic up"),
         (Probes(zero_shot=0.02, layers=(0.2, 0.5)), "feature-extraction", 1, "keep the features"),
         (Probes(zero_shot=-0.1, critic=-0.7), "scratch", 0, "the critic misleads (-0.70)"),
         (Probes(zero_shot=0.0), "scratch", 0, "no layer tells more"),

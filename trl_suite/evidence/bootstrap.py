@@ -2,8 +2,8 @@
 
 Axes: `values` is (tasks, sources, targets), NaN where a run is missing or where a task has fewer seeds. Source and
 target seeds are crossed: every source policy is trained on with every target seed. Every random number comes from the
-Generator that the caller hands in. A replicate is how often each seed and task was drawn, so that no resample is copied;
-it stands last in arrays, where processors like the long axis.
+Generator that the caller hands in. A replicate is how often each seed and task was drawn, so that no resample is ever
+copied; replicates are the last axis, the longest.
 """
 
 import math

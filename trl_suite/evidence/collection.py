@@ -15,11 +15,11 @@ from trl_suite.errors import InputError
 from trl_suite.evidence import comparison, design, measures, references
 from trl_suite.evidence.comparison import Price, Row
 from trl_suite.evidence.curve import MODES, Curves, Floats
-from trl_suite.evidence.design import SCRATCH, Arm
+from trl_suite.evidence.design import Arm
 from trl_suite.evidence.grids import gather, once, stochastic
 from trl_suite.evidence.members import Finding, Member, about, member, on_disk, surplus
 from trl_suite.evidence.references import Reference
-from trl_suite.record import Plan, Planned, decode
+from trl_suite.record import SCRATCH, Plan, Planned, decode
 
 SEED = 0  # of the resampling in a report: the same runs give the same page
 

@@ -13,11 +13,11 @@ from markupsafe import Markup
 from trl_suite.errors import InputError
 from trl_suite.evidence import tables, wording
 from trl_suite.evidence.collection import Collection
-from trl_suite.evidence.design import SCRATCH
 from trl_suite.evidence.figures.style import svg
 from trl_suite.evidence.page import Page, page
 from trl_suite.evidence.pictures import Picture
 from trl_suite.evidence.references import FRACTION, LATE
+from trl_suite.record import SCRATCH
 
 NAME = "report.html"
 MARKDOWN = "report.md"

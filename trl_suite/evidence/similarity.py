@@ -27,10 +27,19 @@ PENALTIES = tuple(10.0**power for power in range(-3, 5))  # of the ridge; the be
 class Probes(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a source and a target before training; NaN where a probe was not made."""
 
-    zero_shot: float  # normalised return of the source policy on the target: 0 is untrained, 1 the reference
+    zero_shot: float = NAN  # normalised return of the source policy on the target: 0 is untrained, 1 the reference
     dynamics: float = NAN  # paired-transition distance; 0 is the same world
     critic: float = NAN  # explained variance of the source's critic on the target; 1 is perfect
     layers: tuple[float, ...] = ()  # decodability of the observation, then of each layer, R^2
+
+
+class Probed(msgspec.Struct, frozen=True, kw_only=True):
+    """The probes of one pair of envs, as `probes.json` in an experiment's folder holds them: a list of these."""
+
+    env: str  # target
+    source: str = ""  # env of the source policies; "" where the experiment has one only
+    policies: tuple[str, ...] = ()  # folders of the source policies that the probes are the mean of
+    probes: Probes
 
 
 class Suggestion(NamedTuple):
@@ -173,7 +182,7 @@ def suggest(probes: Probes) -> Suggestion:
     if probes.zero_shot >= SOME:
         critic = "" if math.isnan(probes.critic) else f", critic's explained variance {probes.critic:.2f}"
         return Suggestion(
-            "finetune", depth, f"{SOME} <= {shown} <= {NEAR}{critic}: warm the critic up before the actor moves"
+            "critic-warmup", depth, f"{SOME} <= {shown} <= {NEAR}{critic}: warm the critic up before the actor moves"
         )
     if probes.layers and max(probes.layers[1:], default=-math.inf) > probes.layers[0]:
         rule = f"{shown} < {SOME}, and layers tell more than the observation: keep the features, not the behaviour"

@@ -60,7 +60,7 @@ def mean(values: Floats, level: float = 0.95) -> Estimate:
     return Estimate(value=centre, low=centre - half, high=centre + half, level=level, n=n)
 
 
-def tested(values: Floats, level: float = 0.95) -> Estimate:
+def effect(values: Floats, level: float = 0.95) -> Estimate:
     """Return the mean of paired differences, or of log ratios, with its t interval and the p of no effect.
 
     The p is the exact sign flip's up to 20 values, and Student's beyond.
@@ -75,7 +75,7 @@ def tested(values: Floats, level: float = 0.95) -> Estimate:
 
 def ratio(logs: Floats, level: float = 0.95, at_least: bool = False) -> Estimate:
     """Return the geometric mean of ratios given as logarithms, with interval and p taken on the log scale."""
-    return exponential(tested(logs, level), at_least)
+    return exponential(effect(logs, level), at_least)
 
 
 def exponential(found: Estimate, at_least: bool = False) -> Estimate:

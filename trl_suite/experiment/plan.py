@@ -11,7 +11,7 @@ from trl_suite import record
 from trl_suite.experiment.spec import Experiment, Source
 from trl_suite.networks import methods
 from trl_suite.networks.methods import Method
-from trl_suite.record import SOURCE, Planned, Role
+from trl_suite.record import SCRATCH, SOURCE, Planned, Role
 from trl_suite.training import settings
 from trl_suite.training.seeds import seed_for
 from trl_suite.worlds.identity import folder_name, identity
@@ -41,7 +41,7 @@ def steps(experiment: Experiment) -> list[Step]:
             for env in experiment.target.envs
             for name in experiment.methods
         ]
-    return planned
+    return planned + _references(experiment)
 
 
 def plan(name: str, experiment: Experiment, command: str) -> record.Plan:
@@ -89,6 +89,18 @@ def _target(experiment: Experiment, env: str, name: str, seed: int, source: Step
     return _step(experiment, "target", env, name, seed, target.steps, experiment.evaluation, definition, origin)
 
 
+def _references(experiment: Experiment) -> list[Step]:
+    """Return the scratch runs of their own seeds; they come last, because no pair waits for them."""
+    if (wanted := experiment.reference) is None:
+        return []
+    steps = wanted.steps or experiment.target.steps
+    return [
+        _step(experiment, "reference", env, SCRATCH, seed, steps, experiment.evaluation, Method(), None)
+        for seed in wanted.seeds
+        for env in experiment.target.envs
+    ]
+
+
 def _step(
     experiment: Experiment,
     role: Role,
@@ -118,7 +130,7 @@ def _step(
     }
     digest = hashlib.sha256(msgspec.json.encode(specification, order="deterministic")).hexdigest()
     planned = Planned(
-        folder=f"{folder_name(env)}/{method}/seed-{seed}--{digest[:10]}",
+        folder=f"{folder_name(env)}/{role if role == 'reference' else method}/seed-{seed}--{digest[:10]}",
         role=role,
         env=env,
         method=method,

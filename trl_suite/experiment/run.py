@@ -7,8 +7,11 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 
 from trl_suite.errors import InputError
-from trl_suite.experiment import ledger, plan, progress, spec
+from trl_suite.experiment import ledger, plan, probes, progress, retention, spec
 from trl_suite.experiment.execution import Pool, Tally, cores
+from trl_suite.experiment.plan import Step
+from trl_suite.experiment.spec import Experiment
+from trl_suite.training.train import one_thread
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +48,17 @@ def run(
     try:
         with FileLock(root / ".lock", timeout=0), progress.display(console, steps) as display:
             tally = Pool(root, name, workers or cores(), display.heard).run(steps)
+            notes = [] if tally.interrupted else _afterwards(root, specification, steps)
     except Timeout:
         raise InputError(f"{root}: another process is at work there") from None
+    for note in notes:
+        console.print(note, style="yellow", highlight=False, soft_wrap=True, markup=False)
     return Finished(folder=root, tally=tally)
+
+
+def _afterwards(root: Path, experiment: Experiment, steps: list[Step]) -> list[str]:
+    """Measure on the finished runs what the experiment asks for besides them; return what could not be."""
+    with one_thread():
+        if experiment.probes:
+            probes.write(root, steps, experiment.probes, experiment.alias)
+        return retention.write(root, steps) if experiment.retention else []

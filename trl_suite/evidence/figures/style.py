@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from trl_suite.evidence.design import SCRATCH
 from trl_suite.evidence.statistics import Estimate
+from trl_suite.record import SCRATCH
 
 INK, FAINT, SOFT = "#1a1a1a", "#8a8a8a", "#5a5a5a"
 WIDTH = 9.2  # inches, of every figure
