@@ -17,10 +17,10 @@ from trl_suite.worlds.env import make
 from trl_suite.worlds.picture import draw_without_a_screen, rendered
 
 SUFFIXES = (".gif", ".png", ".webp", ".mp4")
-SIZE = (208, 156)  # of one picture, in pixels
+SIZE = (256, 192)  # of one picture, in pixels
 HEAD, FOOT, GAP = 34, 18, 4  # heights of the words above and below, and the space between pictures, in pixels
 RATE = 12.5  # pictures a second, at most
-COLOURS = 48  # of a GIF, which has one palette for all pictures
+COLOURS = 64  # of a GIF, which has one palette for all pictures
 INK, SOFT, GROUND = (26, 26, 26), (90, 90, 90), (255, 255, 255)
 Frame = npt.NDArray[np.uint8]
 
