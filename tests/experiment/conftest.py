@@ -1,5 +1,6 @@
 """A tiny experiment: seconds, not minutes."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.mkdir()
     (folder / "experiment.toml").write_text(TINY)
     return run(folder, runs=folder.parent / "runs", workers=2).folder
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    """The run folders of the tiny experiment, to be written into."""
+    return Path(shutil.copytree(finished, tmp_path / "runs" / "tiny"))

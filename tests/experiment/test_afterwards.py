@@ -2,7 +2,6 @@
 
 import json
 import math
-import shutil
 
 import numpy as np
 import pytest
@@ -14,12 +13,6 @@ from trl_suite.experiment import plan, probes, retention, spec
 from trl_suite.experiment.run import run
 
 REFERENCE = "\n[reference]\nseeds = [100, 101]\nsteps = 384\n"
-
-
-@pytest.fixture
-def copied(finished, tmp_path):
-    """The run folders of the tiny experiment, to be written into."""
-    return shutil.copytree(finished, tmp_path / "runs" / "tiny")
 
 
 def planned(finished):

@@ -92,7 +92,11 @@ def costs(results: Collection) -> list[Cost]:
 def circumstances(results: Collection) -> list[Circumstance]:
     """Return commit, versions and machine, each with all values that occur."""
     runs = [m.run for m in results.members if m.run is not None]
-    names: dict[str, Callable[[Run], str]] = {"commit": _commit, "algorithm": lambda run: run.algorithm}
+    names: dict[str, Callable[[Run], str]] = {
+        "commit": _commit,
+        "algorithm": lambda run: run.algorithm,
+        "trained together": lambda run: str(run.cohort_size),
+    }
     found = [Circumstance(name, _values(runs, read)) for name, read in names.items()]
     for name in dict.fromkeys(name for run in runs for name in run.versions):
         found.append(Circumstance(name, tuple(Counter(run.versions.get(name, "?") for run in runs).items())))
