@@ -54,6 +54,7 @@ def test_the_page_stands_alone(experiment):
     assert sorted(p.name for p in experiment.root.iterdir() if p.is_file()) == ["plan.json", "report.html"]
 
 
+@pytest.mark.usefixtures("unillustrated")
 def test_the_page_says_what_a_reader_asks(experiment):
     page = report.write(experiment.root).read_text()
     for text in (
@@ -88,6 +89,7 @@ def test_names_are_text_and_never_markup(build):
     assert "&lt;script&gt;" in page
 
 
+@pytest.mark.usefixtures("unillustrated")
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_too_few_seeds_stand_where_the_claim_would(build, seeds: int):
     root = build(seeds=seeds).root
@@ -109,6 +111,7 @@ def test_a_slower_method_is_called_slower(build):
     assert "later than scratch: speed-up 0.30×" in said
 
 
+@pytest.mark.usefixtures("unillustrated")
 def test_without_a_threshold_the_area_speaks(experiment):
     for seed in range(5):
         experiment.write(experiment.target("scratch", seed), -STEPS / 100.0 + seed)
@@ -156,6 +159,7 @@ def test_many_methods_get_a_panel_each(build):
     assert "Black, dashed: scratch" in page
 
 
+@pytest.mark.usefixtures("unillustrated")
 def test_a_broken_freeze_is_shown(experiment):
 
     broken = Freeze(before={"actor.trunk.0": "aa", "actor.trunk.1": "cc"}, after={"actor.trunk.0": "ab"})
