@@ -200,7 +200,8 @@ class Pool:
     def restore(self, worlds: Array, state: Mapping[str, Array]) -> None:
         """Put worlds where `state` found them."""
         for row, world in enumerate(worlds.tolist()):
-            mujoco.mj_setState(*self._each[world][:2], state["state"][row], FULL)
+            model, data, *_ = self._each[world]
+            mujoco.mj_setState(model, data, state["state"][row], FULL)
             self._warnings[world][:] = state["warnings"][row]
             for name, views in self._views.items():
                 views[world][:] = state[name][row]
