@@ -4,7 +4,7 @@ import base64
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,7 @@ def _inline(film: Film) -> str:
     return f"data:image/gif;base64,{base64.b64encode(film.path.read_bytes()).decode()}"
 
 
-def _fill(template: str, found: Page, pictures: dict[str, Callable[[Any], str]], escape: bool) -> str:
+def _fill(template: str, found: Page, pictures: Mapping[str, Any], escape: bool) -> str:
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=escape,
@@ -103,7 +103,8 @@ def _fill(template: str, found: Page, pictures: dict[str, Callable[[Any], str]],
         lstrip_blocks=True,
     )
     templates.filters.update({name: getattr(wording, name) for name in FILTERS})
-    templates.filters.update(pictures | {"cell": _cell, "suggest": suggest})
+    own: dict[str, Any] = {**pictures, "cell": _cell, "suggest": suggest}
+    templates.filters.update(own)
     shown: dict[str, Any] = msgspec.structs.asdict(found)
     constants = {"fraction": FRACTION, "late": LATE, "scratch": SCRATCH}
     return templates.get_template(template).render(shown | constants)

@@ -1,12 +1,14 @@
 """Policies in motion, side by side, as a short loop."""
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
 import numpy.typing as npt
+from imageio import v3
 from PIL import Image, ImageDraw, ImageFont
 
 from trl_suite.errors import InputError, NotInstalledError
@@ -146,18 +148,12 @@ def check(path: Path) -> None:
 def _flat(pictures: Sequence[Image.Image]) -> list[Image.Image]:
     """Return the pictures in the few colours of one palette, without dither: what stands still costs nothing."""
     tall = np.concatenate([np.asarray(one) for one in pictures[:: max(1, len(pictures) // 4)]])
-    palette = Image.fromarray(tall).quantize(COLOURS)
+    palette = Image.fromarray(tall).quantize(COLOURS, method=Image.Quantize.FASTOCTREE)
     return [one.quantize(palette=palette, dither=Image.Dither.NONE) for one in pictures]
 
 
 def _movie(path: Path, pictures: Sequence[Image.Image], rate: float) -> None:
-    # imported here because only the extra `video` brings an encoder
-    try:
-        import imageio_ffmpeg  # noqa: F401
-        from imageio import v3
-    except ImportError:
-        raise NotInstalledError(
-            f"{path}: .mp4 needs an encoder: pip install 'trl-suite[video]'; .gif needs none"
-        ) from None
+    if find_spec("imageio_ffmpeg") is None:
+        raise NotInstalledError(f"{path}: no encoder; pip install 'trl-suite[video]', or take .gif")
     even = [np.asarray(one)[: one.height // 2 * 2, : one.width // 2 * 2] for one in pictures]
     v3.imwrite(path, np.stack(even), fps=rate, macro_block_size=2)
