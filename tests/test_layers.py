@@ -11,18 +11,20 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # what each room may import of the suite; rooms that stand below it in the same package are always allowed
 ALLOWED = {
     "errors": set(),
+    "files": {"errors"},
     "content": {"errors"},
     "tables": {"errors"},
     "interface": set(),
     "record": {"errors"},
     "provenance": set(),
+    "memory": set(),
     "worlds": {"errors", "content", "tables", "interface"},
-    "networks": {"errors", "content", "tables", "interface", "record"},
+    "networks": {"errors", "files", "content", "tables", "interface", "record"},
     "evidence": {"errors", "content", "tables", "interface", "record"},
-    "training": {"errors", "content", "interface", "record", "provenance", "networks", "worlds"},
+    "training": {"errors", "files", "content", "interface", "record", "provenance", "networks", "worlds"},
     "experiment": {
-        "errors", "content", "tables", "record", "provenance", "networks", "worlds", "training", "interface",
-        "evidence",
+        "errors", "files", "content", "tables", "record", "provenance", "networks", "worlds", "training", "interface",
+        "memory", "evidence",
     },
     "cli": {
         "errors", "content", "record", "provenance", "networks", "worlds", "training", "experiment", "evidence",

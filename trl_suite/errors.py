@@ -12,6 +12,17 @@ class NotInstalledError(RuntimeError):
     """Something that this needs is not installed: the message says what to install; exit code 3."""
 
 
+class StorageError(OSError):
+    """A disk is full (exit code 5) or cannot be written (2): the message names the path, and the bytes needed."""
+
+    def __init__(self, message: str, *, full: bool = False) -> None:
+        super().__init__(message)
+        self.full = full
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 def suggestion(wrong: str, known: Iterable[str]) -> str:
     """Return `" (did you mean 'frame_skip'?)"`, or `""` where nothing known is near."""
     near = difflib.get_close_matches(wrong, list(known), n=1, cutoff=0.6)

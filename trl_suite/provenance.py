@@ -55,6 +55,17 @@ def commit() -> tuple[str, bool]:
         return "", False
 
 
+@cache
+def diff() -> bytes:
+    """Return the uncommitted changes of tracked files; nothing outside a checkout."""
+    root = Path(__file__).parent.parent
+    try:
+        done = subprocess.run(["git", "-C", str(root), "diff", "HEAD"], capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return b""
+    return done.stdout
+
+
 def _git(root: Path, *words: str) -> str:
     done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True)
     return done.stdout.strip()

@@ -66,13 +66,18 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     schema: int = SCHEMA
     source: str = ""  # folder of the source run, relative to the experiment's; "" for scratch and for sources
     started: str = ""  # ISO 8601, UTC
-    seconds: float = 0.0  # wall time of training and evaluation; the run's share where a cohort trained together
-    cohort_size: int = 1  # runs that trained together in one process and share its wall time
+    seconds: float = 0.0  # wall time of all attempts that the result is made of; of a cohort's, this run's share
+    engine: str = "sb3"
+    cohort_size: int = 1  # runs that trained together in one process
+    device: str = "cpu"
+    attempts: int = 1  # how often it was begun or gone on with
+    failures: int = 0  # how many of them failed
     command: tuple[str, ...] = ()
     versions: dict[str, str] = {}
     machine: dict[str, str] = {}
     commit: str = ""
     dirty: bool = False
+    diff: str = ""  # file with the uncommitted changes, relative to the experiment's folder; "" where there are none
     unstable_episodes: int = 0  # episodes that ended because the simulation did
     transplant: Transplant | None = None
     freeze: Freeze | None = None
@@ -101,6 +106,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     episodes: int  # per evaluation
     specification: dict[str, Any]
     schema: int = SCHEMA
+    version: int = 1  # of the experiment file, counted by its changes; earlier ones are kept in versions/
 
 
 def encode(record: msgspec.Struct) -> bytes:

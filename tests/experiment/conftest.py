@@ -1,9 +1,19 @@
 """A tiny experiment: seconds, not minutes."""
 
+import dataclasses
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from trl_suite.experiment import ledger, plan, spec
+from trl_suite.experiment.cohorts import Cohort
+from trl_suite.experiment.execution import Scheduler, Tally
+from trl_suite.experiment.local import Processes
+from trl_suite.experiment.plan import Step
+from trl_suite.experiment.stop import Stop
+from trl_suite.experiment.worker import News
 
 TINY = """
 question = "Does a balanced pendulum stay balanced when it falls faster?"
@@ -54,3 +64,40 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def copied(finished: Path, tmp_path: Path) -> Path:
     """The run folders of the tiny experiment, to be written into."""
     return Path(shutil.copytree(finished, tmp_path / "runs" / "tiny"))
+
+
+@dataclasses.dataclass
+class Hearing:
+    """Keeps what it is told, and passes it on."""
+
+    tell: Callable[[Step, News], None] = lambda step, news: None
+    news: list[News] = dataclasses.field(default_factory=list)
+    cohorts: list[Cohort] = dataclasses.field(default_factory=list)
+
+    def began(self, cohort: Cohort) -> None:
+        self.cohorts.append(cohort)
+
+    def heard(self, step: Step, news: News) -> None:
+        self.news.append(news)
+        self.tell(step, news)
+
+
+def make(folder: Path, root: Path, hearing: Hearing, place: Processes, only: slice = slice(None), **execution) -> Tally:
+    """Make an experiment's runs in `root`, with settings of how they are made."""
+    specification = spec.load(folder)
+    ledger.write_plan(root, plan.plan("tiny", specification, ""))
+    how = spec.Execution(**execution)
+    with Stop() as stop:
+        return Scheduler(root, "tiny", place, hearing, execution=how).run(plan.steps(specification)[only], stop)
+
+
+def results(root: Path) -> dict[str, bytes]:
+    """Return what an experiment has found: its evaluations and weights, which are to be the same whatever happens."""
+    files = [*root.rglob("evaluations.csv"), *root.rglob("weights.safetensors")]
+    return {str(path.relative_to(root)): path.read_bytes() for path in files}
+
+
+def left_behind(root: Path) -> list[str]:
+    """Return what should not be there once all is done."""
+    wanted = ("*.tmp", "lease*", "checkpoint")
+    return [str(path.relative_to(root)) for pattern in wanted for path in root.rglob(pattern)]

@@ -14,8 +14,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from trl_suite import record
 from trl_suite.errors import InputError
 from trl_suite.evidence import report, results
-from trl_suite.experiment import ledger, plan, spec
-from trl_suite.experiment.execution import Pool
 from trl_suite.experiment.run import run
 from trl_suite.networks.policy import load
 from trl_suite.record import Run
@@ -94,34 +92,6 @@ def test_a_failed_run_is_recorded_and_the_others_go_on(tiny, tmp_path, finished)
     failed = record.decode(root / tally.failed[0].planned.folder / "run.json", Run)
     assert "sha256 is not the one" in failed.error
     assert len(tally.done) == 7
-
-
-def test_a_process_that_is_killed_is_one_failed_run(tiny, tmp_path):
-    specification = spec.load(tiny)
-    steps = plan.steps(specification)[:2]
-    root = tmp_path / "runs"
-    ledger.write_plan(root, plan.plan("tiny", specification, ""))
-    heard = []
-
-    def listener(step, news):
-        heard.append(news)
-        if step is steps[0] and news.value is not None and len(heard) == 1:
-            os.kill(pool._running[0].process.pid, signal.SIGKILL)
-
-    pool = Pool(root, "tiny", 1, listener)
-    tally = pool.run(steps)
-    assert [step.planned.method for step in tally.failed] == [steps[0].planned.method]
-    assert [step.planned.method for step in tally.done] == [steps[1].planned.method]
-    assert "code -9" in record.decode(root / steps[0].planned.folder / "run.json", Run).error
-
-
-def test_a_second_process_on_the_same_runs_is_refused(tiny, tmp_path):
-    from filelock import FileLock
-
-    root = tmp_path / "runs" / "tiny"
-    root.mkdir(parents=True)
-    with FileLock(root / ".lock"), pytest.raises(InputError, match="another process is at work there"):
-        run(tiny, runs=tmp_path / "runs")
 
 
 def test_a_runs_folder_that_cannot_be_made_is_an_error_with_the_way_out(tiny, tmp_path):

@@ -138,8 +138,36 @@ class Run(Verb):
     """Where run folders are kept: RUNS/EXPERIMENT/..."""
     workers: int | None = None
     """Runs at a time; as many as there are cores where not given."""
+    on: Literal["here", "local", "ray", "slurm"] = "local"
+    """Where: in this process, in processes of this machine, on a Ray cluster, or through Slurm."""
+    address: str | None = None
+    """Of the Ray cluster; one is started on this machine where not given."""
+    mix_versions: bool = False
+    """Go on with runs that were begun with other versions of torch and the like: their results are of neither."""
     quiet: bool = False
     """Show nothing until the table at the end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status(Verb):
+    """Say how far an experiment is: done, running, failed, interrupted and waiting runs, and the time left."""
+
+    runs: Positional[Path]
+    """Folder of the experiment's runs: runs/quickstart."""
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rerun(Verb):
+    """Make one recorded run again in a fresh place, and compare."""
+
+    run: Positional[Path]
+    """Folder of the run: runs/quickstart/half-cheetah/source/seed-0--2bb5f1d472."""
+    out: Path | None = None
+    """Folder to make it in; reruns/ beside the experiment's folder where not given."""
+    json: bool = False
+    """Print JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,6 +263,8 @@ Arguments = (
     | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Run, tyro.conf.subcommand("run")]
+    | Annotated[Status, tyro.conf.subcommand("status")]
+    | Annotated[Rerun, tyro.conf.subcommand("rerun")]
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Film, tyro.conf.subcommand("film")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]

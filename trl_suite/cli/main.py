@@ -12,7 +12,7 @@ import tyro
 
 from trl_suite import content
 from trl_suite.cli.arguments import Arguments, Verb
-from trl_suite.errors import InputError, NotInstalledError
+from trl_suite.errors import InputError, NotInstalledError, StorageError
 
 
 class Exit(IntEnum):
@@ -22,6 +22,8 @@ class Exit(IntEnum):
     SOME_FAILED = 1
     BAD_INPUT = 2
     NOT_INSTALLED = 3
+    NO_SPACE = 5
+    RESUMABLE = 75
     INTERRUPTED = 130
 
 
@@ -36,6 +38,8 @@ def main(words: Sequence[str] | None = None) -> None:
         code = _say(error, Exit.BAD_INPUT)
     except NotInstalledError as error:
         code = _say(error, Exit.NOT_INSTALLED)
+    except StorageError as error:
+        code = _say(error, Exit.NO_SPACE if error.full else Exit.BAD_INPUT)
     except FloatingPointError as error:  # the policy diverged
         code = _say(error, Exit.SOME_FAILED)
     except KeyboardInterrupt:

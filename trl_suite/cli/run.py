@@ -1,23 +1,47 @@
 """`trl-suite run`: an experiment from its file to its report."""
 
+import signal
+
 from rich.console import Console
 
 from trl_suite.cli.arguments import Run
 from trl_suite.cli.outcome import show
 from trl_suite.evidence import report, results
+from trl_suite.experiment.execution import Tally
 from trl_suite.experiment.run import run
+
+RESUMABLE, CTRL_C = 75, 130  # exit codes
 
 
 def execute(arguments: Run) -> int:
-    """Make the runs and the report; return 0, 1 where runs failed, or 130 where they were stopped."""
+    """Make the runs and the report; return 0, 1 where runs failed, or 75 or 130 where they were stopped."""
     console = Console()
-    finished = run(arguments.experiment, runs=arguments.runs, workers=arguments.workers, quiet=arguments.quiet)
+    finished = run(
+        arguments.experiment,
+        runs=arguments.runs,
+        workers=arguments.workers,
+        quiet=arguments.quiet,
+        on=arguments.on,
+        address=arguments.address,
+        mix_versions=arguments.mix_versions,
+    )
+    tally = finished.tally
+    if tally.storage:
+        raise tally.storage
+    if tally.stopped_by and tally.stopped_by != signal.SIGINT:  # whoever sent it may not wait for a report
+        console.print("interrupted; the same command goes on where it was", style="yellow")
+        return RESUMABLE
     show(console, results.load(finished.folder))
     page = report.write(finished.folder)
     console.print(f"report: {page}", soft_wrap=True, highlight=False)
     console.print(f"curves: tensorboard --logdir {finished.folder}", soft_wrap=True, highlight=False)
-    tally = finished.tally
+    return _verdict(console, tally)
+
+
+def _verdict(console: Console, tally: Tally) -> int:
+    for folder, why in tally.refused.items():
+        console.print(f"left alone: {folder}: {why}", style="red", soft_wrap=True, highlight=False)
     if tally.interrupted:
-        console.print("interrupted; the same command goes on with what is not done", style="yellow")
-        return 130
-    return 1 if tally.failed or tally.skipped else 0
+        console.print("interrupted; the same command goes on where it was", style="yellow")
+        return CTRL_C
+    return 1 if tally.failed or tally.skipped or tally.refused else 0

@@ -1,21 +1,33 @@
-"""Making the runs of a plan on this machine: one process per cohort, as many at a time as there are cores."""
+"""Making the runs of a plan, wherever that is: what is ready next, what is tried again, and when to stop."""
 
-import multiprocessing
-import os
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
+from trl_suite.errors import StorageError
 from trl_suite.experiment import ledger
 from trl_suite.experiment.cohorts import Cohort, Group, Queue, alone
+from trl_suite.experiment.lease import Observer
 from trl_suite.experiment.plan import Step
-from trl_suite.experiment.worker import News, work
+from trl_suite.experiment.spec import Execution
+from trl_suite.experiment.stop import Stop
+from trl_suite.experiment.worker import News, Task, Tell
 
-GRACE = 30.0  # seconds that a run has to stop by itself: Slurm gives as many
+GRACE = 25.0  # seconds that runs have to stop by themselves: Slurm gives thirty
+LOOK = 2.0  # seconds between two looks at the runs that other processes make
 
-Listener = Callable[[Step, News], None]
+
+class Listener(Protocol):
+    """Is told how it goes."""
+
+    def began(self, cohort: Cohort) -> None:
+        """Take note that a cohort is being made."""
+
+    def heard(self, step: Step, news: News) -> None:
+        """Take what a run says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,108 +37,198 @@ class Tally:
     done: list[Step] = field(default_factory=list[Step])
     failed: list[Step] = field(default_factory=list[Step])
     skipped: list[Step] = field(default_factory=list[Step])  # their source is missing
-    interrupted: bool = False
+    refused: dict[str, str] = field(default_factory=dict[str, str])  # folders left alone, and why
+    stopped_by: signal.Signals | None = None
+    storage: StorageError | None = None  # what ended everything: a disk that is full or cannot be written
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether runs were stopped that can go on."""
+        return self.stopped_by is not None
 
 
-@dataclass(kw_only=True)
-class _Worker:
+class Ended(NamedTuple):
+    """A worker is gone."""
+
     cohort: Cohort
-    process: BaseProcess
-    news: Connection
+    error: str  # why its runs have failed, where they have not said how they ended
 
 
-class Pool:
-    """Makes cohorts in processes of their own. One that dies takes nothing with it."""
+class Place(Protocol):
+    """Where cohorts are made: this process, others on this machine, a cluster."""
 
-    def __init__(self, root: Path, experiment: str, workers: int, listener: Listener) -> None:
-        self._root, self._experiment, self._listener = root, experiment, listener
-        self._size = workers
-        self._running: list[_Worker] = []
-        # A fork server imports torch once and owns no threads, so that a run starts at once and never inherits a lock.
-        forks = "forkserver" in multiprocessing.get_all_start_methods()
-        self._context = multiprocessing.get_context("forkserver") if forks else multiprocessing.get_context("spawn")
-        self._context.set_forkserver_preload([work.__module__])
+    @property
+    def size(self) -> int:
+        """How many cohorts at a time."""
+        ...
 
-    def run(self, steps: list[Step], group: Callable[[Step], Group] = alone) -> Tally:
-        """Make all steps that are not done, sources first; Ctrl-C stops them and is reported, not raised."""
+    @property
+    def busy(self) -> int:
+        """How many cohorts are being made."""
+        ...
+
+    def start(self, task: Task) -> None:
+        """Begin to make a cohort."""
+        ...
+
+    def listen(self, tell: Tell) -> list[Ended]:
+        """Wait a moment, pass on what the workers say, and return those that are gone."""
+        ...
+
+    def stop(self) -> None:
+        """Ask all workers to keep what they have and to end."""
+        ...
+
+    def kill(self) -> None:
+        """End all workers now."""
+        ...
+
+
+class Scheduler:
+    """Makes all runs of a plan that are not done, sources first, beside others that do the same on the same folder."""
+
+    def __init__(
+        self,
+        root: Path,
+        experiment: str,
+        place: Place,
+        listener: Listener,
+        *,
+        execution: Execution,
+        mix_versions: bool = False,
+        group: Callable[[Step], Group] = alone,
+    ) -> None:
+        self._root, self._experiment, self._place, self._listener = root, experiment, place, listener
+        self._execution, self._mix_versions, self._group = execution, mix_versions, group
+        self._observer = Observer()
+        self._elsewhere: dict[str, Step] = {}
+        self._looked = 0.0
+        self._storage: StorageError | None = None
+
+    def run(self, steps: Sequence[Step], stop: Stop) -> Tally:
+        """Return how it ended; a signal stops the runs and is reported, not raised; a second Ctrl-C kills them."""
         self._steps = {step.planned.folder: step for step in steps}
-        self._done = {step.planned.folder for step in steps if ledger.status_of(self._root, step) == "done"}
-        queue = Queue([step for step in steps if step.planned.folder not in self._done], self._size, group)
+        states = {name: ledger.state_of(self._root, step) for name, step in self._steps.items()}
+        self._done = {name for name, state in states.items() if state.condition == "done"}
+        self._refused = {name: state.why for name, state in states.items() if state.condition == "refused"}
+        self._allowed = {name: state.failures + self._execution.retries for name, state in states.items()}
+        self._failed: set[str] = set()
+        self._retried: set[str] = set()  # have failed and go back to the queue
+        self._open: set[str] = set()  # handed to a worker that has not said how they ended
+        settled = self._done | self._refused.keys()
+        queue = Queue([step for step in steps if step.planned.folder not in settled], self._place.size, self._group)
         try:
-            while queue.steps or self._running:
-                self._start_ready(queue)
-                if not self._running:
-                    break  # what is left waits for a source that failed
-                self._listen()
+            self._drain(queue, stop)
+            if stop.wanted or self._storage:
+                self._wind_down()
         except KeyboardInterrupt:
-            self._stop()
-            return self._tally(steps, queue.steps, interrupted=True)
-        return self._tally(steps, queue.steps, interrupted=False)
+            pass
+        finally:
+            self._place.kill()
+        return self._tally(queue, stop)
 
-    def _start_ready(self, queue: Queue) -> None:
-        while len(self._running) < self._size and (cohort := queue.take(self._ready)):
-            self._start(cohort)
+    def _drain(self, queue: Queue, stop: Stop) -> None:
+        while not stop.wanted and not self._storage:
+            self._start_ready(queue, stop)
+            if not self._place.busy and not self._elsewhere:
+                return  # all is done, or what is left waits for a source that failed
+            for ended in self._place.listen(self._hear):
+                self._bury(ended)
+            self._look_elsewhere(queue)
+            self._try_again(queue)
+
+    def _start_ready(self, queue: Queue, stop: Stop) -> None:
+        while self._place.busy < self._place.size and not stop.wanted and (cohort := queue.take(self._ready)):
+            free = tuple(step for step in cohort.steps if self._free(step))
+            if free:
+                self._start(replace(cohort, steps=free))
+
+    def _start(self, cohort: Cohort) -> None:
+        self._open |= {step.planned.folder for step in cohort.steps}
+        self._listener.began(cohort)
+        self._place.start(self._task(cohort))
+
+    def _task(self, cohort: Cohort) -> Task:
+        return Task(
+            root=self._root,
+            experiment=self._experiment,
+            cohort=cohort,
+            execution=self._execution,
+            mix_versions=self._mix_versions,
+        )
 
     def _ready(self, step: Step) -> bool:
         source = step.planned.source
         return source not in self._steps or source in self._done
 
-    def _start(self, cohort: Cohort) -> None:
-        ours, theirs = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=work, args=(self._root, self._experiment, cohort, theirs), daemon=True)
-        process.start()
-        theirs.close()
-        self._running.append(_Worker(cohort=cohort, process=process, news=ours))
-
-    def _listen(self) -> None:
-        """Wait until a cohort says something or ends, and take it in."""
-        ready = wait([worker.news for worker in self._running])
-        for worker in [worker for worker in self._running if worker.news in ready]:
-            try:
-                self._hear(worker.news.recv())
-            except (EOFError, OSError):  # the process is gone, and with it its end of the pipe
-                self._bury(worker)
+    def _free(self, step: Step) -> bool:
+        """Return whether nobody makes the run; if somebody does, it is looked at again from time to time."""
+        if self._observer.lives(self._root / step.planned.folder):
+            self._elsewhere[step.planned.folder] = step
+            return False
+        return True
 
     def _hear(self, news: News) -> None:
+        self._storage = self._storage or news.storage
         if news.done:
             self._done.add(news.run)
-        self._listener(self._steps[news.run], news)
+        if news.error is not None:
+            (self._retried if self._may_retry(news) else self._failed).add(news.run)
+        if news.elsewhere:
+            self._elsewhere[news.run] = self._steps[news.run]
+        if news.done or news.error is not None or news.elsewhere or news.stopped:
+            self._open.discard(news.run)
+        self._listener.heard(self._steps[news.run], news)
 
-    def _bury(self, worker: _Worker) -> None:
-        worker.process.join()
-        worker.news.close()
-        self._running.remove(worker)
-        code = worker.process.exitcode
-        error = f"the process ended with code {code}" + (" (killed: out of memory?)" if code == -9 else "")
-        for step in worker.cohort.steps:
-            if ledger.status_of(self._root, step) == "running":
-                ledger.mark_dead(self._root, step, error)
-                self._listener(step, News(run=step.planned.folder, step=0, error=error))
+    def _bury(self, ended: Ended) -> None:
+        """Close the records of a worker's runs that have not said how they ended."""
+        for step in ended.cohort.steps:
+            if step.planned.folder in self._open:
+                ledger.mark_dead(self._root, step, ended.error)
+                self._hear(News(run=step.planned.folder, error=ended.error, again=True))
 
-    def _stop(self) -> None:
-        """Let every run end its step and write its record; a second Ctrl-C kills."""
-        try:
-            for worker in self._running:
-                worker.process.terminate()
-            for worker in self._running:
-                worker.process.join(GRACE)
-        except KeyboardInterrupt:
-            pass
-        for worker in list(self._running):
-            if worker.process.is_alive():
-                worker.process.kill()
-            self._bury(worker)
+    def _may_retry(self, news: News) -> bool:
+        if not news.again or news.storage:
+            return False
+        return ledger.state_of(self._root, self._steps[news.run]).failures <= self._allowed[news.run]
 
-    def _tally(self, steps: list[Step], waiting: list[Step], interrupted: bool) -> Tally:
-        states = {step.planned.folder: ledger.status_of(self._root, step) for step in steps}
+    def _try_again(self, queue: Queue) -> None:
+        while self._retried:
+            queue.put(self._steps[self._retried.pop()])
+
+    def _look_elsewhere(self, queue: Queue) -> None:
+        """See whether runs that others make are done, or their makers dead."""
+        if time.monotonic() - self._looked < LOOK:
+            return
+        self._looked = time.monotonic()
+        for name, step in list(self._elsewhere.items()):
+            if self._observer.lives(self._root / name):
+                continue
+            del self._elsewhere[name]
+            state = ledger.state_of(self._root, step)
+            if state.condition == "done":
+                self._hear(News(run=name, step=step.steps, done=True))
+            elif state.condition == "failed" and state.failures > self._allowed[name]:
+                self._hear(News(run=name, error=state.why))
+            else:
+                queue.put(step)
+
+    def _wind_down(self) -> None:
+        """Give all runs the time to keep what they have."""
+        self._place.stop()
+        until = time.monotonic() + GRACE
+        while self._place.busy and time.monotonic() < until:
+            self._place.listen(self._hear)
+
+    def _tally(self, queue: Queue, stop: Stop) -> Tally:
+        steps = self._steps.values()
+        waiting = {step.planned.folder for step in queue.steps}
+        over = stop.wanted or self._storage is not None
         return Tally(
-            done=[step for step in steps if states[step.planned.folder] == "done"],
-            failed=[step for step in steps if states[step.planned.folder] == "failed"],
-            skipped=[] if interrupted else list(waiting),
-            interrupted=interrupted,
+            done=[step for step in steps if step.planned.folder in self._done],
+            failed=[step for step in steps if step.planned.folder in self._failed],
+            skipped=[] if over else [step for step in steps if step.planned.folder in waiting],
+            refused=self._refused,
+            stopped_by=stop.by,
+            storage=self._storage,
         )
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,57 +1,202 @@
 """Run folders: the only place where an experiment keeps what it has done."""
 
+import hashlib
 import shutil
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
-from trl_suite import provenance, record
+from trl_suite import files, provenance, record
 from trl_suite.errors import InputError
+from trl_suite.experiment import checkpoint
+from trl_suite.experiment.checkpoint import Facts
+from trl_suite.experiment.cohorts import Cohort
+from trl_suite.experiment.lease import Lease, Observer
 from trl_suite.experiment.plan import Step
-from trl_suite.networks.store import write_atomically
+from trl_suite.experiment.states import EVALUATIONS, PLAN, RUN, VERSIONS, State, read
 from trl_suite.record import Plan, Run, Status
 from trl_suite.training.evaluation import Episode, append
-from trl_suite.training.job import Outcome
+from trl_suite.training.job import Outcome, Snapshot
 
-PLAN, RUN, EVALUATIONS, POLICY, CURVE = "plan.json", "run.json", "evaluations.csv", "policy", "curve.csv"
+POLICY, CURVE, DIFFS = "policy", "curve.csv", "diffs"
+PATIENCE = 100.0  # a checkpoint may take a hundredth of the time
 
 
-def write_plan(root: Path, plan: Plan) -> None:
-    """Put the plan into the experiment's folder, which is made.
+def write_plan(root: Path, plan: Plan) -> Plan:
+    """Put the plan into the experiment's folder, which is made; an earlier one of another specification is kept.
+
+    Returns the plan with its version: 1, or one more than that of the plan before it.
 
     Raises:
-        InputError: the folder cannot be written.
+        InputError: the folder cannot be written, or its plan is of a newer schema.
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
-        write_atomically(root / PLAN, record.encode(plan))
+        files.sweep(root)
+        plan = _versioned(root, plan)
+        files.write_atomically(root / PLAN, record.encode(plan))
     except OSError as error:
         raise InputError(f"{root}: cannot be written: {error.strerror}; choose another folder with --runs") from None
+    return plan
 
 
-def status_of(root: Path, step: Step) -> Status:
-    """Return how far a run is; a folder of another specification does not count."""
-    path = root / step.planned.folder / RUN
-    if not path.is_file():
-        return "waiting"
-    found = record.decode(path, Run)
-    return found.status if found.digest == step.digest else "waiting"
+def _versioned(root: Path, plan: Plan) -> Plan:
+    if not (root / PLAN).is_file():
+        return plan
+    before = record.decode(root / PLAN, Plan)
+    if before.runs == plan.runs:
+        return msgspec.structs.replace(plan, version=before.version)
+    (root / VERSIONS).mkdir(exist_ok=True)
+    files.write_atomically(root / VERSIONS / f"plan-{before.version}.json", record.encode(before))
+    return msgspec.structs.replace(plan, version=before.version + 1)
+
+
+def state_of(root: Path, step: Step) -> State:
+    """Return how far a run is; a folder that holds another run, or that cannot be read, is `refused`."""
+    return read(root / step.planned.folder, step.digest)
+
+
+def resumes_at(root: Path, step: Step) -> int:
+    """Return the step of a run's newest checkpoint, 0 where there is none; names and sizes are looked at, no more."""
+    return checkpoint.newest_step(root / step.planned.folder / checkpoint.FOLDER)
 
 
 class RunFolder:
-    """One run's folder while the run is being made; a new attempt starts it afresh."""
+    """One run's folder while the run is being made; a new attempt goes on from the newest checkpoint that is whole.
 
-    def __init__(self, root: Path, experiment: str, step: Step) -> None:
-        self.path = root / step.planned.folder
-        self._started = time.monotonic()
+    Raises:
+        InputError: the checkpoint was made with other versions of what the last bit depends on.
+        StorageError: the folder cannot be written.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        experiment: str,
+        step: Step,
+        lease: Lease,
+        cohort: Cohort,
+        *,
+        every: float = 60.0,
+        mixed: bool = False,
+    ) -> None:
+        self._cohort = cohort
+        self.path, self._root, self._lease, self._every = root / step.planned.folder, root, lease, every
+        self._step, self._experiment = step, experiment
+        self._started, self._before = time.monotonic(), 0.0
+        self._next = self._started + every
+        with files.storing(self.path):
+            self._sweep()
+            self.resumed = self._resumed(mixed)
+            self._run = self._opened()
+            self._write()
+
+    def evaluated(self, step: int, episodes: Sequence[Episode]) -> None:
+        """Append one evaluation."""
+        self._lease.check()
+        with files.storing(self.path / EVALUATIONS):
+            append(self.path / EVALUATIONS, step, episodes)
+
+    def beat(self, step: int) -> bool:
+        """Give a sign of life if it is time to; return whether it was."""
+        return self._lease.beat(step)
+
+    def due(self) -> bool:
+        """Return whether it is time for a checkpoint."""
+        return time.monotonic() >= self._next
+
+    def keep(self, snapshot: Snapshot) -> None:
+        """Store a checkpoint."""
+        self._lease.check()
+        begun = time.monotonic()
+        told = self._told()
+        if told:
+            files.sync(self.path / EVALUATIONS)
+        facts = Facts(
+            digest=self._run.digest,
+            step=snapshot.step,
+            told=len(told),
+            told_sha256=hashlib.sha256(told).hexdigest(),
+            seconds=self._seconds(),
+            versions=provenance.versions(),
+            facts=dict(snapshot.facts),
+        )
+        checkpoint.save(self.path / checkpoint.FOLDER, facts, snapshot)
+        now = time.monotonic()
+        self._next = now + max(self._every, PATIENCE * (now - begun))
+
+    def finish(self, outcome: Outcome) -> None:
+        """Store the policy and close the record as done, or as interrupted where the run was stopped."""
+        self._lease.check()
+        if outcome.finished:
+            with files.storing(self.path):
+                folder = outcome.policy.save(self.path / POLICY)
+                files.write_atomically(folder / CURVE, self._told())
+        self._close(
+            "done" if outcome.finished else "interrupted",
+            transplant=outcome.transplant,
+            freeze=outcome.freeze,
+            unstable_episodes=outcome.unstable_episodes,
+        )
+        if outcome.finished:
+            checkpoint.discard(self.path / checkpoint.FOLDER)
+
+    def fail(self, error: str) -> None:
+        """Close the record as failed."""
+        self._lease.check()
+        self._close("failed", error=error, failures=self._run.failures + 1)
+
+    def _sweep(self) -> None:
+        """Remove what an attempt that died left half written: only the lease's owner writes here."""
+        for stale in self.path.glob(f"*{files.TEMPORARY}"):
+            stale.unlink() if stale.is_file() else shutil.rmtree(stale, ignore_errors=True)
+        checkpoint.sweep(self.path / checkpoint.FOLDER)
+
+    def _resumed(self, mixed: bool) -> Snapshot | None:
+        """Return the snapshot to go on from, with the evaluations cut back to what was told before it."""
+        while found := checkpoint.load(self.path / checkpoint.FOLDER, self._step.digest):
+            facts, snapshot = found
+            self._check_versions(facts, mixed)
+            told = self._told()[: facts.told]
+            if hashlib.sha256(told).hexdigest() == facts.told_sha256:
+                self._before = facts.seconds
+                if len(told) < len(self._told()):
+                    files.write_atomically(self.path / EVALUATIONS, told)
+                return snapshot
+            changed = f"{self.path / EVALUATIONS}: is not as it was at the checkpoint of step {facts.step}"
+            warnings.warn(f"{changed}; an earlier one is used", stacklevel=2)
+            checkpoint.discard_newest(self.path / checkpoint.FOLDER)
+        self._begin_anew()
+        return None
+
+    def _begin_anew(self) -> None:
+        if (self.path / RUN).exists() and (self.path / EVALUATIONS).exists():
+            warnings.warn(f"{self.path}: no checkpoint to go on from; the run begins anew", stacklevel=2)
+        for stale in self.path.glob("events.out.tfevents.*"):
+            stale.unlink()
+        (self.path / EVALUATIONS).unlink(missing_ok=True)
+
+    def _check_versions(self, facts: Facts, mixed: bool) -> None:
+        now = provenance.versions()
+        changed = [f"{name} {old} -> {now.get(name)}" for name, old in facts.versions.items() if now.get(name) != old]
+        if changed and not mixed:
+            raise InputError(
+                f"{self.path}: the run was begun with other versions ({', '.join(changed)}), and going on would give a "
+                f"result of neither; install those, allow it with --mix-versions, or begin anew by removing "
+                f"{self.path / checkpoint.FOLDER}"
+            )
+
+    def _opened(self) -> Run:
+        earlier = record.decode(self.path / RUN, Run) if (self.path / RUN).is_file() else None
         commit, dirty = provenance.commit()
-        planned = step.planned
-        self._run = Run(
-            experiment=experiment,
+        planned, step = self._step.planned, self._step
+        return Run(
+            experiment=self._experiment,
             role=planned.role,
             env=planned.env,
             method=planned.method,
@@ -62,54 +207,54 @@ class RunFolder:
             specification=step.specification,
             status="running",
             source=planned.source,
-            started=datetime.now(UTC).isoformat(timespec="seconds"),
+            started=earlier.started if earlier and self.resumed else datetime.now(UTC).isoformat(timespec="seconds"),
+            seconds=self._before,
+            attempts=earlier.attempts + 1 if earlier else 1,
+            failures=earlier.failures if earlier else 0,
             command=("trl-suite", *sys.argv[1:]),
             versions=provenance.versions(),
             machine=provenance.machine(),
             commit=commit,
             dirty=dirty,
-        )
-        self._begin()
-
-    def _begin(self) -> None:
-        self.path.mkdir(parents=True, exist_ok=True)
-        for stale in (*self.path.glob("events.out.tfevents.*"), *self.path.glob("*.tmp")):
-            stale.unlink()
-        (self.path / EVALUATIONS).unlink(missing_ok=True)
-        self._write()
-
-    def evaluated(self, step: int, episodes: Sequence[Episode]) -> None:
-        """Append one evaluation."""
-        append(self.path / EVALUATIONS, step, episodes)
-
-    def finish(self, outcome: Outcome) -> None:
-        """Store the policy and close the record as done, or as interrupted where the run was stopped."""
-        if outcome.finished:
-            folder = outcome.policy.save(self.path / POLICY)
-            shutil.copyfile(self.path / EVALUATIONS, folder / CURVE)
-        self._close(
-            "done" if outcome.finished else "interrupted",
-            transplant=outcome.transplant,
-            freeze=outcome.freeze,
-            unstable_episodes=outcome.unstable_episodes,
+            engine=self._cohort.engine,
+            cohort_size=len(self._cohort.steps),
+            device=self._cohort.device,
+            diff=self._diff() if dirty else "",
         )
 
-    def fail(self, error: str) -> None:
-        """Close the record as failed."""
-        self._close("failed", error=error)
+    def _diff(self) -> str:
+        """Keep the uncommitted changes, once for all runs that were made with them."""
+        changes = provenance.diff()
+        name = f"{DIFFS}/{hashlib.sha256(changes).hexdigest()[:10]}.diff"
+        if not (self._root / name).exists():
+            (self._root / DIFFS).mkdir(exist_ok=True)
+            files.write_atomically(self._root / name, changes)
+        return name
+
+    def _told(self) -> bytes:
+        path = self.path / EVALUATIONS
+        return path.read_bytes() if path.exists() else b""
+
+    def _seconds(self) -> float:
+        return round(self._before + (time.monotonic() - self._started) / len(self._cohort.steps), 2)
 
     def _close(self, status: Status, **changes: object) -> None:
-        seconds = round(time.monotonic() - self._started, 2)
-        self._run = msgspec.structs.replace(self._run, status=status, seconds=seconds, **changes)
-        self._write()
+        self._run = msgspec.structs.replace(self._run, status=status, seconds=self._seconds(), **changes)
+        with files.storing(self.path / RUN):
+            self._write()
 
     def _write(self) -> None:
-        write_atomically(self.path / RUN, record.encode(self._run))
+        files.write_atomically(self.path / RUN, record.encode(self._run))
 
 
 def mark_dead(root: Path, step: Step, error: str) -> None:
-    """Close the record of a run whose process died without a word."""
+    """Close the record of a run whose process, one of this process's own, died without a word."""
     path = root / step.planned.folder / RUN
+    lease = Lease.claim(path.parent, Observer())
+    if lease is None:
+        return  # another process goes on with it already
     if path.is_file():
         run = record.decode(path, Run)
-        write_atomically(path, record.encode(msgspec.structs.replace(run, status="failed", error=error)))
+        closed = msgspec.structs.replace(run, status="failed", error=error, failures=run.failures + 1)
+        files.write_atomically(path, record.encode(closed))
+    lease.release()

@@ -1,6 +1,6 @@
 """From a specification to the runs that it asks for, each with a readable name and a digest that decides identity."""
 
-import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +9,10 @@ import numpy as np
 
 from trl_suite import record
 from trl_suite.experiment.spec import Experiment, Source
+from trl_suite.experiment.states import digest_of
 from trl_suite.networks import methods
 from trl_suite.networks.methods import Method
-from trl_suite.record import SCRATCH, SOURCE, Planned, Role
+from trl_suite.record import SCRATCH, SOURCE, Planned
 from trl_suite.training import settings
 from trl_suite.training.seeds import seed_for
 from trl_suite.worlds.identity import folder_name, identity
@@ -31,37 +32,144 @@ class Step:
 
 def steps(experiment: Experiment) -> list[Step]:
     """Return all runs: a run's source stands before it, and seeds come in order, so that pairs are complete early."""
-    planned: list[Step] = []
-    needed = any(methods.find(name, experiment.method).needs_source for name in experiment.methods)
-    for seed in experiment.seeds:
-        source = _source(experiment, seed) if needed else None
-        planned += [source] if source else []
-        planned += [
-            _target(experiment, env, name, seed, source)
-            for env in experiment.target.envs
-            for name in experiment.methods
-        ]
-    return planned + _references(experiment)
+    return _Planner(experiment).steps()
 
 
-def plan(name: str, experiment: Experiment, command: str) -> record.Plan:
-    """Return what the report needs to know of the experiment besides its runs."""
+def plan(name: str, experiment: Experiment, command: str, made: Sequence[Step] | None = None) -> record.Plan:
+    """Return what the report needs to know of the experiment besides its runs.
+
+    Args:
+        name: of the experiment.
+        experiment: its specification.
+        command: how to make it again.
+        made: its steps, where they are known already.
+    """
     return record.Plan(
         name=name,
         question=experiment.question,
         command=command,
-        runs=tuple(step.planned for step in steps(experiment)),
+        runs=tuple(step.planned for step in made or steps(experiment)),
         every=experiment.evaluation.every,
         episodes=experiment.evaluation.episodes,
         specification=msgspec.to_builtins(experiment),
     )
 
 
-def _source(experiment: Experiment, seed: int) -> Step:
-    source = experiment.source
-    evaluation = msgspec.structs.replace(experiment.evaluation, every=source.every or -(-source.steps // 10))
-    mix = _mix(source, seed, experiment.how.n_envs)
-    return _step(experiment, "source", source.env, SOURCE, seed, source.steps, evaluation, Method(), None, mix)
+def step_of(run: record.Run, folder: str) -> Step:
+    """Return the step that a recorded run was made by.
+
+    Args:
+        run: the record.
+        folder: of the run, relative to its experiment's.
+    """
+    planned = Planned(folder=folder, role=run.role, env=run.env, method=run.method, seed=run.seed, source=run.source)
+    return Step(
+        planned=planned,
+        digest=run.digest,
+        specification=run.specification,
+        steps=run.steps,
+        evaluation=msgspec.convert(run.specification["evaluation"], settings.Evaluation),
+        definition=msgspec.convert(run.specification["method"], Method),
+    )
+
+
+class _Planner:
+    """Looks every env and method up once, however many runs there are."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self._experiment = experiment
+        self._how = msgspec.to_builtins(experiment.how)
+        self._methods = {name: methods.find(name, experiment.method) for name in experiment.methods}
+        self._tables = {name: _acting(method) for name, method in self._methods.items()}
+        self._worlds = {env: identity(env) for env in (experiment.source.env, *experiment.target.envs)}
+
+    def steps(self) -> list[Step]:
+        experiment = self._experiment
+        planned: list[Step] = []
+        needed = any(method.needs_source for method in self._methods.values())
+        for seed in experiment.seeds:
+            source = self._source(seed) if needed else None
+            planned += [source] if source else []
+            planned += [
+                self._target(env, name, seed, source) for env in experiment.target.envs for name in experiment.methods
+            ]
+        return planned + self._references()
+
+    def _references(self) -> list[Step]:
+        """Return the scratch runs of their own seeds; they come last, because no pair waits for them."""
+        target, wanted = self._experiment.target, self._experiment.reference
+        if wanted is None:
+            return []
+        return [
+            self._step(
+                Planned(folder="", role="reference", env=env, method=SCRATCH, seed=seed),
+                wanted.steps or target.steps,
+                self._experiment.evaluation,
+                Method(),
+                {},
+            )
+            for seed in wanted.seeds
+            for env in target.envs
+        ]
+
+    def _source(self, seed: int) -> Step:
+        source = self._experiment.source
+        evaluation = msgspec.structs.replace(self._experiment.evaluation, every=source.every or -(-source.steps // 10))
+        planned = Planned(folder="", role="source", env=source.env, method=SOURCE, seed=seed)
+        mix = _mix(source, seed, self._experiment.how.n_envs)
+        return self._step(planned, source.steps, evaluation, Method(), {"mix": mix})
+
+    def _target(self, env: str, name: str, seed: int, source: Step | None) -> Step:
+        definition = self._methods[name]
+        planned, own = Planned(folder="", role="target", env=env, method=name, seed=seed), {}
+        if source and definition.needs_source:
+            planned = msgspec.structs.replace(planned, source=source.planned.folder)
+            own = {"alias": self._experiment.alias, "source": source.digest}
+        return self._step(planned, self._experiment.target.steps, self._experiment.evaluation, definition, own)
+
+    def _step(
+        self,
+        planned: Planned,
+        budget: int,
+        evaluation: settings.Evaluation,
+        definition: Method,
+        own: dict[str, Any],
+    ) -> Step:
+        """Return the step with the digest and the folder that its specification gives it."""
+        specification = {
+            "schema": record.SCHEMA,
+            "role": planned.role,
+            "env": planned.env,
+            "world": self._worlds[planned.env],
+            "algorithm": self._experiment.algorithm,
+            "hyperparameters": self._how,
+            "seed": planned.seed,
+            "steps": budget,
+            "evaluation": msgspec.to_builtins(evaluation),
+            "method": self._tables.get(planned.method) or _acting(definition),
+            "alias": {},
+            "source": "",
+            "mix": [],
+            **own,
+        }
+        if self._experiment.engine != "auto":  # asked for by name it is part of a run: the engines' noise differs
+            specification["engine"] = self._experiment.engine
+        digest = digest_of(specification)
+        kind = planned.role if planned.role == "reference" else planned.method
+        folder = f"{folder_name(planned.env)}/{kind}/seed-{planned.seed}--{digest[:10]}"
+        return Step(
+            planned=msgspec.structs.replace(planned, folder=folder),
+            digest=digest,
+            specification=specification,
+            steps=budget,
+            evaluation=evaluation,
+            definition=definition,
+        )
+
+
+def _acting(method: Method) -> dict[str, Any]:
+    """Return what the method does, without what only describes it."""
+    return msgspec.to_builtins(msgspec.structs.replace(method, summary=""))
 
 
 def _mix(source: Source, seed: int, worlds: int) -> list[str]:
@@ -80,68 +188,3 @@ def _drawn(source: Source, generator: np.random.Generator) -> str:
         for axis, (low, high) in source.randomise.items()
     }
     return f"{source.env}?" + "&".join(f"{axis}={scale}" for axis, scale in scales.items())
-
-
-def _target(experiment: Experiment, env: str, name: str, seed: int, source: Step | None) -> Step:
-    definition = methods.find(name, experiment.method)
-    origin = source if definition.needs_source else None
-    target = experiment.target
-    return _step(experiment, "target", env, name, seed, target.steps, experiment.evaluation, definition, origin)
-
-
-def _references(experiment: Experiment) -> list[Step]:
-    """Return the scratch runs of their own seeds; they come last, because no pair waits for them."""
-    if (wanted := experiment.reference) is None:
-        return []
-    steps = wanted.steps or experiment.target.steps
-    return [
-        _step(experiment, "reference", env, SCRATCH, seed, steps, experiment.evaluation, Method(), None)
-        for seed in wanted.seeds
-        for env in experiment.target.envs
-    ]
-
-
-def _step(
-    experiment: Experiment,
-    role: Role,
-    env: str,
-    method: str,
-    seed: int,
-    budget: int,
-    evaluation: settings.Evaluation,
-    definition: Method,
-    source: Step | None,
-    mix: list[str] | None = None,
-) -> Step:
-    specification = {
-        "schema": record.SCHEMA,
-        "role": role,
-        "env": env,
-        "world": identity(env),
-        "algorithm": experiment.algorithm,
-        "hyperparameters": msgspec.to_builtins(experiment.how),
-        "seed": seed,
-        "steps": budget,
-        "evaluation": msgspec.to_builtins(evaluation),
-        "method": msgspec.to_builtins(msgspec.structs.replace(definition, summary="")),
-        "alias": experiment.alias if source else {},
-        "source": source.digest if source else "",
-        "mix": mix or [],
-    }
-    digest = hashlib.sha256(msgspec.json.encode(specification, order="deterministic")).hexdigest()
-    planned = Planned(
-        folder=f"{folder_name(env)}/{role if role == 'reference' else method}/seed-{seed}--{digest[:10]}",
-        role=role,
-        env=env,
-        method=method,
-        seed=seed,
-        source=source.planned.folder if source else "",
-    )
-    return Step(
-        planned=planned,
-        digest=digest,
-        specification=specification,
-        steps=budget,
-        evaluation=evaluation,
-        definition=definition,
-    )

@@ -10,12 +10,12 @@ import numpy as np
 
 from trl_suite.errors import InputError
 from trl_suite.evidence.similarity import Probed, Probes
-from trl_suite.experiment.ledger import POLICY, status_of
+from trl_suite.experiment.ledger import POLICY, state_of
 from trl_suite.experiment.plan import Step
 from trl_suite.experiment.probing import probe
+from trl_suite.files import write_atomically
 from trl_suite.networks.align import Alias
 from trl_suite.networks.policy import load
-from trl_suite.networks.store import write_atomically
 
 FILE = "probes.json"
 
@@ -29,7 +29,9 @@ def write(root: Path, steps: Sequence[Step], count: int, alias: Alias) -> None:
         count: number of source policies.
         alias: names in the target -> names in the source.
     """
-    done = [step.planned for step in steps if step.planned.role == "source" and status_of(root, step) == "done"]
+    done = [
+        step.planned for step in steps if step.planned.role == "source" and state_of(root, step).condition == "done"
+    ]
     policies = tuple(planned.folder for planned in done[:count])
     if not policies:
         return

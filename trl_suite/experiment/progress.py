@@ -1,12 +1,16 @@
-"""What one sees while an experiment runs: a live bar per run in a terminal, plain lines elsewhere."""
+"""What one sees while an experiment runs: a live line per cohort in a terminal, plain lines elsewhere."""
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
+from trl_suite.experiment.cohorts import Cohort
 from trl_suite.experiment.plan import Step
 from trl_suite.experiment.worker import News
 
@@ -19,6 +23,9 @@ class Display(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+    def began(self, cohort: Cohort) -> None:
+        """Show that a cohort is being made."""
 
     def heard(self, step: Step, news: News) -> None:
         """Show what a run says."""
@@ -39,28 +46,56 @@ class Lines:
     ) -> None:
         pass
 
+    def began(self, cohort: Cohort) -> None:
+        """Print why runs are together; one that is alone speaks for itself."""
+        if len(cohort.steps) > 1:
+            self._print(f"{_name(cohort)}: {cohort.reason}")
+
     def heard(self, step: Step, news: News) -> None:
         """Print evaluations and failures; steps in between are left out."""
-        line = _line(step, news)
-        if line:
-            self._console.print(f"{time.monotonic() - self._started:6.1f} s  {line}", highlight=False, soft_wrap=True)
+        if line := _line(step, news):
+            self._print(line)
+
+    def _print(self, line: str) -> None:
+        self._console.print(f"{time.monotonic() - self._started:6.1f} s  {line}", highlight=False, soft_wrap=True)
+
+
+class _Speed(ProgressColumn):
+    """Env steps per second."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:,.0f}/s" if task.speed else "")
+
+
+@dataclass(kw_only=True)
+class _Bar:
+    """The line of one cohort."""
+
+    task: TaskID
+    total: int
+    at: dict[str, int] = field(default_factory=dict[str, int])  # run -> env steps
+    values: dict[str, float] = field(default_factory=dict[str, float])  # run -> latest return
+
+    @property
+    def completed(self) -> int:
+        return sum(self.at.values())
 
 
 class Bars:
-    """The whole experiment's bar, and one below it for each run at work."""
+    """The whole experiment's bar, and one below it for each cohort at work."""
 
-    def __init__(self, console: Console, steps: list[Step]) -> None:
+    def __init__(self, console: Console, steps: Sequence[Step]) -> None:
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             TextColumn("{task.completed:>9,.0f} / {task.total:,.0f} steps"),
+            _Speed(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[value]}"),
             console=console,
         )
         self._all = self._progress.add_task("all", total=sum(step.steps for step in steps), value="")
-        self._tasks: dict[str, TaskID] = {}
-        self._seen: dict[str, int] = {}
+        self._bars: dict[str, _Bar] = {}  # run -> its cohort's
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -71,25 +106,51 @@ class Bars:
     ) -> None:
         self._progress.stop()
 
+    def began(self, cohort: Cohort) -> None:
+        """Add the cohort's line."""
+        total = sum(step.steps for step in cohort.steps)
+        bar = _Bar(task=self._progress.add_task(_name(cohort), total=total, value=""), total=total)
+        self._bars |= {step.planned.folder: bar for step in cohort.steps}
+
     def heard(self, step: Step, news: News) -> None:
-        """Move the bars; a failure is printed above them."""
-        if news.error:
-            self._progress.console.print(_line(step, news), style="red", highlight=False, soft_wrap=True)
-            return
+        """Move the bars; what a user should read is printed above them."""
+        if news.error or news.note or news.elsewhere:
+            style = "red" if news.error else "yellow"
+            self._progress.console.print(_line(step, news), style=style, highlight=False, soft_wrap=True)
         name = step.planned.folder
-        if name not in self._tasks:
-            self._tasks[name] = self._progress.add_task(_title(step), total=step.steps, value="")
-        done = min(news.step, step.steps)
-        self._progress.advance(self._all, done - self._seen.get(name, 0))
-        self._seen[name] = done
-        self._progress.update(self._tasks[name], completed=done, visible=done < step.steps)
+        if name not in self._bars:
+            self._progress.advance(self._all, step.steps if news.done else 0)  # another process made it
+            return
+        bar = self._bars[name]
+        at = step.steps if news.done else min(news.step, step.steps)
+        if at > bar.at.get(name, 0):
+            self._progress.advance(self._all, at - bar.at.get(name, 0))
+            bar.at[name] = at
         if news.value is not None:
-            self._progress.update(self._tasks[name], value=f"return {news.value:,.0f}")
+            bar.values[name] = news.value
+        over = news.done or news.stopped or news.elsewhere or news.error is not None
+        self._draw(bar, over and len(bar.values) <= 1)
+
+    def _draw(self, bar: _Bar, over: bool) -> None:
+        value = sum(bar.values.values()) / len(bar.values) if bar.values else None
+        self._progress.update(
+            bar.task,
+            completed=bar.completed,
+            visible=not over and bar.completed < bar.total,
+            value="" if value is None else f"return {value:,.0f}",
+        )
 
 
-def display(console: Console, steps: list[Step]) -> Display:
+def display(console: Console, steps: Sequence[Step]) -> Display:
     """Return bars for a terminal and lines for anything else."""
     return Bars(console, steps) if console.is_terminal else Lines(console)
+
+
+def _name(cohort: Cohort) -> str:
+    if len(cohort.steps) == 1:
+        return _title(cohort.steps[0])
+    envs = list(dict.fromkeys(step.planned.env for step in cohort.steps))
+    return f"{len(cohort.steps)} runs of {envs[0]}" + (f" and {len(envs) - 1} more" if len(envs) > 1 else "")
 
 
 def _title(step: Step) -> str:
@@ -99,6 +160,12 @@ def _title(step: Step) -> str:
 def _line(step: Step, news: News) -> str:
     if news.error:
         return f"{_title(step)}  FAILED: {news.error}"
+    if news.note:
+        return f"{_title(step)}  {news.note}"
+    if news.elsewhere:
+        return f"{_title(step)}  is being made by another process"
+    if news.stopped:
+        return f"{_title(step)}  {news.step:>9,} / {step.steps:,} steps  interrupted"
     if news.value is None:
         return ""
     return f"{_title(step)}  {news.step:>9,} / {step.steps:,} steps  return {news.value:,.1f}"

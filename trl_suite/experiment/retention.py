@@ -1,10 +1,11 @@
 """What a source policy can still do at home after its target: measured on finished runs, which stay as they are."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from trl_suite.errors import InputError
-from trl_suite.experiment.ledger import POLICY, status_of
+from trl_suite.experiment.ledger import POLICY, state_of
 from trl_suite.experiment.plan import Step
 from trl_suite.networks.actor import source_actor
 from trl_suite.networks.align import align
@@ -38,7 +39,7 @@ class Home:
         actor = source_actor(trained, source.interface, align(trained.interface, source.interface, names))
         if source.digest not in self._before:
             self._before[source.digest] = self._evaluator(_mean_action(source))
-        part = path.with_suffix(".tmp")
+        part = path.with_name(f"{path.name}.{os.getpid()}.tmp")  # others may be at work on the same experiment
         part.unlink(missing_ok=True)
         append(part, 0, self._before[source.digest])
         append(part, steps, self._evaluator(actor.predict))
@@ -61,7 +62,7 @@ def write(root: Path, steps: Sequence[Step]) -> list[str]:
     notes: dict[str, None] = {}
     for step in steps:
         source, path = sources.get(step.planned.source), root / step.planned.folder / FILE
-        if source is None or path.is_file() or status_of(root, step) != "done":
+        if source is None or path.is_file() or state_of(root, step).condition != "done":
             continue
         if source.planned.env not in homes:
             homes[source.planned.env] = Home(source)

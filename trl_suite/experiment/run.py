@@ -2,16 +2,21 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from filelock import FileLock, Timeout
 from rich.console import Console
 
 from trl_suite.errors import InputError
 from trl_suite.experiment import ledger, plan, probes, progress, retention, spec
-from trl_suite.experiment.execution import Pool, Tally, cores
+from trl_suite.experiment.execution import Place, Scheduler, Tally
+from trl_suite.experiment.grouping import Grouping
+from trl_suite.experiment.local import Here, Processes, cores
 from trl_suite.experiment.plan import Step
 from trl_suite.experiment.spec import Experiment
+from trl_suite.experiment.stop import Stop
 from trl_suite.training.train import one_thread
+
+Where = Literal["here", "local", "ray", "slurm"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,37 +28,57 @@ class Finished:
 
 
 def run(
-    experiment: str | Path, *, runs: Path = Path("runs"), workers: int | None = None, quiet: bool = True
+    experiment: str | Path,
+    *,
+    runs: Path = Path("runs"),
+    workers: int | None = None,
+    quiet: bool = True,
+    on: Where = "local",
+    address: str | None = None,
+    mix_versions: bool = False,
 ) -> Finished:
     """Make the experiment's runs and return where they are; what is done already is not done again.
+
+    Several processes, on several machines, may make one experiment in a folder that they share.
 
     Args:
         experiment: folder of `experiment.toml`, or the name of a shipped experiment.
         runs: the experiment's run folders are kept in `runs/<experiment>/`.
         workers: runs at a time; as many as there are cores where not given.
         quiet: show no progress.
+        on: in this process, in processes of this machine, on a Ray cluster, or through Slurm.
+        address: of the Ray cluster; one is started on this machine where not given.
+        mix_versions: go on with runs that were begun with other versions of torch and the like.
 
     Raises:
-        InputError: the file is wrong, the folder cannot be written, or another process is at work in it.
+        InputError: the file is wrong, or the folder cannot be written.
+        NotInstalledError: Ray or submitit is wanted and missing.
+        StorageError: the disk is full; what is done stays, and the same call goes on.
     """
     source = spec.locate(str(experiment))
     specification = spec.load(source)
     if workers is not None and workers < 1:
         raise InputError(f"workers: {workers}; at least 1")
     name = source.resolve().name
-    root = runs / name
+    root = (runs / name).resolve()
     steps = plan.steps(specification)
-    ledger.write_plan(root, plan.plan(name, specification, f"trl-suite run {experiment}"))
-    console = Console(quiet=quiet)
-    try:
-        with FileLock(root / ".lock", timeout=0), progress.display(console, steps) as display:
-            tally = Pool(root, name, workers or cores(), display.heard).run(steps)
-            notes = [] if tally.interrupted else _afterwards(root, specification, steps)
-    except Timeout:
-        raise InputError(f"{root}: another process is at work there") from None
-    for note in notes:
-        console.print(note, style="yellow", highlight=False, soft_wrap=True, markup=False)
-    return Finished(folder=root, tally=tally)
+    grouping = Grouping(specification, workers or cores())
+    ledger.write_plan(root, plan.plan(name, specification, f"trl-suite run {experiment}", steps))
+    with Stop() as stop, progress.display(Console(quiet=quiet), steps) as display:
+        place = _place(on, stop, grouping.workers, address)
+        scheduler = Scheduler(
+            root,
+            name,
+            place,
+            display,
+            execution=specification.execution,
+            mix_versions=mix_versions,
+            group=grouping,
+        )
+        tally = scheduler.run(steps, stop)
+    for note in [] if tally.interrupted else _afterwards(root, specification, steps):
+        Console(quiet=quiet, markup=False).print(note, style="yellow", highlight=False, soft_wrap=True)
+    return Finished(folder=runs / name, tally=tally)
 
 
 def _afterwards(root: Path, experiment: Experiment, steps: list[Step]) -> list[str]:
@@ -62,3 +87,9 @@ def _afterwards(root: Path, experiment: Experiment, steps: list[Step]) -> list[s
         if experiment.probes:
             probes.write(root, steps, experiment.probes, experiment.alias)
         return retention.write(root, steps) if experiment.retention else []
+
+
+def _place(on: Where, stop: Stop, workers: int, address: str | None) -> Place:
+    if on == "here":
+        return Here(stop)
+    return Processes(workers)

@@ -1,7 +1,7 @@
 """`experiment.toml` as a frozen specification: one question, and the grid of runs that answers it."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -45,6 +45,28 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     steps: Count | None = None  # the target's budget where not given
 
 
+class Slurm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How runs are submitted with `--on slurm`; what is not given is left to the cluster."""
+
+    partition: str | None = None
+    minutes: Count = 24 * 60  # time limit of a job; a run that needs longer is queued again and goes on
+    memory: str | None = None  # of a job: "4GB"
+    jobs: Count = 100  # at a time
+    extra: dict[str, str] = {}  # more of sbatch's options, by their long names: account = "robots"
+
+
+class Execution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How runs are made, which changes no result and no run's identity."""
+
+    retries: Annotated[int, msgspec.Meta(ge=0)] = 1  # of a run that failed, from its newest checkpoint
+    checkpoint: Annotated[float, msgspec.Meta(ge=0)] = 60.0  # seconds between two; a hundredth of the time at most
+    silence: Bound = 480.0  # seconds without a sign of life after which a worker counts as hung
+    threads: Count = 1  # of torch in each worker
+    cores: Count = 1  # per cohort, where a cluster hands them out
+    gpus: Annotated[float, msgspec.Meta(ge=0)] = 0.0  # per cohort, likewise
+    slurm: Slurm = Slurm()
+
+
 class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A grid of runs: methods x targets x seeds, and one source policy per seed."""
 
@@ -54,13 +76,16 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     source: Source
     target: Target
     reference: Reference | None = None  # without it, the paired scratch runs set the scale
-    retention: bool = False  # evaluate what every source policy can still do at home after each target
+    retention: bool = False  # measure what every source policy can still do at home after each target
     probes: Whole = 0  # source policies that are probed on each target, to compare with how it went
     algorithm: Algorithm = "ppo"
+    engine: Literal["auto", "sb3", "cohort"] = "auto"  # auto: runs train together where the cohort engine can do it
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # of the cohort engine; auto: CUDA where there is one
     evaluation: settings.Evaluation = settings.Evaluation()
     ppo: settings.PPO = settings.PPO()
     sac: settings.SAC = settings.SAC()
     td3: settings.TD3 = settings.TD3()
+    execution: Execution = Execution()
     alias: dict[str, str] = {}  # target name -> source name, where slots are named differently
     method: dict[str, Method] = {}  # methods of this experiment's own
 

@@ -1,23 +1,32 @@
-"""One cohort in a process of its own, whoever started it."""
+"""One cohort, made in this process, whoever started it."""
 
-import signal
+import time
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import msgspec
 import torch
 
+from trl_suite.errors import InputError, StorageError
+from trl_suite.experiment import ledger
 from trl_suite.experiment.cohorts import Cohort
+from trl_suite.experiment.lease import Lease, LeaseLostError, Observer
 from trl_suite.experiment.ledger import POLICY, RunFolder
 from trl_suite.experiment.plan import Step
+from trl_suite.experiment.spec import Execution
+from trl_suite.experiment.stop import Stop
 from trl_suite.networks.policy import load
 from trl_suite.training import engines, settings
 from trl_suite.training.engines import Result
 from trl_suite.training.evaluation import Episode, mean_return
-from trl_suite.training.job import Job, Outcome, Unwatched
+from trl_suite.training.job import DivergedError, Job, Outcome, Snapshot, Watcher
+
+TELL = 0.2  # seconds between two reports of progress; a step may take a fraction of a millisecond
+_FOR_GOOD = (DivergedError, InputError)  # what would come out the same again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,67 +34,150 @@ class News:
     """What a worker tells the process that started it."""
 
     run: str  # folder of the run
-    step: int
+    step: int = 0
     value: float | None = None  # mean return, where the policy was just evaluated
     error: str | None = None
+    again: bool = False  # whether what failed might work when it is tried again
+    storage: StorageError | None = None  # the disk is full or cannot be written: the others would fail likewise
+    note: str = ""  # something that the user should know
     done: bool = False
+    elsewhere: bool = False  # another process is making the run
+    stopped: bool = False  # the run was interrupted and can go on
 
 
-class _Reporter(Unwatched):
-    """Writes one run's evaluations to its folder, tells the parent, and stops at SIGTERM."""
+Tell = Callable[[News], None]
 
-    def __init__(self, run: str, folder: RunFolder, parent: Connection, stop: "_Stop") -> None:
-        self._run, self.folder, self._parent, self._stop = run, folder, parent, stop
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a worker needs to know: it is sent to other processes and machines."""
+
+    root: Path  # the experiment's folder
+    experiment: str
+    cohort: Cohort
+    execution: Execution
+    mix_versions: bool = False  # go on with checkpoints of other versions
+
+
+def work(task: Task, tell: Tell, stop: Stop) -> None:
+    """Make the runs of one cohort that nobody else is making, and write their folders."""
+    with _threads(task.execution.threads):
+        reporters = [one for step in task.cohort.steps if (one := _claimed(task, step, tell, stop))]
+        jobs, able = _prepared(task, reporters)
+        for index, result in engines.train(
+            task.cohort.engine, jobs, able, [one.folder.path for one in able], task.cohort.device
+        ):
+            able[index].ended(result)
+
+
+class _Reporter(Watcher):
+    """Writes one run's folder, tells the parent, and passes on the wish to stop."""
+
+    def __init__(self, step: Step, folder: RunFolder, lease: Lease, tell: Tell, stop: Stop) -> None:
+        self.step, self.folder = step, folder
+        self._lease, self._tell, self._stop = lease, tell, stop
+        self._run, self._at, self._told = step.planned.folder, 0, 0.0
 
     def evaluated(self, step: int, episodes: Sequence[Episode]) -> None:
         self.folder.evaluated(step, episodes)
-        self._parent.send(News(run=self._run, step=step, value=mean_return(episodes)))
+        self._tell(News(run=self._run, step=step, value=mean_return(episodes)))
 
     def advanced(self, step: int) -> None:
-        self._parent.send(News(run=self._run, step=step))
+        self._at = step
+        if time.monotonic() - self._told > TELL:
+            self._told = time.monotonic()
+            self._tell(News(run=self._run, step=step))
 
     def stopping(self) -> bool:
+        if self.folder.beat(self._at):
+            self._tell(News(run=self._run, step=self._at))
         return self._stop.wanted
 
+    def resumed(self) -> Snapshot | None:
+        return self.folder.resumed
+
+    def due(self) -> bool:
+        return self.folder.due()
+
+    def keep(self, snapshot: Snapshot) -> None:
+        self.folder.keep(snapshot)
+
     def ended(self, result: Result) -> None:
-        """Close the run's record."""
+        """Close the run's record and give the run back."""
+        try:
+            self._tell(self._closed(result))
+        except LeaseLostError as error:
+            self._tell(News(run=self._run, elsewhere=True, note=str(error)))
+        except StorageError as error:
+            self._tell(News(run=self._run, error=str(error), storage=error))
+        finally:
+            self._lease.release()
+
+    def _closed(self, result: Result) -> News:
+        if isinstance(result, LeaseLostError):
+            raise result
         if isinstance(result, Outcome):
             self.folder.finish(result)
-            self._parent.send(News(run=self._run, step=result.steps, done=result.finished))
-        else:
-            self.folder.fail("".join(traceback.format_exception(result)))
-            self._parent.send(News(run=self._run, step=0, error=f"{type(result).__name__}: {result}"))
+            return News(run=self._run, step=result.steps, done=result.finished, stopped=not result.finished)
+        self.folder.fail("".join(traceback.format_exception(result)))
+        if isinstance(result, StorageError):
+            raise result
+        error = f"{type(result).__name__}: {result}"
+        return News(run=self._run, error=error, again=not isinstance(result, _FOR_GOOD))
 
 
-class _Stop:
-    """Becomes true at SIGTERM."""
+def _claimed(task: Task, step: Step, tell: Tell, stop: Stop) -> _Reporter | None:
+    """Return who makes a run, if nobody else does or has; where it cannot be opened, the parent hears why."""
+    run = step.planned.folder
+    try:
+        lease = Lease.claim(task.root / run, Observer())
+    except OSError as error:
+        tell(News(run=run, error=str(error), storage=StorageError(f"{task.root / run}: {error.strerror}")))
+        return None
+    if lease is None:
+        tell(News(run=run, elsewhere=True))
+        return None
+    state = ledger.state_of(task.root, step)
+    if stop.wanted or state.condition in ("done", "refused"):
+        lease.release()
+        tell(News(run=run, done=state.condition == "done", stopped=stop.wanted, error=state.why or None))
+        return None
+    return _opened(task, step, lease, tell, stop)
 
-    def __init__(self) -> None:
-        self.wanted = False
-        signal.signal(signal.SIGTERM, self._on_signal)
 
-    def _on_signal(self, *_: object) -> None:
-        self.wanted = True
+def _opened(task: Task, step: Step, lease: Lease, tell: Tell, stop: Stop) -> _Reporter | None:
+    run = step.planned.folder
+    try:
+        with _noted(run, tell):
+            folder = RunFolder(
+                task.root,
+                task.experiment,
+                step,
+                lease,
+                task.cohort,
+                every=task.execution.checkpoint,
+                mixed=task.mix_versions,
+            )
+        return _Reporter(step, folder, lease, tell, stop)
+    except StorageError as error:
+        tell(News(run=run, error=str(error), storage=error))
+    except Exception as error:
+        tell(News(run=run, error=f"{type(error).__name__}: {error}"))
+    lease.release()
+    return None
 
 
-def work(root: Path, experiment: str, cohort: Cohort, parent: Connection) -> None:
-    """Make the runs of one cohort and write their folders; the parent hears of progress and of failure."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means
-    torch.set_num_threads(1)  # two threads for networks of this size are ten times slower
-    stop = _Stop()
-    reporters = [
-        _Reporter(step.planned.folder, RunFolder(root, experiment, step), parent, stop) for step in cohort.steps
-    ]
+def _prepared(task: Task, reporters: list[_Reporter]) -> tuple[list[Job], list[_Reporter]]:
+    """Return the trainings that can begin, and who reports each; the others have ended."""
     jobs: list[Job] = []
     able: list[_Reporter] = []
-    for step, reporter in zip(cohort.steps, reporters, strict=True):
+    for reporter in reporters:
         try:
-            jobs.append(_job(root, step))
+            jobs.append(_job(task.root, reporter.step))
             able.append(reporter)
         except Exception as error:  # its source may be damaged: that is no fault of the others
             reporter.ended(error)
-    for index, result in engines.train(cohort.engine, jobs, able, [one.folder.path for one in able]):
-        able[index].ended(result)
+    return jobs, able
 
 
 def _job(root: Path, step: Step) -> Job:
@@ -102,3 +194,24 @@ def _job(root: Path, step: Step) -> Job:
         alias=specification["alias"],
         mix=tuple(specification["mix"]),
     )
+
+
+@contextmanager
+def _noted(run: str, tell: Tell) -> Generator[None]:
+    """Tell the parent what would otherwise go to this process's stderr, and be lost there."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for one in caught:
+        tell(News(run=run, note=str(one.message)))
+
+
+@contextmanager
+def _threads(count: int) -> Generator[None]:
+    """Give torch some threads for a while: two are ten times slower than one for networks of the usual size."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import os
 import re
 import struct
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ import torch
 
 from trl_suite import tables
 from trl_suite.errors import InputError
+from trl_suite.files import write_atomically
 from trl_suite.networks.card import SCHEMA, Card
 from trl_suite.networks.components import (
     LOG_STD,
@@ -50,16 +50,6 @@ def save(folder: Path, card: Card, components: Components) -> Path:
 def digest(components: Components) -> str:
     """Return the sha256 that `weights.safetensors` would have."""
     return hashlib.sha256(_encoded(components)).hexdigest()
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name, flush it to the disk and rename it, so that it is never half there."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def load(folder: Path) -> tuple[Card, dict[str, dict[str, torch.Tensor]]]:

@@ -1,18 +1,44 @@
-"""Which engine makes a training, and one way to call either."""
+"""Which engine makes a training, where, and one way to call either."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
+import torch
+
+from trl_suite.errors import InputError
+from trl_suite.training.cohort import train as cohort
+from trl_suite.training.cohort.signature import obstacle
 from trl_suite.training.job import Job, Outcome, Watcher
 from trl_suite.training.sb3 import train as sb3
 
 Engine = Literal["sb3", "cohort"]
+Device = Literal["cpu", "cuda"]
 Result = Outcome | Exception  # a training that failed takes none of the others with it
 
 
+def device(wanted: Literal["auto"] | Device) -> Device:
+    """Return where the cohort engine learns: on a CUDA device where there is one, unless the CPU is wanted.
+
+    Raises:
+        InputError: CUDA is wanted and there is none.
+    """
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise InputError("device = 'cuda': torch finds no CUDA device here; 'auto' takes the CPU where there is none")
+    return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def alone(job: Job) -> Engine:
+    """Return the engine for a single training: the cohort's where it can."""
+    return "sb3" if obstacle(job.env, job.how, job.definition) else "cohort"
+
+
 def train(
-    engine: Engine, jobs: Sequence[Job], watchers: Sequence[Watcher], logs: Sequence[Path | None]
+    engine: Engine,
+    jobs: Sequence[Job],
+    watchers: Sequence[Watcher],
+    logs: Sequence[Path | None],
+    on: Device = "cpu",
 ) -> Iterator[tuple[int, Result]]:
     """Yield (which job, its outcome or why it failed), each as soon as it is known.
 
@@ -21,7 +47,11 @@ def train(
         jobs: trainings; for the cohort engine all of one signature.
         watchers: one per job.
         logs: folder for each job's TensorBoard event files, or None.
+        on: where the cohort engine learns.
     """
+    if engine == "cohort":
+        yield from cohort.train(jobs, watchers, logs, torch.device(on))
+        return
     for index, (job, watcher, folder) in enumerate(zip(jobs, watchers, logs, strict=True)):
         try:
             yield index, sb3.train(job, watcher, folder)

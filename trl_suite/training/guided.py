@@ -1,10 +1,13 @@
 """Episodes that the source opens: the learner's rollouts start where the source hands over."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gymnasium
 import numpy as np
+import numpy.typing as npt
+
+from trl_suite.worlds import streams
 
 Act = Callable[[np.ndarray], np.ndarray]
 
@@ -22,6 +25,15 @@ class Guided(gymnasium.Wrapper[Any, Any, Any, Any]):
         super().__init__(env)
         self.guided_steps = 0  # made by the source so far: they belong on the bill
         self._act, self._longest, self._generator = act, longest, generator
+
+    def state(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Return what the guide goes on with."""
+        return {"guided": np.array(self.guided_steps), "guide": streams.packed([self._generator])}
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Put the guide where `state` found it."""
+        self.guided_steps = int(state["guided"])
+        streams.restore(self._generator, state["guide"][0])
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Return the observation at the hand-over; an episode that ends before it starts anew, unguided."""

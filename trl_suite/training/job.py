@@ -4,9 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from trl_suite import provenance
+from trl_suite.networks.card import Training
 from trl_suite.networks.methods import Method
 from trl_suite.networks.policy import Policy
 from trl_suite.record import Freeze, Transplant
@@ -33,6 +36,38 @@ class Job:
     alias: Mapping[str, str] = field(default_factory=dict[str, str])
     mix: tuple[str, ...] = ()  # addresses that the training worlds take in turn, instead of all being `env`
 
+    def grid(self) -> list[int]:
+        """Return the env steps at which the policy is measured."""
+        return [*range(0, self.steps, self.evaluation.every), self.steps]
+
+    def training(self, steps: int, last: Sequence[Episode], seconds: float) -> Training:
+        """Return how a policy came to be, for its card.
+
+        Args:
+            steps: env steps made.
+            last: the deterministic episodes of the last evaluation.
+            seconds: that it took.
+        """
+        values = [episode.value for episode in last]
+        commit, dirty = provenance.commit()
+        return Training(
+            env=self.env,
+            seed=self.seed,
+            steps=min(steps, self.steps),
+            return_mean=float(np.mean(values)) if values else None,
+            return_std=float(np.std(values)) if values else None,
+            episodes=len(values),
+            seconds=round(seconds, 1),
+            hyperparameters=msgspec.to_builtins(self.how),
+            versions=provenance.versions(),
+            commit=commit,
+            dirty=dirty,
+        )
+
+
+def _no_segments() -> dict[str, dict[str, npt.NDArray[np.generic]]]:
+    return {}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
@@ -41,6 +76,8 @@ class Snapshot:
     step: int  # env steps made
     arrays: Mapping[str, npt.NDArray[np.generic]]
     facts: Mapping[str, Any]  # what is no array, as JSON holds it
+    # large parts by a name that stands for their content: what was kept under a name is not written again
+    segments: Mapping[str, Mapping[str, npt.NDArray[np.generic]]] = field(default_factory=_no_segments)
 
 
 class Watcher(Protocol):

@@ -7,9 +7,8 @@ import torch
 
 from trl_suite.networks.card import Algorithm
 from trl_suite.networks.policy import Policy
-from trl_suite.training import settings
+from trl_suite.training import engines, settings
 from trl_suite.training.job import Job, Outcome, Unwatched, Watcher
-from trl_suite.training.sb3 import train as sb3
 
 
 def train(
@@ -33,7 +32,10 @@ def run_alone(env: str, how: settings.Settings, *, steps: int, seed: int, watche
     evaluation = settings.Evaluation(every=-(-steps // 20))
     job = Job(env=env, how=how, seed=seed, steps=steps, evaluation=evaluation)
     with one_thread():
-        return sb3.train(job, watcher)
+        _, result = next(engines.train(engines.alone(job), [job], [watcher], [None]))
+    if isinstance(result, Exception):
+        raise result
+    return result
 
 
 @contextmanager

@@ -6,6 +6,7 @@ Every world goes the way that `World` goes alone under the same seed and actions
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import mujoco
 import numpy as np
 from gymnasium.spaces import Box
 from gymnasium.utils import seeding
@@ -46,7 +47,8 @@ class Batch(VectorEnv[Array, Array, Array]):
         env: the env's name: `half-cheetah`.
         variants: per world a variant's name, a mapping of axes (with `variant` for a named one), or None.
         variant: one of the env's named variants, for all worlds.
-        autoreset_mode: Gymnasium's, by value: `NextStep`, `SameStep`, `Disabled`.
+        autoreset_mode: Gymnasium's, by value: `NextStep`, `SameStep`, `Disabled`, where a world whose episode has ended
+            stands still, without physics and with reward 0, until `reset` is called with a mask.
         max_episode_steps: after how many steps an episode is cut.
         warm_start: as `World`'s. It is on, as in Gymnasium: it costs nothing (benchmarks/worlds.py).
         threads: how many, or None for as many as there are cores.
@@ -153,20 +155,24 @@ class Batch(VectorEnv[Array, Array, Array]):
             FloatingPointError: an action is not finite.
         """
         actions = self._checked(actions)
-        next_step = self.autoreset_mode == AutoresetMode.NEXT_STEP
-        waiting = self._ended.copy() if next_step and self._ended.any() else None
+        goes_on = self.autoreset_mode == AutoresetMode.SAME_STEP or not self._ended.any()
+        waiting = None if goes_on else self._ended.copy()
         active = self._every if waiting is None else ~waiting
         controls = actions if self._channel is None else self._channel.act(actions, self._noise, active)
         before = [watch.before() for _, _, watch in self._watches]
         self._physics.advance(controls, None if waiting is None else np.flatnonzero(active))
         judged = self._judged(before, actions, active)
-        self._elapsed += 1
+        self._elapsed += active
         terminated, truncated = judged.terminated, self._elapsed >= self._limit
         infos = self._infos(judged, active)
         observation, reward = judged.observation, judged.reward
         if waiting is not None:
-            reward[waiting], terminated[waiting], truncated[waiting] = 0.0, False, False
-            observation[waiting] = self._start(np.flatnonzero(waiting))
+            reward[waiting] = 0.0
+            if self.autoreset_mode == AutoresetMode.NEXT_STEP:
+                terminated[waiting], truncated[waiting] = False, False
+                observation[waiting] = self._start(np.flatnonzero(waiting))
+            else:
+                truncated |= waiting & ~terminated
         self._ended = terminated | truncated
         if self.autoreset_mode == AutoresetMode.SAME_STEP and self._ended.any():
             observation = self._go_on(observation, infos)
@@ -317,6 +323,17 @@ class Batch(VectorEnv[Array, Array, Array]):
 
 def _below(prefix: str, state: Mapping[str, Array]) -> dict[str, Array]:
     return {name.removeprefix(prefix): values for name, values in state.items() if name.startswith(prefix)}
+
+
+def bytes_per_world(address: str) -> int:
+    """Return how much memory one more world of a batch takes, beside its model.
+
+    MuJoCo's own batch keeps a row of numbers per world; where contact forces are observed each world has an MjData, of
+    whose arena the contacts of a robot touch some half a megabyte.
+    """
+    _, model, task, _ = built(Address.parse(address))
+    data = mujoco.MjData(model)
+    return data.nbuffer + 2**19 if task.needs_contact_forces else data.nbuffer
 
 
 def _judges(tasks: Sequence[Task]) -> list[tuple[Any, Task]]:

@@ -28,13 +28,13 @@ def batch_arguments(addresses: Sequence[str]) -> dict[str, Any]:
 
 
 def make_vector(address: str, count: int) -> VectorEnv[Any, Any, Any]:
-    """Return `count` worlds in this thread, which reset at the step after an episode's end.
+    """Return `count` worlds in this thread, for one episode each: what they do after its end is no part of it.
 
     Raises:
         InputError: there is no such env, variant or axis.
     """
     if not address.startswith(FOREIGN):
-        return Batch(count, threads=1, autoreset_mode=AutoresetMode.NEXT_STEP, **batch_arguments([address] * count))
+        return Batch(count, threads=1, autoreset_mode=AutoresetMode.DISABLED, **batch_arguments([address] * count))
 
     def one() -> gymnasium.Env[Any, Any]:
         return make(address)

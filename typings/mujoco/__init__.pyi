@@ -59,6 +59,7 @@ class MjModel:
     def __copy__(self) -> Self: ...
 
 class MjData:
+    nbuffer: int
     def __init__(self, model: MjModel) -> None: ...
     time: float
     qpos: Floats

@@ -34,7 +34,7 @@ def learned(how: settings.PPO, seed: int = 0) -> PPO:
 
 def cohort_of(model: PPO, how: settings.PPO, members: int, dtype=torch.float32) -> Learner:
     layout = Layout(17, 6, how.hidden)
-    stack = Stack(layout, members, torch.device("cpu"), dtype)
+    stack = Stack.zeros(layout, members, torch.device("cpu"), dtype)
     components = group("ppo", model.policy.named_parameters())
     with torch.no_grad():
         for member in range(members):
@@ -98,3 +98,106 @@ def test_a_whole_update_is_sb3s(batch_size, dtype, limit):
     train(model, orders[0], dtype)
     assert float((learner.stack.flat - before).abs().max()) > 1e-3
     assert difference(model, learner) <= limit
+
+
+def test_ten_steps_in_float32_are_within_rounding():
+    how = settings.PPO(n_envs=4, n_steps=160, ent_coef=0.01, batch_size=64, n_epochs=1)
+    model = learned(how)
+    learner, orders = cohort_of(model, how, 1), orders_of(how, 1)
+    learner.update(rollout_of(model, 1), orders, everything(learner))
+    train(model, orders[0])
+    assert difference(model, learner) <= 2e-7
+
+
+def test_a_frozen_plan_is_sb3s_and_frozen_numbers_stay():
+    model = learned(HOW)
+    frozen = ("actor.trunk.0", "critic.trunk.0", "critic.trunk.1")
+    learner, orders = cohort_of(model, HOW, 2), orders_of(HOW, 2)
+    learning = everything(learner)
+    for name, row, part in learner.stack.layout.components():
+        learning[row, 1, learner.stack.layout.parts.index(part)] = name not in frozen
+    before = learner.stack.flat.clone()
+    learner.update(rollout_of(model, 2), orders, learning)
+    components = group("ppo", model.policy.named_parameters())
+    for name in frozen:
+        for value in components[name].values():
+            value.requires_grad_(False)
+    train(model, orders[0])
+    assert difference(model, learner, member=1) <= 1e-6
+    assert difference(model, learner, member=0) > 1e-4
+    for name, row, part in learner.stack.layout.components():
+        span = slice(part.start, part.stop)
+        assert torch.equal(learner.stack.flat[row, 1, span], before[row, 1, span]) == (name in frozen), name
+
+
+def test_members_stop_at_target_kl_where_sb3_does():
+    how = settings.PPO(n_envs=4, n_steps=100, batch_size=64, target_kl=0.01, ent_coef=0.01)
+    rates = (3e-4, 3e-3)
+    models = [learned(how) for _ in rates]
+    learner, orders = cohort_of(models[0], how, 2), orders_of(how, 2)
+    learner.adam._rates[:, 1] *= 10
+    learner.update(rollout_of(models[0], 2), orders, everything(learner))
+    steps = learner.adam.count.max(axis=(0, 2))
+    for index, (model, rate) in enumerate(zip(models, rates, strict=True)):
+        model.lr_schedule = lambda _, rate=rate: rate
+        train(model, orders[0])
+        theirs = max(int(state["step"]) for state in model.policy.optimizer.state.values())
+        assert steps[index] == theirs
+        assert difference(model, learner, member=index) <= 1e-6
+    assert steps[1] < steps[0]
+
+
+@pytest.mark.parametrize("clip", [1e3, 0.05, 1e-6], ids=["no sample clipped", "some", "nearly all"])
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_the_gradient_is_autograds(clip, activation):
+    how = settings.PPO(n_envs=4, n_steps=100, clip_range=clip, ent_coef=0.01, activation=activation, hidden=(24, 32))
+    layout = Layout(7, 3, how.hidden)
+    generator = torch.Generator().manual_seed(0)
+    stack = Stack.zeros(layout, 2, torch.device("cpu"), torch.float64)
+    for member in range(2):
+        for tensors in stack.member(member).values():
+            for value in tensors.values():
+                value.normal_(std=0.3, generator=generator)
+    learner = Learner(how, stack, np.ones((2, 2, len(layout.parts))))
+    batch = torch.randn(2, 50, 16, dtype=torch.float64, generator=generator)
+    batch[..., 10] = batch[..., 10] * 0.1 - 4.0  # log probabilities near those that the networks give
+    learner.differentiate(batch)
+    for member in range(2):
+        parameters = {
+            name: {tensor: value.clone().requires_grad_() for tensor, value in tensors.items()}
+            for name, tensors in stack.member(member).items()
+        }
+        _loss(parameters, batch[member], how).backward()
+        for name, tensors in learner.gradient.member(member).items():
+            for tensor, value in tensors.items():
+                theirs = parameters[name][tensor].grad
+                assert float((value - theirs).abs().max()) <= 1e-12 + 1e-9 * float(theirs.abs().max()), name
+
+
+def _loss(parameters, batch, how) -> torch.Tensor:
+    """PPO's loss with torch's own distributions and autograd."""
+    seen, action, rest = batch[:, :7], batch[:, 7:10], batch[:, 10:]
+
+    def output(net):
+        features, act = seen, getattr(torch, how.activation)
+        for layer in ("trunk.0", "trunk.1"):
+            own = parameters[f"{net}.{layer}"]
+            features = act(torch.nn.functional.linear(features, own["weight"], own["bias"]))
+        return torch.nn.functional.linear(features, *parameters[f"{net}.head"].values())
+
+    density = torch.distributions.Normal(output("actor"), parameters["log_std"]["value"].exp())
+    ratio = (density.log_prob(action).sum(1) - rest[:, 0]).exp()
+    advantage = (rest[:, 1] - rest[:, 1].mean()) / (rest[:, 1].std() + 1e-8)
+    gain = torch.min(advantage * ratio, advantage * ratio.clamp(1 - how.clip_range, 1 + how.clip_range)).mean()
+    value = torch.nn.functional.mse_loss(output("critic")[:, 0], rest[:, 2])
+    return -gain - how.ent_coef * density.entropy().sum(1).mean() + how.vf_coef * value
+
+
+def test_denormals_do_not_slow_it_down():
+    """Numbers below the normal range make a product a hundred times slower: the cohort rounds them to zero."""
+    from trl_suite.training.cohort.train import _without_denormals
+
+    tiny = torch.full((4,), 1e-30)
+    with _without_denormals():
+        assert float((tiny * 1e-12).sum()) == 0.0
+    assert float((tiny * 1e-12).sum()) > 0.0

@@ -19,7 +19,8 @@ class _Slices:
 
     spans: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     counts: list[int] = field(default_factory=list[int])  # steps made so far
-    tensors: tuple[list[torch.Tensor], ...] = ()  # parameters, gradients, both moments, step counts
+    tensors: tuple[list[torch.Tensor], ...] = ()  # parameters, gradients, both moments
+    steps: torch.Tensor = field(default_factory=lambda: torch.zeros(0))  # the counts, where the numbers are
 
 
 class Adam:
@@ -64,9 +65,8 @@ class Adam:
         if self._plan is None:
             self._plan = self._planned()
         for rate, slices in self._plan.items():
-            parameters, gradients, means, squares, counts = slices.tensors
-            torch._foreach_add_(counts, 1)
-            fused(parameters, gradients, means, squares, counts, rate)
+            slices.steps.add_(1.0)
+            _fused(slices.tensors, list(slices.steps.unbind()), rate)
         self.count[self._learning] += 1
 
     def resumed(self) -> None:
@@ -88,29 +88,19 @@ class Adam:
                 slices.spans.append((start, stop))
                 slices.counts.append(count)
         for slices in plan.values():
-            slices.tensors = self._cut(slices)
+            held = (self._parameters, self._gradient, self.mean.view(-1), self.square.view(-1))
+            slices.tensors = tuple([numbers[start:stop] for start, stop in slices.spans] for numbers in held)
+            slices.steps = torch.tensor(slices.counts, dtype=torch.float32, device=self._parameters.device)
         return plan
 
-    def _cut(self, slices: _Slices) -> tuple[list[torch.Tensor], ...]:
-        held = (self._parameters, self._gradient, self.mean.view(-1), self.square.view(-1))
-        device = self._parameters.device
-        counts = [torch.tensor(float(count), device=device) for count in slices.counts]
-        return (*([numbers[start:stop] for start, stop in slices.spans] for numbers in held), counts)
 
-
-def fused(
-    parameters: list[torch.Tensor],
-    gradients: list[torch.Tensor],
-    means: list[torch.Tensor],
-    squares: list[torch.Tensor],
-    counts: list[torch.Tensor],
-    rate: float,
-) -> None:
+def _fused(tensors: tuple[list[torch.Tensor], ...], counts: list[torch.Tensor], rate: float) -> None:
     """Make one step of Adam in place, with what `torch.optim.Adam(fused=True)` calls.
 
     The public class cannot do it: its groups are whole tensors, and a part of a tensor may be frozen here.
     """
-    torch._fused_adam_(
+    parameters, gradients, means, squares = tensors
+    torch.ops.aten._fused_adam_(
         parameters,
         gradients,
         means,

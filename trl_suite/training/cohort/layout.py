@@ -8,11 +8,13 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
+
 from trl_suite.networks.components import LOG_STD
 
 ACTOR, CRITIC = 0, 1  # rows
 NETS = ("actor", "critic")
-ALIGNMENT = 16  # numbers: a part begins where a vector register does, so that Adam's vectors never straddle two parts
+ALIGNMENT = 16  # numbers in a line of the cache: see `aligned`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +42,11 @@ class Layout:
         parts: list[Part] = []
         start = 0
         for name, inputs, outputs in zip(names, widths[:-1], widths[1:], strict=True):
-            stop = _padded(start + outputs * inputs + outputs)
+            stop = padded(start + outputs * inputs + outputs)
             parts.append(Part(name=name, start=start, stop=stop, shape=(outputs, inputs)))
             start = stop
         self.layers = tuple(parts)
-        self.deviations = Part(name=LOG_STD, start=start, stop=_padded(start + actions), shape=(actions,))
+        self.deviations = Part(name=LOG_STD, start=start, stop=padded(start + actions), shape=(actions,))
         self.parts = (*self.layers, self.deviations)
         self.size = self.deviations.stop
 
@@ -60,5 +62,20 @@ class Layout:
         return 1 if row == CRITIC and part.name == "head" else part.shape[0]
 
 
-def _padded(size: int) -> int:
+def padded(size: int) -> int:
+    """Return the size up to the end of its line of the cache."""
     return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def aligned(shape: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
+    """Return zeros (..., numbers) whose rows begin with a line of the cache each.
+
+    The last bits of a product depend on where its factors lie within a line, and those of a function on whether it was
+    computed in a vector or in the rest behind the last one. Rows of whole lines make them the same for every member.
+    """
+    return like.new_zeros(*shape[:-1], padded(shape[-1]))[..., : shape[-1]]
+
+
+def whole(rows: torch.Tensor) -> torch.Tensor:
+    """Return what `aligned` made with what lies between the rows, in one stretch."""
+    return rows.as_strided((rows.stride(0) * rows.shape[0],), (1,), rows.storage_offset())

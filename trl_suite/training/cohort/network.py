@@ -7,6 +7,7 @@ and batched products do not mix members, so that a member's bits do not depend o
 import torch
 
 from trl_suite.networks.card import Activation
+from trl_suite.training.cohort.layout import ALIGNMENT, aligned, whole
 from trl_suite.training.cohort.stack import Stack
 
 _MINUS_ONE = torch.tensor(-1.0)
@@ -23,22 +24,23 @@ class Networks:
     def __init__(self, stack: Stack, gradient: Stack, activation: Activation) -> None:
         self._stack, self._gradient = stack, gradient
         self._tanh = activation == "tanh"
-        self._activations: dict[int, list[torch.Tensor]] = {}
+        self._activations: dict[int, list[torch.Tensor]] = {}  # rows -> outputs of every layer (N, rows, width)
+        self._slopes: dict[int, list[torch.Tensor]] = {}  # rows -> the loss's slopes by them
+        self._inputs: dict[int, torch.Tensor] = {}
 
     def forward(self, seen: torch.Tensor) -> torch.Tensor:
         """Return the outputs (N, B, actions) for observations (members, B, slots); a critic's value is its first one.
 
         The result is overwritten by the next call with as many rows.
         """
-        layers = self._buffers(seen.shape[1])
-        below = seen
+        layers, below = self._buffers(seen.shape[1]), self._in_lines(seen)
         for depth, (weight, bias) in enumerate(zip(self._stack.weights, self._stack.biases, strict=True)):
             out = layers[depth]
             scale = 2.0 if self._tanh and depth < len(layers) - 1 else 1.0
             for rows, inputs in self._rows(depth, below):
                 torch.baddbmm(bias[rows], inputs, weight[rows].transpose(1, 2), beta=scale, alpha=scale, out=out[rows])
             if depth < len(layers) - 1:
-                _ = _tanh_(out) if self._tanh else out.relu_()
+                _ = _tanh_(whole(out)) if self._tanh else whole(out).relu_()
             below = out
         return below
 
@@ -47,7 +49,7 @@ class Networks:
 
         `forward` must have been called with the same observations just before.
         """
-        layers = self._buffers(seen.shape[1])
+        layers, seen = self._buffers(seen.shape[1]), self._in_lines(seen)
         for depth in reversed(range(len(layers))):
             below = layers[depth - 1] if depth else seen
             weight, bias = self._gradient.weights[depth], self._gradient.biases[depth]
@@ -55,14 +57,29 @@ class Networks:
                 torch.bmm(slope[rows].transpose(1, 2), inputs, out=weight[rows])
             torch.sum(slope, 1, keepdim=True, out=bias)
             if depth:
-                passed = torch.bmm(slope, self._stack.weights[depth])
-                slope = self._through(passed, below)
+                passed = self._slopes[seen.shape[1]][depth - 1]
+                torch.bmm(slope, self._stack.weights[depth], out=passed)
+                self._through(whole(passed), whole(below))
+                slope = passed
 
-    def _through(self, slope: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
-        """Return the slope below an activation, in place."""
+    def slopes(self, rows: int) -> torch.Tensor:
+        """Return zeros of the shape of the outputs (N, rows, actions), to be filled and given to `backward`."""
+        self._buffers(rows)
+        return self._slopes[rows][-1]
+
+    def _through(self, slope: torch.Tensor, output: torch.Tensor) -> None:
+        """Turn the slope above an activation into the one below."""
         if self._tanh:
-            return torch.ops.aten.tanh_backward.grad_input(slope, output, grad_input=slope)
-        return torch.ops.aten.threshold_backward.grad_input(slope, output, 0.0, grad_input=slope)
+            torch.ops.aten.tanh_backward.grad_input(slope, output, grad_input=slope)
+        else:
+            torch.ops.aten.threshold_backward.grad_input(slope, output, 0.0, grad_input=slope)
+
+    def _in_lines(self, seen: torch.Tensor) -> torch.Tensor:
+        """Return the observations with rows of whole lines, as they are where they have them."""
+        if seen.stride(1) % ALIGNMENT == 0:
+            return seen
+        held = self._inputs.setdefault(seen.shape[1], aligned(tuple(seen.shape), self._stack.flat))
+        return held.copy_(seen)
 
     def _rows(self, depth: int, below: torch.Tensor) -> list[tuple[slice, torch.Tensor]]:
         """Return which networks see what: in the first layer actor and critic see the same observations."""
@@ -73,7 +90,8 @@ class Networks:
 
     def _buffers(self, rows: int) -> list[torch.Tensor]:
         if rows not in self._activations:
-            flat, layout = self._stack.flat, self._stack.layout
-            shapes = [(2 * self._stack.members, rows, width) for width in (*layout.hidden, layout.actions)]
-            self._activations[rows] = [torch.empty(shape, device=flat.device, dtype=flat.dtype) for shape in shapes]
+            layout, members = self._stack.layout, self._stack.members
+            shapes = [(2 * members, rows, width) for width in (*layout.hidden, layout.actions)]
+            self._activations[rows] = [aligned(shape, self._stack.flat) for shape in shapes]
+            self._slopes[rows] = [aligned(shape, self._stack.flat) for shape in shapes]
         return self._activations[rows]

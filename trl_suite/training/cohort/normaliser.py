@@ -74,6 +74,21 @@ class Normaliser:
         scaled = (raw - self.observation.mean[:, None]) / scale[:, None]
         return scaled.clamp_(-self._how.clip_observation, self._how.clip_observation).float()
 
+    def seen_by(self, member: int, raw: torch.Tensor) -> torch.Tensor:
+        """Return what one member's networks see of observations (count, slots) in float64."""
+        if self._how is None or self.observation is None:
+            return raw.float()
+        scale = (self.observation.var[member] + self._how.epsilon).sqrt()
+        bound = self._how.clip_observation
+        return ((raw - self.observation.mean[member]) / scale).clamp_(-bound, bound).float()
+
+    def raw(self, member: int, seen: torch.Tensor) -> torch.Tensor:
+        """Return in float64 what one member's networks have seen as (count, slots)."""
+        if self._how is None or self.observation is None:
+            return seen.double()
+        scale = (self.observation.var[member] + self._how.epsilon).sqrt()
+        return seen * scale + self.observation.mean[member]
+
     def rewarded(self, reward: torch.Tensor, ended: torch.Tensor) -> torch.Tensor:
         """Take in rewards in float32, and return them divided by the deviation of the discounted returns."""
         if self._how is None or self.reward is None:

@@ -4,6 +4,7 @@ Axes: P members, n transitions of a rollout, B of a minibatch.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ import torch
 
 from trl_suite.training import settings
 from trl_suite.training.cohort.adam import Adam, Cells
+from trl_suite.training.cohort.layout import padded
 from trl_suite.training.cohort.network import Networks
 from trl_suite.training.cohort.stack import Stack
 
@@ -33,7 +35,10 @@ class Transitions(NamedTuple):
     def packed(self) -> torch.Tensor:
         """Return everything of a transition in one row (P, n, numbers), so that a minibatch is one gather."""
         singles = [one[..., None] for one in (self.log_prob, self.advantage, self.value_target)]
-        return torch.cat([self.observation, self.action, *singles], dim=-1)
+        parts = [self.observation, self.action, *singles]
+        size = sum(part.shape[-1] for part in parts)
+        parts.append(self.action.new_zeros(*self.action.shape[:2], padded(size) - size))
+        return torch.cat(parts, dim=-1)
 
 
 @dataclass(kw_only=True)
@@ -77,9 +82,11 @@ class Learner:
 
     def __init__(self, how: settings.PPO, stack: Stack, factors: npt.NDArray[np.float64]) -> None:
         self.how, self.stack = how, stack
-        self.gradient = Stack(stack.layout, stack.members, stack.flat.device, stack.flat.dtype)
+        self.gradient = stack.zeros_like()
         self.networks = Networks(stack, self.gradient, how.activation)
         self.adam = Adam(stack, self.gradient, how.learning_rate, factors)
+        self.before: list[Callable[[], None]] = []  # called before every step, with the clipped gradient in place
+        self.after: list[Callable[[], None]] = []  # called after it
         self._firsts = torch.arange(stack.members, device=stack.flat.device)[:, None]
 
     def update(self, rollout: Transitions, orders: npt.NDArray[np.int64], learning: Cells) -> Report:
@@ -116,14 +123,19 @@ class Learner:
             stopped = (slopes.divergence > KL_TOLERANCE * self.how.target_kl).cpu().numpy()
             self.adam.set_learning(self.adam.learning & ~stopped[None, :, None])
         self._clip(mask)
+        for act in self.before:
+            act()
         self.adam.step()
+        for act in self.after:
+            act()
 
     def differentiate(self, batch: torch.Tensor) -> Slopes:
         """Write the gradient of PPO's loss on packed transitions (P, B, numbers) into `gradient`."""
         layout = self.stack.layout
         seen = batch[..., : layout.observations]
+        told = batch[..., layout.observations : layout.observations + layout.actions + 3]
         outputs = self.networks.forward(seen)
-        slopes = _slopes(outputs, self.stack.log_std, batch[..., layout.observations :], self.how)
+        slopes = _slopes(outputs, self.stack.log_std, told, self.how, self.networks.slopes(batch.shape[1]))
         self.networks.backward(seen, slopes.outputs)
         self.gradient.log_std.copy_(slopes.log_std)
         return slopes
@@ -158,7 +170,9 @@ def gaussian(away: torch.Tensor, log_std: torch.Tensor) -> Density:
     return Density(by_mean, squares, -0.5 * squares.sum(-1) - constant)
 
 
-def _slopes(outputs: torch.Tensor, log_std: torch.Tensor, told: torch.Tensor, how: settings.PPO) -> Slopes:
+def _slopes(
+    outputs: torch.Tensor, log_std: torch.Tensor, told: torch.Tensor, how: settings.PPO, slope: torch.Tensor
+) -> Slopes:
     """Return the slope of mean(-min(A r, A clip(r))) - ent_coef * entropy + vf_coef * mean((V - target)^2).
 
     Args:
@@ -166,6 +180,7 @@ def _slopes(outputs: torch.Tensor, log_std: torch.Tensor, told: torch.Tensor, ho
         log_std: (P, actions).
         told: (P, B, actions + 3): action, log probability, advantage and value target of the rollout.
         how: the loss's weights.
+        slope: where to write the slope by the outputs; 0 in what is no output.
     """
     members, size, actions = told.shape[0], told.shape[1], outputs.shape[2]
     density = gaussian(told[..., :actions] - outputs[:members], log_std[:, None])
@@ -175,7 +190,6 @@ def _slopes(outputs: torch.Tensor, log_std: torch.Tensor, told: torch.Tensor, ho
     gain, clipped = advantage * ratio, advantage * ratio.clamp(1 - how.clip_range, 1 + how.clip_range)
     by_log_prob = torch.where(gain <= clipped, gain, 0.0).mul_(-1.0 / size)[..., None]
     error = outputs[members:, :, 0] - told[..., actions + 2]
-    slope = torch.zeros_like(outputs)
     torch.mul(density.by_mean, by_log_prob, out=slope[:members])
     torch.mul(error, 2.0 * how.vf_coef / size, out=slope[members:, :, 0])
     return Slopes(

@@ -9,6 +9,7 @@ import torch
 
 from trl_suite.training import settings
 from trl_suite.training.cohort import noise
+from trl_suite.training.cohort.episodes import Episodes
 from trl_suite.training.cohort.network import Networks
 from trl_suite.training.cohort.normaliser import Normaliser
 from trl_suite.training.cohort.ppo import Transitions, gaussian
@@ -36,6 +37,7 @@ class Collector:
         self._value, self._reward = made(shape), made(shape)
         self._starts = made(how.n_steps + 1, *shape[1:])  # 1 where an episode begins
         self.seen = made(*shape[1:], slots)  # what the networks see next
+        self.episodes = Episodes(stack.members, how.n_envs)
         self.alive = torch.ones(stack.members, 1, 1, dtype=torch.bool, device=stack.flat.device)
 
     @property
@@ -68,8 +70,10 @@ class Collector:
         torch.add(self._mean[step], draws, out=self._action[step])
         # a member that has diverged acts no more, and must not stop the others with numbers that are none
         moment = self._worlds.step(torch.where(self.alive, self._action[step], 0.0))
+        self.episodes.add(moment)
         self.seen.copy_(self._normaliser.observed(moment.observation))
-        self._reward[step] = self._normaliser.rewarded(moment.reward, moment.ended)
+        # SB3's vector envs give rewards in float32
+        self._reward[step] = self._normaliser.rewarded(moment.reward.float(), moment.ended)
         if moment.cut is not None and moment.last is not None:
             beyond = self._networks.forward(self._normaliser.seen(moment.last))[members:, :, 0]
             self._reward[step] += self._how.gamma * torch.where(moment.cut, beyond, 0.0)

@@ -16,10 +16,11 @@ class Moment(NamedTuple):
     """What a step gave; axes (members, worlds, ...)."""
 
     observation: torch.Tensor  # float64; of the next episode where one has ended
-    reward: torch.Tensor  # float32
+    reward: torch.Tensor  # float64
     ended: torch.Tensor
     cut: torch.Tensor | None  # which episodes only the time limit ended; None where none
     last: torch.Tensor | None  # float64; what they ended with, and anything elsewhere
+    unstable: npt.NDArray[np.bool_] | None  # which episodes the simulation ended; None where none
 
 
 class Worlds:
@@ -34,10 +35,6 @@ class Worlds:
         self._device = device
         space: Any = self.batch.single_action_space
         self.low, self.high = (torch.as_tensor(bound, device=device) for bound in (space.low, space.high))
-        self.unstable = np.zeros(len(addresses), dtype=np.int64)  # episodes that the simulation ended, per member
-        self.returns: list[list[float]] = [[] for _ in addresses]  # of episodes since they were last asked for
-        self.lengths: list[list[int]] = [[] for _ in addresses]
-        self._value, self._length = np.zeros(self._shape), np.zeros(self._shape, dtype=np.int64)
 
     def reset(self, seeds: Sequence[int]) -> torch.Tensor:
         """Start episodes under one seed per world, in order; return the observations (members, worlds, slots)."""
@@ -49,44 +46,25 @@ class Worlds:
         bounded = torch.maximum(torch.minimum(actions, self.high), self.low)
         observation, reward, terminated, truncated, infos = self.batch.step(bounded.flatten(0, 1).cpu().numpy())
         ended, cut = terminated | truncated, truncated & ~terminated
-        self._count(reward, ended, infos)
+        unstable = infos.get("final_info", infos).get("sim_unstable")
         return Moment(
             observation=self._tensor(observation),
-            reward=torch.as_tensor(reward.astype(np.float32).reshape(self._shape), device=self._device),
-            ended=torch.as_tensor(ended.reshape(self._shape), device=self._device),
-            cut=torch.as_tensor(cut.reshape(self._shape), device=self._device) if cut.any() else None,
+            reward=self._tensor(reward),
+            ended=self._tensor(ended),
+            cut=self._tensor(cut) if cut.any() else None,
             last=self._last(observation, cut, infos) if cut.any() else None,
+            unstable=None if unstable is None else unstable.reshape(self._shape),
         )
-
-    def finished(self, member: int) -> tuple[list[float], list[int]]:
-        """Return the returns and lengths of a member's episodes that have ended since this was last asked."""
-        found = self.returns[member], self.lengths[member]
-        self.returns[member], self.lengths[member] = [], []
-        return found
 
     def close(self) -> None:
         """End the threads."""
         self.batch.close()
 
-    def _tensor(self, values: npt.NDArray[np.float64]) -> torch.Tensor:
-        return torch.tensor(values, device=self._device).view(*self._shape, -1)
+    def _tensor(self, values: npt.NDArray[Any]) -> torch.Tensor:
+        return torch.tensor(values, device=self._device).unflatten(0, self._shape)
 
     def _last(self, observation: npt.NDArray[np.float64], cut: npt.NDArray[np.bool_], infos: dict[str, Any]) -> Any:
-        if "final_obs" not in infos:  # nothing is reset by itself
-            return self._tensor(observation)
         last = observation.copy()
         for world in np.flatnonzero(cut):
-            last[world] = infos["final_obs"][world]
+            last[world] = infos["final_obs"][world] if "final_obs" in infos else observation[world]
         return self._tensor(last)
-
-    def _count(self, reward: npt.NDArray[np.float64], ended: npt.NDArray[np.bool_], infos: dict[str, Any]) -> None:
-        self._value += reward.reshape(self._shape)
-        self._length += 1
-        if not ended.any():
-            return
-        unstable = infos.get("final_info", {}).get("sim_unstable", np.zeros_like(ended))
-        self.unstable += unstable.reshape(self._shape).sum(1)
-        for member, world in np.argwhere(ended.reshape(self._shape)):
-            self.returns[member].append(float(self._value[member, world]))
-            self.lengths[member].append(int(self._length[member, world]))
-            self._value[member, world], self._length[member, world] = 0.0, 0

@@ -1,15 +1,18 @@
 """What a method goes on doing during training: thawing, pulling, guiding."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import gymnasium
 import numpy as np
+import numpy.typing as npt
 
 from trl_suite.errors import InputError
-from trl_suite.networks import freeze
 from trl_suite.networks.actor import SourceActor, source_actor
 from trl_suite.networks.align import align
-from trl_suite.networks.components import select
 from trl_suite.record import Freeze, Transplant
 from trl_suite.training.guided import Guided
+from trl_suite.training.holding import Holding
 from trl_suite.training.home import home_states
 from trl_suite.training.job import Job
 from trl_suite.training.sb3 import model as sb3
@@ -17,6 +20,7 @@ from trl_suite.training.sb3.learners import Model
 from trl_suite.training.sb3.pull import SEEN, among, own_states, pull_behaviour
 from trl_suite.training.sb3.transplant import hold, pull_copied
 from trl_suite.training.seeds import seed_for
+from trl_suite.worlds import streams
 
 
 class Course:
@@ -24,13 +28,10 @@ class Course:
 
     def __init__(self, model: Model, job: Job, record: Transplant) -> None:
         self._model, self._job = model, job
-        self._frozen = set(record.frozen)
-        self._seal = freeze.sealed(sb3.components_of(model), record.frozen)
-        self._released: dict[str, str] = {}  # component -> its hash when it was released
-        self._released_at: dict[str, int] = {}
-        self._due = self._thaws(record)
+        self.holding = Holding(job, record, sb3.components_of(model))
         self._guides: list[Guided] = []
         self._guided = 0
+        self._draws: np.random.Generator | None = None  # of the states on which behaviours are compared
         method = job.definition
         if method.weights:
             pull_copied(job.source, model, method.weights, record, job.alias, job.seed)
@@ -38,15 +39,9 @@ class Course:
             self._accompany(self._source())
 
     def advance(self, step: int) -> None:
-        """Release what is due before the next rollout; what is released is proved unmoved so far."""
-        due = {name for name, at in self._due.items() if at <= step and name in self._frozen}
-        if not due:
-            return
-        components = sb3.components_of(self._model)
-        self._released |= freeze.hashes(components, tuple(due))
-        self._released_at |= dict.fromkeys(due, step)
-        self._frozen -= due
-        hold(self._model, components, tuple(self._frozen))
+        """Release what is due before the next rollout."""
+        if self.holding.release(step, lambda: sb3.components_of(self._model)):
+            hold(self._model, sb3.components_of(self._model), tuple(self.holding.frozen))
 
     def guided_steps(self) -> int:
         """Return the env steps that the source has made since this was last asked."""
@@ -54,20 +49,28 @@ class Course:
         new, self._guided = total - self._guided, total
         return new
 
+    def state(self) -> tuple[dict[str, npt.NDArray[np.generic]], dict[str, Any]]:
+        """Return the arrays and the facts that the course goes on with."""
+        arrays: dict[str, npt.NDArray[np.generic]] = {}
+        if self._draws is not None:
+            arrays["course.draws"] = streams.packed([self._draws])
+        return arrays, {"holding": self.holding.state(), "guided": self._guided}
+
+    def restore(self, arrays: Mapping[str, npt.NDArray[Any]], facts: Mapping[str, Any]) -> None:
+        """Put the course where `state` found it: what was released by then learns."""
+        self._guided = facts["guided"]
+        self.holding.restore(facts["holding"])
+        hold(self._model, sb3.components_of(self._model), tuple(sorted(self.holding.frozen)))
+        if self._draws is not None:
+            streams.restore(self._draws, arrays["course.draws"][0])
+
     def proof(self) -> Freeze:
         """Return the proof that nothing moved while it was frozen.
 
         Raises:
             FreezeBrokenError: a component did; it is named.
         """
-        return freeze.proved(self._seal, sb3.components_of(self._model), self._released, self._released_at)
-
-    def _thaws(self, record: Transplant) -> dict[str, int]:
-        """Return the env step after which each frozen component learns."""
-        where = f"method '{self._job.method}'"
-        shares = self._job.definition.thaw
-        due = {name: share for pattern, share in shares.items() for name in select((pattern,), record.frozen, where)}
-        return {name: round(share * self._job.steps) for name, share in due.items()}
+        return self.holding.proof(sb3.components_of(self._model))
 
     def _progress(self) -> float:
         return self._model.num_timesteps / self._job.steps
@@ -81,7 +84,7 @@ class Course:
 
     def _accompany(self, source: SourceActor) -> None:
         if pull := self._job.definition.behaviour:
-            generator = np.random.default_rng(seed_for(self._job.seed, "pull"))
+            self._draws = generator = np.random.default_rng(seed_for(self._job.seed, "pull"))
             states = own_states(self._model, generator)
             if pull.states == "source":
                 home = home_states(source.policy, SEEN, seed_for(self._job.seed, "home"))

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import gymnasium
+import msgspec
 import numpy as np
 import torch
 from gymnasium import spaces
@@ -17,6 +19,7 @@ from trl_suite.interface import Interface
 from trl_suite.networks.card import Activation, Card, Network, Normaliser, Training
 from trl_suite.networks.components import OBSERVATION_STATISTICS, RETURN_STATISTICS, TEMPERATURE, Components, group
 from trl_suite.networks.policy import Policy
+from trl_suite.networks.zip import World
 from trl_suite.training import settings
 from trl_suite.training.sb3.learners import Model, SACLearner, TD3Learner, algorithm_of
 from trl_suite.training.sb3.vec_env import BatchVecEnv
@@ -43,15 +46,41 @@ def build(env: str, how: settings.Settings, seed: int, one_by_one: bool = False,
     if one_by_one or env.startswith(FOREIGN):
         worlds: VecEnv = DummyVecEnv([lambda: Monitor(make(env)) for _ in range(how.n_envs)])
     else:
-        turns = [mix[i % len(mix)] if mix else env for i in range(how.n_envs)]
-        worlds = VecMonitor(BatchVecEnv(how.n_envs, threads=1, **batch_arguments(turns)))
-    if how.normalise_observation or how.normalise_reward:
-        worlds = VecNormalize(
-            worlds, norm_obs=how.normalise_observation, norm_reward=how.normalise_reward, gamma=how.gamma
-        )
+        worlds = VecMonitor(BatchVecEnv(how.n_envs, threads=1, **batch_arguments(turns(env, mix, how.n_envs))))
+    worlds = _normalised(worlds, how)
     if isinstance(how, settings.PPO):
         return _ppo(worlds, how, seed)
     return _sac(worlds, how, seed) if isinstance(how, settings.SAC) else _td3(worlds, how, seed)
+
+
+def turns(env: str, mix: Sequence[str], worlds: int) -> list[str]:
+    """Return the address of each training world: those of the mix in turn, or the env where there is none."""
+    return [mix[i % len(mix)] if mix else env for i in range(worlds)]
+
+
+def blank(world: World, how: settings.PPO, seed: int) -> PPO:
+    """Return the model that `build` returns, without worlds to learn in: the same parameters for the same seed.
+
+    Args:
+        world: what its numbers mean.
+        how: hyperparameters.
+        seed: of the run.
+    """
+    env: gymnasium.Env[Any, Any] = gymnasium.Env()
+    low, high = (np.asarray(bound, dtype=np.float32) for bound in (world.action_low, world.action_high))
+    env.action_space = spaces.Box(low, high, dtype=np.float32)
+    env.observation_space = spaces.Box(-np.inf, np.inf, (len(world.interface.observation),), np.float64)
+    env.interface = world.interface  # type: ignore[attr-defined]
+    worlds = _normalised(DummyVecEnv([lambda: env]), how)
+    model = _ppo(worlds, msgspec.structs.replace(how, n_steps=2, batch_size=2), seed)
+    model.batch_size = how.batch_size
+    return model
+
+
+def _normalised(worlds: VecEnv, how: settings.Settings) -> VecEnv:
+    if not (how.normalise_observation or how.normalise_reward):
+        return worlds
+    return VecNormalize(worlds, norm_obs=how.normalise_observation, norm_reward=how.normalise_reward, gamma=how.gamma)
 
 
 def _shared(how: settings.Settings, seed: int) -> dict[str, Any]:
@@ -232,7 +261,7 @@ def _card(model: Model, training: Training) -> Card:
         network=network,
         interface=interface_of_model(model),
         training=training,
-        normaliser=_normaliser(model),
+        normaliser=normaliser_of(model),
     )
 
 
@@ -255,7 +284,8 @@ def activation_of(model: Model) -> Activation:
     raise InputError(f"activation {chosen.__name__} is not one of {', '.join(_ACTIVATIONS)}")
 
 
-def _normaliser(model: Model) -> Normaliser | None:
+def normaliser_of(model: Model) -> Normaliser | None:
+    """Return how the model's VecNormalize scales; None where it has none."""
     wrapper = model.get_vec_normalize_env()
     if wrapper is None:
         return None

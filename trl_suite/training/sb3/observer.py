@@ -2,21 +2,31 @@
 
 import time
 from collections import deque
+from typing import Any
 
-import msgspec
 import numpy as np
+import numpy.typing as npt
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
-from trl_suite import provenance
-from trl_suite.networks.card import Training
 from trl_suite.networks.policy import Policy
-from trl_suite.training.evaluation import Episode, Evaluator
-from trl_suite.training.job import DivergedError, Job, Watcher
+from trl_suite.training.evaluation import Act, Episode, Evaluator
+from trl_suite.training.job import DivergedError, Job, Snapshot, Watcher
+from trl_suite.training.sb3 import events
 from trl_suite.training.sb3 import model as sb3
+from trl_suite.training.sb3 import snapshot as snapshots
 from trl_suite.training.sb3.course import Course
 from trl_suite.training.sb3.learners import Model
 from trl_suite.training.seeds import seed_for
+
+PATIENCE = 3.0  # seconds that a stop waits for the end of the rollout, where nothing is lost
+
+Observations, Actions = npt.NDArray[np.float64], npt.NDArray[np.float32]
+
+
+class StoppedError(Exception):
+    """The watcher wants the training to end."""
 
 
 class Observer(BaseCallback):
@@ -32,9 +42,32 @@ class Observer(BaseCallback):
         self.stopped = False  # by the watcher
         self._learner, self._job, self._course, self._watcher = model, job, course, watcher
         self._evaluator = Evaluator(job.env, job.evaluation.episodes)
-        self._grid = deque([*range(0, job.steps, job.evaluation.every), job.steps])
+        self._grid = deque(job.grid())
+        self._measured = -1  # the last step of the grid that was
         self._last: list[Episode] = []
+        self._rows = 0  # of the replay buffer that were written, those overwritten again among them
+        self._kept_at = 0  # env steps at the last snapshot
+        self._leaves_at: float | None = None  # when waiting for the end of the rollout is over
+        self._may_keep = snapshots.can_take(model)
+        for optimiser in snapshots.optimisers(model).values():
+            optimiser.register_step_post_hook(self._breathe)
         self._started = time.monotonic()
+
+    def resume(self) -> None:
+        """Go on from the watcher's snapshot, if there is one."""
+        snapshot = self._watcher.resumed()
+        if snapshot is None:
+            return
+        arrays, facts = snapshot.arrays, snapshot.facts
+        self._course.restore(arrays, facts["course"])
+        self._measured = facts["measured"]
+        self._grid = deque(step for step in self._grid if step > self._measured)
+        self._last = [Episode(*one) for one in facts["last"]]
+        self.unstable_episodes, self._rows, self._kept_at = facts["unstable"], facts["rows"], snapshot.step
+        self._started -= facts["seconds"]
+        if isinstance(self._learner, OffPolicyAlgorithm) and self._learner.replay_buffer is not None:
+            snapshots.put_replay(self._learner.replay_buffer, self._rows, arrays, snapshot.segments)
+        snapshots.put(self._learner, arrays, facts["learner"])
 
     def __enter__(self) -> "Observer":
         return self
@@ -48,12 +81,8 @@ class Observer(BaseCallback):
     def measure(self, until: int) -> None:
         """Measure the policy as it is now at every step of the grid that is due: those up to `until`."""
         while self._grid and self._grid[0] <= until:
-            self._evaluate(self._grid.popleft())
-
-    def finish(self) -> None:
-        """Measure what is left after the last update; a stopped run is not measured."""
-        if not self.stopped:
-            self.measure(self._learner.num_timesteps)
+            self._evaluate(self._grid[0])
+            self._measured = self._grid.popleft()
 
     def policy(self) -> Policy:
         """Return the policy as it is now.
@@ -61,7 +90,8 @@ class Observer(BaseCallback):
         Raises:
             DivergedError: a parameter is not finite.
         """
-        policy = sb3.policy_of(self._learner, self._training())
+        seconds = time.monotonic() - self._started
+        policy = sb3.policy_of(self._learner, self._job.training(self._learner.num_timesteps, self._last, seconds))
         for name, tensors in policy.components.items():
             if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
                 raise DivergedError(f"{name} is not finite after {self._learner.num_timesteps} steps")
@@ -69,47 +99,77 @@ class Observer(BaseCallback):
 
     def _evaluate(self, step: int) -> None:
         policy = self.policy()
-        self._last = self._evaluator(lambda observations: policy.predict(observations)[0])
+        self._last = self._evaluator(self._acting(lambda observations: policy.predict(observations)[0]))
         self._watcher.evaluated(step, self._last + self._stochastic(policy))
-        self._learner.logger.record("eval/mean_reward", float(np.mean([episode.value for episode in self._last])))
-        self._learner.logger.record("eval/mean_ep_length", float(np.mean([episode.length for episode in self._last])))
-        self._learner.logger.dump(step)
+        events.log_evaluation(self._learner.logger, step, self._last)
 
     def _stochastic(self, policy: Policy) -> list[Episode]:
         """Return the same episodes with actions that are drawn: the same draws at every step of the grid."""
         if not self._job.evaluation.stochastic:
             return []
         generator = torch.Generator().manual_seed(seed_for(self._job.seed, "evaluation", 1))
-        return self._evaluator(
-            lambda observations: policy.predict(observations, deterministic=False, generator=generator)[0], "stochastic"
-        )
+        act = self._acting(lambda seen: policy.predict(seen, deterministic=False, generator=generator)[0])
+        return self._evaluator(act, "stochastic")
 
-    def _training(self) -> Training:
-        values = [episode.value for episode in self._last]
-        commit, dirty = provenance.commit()
-        return Training(
-            env=self._job.env,
-            seed=self._job.seed,
-            steps=min(self._learner.num_timesteps, self._job.steps),
-            return_mean=float(np.mean(values)) if values else None,
-            return_std=float(np.std(values)) if values else None,
-            episodes=len(values),
-            seconds=round(time.monotonic() - self._started, 1),
-            hyperparameters=msgspec.to_builtins(self._job.how),
-            versions=provenance.versions(),
-            commit=commit,
-            dirty=dirty,
-        )
+    def _acting(self, act: Act) -> Act:
+        """Let an evaluation, which may take long, be ended."""
+
+        def acting(observations: Observations) -> Actions:
+            self._breathe()
+            return act(observations)
+
+        return acting
 
     def _on_rollout_start(self) -> None:
         self.measure(self._learner.num_timesteps)
         self._course.advance(self._learner.num_timesteps)
         self._watcher.advanced(self._learner.num_timesteps)
+        stopping = self._watcher.stopping()
+        if stopping or self._watcher.due():
+            self._keep()
+        if stopping:
+            raise StoppedError
 
     def _on_step(self) -> bool:
         for index in np.flatnonzero(self.locals["dones"]):
             self.unstable_episodes += bool(self.locals["infos"][index].get("sim_unstable"))
+        self._rows += 1
         self._learner.num_timesteps += self._course.guided_steps()
         self.measure(self._learner.num_timesteps - 1)
-        self.stopped = self._watcher.stopping()
-        return not self.stopped and self._learner.num_timesteps <= self._job.steps
+        self._breathe()
+        return self._learner.num_timesteps <= self._job.steps
+
+    def _breathe(self, *_: object) -> None:
+        """Leave, in the midst of an update even, where a stop is wanted and the next rollout is too far away.
+
+        What was done since the last snapshot is lost then, and done again by who goes on from it.
+        """
+        if not self._watcher.stopping():
+            return
+        now = time.monotonic()
+        self._leaves_at = self._leaves_at or now + PATIENCE
+        if now >= self._leaves_at:
+            raise StoppedError
+
+    def _keep(self) -> None:
+        """Give the watcher a snapshot, where the worlds' state can be taken and there is anything new."""
+        step = self._learner.num_timesteps
+        if not self._may_keep or step == self._kept_at:
+            return
+        arrays, learner = snapshots.take(self._learner)
+        course_arrays, course = self._course.state()
+        segments: dict[str, dict[str, npt.NDArray[Any]]] = {}
+        if isinstance(self._learner, OffPolicyAlgorithm) and self._learner.replay_buffer is not None:
+            open_, segments = snapshots.replay(self._learner.replay_buffer, self._rows)
+            arrays |= open_
+        facts = {
+            "learner": learner,
+            "course": course,
+            "measured": self._measured,
+            "last": self._last,
+            "unstable": self.unstable_episodes,
+            "rows": self._rows,
+            "seconds": time.monotonic() - self._started,
+        }
+        self._watcher.keep(Snapshot(step=step, arrays=arrays | course_arrays, facts=facts, segments=segments))
+        self._kept_at = step

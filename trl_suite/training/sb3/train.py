@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from stable_baselines3.common.logger import Logger, configure
-
 from trl_suite.training.job import Job, Outcome, Watcher
+from trl_suite.training.sb3 import events
 from trl_suite.training.sb3 import model as sb3
 from trl_suite.training.sb3.course import Course
-from trl_suite.training.sb3.observer import Observer
+from trl_suite.training.sb3.learners import Model
+from trl_suite.training.sb3.observer import Observer, StoppedError
 from trl_suite.training.sb3.transplant import implant
 from trl_suite.training.seeds import seed_for
 
@@ -15,19 +15,22 @@ from trl_suite.training.seeds import seed_for
 def train(job: Job, watcher: Watcher, logs: Path | None = None) -> Outcome:
     """Return the outcome of one training; `logs` is the folder for TensorBoard's event files.
 
+    It goes on where the watcher's snapshot was taken, if there is one, as if it had never been away.
+
     Raises:
         InputError: the method does not fit source and target.
         FreezeBrokenError: a frozen component moved.
         DivergedError: a parameter is not finite.
     """
     model = sb3.build(job.env, job.how, job.seed, one_by_one=job.definition.guide is not None, mix=job.mix)
-    model.set_logger(configure(str(logs), ["tensorboard"]) if logs else Logger(folder=None, output_formats=[]))
+    model.set_logger(events.logger(None, 0))
     record = implant(job.source, model, job.method, job.definition, job.alias, seed_for(job.seed, "method"))
     course = Course(model, job, record)
     with Observer(model, job, course, watcher) as observer:
-        observer.measure(0)
-        model.learn(job.steps, callback=observer)
-        observer.finish()
+        observer.resume()
+        if logs:
+            model.set_logger(events.logger(logs, model.num_timesteps))
+        _learn(model, job, observer)
     return Outcome(
         policy=observer.policy(),
         transplant=record,
@@ -36,3 +39,13 @@ def train(job: Job, watcher: Watcher, logs: Path | None = None) -> Outcome:
         unstable_episodes=observer.unstable_episodes,
         finished=not observer.stopped,
     )
+
+
+def _learn(model: Model, job: Job, observer: Observer) -> None:
+    try:
+        observer.measure(0)
+        left = job.steps - model.num_timesteps  # SB3 adds them to what it has made
+        model.learn(left, callback=observer, reset_num_timesteps=model.num_timesteps == 0)
+        observer.measure(model.num_timesteps)
+    except StoppedError:
+        observer.stopped = True

@@ -93,18 +93,24 @@ def hold(model: Model, components: Components, frozen: tuple[str, ...]) -> None:
 def pull_copied(
     source: Policy | None, model: Model, pull: WeightPull, record: Transplant, alias: Alias | None, seed: int
 ) -> None:
-    """Pull what was copied back to where it is now, weighed by the Fisher information where the method says so.
+    """Pull what was copied back to where it is now; see `importance`."""
+    learner = sb3.policy_of(model, source.card.training) if source else None
+    weights = importance(source, learner, pull, alias, seed) if source and learner else {}
+    pull_weights(model, pull, record.copied, weights)
+
+
+def importance(
+    source: Policy, learner: Policy, pull: WeightPull, alias: Alias | None, seed: int
+) -> dict[str, torch.Tensor]:
+    """Return `component.tensor` -> the Fisher information at home of what was just copied; empty where none is asked.
 
     Raises:
         InputError: the Fisher information is asked for and the target observes more than the source.
     """
-    importance: dict[str, torch.Tensor] = {}
-    if pull.fisher and source is not None:
-        learner = sb3.policy_of(model, source.card.training)
-        actor = source_actor(source, learner.interface, align(source.interface, learner.interface, alias))
-        states = actor.placed(home_states(source, SEEN, seed_for(seed, "home")))
-        importance = fisher(learner, states)
-    pull_weights(model, pull, record.copied, importance)
+    if not pull.fisher:
+        return {}
+    actor = source_actor(source, learner.interface, align(source.interface, learner.interface, alias))
+    return fisher(learner, actor.placed(home_states(source, SEEN, seed_for(seed, "home"))))
 
 
 def _check_kind(source: Policy, model: Model) -> None:

@@ -1,0 +1,60 @@
+"""Processes that die at any moment: the result is that of an experiment that was left alone."""
+
+import os
+import random
+import signal
+import time
+
+import pytest
+
+from trl_suite import record
+from trl_suite.experiment import local
+from trl_suite.experiment.local import Processes
+from trl_suite.record import Run
+
+from .conftest import Hearing, left_behind, make, results
+
+
+class Killer:
+    """Ends a worker from time to time, as long as it is allowed to."""
+
+    def __init__(self, place: Processes, times: int, seed: int) -> None:
+        self.place, self.left, self._random = place, times, random.Random(seed)
+        self._next = 0.0
+
+    def listen(self, tell):
+        if self.place.pids and self.left and time.monotonic() > self._next:
+            self._next = time.monotonic() + self._random.uniform(0.02, 0.5)
+            os.kill(self._random.choice(self.place.pids), signal.SIGKILL)
+            self.left -= 1
+        return self.place.listen(tell)
+
+    def __getattr__(self, name):
+        return getattr(self.place, name)
+
+
+def survives(tiny, root, finished, times: int, seed: int) -> None:
+    killer = Killer(Processes(2), times, seed)
+    tally = make(tiny, root, Hearing(), killer, checkpoint=0.0, retries=10_000)
+    assert len(tally.done) == 8
+    assert killer.left < times
+    assert results(root) == results(finished)
+    assert left_behind(root) == []
+    runs = [record.decode(path, Run) for path in root.glob("*/*/*/run.json")]
+    assert sum(one.failures for one in runs) <= times - killer.left
+    assert all(one.freeze is not None and one.freeze.holds for one in runs)
+
+
+def test_workers_that_are_killed_go_on_where_they_were(tiny, tmp_path, finished, monkeypatch):
+    monkeypatch.setattr(local, "POLL", 0.02)
+    survives(tiny, tmp_path / "runs", finished, times=12, seed=0)
+
+
+@pytest.mark.faults
+def test_two_hundred_kills(tiny, tmp_path, finished, monkeypatch):
+    monkeypatch.setattr(local, "POLL", 0.02)
+    killed, seed = 0, 0
+    while killed < 200:
+        seed += 1
+        survives(tiny, tmp_path / f"runs-{seed}", finished, times=40, seed=seed)
+        killed += 40

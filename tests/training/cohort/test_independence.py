@@ -1,0 +1,91 @@
+"""What becomes of a member does not depend on who else is in its cohort: to the bit."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.training.cohort.small import Keeping, numbers, run, same
+from trl_suite.networks.methods import Method
+from trl_suite.training import settings
+from trl_suite.training.job import DivergedError, Outcome
+
+COPIED = ("actor", "critic", "log_std", "normaliser")
+THAWS = Method(copy=COPIED, freeze=("actor.trunk",), thaw={"actor.trunk": 0.5})
+NEIGHBOURS = ["scratch", "finetune", "feature-extraction", "critic-warmup", "discriminative-rate", "l2sp", "kickstart"]
+
+
+@pytest.mark.parametrize("position", [0, 1])
+def test_a_member_is_the_same_alone_and_among_others(make_job, position):
+    alone, curve = [], [Keeping(), Keeping()]
+    alone = run([make_job(seed=3)], [curve[0]])[0]
+    others = [make_job(seed=index, method=name) for index, name in enumerate(NEIGHBOURS)]
+    others[2] = make_job(seed=2, env="inverted-pendulum.gravity-1.5", method="finetune")
+    jobs = [*others[:position], make_job(seed=3), *others[position:]]
+    watchers = [Keeping() for _ in jobs]
+    watchers[position] = curve[1]
+    among = run(jobs, watchers)[position]
+    assert same(numbers(alone), numbers(among))
+    assert curve[0].curve == curve[1].curve
+
+
+def test_a_neighbour_that_thaws_changes_nothing_and_is_itself_the_same_alone(make_job):
+    pair = run([make_job(seed=3), make_job(seed=1, method="own", definition=THAWS)])
+    alone = [run([make_job(seed=3)])[0], run([make_job(seed=1, method="own", definition=THAWS)])[0]]
+    for one, other in zip(pair, alone, strict=True):
+        assert same(numbers(one), numbers(other))
+
+
+def test_a_neighbour_that_stops_early_changes_nothing(make_job):
+    how = settings.PPO(n_envs=4, n_steps=32, batch_size=50, n_epochs=8, hidden=(16, 16), target_kl=0.005)
+    fast = Method(rate={"actor": 30.0})
+    pair = run([make_job(seed=3, how=how), make_job(seed=1, how=how, method="own", definition=fast)])
+    for index, job in enumerate([make_job(seed=3, how=how), make_job(seed=1, how=how, method="own", definition=fast)]):
+        assert same(numbers(pair[index]), numbers(run([job])[0]))
+
+
+def test_a_neighbour_that_diverges_is_named_and_changes_nothing(make_job):
+    wild = Method(rate={"critic": 1e38, "actor": 1e38})
+    watchers = [Keeping(), Keeping(), Keeping()]
+    found = run([make_job(seed=3), make_job(seed=1, method="own", definition=wild), make_job(seed=4)], watchers)
+    assert isinstance(found[1], DivergedError)
+    assert "not finite after" in str(found[1])
+    for index, seed in ((0, 3), (2, 4)):
+        assert same(numbers(found[index]), numbers(run([make_job(seed=seed)])[0]))
+        assert [step for step, _ in watchers[index].curve] == [0, 128, 256, 384, 512]
+
+
+@pytest.mark.parametrize("env", ["hopper", "half-cheetah"])
+def test_it_holds_for_larger_networks_and_cohorts(make_job, env):
+    how = settings.PPO(n_envs=3, n_steps=40, batch_size=64, n_epochs=2)
+    jobs = [make_job(seed=seed, env=env, how=how, steps=240) for seed in range(7)]
+    every = run(jobs)
+    for chosen in ([0], [5, 6], [2, 0, 4]):
+        for index, outcome in zip(chosen, run([jobs[index] for index in chosen]), strict=True):
+            assert same(numbers(outcome), numbers(every[index]))
+
+
+@pytest.mark.slow
+def test_it_holds_for_thirty_two_members_and_two_threads(make_job):
+    how = settings.PPO(n_envs=2, n_steps=128, batch_size=100, n_epochs=2)
+    jobs = [make_job(seed=seed, env="half-cheetah", how=how, steps=512) for seed in range(32)]
+    every = run(jobs)
+    torch.set_num_threads(2)
+    try:
+        threaded = run(jobs)
+    finally:
+        torch.set_num_threads(1)
+    for index in (0, 7, 31):
+        assert same(numbers(every[index]), numbers(run([jobs[index]])[0]))
+        assert same(numbers(every[index]), numbers(threaded[index]))
+
+
+def test_members_with_different_seeds_differ(make_job):
+    one, other = (numbers(outcome) for outcome in run([make_job(seed=0), make_job(seed=1)]))
+    assert not any(np.array_equal(one[name], other[name]) for name in one if name.startswith("actor.trunk"))
+
+
+def test_a_member_whose_method_does_not_fit_fails_alone(make_job):
+    broken = Method(freeze=("actor", "critic", "log_std"))
+    found = run([make_job(seed=3), make_job(seed=1, method="own", definition=broken)])
+    assert isinstance(found[0], Outcome)
+    assert "nothing would learn" in str(found[1])

@@ -1,0 +1,115 @@
+"""A whole training, physics and normalisation included, is that of SB3's PPO through VecNormalize."""
+
+from functools import partial
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Box
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
+
+from trl_suite.networks.components import group
+from trl_suite.training import settings
+from trl_suite.training.cohort import noise
+from trl_suite.training.cohort.cohort import Cohort
+from trl_suite.training.cohort.member import Member
+from trl_suite.training.cohort.rollout import advantages
+from trl_suite.training.job import Job, Unwatched
+from trl_suite.training.sb3 import model as sb3
+from trl_suite.training.sb3 import vec_env
+
+ROLLOUTS = 4
+
+
+class _Recorder(BaseCallback):
+    """Keeps every rollout of an SB3 model before it is used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rollouts: list[dict[str, np.ndarray]] = []
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        buffer = self.model.rollout_buffer
+        names = ("observations", "actions", "rewards", "log_probs", "advantages", "returns")
+        self.rollouts.append({name: RolloutBuffer.swap_and_flatten(getattr(buffer, name)) for name in names})
+
+
+def _sb3(job: Job, seed: int):
+    """SB3's model after some rollouts, with the noise and the orders that the cohort draws."""
+    how = job.how
+    model = sb3.build(job.env, how, job.seed)
+    model.set_logger(Logger(folder=None, output_formats=[]))
+    draws = [
+        noise.normals([seed], noise.Stream.ACTION, k, (how.n_steps, how.n_envs, model.action_space.shape[0]))[0]
+        for k in range(ROLLOUTS)
+    ]
+    orders = [noise.permutations([seed], k, how.n_epochs, how.n_steps * how.n_envs)[0] for k in range(ROLLOUTS)]
+    steps, permutations = iter(np.concatenate(draws)), iter(np.concatenate(orders))
+
+    def rsample(normal, shape=None):
+        return normal.mean + normal.stddev * torch.as_tensor(next(steps))
+
+    recorder = _Recorder()
+    with (
+        patch("torch.distributions.Normal.rsample", rsample),
+        patch("numpy.random.permutation", lambda size: next(permutations)),
+    ):
+        model.learn(ROLLOUTS * how.n_steps * how.n_envs, callback=recorder)
+    return model, recorder.rollouts
+
+
+@pytest.mark.parametrize(("env", "limit"), [("hopper", 60), ("half-cheetah", 5)])
+def test_four_rollouts_are_sb3s(env, limit):
+    # episodes are short: in longer ones contacts amplify the last bit of an action a thousandfold
+    how = settings.PPO(n_envs=2, n_steps=96, batch_size=48, n_epochs=4)
+    job = Job(env=env, how=how, seed=3, steps=10_000, evaluation=settings.Evaluation(episodes=1))
+    cohort = Cohort([Member(0, job, Unwatched(), None)], torch.device("cpu"))
+    cohort.worlds.batch._limit = limit  # it cuts episodes off, and their value goes on
+    cohort.collector.reset()
+    with patch.object(vec_env, "Batch", partial(vec_env.Batch, max_episode_steps=limit)):
+        model, theirs = _sb3(job, cohort.members[0].seed)
+    ours = []
+    collect = cohort.collector.collect
+    with patch.object(cohort.collector, "collect", lambda k: ours.append(collect(k)) or ours[-1]):
+        for iteration in range(ROLLOUTS):
+            cohort.iterate(iteration)
+    for mine, sb3s in zip(ours, theirs, strict=True):
+        assert np.abs(mine.observation[0].numpy() - sb3s["observations"]).max() < 2e-5
+        assert np.abs(mine.advantage[0].numpy() - sb3s["advantages"][:, 0]).max() < 2e-5
+        assert np.abs(mine.log_prob[0].numpy() - sb3s["log_probs"][:, 0]).max() < 2e-5
+    statistics = model.get_vec_normalize_env()
+    assert np.allclose(cohort.normaliser.observation.mean[0], statistics.obs_rms.mean, atol=1e-6)
+    assert np.allclose(cohort.normaliser.reward.var[0], statistics.ret_rms.var, rtol=1e-5)
+    for name, tensors in group("ppo", model.policy.named_parameters()).items():
+        for tensor, value in tensors.items():
+            assert float((cohort.components(0)[name][tensor] - value.detach()).abs().max()) < 1e-5, name
+
+
+def test_advantages_are_the_buffers():
+    how = settings.PPO(gamma=0.97, gae_lambda=0.9)
+    rng = np.random.default_rng(0)
+    steps, worlds = 40, 3
+    reward, value = (rng.standard_normal((steps, worlds)).astype(np.float32) for _ in range(2))
+    starts = (rng.random((steps + 1, worlds)) < 0.1).astype(np.float32)
+    beyond = rng.standard_normal(worlds).astype(np.float32)
+    buffer = RolloutBuffer(
+        steps,
+        Box(-1, 1, (4,)),
+        Box(-1, 1, (2,)),
+        device="cpu",
+        gamma=how.gamma,
+        gae_lambda=how.gae_lambda,
+        n_envs=worlds,
+    )
+    buffer.rewards[:], buffer.values[:], buffer.episode_starts[:] = reward, value, starts[:-1]
+    buffer.compute_returns_and_advantage(torch.as_tensor(beyond), starts[-1])
+    ours = advantages(
+        *(torch.as_tensor(one)[:, None] for one in (reward, value, starts)), torch.as_tensor(beyond)[None], how
+    )
+    assert np.abs(ours[:, 0].numpy() - buffer.advantages).max() < 1e-6

@@ -1,0 +1,62 @@
+"""A member that goes on from a snapshot becomes what it would have become: to the bit."""
+
+import pytest
+
+from tests.training.cohort.small import EVALUATION, HOW, Keeping, numbers, run, same
+from trl_suite.networks.methods import Method
+from trl_suite.training.job import Job, Outcome, Snapshot
+
+THAWS = Method(copy=("actor", "critic", "log_std", "normaliser"), freeze=("actor.trunk",), thaw={"actor.trunk": 0.5})
+CASES = ["scratch", "finetune", "feature-extraction", "l2sp", "kickstart", "own"]
+
+
+def jobs_of(make_job, **more):
+    return [
+        make_job(seed=index, method=name, env="hopper", **({"definition": THAWS} if name == "own" else {}), **more)
+        for index, name in enumerate(CASES)
+    ]
+
+
+@pytest.fixture(scope="module")
+def source():
+    outcome = run([Job(env="hopper", how=HOW, seed=7, steps=128, evaluation=EVALUATION)])[0]
+    assert isinstance(outcome, Outcome)
+    return outcome.policy
+
+
+def test_from_every_rollout(make_job):
+    jobs, watchers = jobs_of(make_job), [Keeping(keep=True) for _ in CASES]
+    whole = run(jobs, watchers)
+    assert [one.step for one in watchers[0].snapshots] == [0, 128, 256, 384]
+    for place in range(4):
+        again = [Keeping(resume=watcher.snapshots[place]) for watcher in watchers]
+        outcomes = run(jobs, again)
+        for index, outcome in enumerate(outcomes):
+            assert same(numbers(outcome), numbers(whole[index])), (CASES[index], place)
+            assert outcome.freeze == whole[index].freeze
+            told = whole_curve(watchers[index], watchers[index].snapshots[place])
+            assert again[index].curve == told
+
+
+def whole_curve(watcher: Keeping, snapshot: Snapshot):
+    return watcher.curve[snapshot.facts["measured"] :]
+
+
+def test_members_of_different_steps_go_on_in_other_company(make_job):
+    jobs, watchers = jobs_of(make_job), [Keeping(keep=True) for _ in CASES]
+    whole = run(jobs, watchers)
+    order = [4, 1, 5, 0]
+    resumed = [Keeping(resume=watchers[index].snapshots[place]) for place, index in enumerate(order)]
+    for index, outcome in zip(order, run([jobs[index] for index in order], resumed), strict=True):
+        assert same(numbers(outcome), numbers(whole[index]))
+
+
+def test_a_stopped_cohort_leaves_snapshots_that_go_on(make_job):
+    jobs = jobs_of(make_job)
+    stopped = [Keeping(stop_at=256) for _ in CASES]
+    outcomes = run(jobs, stopped)
+    assert not any(outcome.finished for outcome in outcomes)
+    again = [Keeping(resume=watcher.snapshots[-1]) for watcher in stopped]
+    for outcome, finished in zip(run(jobs), run(jobs, again), strict=True):
+        assert same(numbers(outcome), numbers(finished))
+        assert finished.finished

@@ -1,0 +1,38 @@
+"""`trl-suite rerun`: one recorded run made again, and compared."""
+
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+
+from trl_suite.cli.arguments import Rerun
+from trl_suite.experiment import progress
+from trl_suite.experiment.rerun import Comparison, rerun, steps_of
+from trl_suite.experiment.stop import Stop
+
+
+def execute(arguments: Rerun) -> int:
+    """Make the run and print the comparison; return 0 where both are the same to the last bit, else 1."""
+    out = (arguments.out or Path("runs") / "reruns" / arguments.run.resolve().parents[2].name).resolve()
+    steps = steps_of(arguments.run)
+    with Stop() as stop, progress.display(Console(quiet=arguments.json), steps) as display:
+        found = rerun(arguments.run, out, display, stop)
+    if found is None:
+        Console().print("interrupted; the same command goes on where it was", style="yellow")
+        return 130
+    print(msgspec.json.format(msgspec.json.encode(found), indent=2).decode() if arguments.json else _text(found))
+    return 0 if found.equal else 1
+
+
+def _text(found: Comparison) -> str:
+    lines = [f"made again: {found.made}"]
+    if found.equal:
+        weights = ", and so are the weights" if found.weights_equal else "; the record keeps no weights to compare"
+        lines.append(f"every episode's return is the same to the last bit{weights}")
+    elif found.evaluations_equal:
+        lines.append("every episode's return is the same to the last bit, but the weights are not")
+    else:
+        first = f"from step {found.first_difference:,} on" if found.first_difference is not None else ""
+        lines.append(f"returns differ {first}, by {found.largest_difference:,.6g} at most")
+    lines += [f"{name}: {change}" for name, change in found.circumstances.items()]
+    return "\n".join(lines)

@@ -1,0 +1,163 @@
+"""Runs on this machine: in processes of their own, as many at a time as there are cores, or in this process."""
+
+import multiprocessing
+import os
+import threading
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from signal import SIGINT
+
+from trl_suite.experiment.execution import Ended
+from trl_suite.experiment.stop import Stop
+from trl_suite.experiment.worker import News, Task, Tell, work
+
+POLL = 0.2  # seconds; a signal is noticed as late as that
+_ORPHANED = 75  # exit code of a worker whose parent is gone
+
+
+@dataclass(kw_only=True)
+class _Worker:
+    task: Task
+    process: BaseProcess
+    line: Connection
+    heard: float = field(default_factory=time.monotonic)
+    hung: bool = False
+
+
+class Processes:
+    """Makes cohorts in processes of their own. One that dies takes nothing with it, and none outlives this one."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._workers: list[_Worker] = []
+        # A fork server imports torch once and owns no threads, so that a run starts at once and never inherits a lock.
+        forks = "forkserver" in multiprocessing.get_all_start_methods()
+        self._context = multiprocessing.get_context("forkserver") if forks else multiprocessing.get_context("spawn")
+        self._context.set_forkserver_preload([work.__module__])
+
+    @property
+    def busy(self) -> int:
+        """How many cohorts are being made."""
+        return len(self._workers)
+
+    @property
+    def pids(self) -> list[int]:
+        """The workers' process ids."""
+        return [worker.process.pid for worker in self._workers if worker.process.pid is not None]
+
+    def start(self, task: Task) -> None:
+        """Begin to make a cohort."""
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_begin, args=(task, theirs), daemon=True)
+        process.start()
+        theirs.close()
+        self._workers.append(_Worker(task=task, process=process, line=ours))
+
+    def listen(self, tell: Tell) -> list[Ended]:
+        """Wait a moment, pass on what the workers say, and return those that are gone."""
+        ready = wait([worker.line for worker in self._workers], POLL)
+        return [ended for worker in list(self._workers) if (ended := self._attend(worker, worker.line in ready, tell))]
+
+    def stop(self) -> None:
+        """Ask all workers to keep what they have and to end."""
+        for worker in self._workers:
+            worker.process.terminate()
+
+    def kill(self) -> None:
+        """End all workers now."""
+        for worker in self._workers:
+            worker.process.kill()
+        for worker in self._workers:
+            worker.process.join()
+            worker.line.close()
+        self._workers.clear()
+
+    def _attend(self, worker: _Worker, speaks: bool, tell: Tell) -> Ended | None:
+        silence = worker.task.execution.silence
+        if not speaks:
+            if not worker.hung and time.monotonic() - worker.heard > silence:
+                worker.hung = True
+                worker.process.kill()
+            return None
+        worker.heard = time.monotonic()
+        try:
+            while worker.line.poll():
+                tell(worker.line.recv())
+        except (EOFError, OSError):  # the process is gone, and with it its end of the line
+            return self._gone(worker)
+        return None
+
+    def _gone(self, worker: _Worker) -> Ended:
+        worker.process.join()
+        worker.line.close()
+        self._workers.remove(worker)
+        code = worker.process.exitcode
+        memory = " (killed: out of memory?)" if code == -9 else ""
+        hung = f"hung: no sign of life for {worker.task.execution.silence:.0f} s"
+        return Ended(worker.task.cohort, hung if worker.hung else f"the process ended with code {code}{memory}")
+
+
+def _begin(task: Task, line: Connection) -> None:
+    """Work in a process of its own."""
+    threading.Thread(target=_end_with, args=(line,), daemon=True).start()
+    with Stop(ignore=(SIGINT,)) as stop:  # Ctrl-C reaches the whole group; the parent decides what it means
+        work(task, partial(_send, line), stop)
+
+
+def _end_with(parent: Connection) -> None:
+    """End this process when its parent is gone: nothing comes on the line but its end."""
+    try:
+        parent.recv_bytes()
+    except (EOFError, OSError):
+        os._exit(_ORPHANED)
+
+
+def _send(line: Connection, news: News) -> None:
+    try:
+        line.send(news)
+    except OSError:  # nobody is left to hear it: what the run has kept is whole, and another attempt goes on from there
+        os._exit(_ORPHANED)
+
+
+class Here:
+    """Makes one cohort after another in this process."""
+
+    size = 1
+    busy = 0
+
+    def __init__(self, stop: Stop) -> None:
+        self._stop = stop
+        self._waiting: list[Task] = []
+
+    def start(self, task: Task) -> None:
+        """Note the cohort; it is made when it is listened to."""
+        self._waiting.append(task)
+        self.busy = 1
+
+    def listen(self, tell: Tell) -> list[Ended]:
+        """Make the cohort."""
+        if not self._waiting:
+            time.sleep(POLL)
+            return []
+        task = self._waiting.pop()
+        try:
+            work(task, tell, self._stop)
+        finally:
+            self.busy = 0
+        return [Ended(task.cohort, "ended without a word")]
+
+    def stop(self) -> None:
+        """Nothing: the wish to stop is this process's own."""
+
+    def kill(self) -> None:
+        """Nothing: what is made here has ended."""
+        self._waiting.clear()
+        self.busy = 0
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,93 @@
+"""How far runs are, as their folders say: light enough to ask ten thousand of them."""
+
+import hashlib
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from trl_suite import record
+from trl_suite.experiment import lease
+
+PLAN, RUN, EVALUATIONS, VERSIONS = "plan.json", "run.json", "evaluations.csv", "versions"
+
+Condition = Literal["waiting", "running", "done", "failed", "interrupted", "refused"]
+
+
+class State(NamedTuple):
+    """What a run's folder says."""
+
+    condition: Condition
+    why: str = ""  # of what failed or is refused
+    seconds: float = 0.0  # spent so far, up to the last checkpoint or end
+    steps: int = 0  # the budget
+    attempts: int = 0
+    failures: int = 0
+
+
+class _Head(msgspec.Struct, frozen=True):
+    """The part of a run's record that is read often."""
+
+    digest: str
+    status: record.Status
+    specification: msgspec.Raw
+    steps: int = 0
+    seconds: float = 0.0
+    schema: int = record.SCHEMA
+    attempts: int = 1
+    failures: int = 0
+    error: str = ""
+
+
+_HEAD = msgspec.json.Decoder(_Head)
+
+
+def read(folder: Path, digest: str = "") -> State:
+    """Return the state of a run's folder; a folder that is not what it claims to be is `refused`.
+
+    Args:
+        folder: of the run.
+        digest: that its specification is to have; any where not given.
+    """
+    try:
+        content = (folder / RUN).read_bytes()
+    except FileNotFoundError:
+        return State("waiting")
+    except OSError as error:
+        return State("refused", f"{RUN}: {error.strerror}")
+    try:
+        head = _HEAD.decode(content)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        return State("refused", f"{RUN} is damaged: {error}")
+    if why := _wrong(head, folder, digest):
+        return State("refused", why)
+    condition: Condition = head.status
+    if condition == "running" and not _may_live(folder):
+        condition = "interrupted"
+    return State(condition, _last_line(head.error), head.seconds, head.steps, head.attempts, head.failures)
+
+
+def _wrong(head: _Head, folder: Path, digest: str) -> str:
+    if head.schema > record.SCHEMA:
+        return f"{RUN} is of schema {head.schema}, newer than this version reads ({record.SCHEMA}); update trl-suite"
+    if (digest and head.digest != digest) or not folder.name.endswith(head.digest[:10]):
+        return f"{RUN} is of another run ({head.digest[:10]}): was the folder copied?"
+    if head.status == "waiting":
+        return f"{RUN} says that it is waiting, which no run says of itself"
+    if digest_of(msgspec.json.decode(head.specification)) != head.digest:
+        return f"{RUN} was edited: its specification is not that of its digest"
+    return ""
+
+
+def digest_of(specification: object) -> str:
+    """Return the identity of a run."""
+    return hashlib.sha256(msgspec.json.encode(specification, order="deterministic")).hexdigest()
+
+
+def _may_live(folder: Path) -> bool:
+    owner = lease.holder(folder)
+    return owner is not None and (not owner.here or owner.alive)
+
+
+def _last_line(text: str) -> str:
+    return next(iter(text.strip().splitlines()[-1:]), "")

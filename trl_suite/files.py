@@ -1,0 +1,97 @@
+"""Files that are whole or not there, and what is said when a disk does not take them."""
+
+import errno
+import os
+import shutil
+import socket
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from trl_suite.errors import StorageError
+
+TEMPORARY = ".tmp"
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_HOST = socket.gethostname().partition(".")[0]
+
+
+def temporary(path: Path) -> Path:
+    """Return the name under which this process writes what will be `path`."""
+    return path.with_name(f"{path.name}.{_HOST}.{os.getpid()}{TEMPORARY}")
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name, flush it to the disk and rename it, so that it is never half there."""
+    unfinished = temporary(path)
+    try:
+        write(unfinished, content)
+        unfinished.replace(path)
+    except OSError:
+        unfinished.unlink(missing_ok=True)
+        raise
+    sync(path.parent)
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file and flush it to the disk."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync(path: Path) -> None:
+    """Flush a file, or the names in a folder, to the disk."""
+    if path.is_dir() and os.name == "nt":
+        return  # Windows opens no folders, and flushes names by itself
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what processes of this machine that are gone have left half written in a folder."""
+    for path in folder.glob(f"*.{_HOST}.*{TEMPORARY}"):
+        pid = path.name.removesuffix(TEMPORARY).rpartition(".")[2]
+        if pid.isdigit() and not _runs(int(pid)):
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def storing(path: Path, needed: int = 0) -> Generator[None]:
+    """Turn a failure to write below `path` into one that says what to do; `needed` are the bytes to be written.
+
+    Raises:
+        StorageError: the disk is full, or does not let itself be written.
+    """
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        place = Path(os.fsdecode(error.filename)) if error.filename else path
+        raise _storage_error(place, error, needed) from error
+
+
+def _storage_error(path: Path, error: OSError, needed: int) -> StorageError:
+    full = error.errno in _FULL
+    size = f"; {needed:,} bytes are needed and {_free(path):,} free" if full and needed else ""
+    mend = "free some space" if full else "make it writable"
+    return StorageError(f"{path}: {error.strerror}{size}: {mend}, and the same command goes on", full=full)
+
+
+def _free(path: Path) -> int:
+    existing = next((one for one in (path, *path.parents) if one.exists()), Path())
+    return shutil.disk_usage(existing).free
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,43 @@
+"""The training episodes of every member: their returns and lengths, and how many the simulation ended."""
+
+from collections import deque
+
+import numpy as np
+
+from trl_suite.training.cohort.worlds import Moment
+
+REMEMBERED = 100  # as SB3
+
+
+class Episodes:
+    """Counts episodes as they end."""
+
+    def __init__(self, members: int, worlds: int) -> None:
+        self.unstable = np.zeros(members, dtype=np.int64)  # episodes that the simulation ended
+        self._value, self._length = np.zeros((members, worlds)), np.zeros((members, worlds), dtype=np.int64)
+        self._last: list[deque[tuple[float, int]]] = [deque(maxlen=REMEMBERED) for _ in range(members)]
+
+    def add(self, moment: Moment) -> None:
+        """Take in a step."""
+        self._value += moment.reward.cpu().numpy()
+        self._length += 1
+        if moment.unstable is not None:
+            self.unstable += moment.unstable.sum(1)
+        ended = moment.ended.cpu().numpy()
+        for member, world in np.argwhere(ended):
+            self._last[member].append((float(self._value[member, world]), int(self._length[member, world])))
+        self._value[ended], self._length[ended] = 0.0, 0
+
+    def mean(self, member: int) -> tuple[float, float] | None:
+        """Return the mean return and length of a member's last episodes; None where none has ended."""
+        found = self._last[member]
+        return None if not found else (float(np.mean([v for v, _ in found])), float(np.mean([n for _, n in found])))
+
+    def state(self, member: int) -> dict[str, np.ndarray]:
+        """Return a member's running episodes and count."""
+        return {"value": self._value[member], "length": self._length[member], "unstable": self.unstable[member]}
+
+    def restore(self, member: int, state: dict[str, np.ndarray]) -> None:
+        """Take up a member's state."""
+        self._value[member], self._length[member] = state["value"], state["length"]
+        self.unstable[member] = state["unstable"]

@@ -1,0 +1,73 @@
+"""What every member is worth: its episodes of `training.evaluation`, those of all members side by side."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from gymnasium.vector import AutoresetMode
+
+from trl_suite.training.cohort import noise
+from trl_suite.training.cohort.network import Networks
+from trl_suite.training.cohort.normaliser import Normaliser
+from trl_suite.training.cohort.stack import Stack
+from trl_suite.training.cohort.worlds import Worlds
+from trl_suite.training.evaluation import Episode, Mode
+from trl_suite.training.seeds import seed_for
+
+
+class Evaluator:
+    """Runs the same episodes for every member at every evaluation: episode i always starts from the same state."""
+
+    def __init__(self, addresses: Sequence[str], seeds: Sequence[int], episodes: int, device: torch.device) -> None:
+        self._worlds = Worlds([[one] * episodes for one in addresses], device, 1, AutoresetMode.DISABLED)
+        self._resets = [seed_for(i, "evaluation") for i in range(episodes)] * len(addresses)
+        self._seeds, self._episodes = seeds, episodes
+
+    def __call__(
+        self,
+        stack: Stack,
+        networks: Networks,
+        normaliser: Normaliser,
+        alive: npt.NDArray[np.bool_],
+        mode: Mode,
+        stopping: Callable[[], bool],
+    ) -> list[list[Episode]] | None:
+        """Return the episodes of each member; of one that is not alive nothing that counts; None where it was stopped.
+
+        Args:
+            stack: parameters of all members.
+            networks: on them.
+            normaliser: statistics of all members; they are not changed.
+            alive: which members are measured (members,).
+            mode: mean actions, or drawn ones: the same draws at every evaluation.
+            stopping: asked at every step.
+        """
+        draws = [noise.generator(seed, noise.Stream.EVALUATION, 0) for seed in self._seeds]
+        running = torch.as_tensor(np.repeat(alive[:, None], self._episodes, 1), device=stack.flat.device)
+        observation = self._worlds.reset(self._resets)
+        values, lengths = torch.zeros(running.shape, dtype=torch.float64), torch.zeros(running.shape, dtype=torch.int64)
+        while running.any():
+            if stopping():
+                return None
+            action = networks.forward(normaliser.seen(observation))[: stack.members]
+            if mode == "stochastic":
+                action = action + self._drawn(draws, stack)
+            moment = self._worlds.step(torch.where(running[..., None], action, 0.0))
+            observation = moment.observation
+            values += torch.where(running, moment.reward, 0.0).cpu()
+            lengths += running.cpu()
+            running &= ~moment.ended
+        return [
+            [Episode(float(value), int(length), mode) for value, length in zip(*both, strict=True)]
+            for both in zip(values, lengths, strict=True)
+        ]
+
+    def close(self) -> None:
+        """End the worlds."""
+        self._worlds.close()
+
+    def _drawn(self, draws: Sequence[np.random.Generator], stack: Stack) -> torch.Tensor:
+        shape = (self._episodes, stack.layout.actions)
+        drawn = np.stack([one.standard_normal(shape, dtype=np.float32) for one in draws])
+        return torch.as_tensor(drawn, device=stack.flat.device) * stack.log_std.exp()[:, None]

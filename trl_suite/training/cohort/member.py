@@ -1,0 +1,135 @@
+"""One run of a cohort: what it starts from, what its method does to it, and what becomes of it."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from trl_suite.errors import InputError
+from trl_suite.networks.actor import SourceActor, source_actor
+from trl_suite.networks.align import align
+from trl_suite.networks.card import Normaliser
+from trl_suite.networks.components import select
+from trl_suite.networks.methods import WeightPull
+from trl_suite.networks.policy import Policy
+from trl_suite.training import settings
+from trl_suite.training.cohort.layout import Layout
+from trl_suite.training.evaluation import Episode
+from trl_suite.training.holding import Holding
+from trl_suite.training.home import home_states
+from trl_suite.training.job import Job, Watcher
+from trl_suite.training.library import world
+from trl_suite.training.sb3 import events
+from trl_suite.training.sb3 import model as sb3
+from trl_suite.training.sb3.pull import SEEN
+from trl_suite.training.sb3.transplant import implant, importance
+from trl_suite.training.seeds import seed_for
+
+Tensors = dict[str, torch.Tensor]
+
+
+def _ppo(job: Job) -> settings.PPO:
+    if not isinstance(job.how, settings.PPO):
+        raise InputError(f"the cohort engine trains PPO, not {job.how.algorithm.upper()}")
+    return job.how
+
+
+class Member:
+    """A run in a cohort.
+
+    Its fresh parameters, the transplant into them and its card come from an SB3 model of its own, so that they are
+    those of a run on SB3 with the same seed.
+
+    Raises:
+        InputError: the method does not fit source and target.
+    """
+
+    def __init__(self, index: int, job: Job, watcher: Watcher, logs: Path | None, step: int = 0) -> None:
+        self.index, self.job, self.watcher = index, job, watcher
+        self.seed = seed_for(job.seed, "learner")
+        self.how = _ppo(job)
+        self._model = sb3.blank(world(job.env), self.how, job.seed)
+        self.record = implant(
+            job.source, self._model, job.method, job.definition, job.alias, seed_for(job.seed, "method")
+        )
+        self.holding = Holding(job, self.record, sb3.components_of(self._model))
+        method = job.definition
+        self.decay = self._strengths(method.weights) if method.weights else None
+        self.imitated = self._source() if method.behaviour else None
+        self.home = self._home() if method.behaviour and method.behaviour.states == "source" else None
+        self.logger = events.logger(logs, step)
+        self.last: list[Episode] = []
+        self._started = time.monotonic()
+
+    @property
+    def addresses(self) -> list[str]:
+        """The address of each of its training worlds."""
+        return sb3.turns(self.job.env, self.job.mix, self.how.n_envs)
+
+    @property
+    def normaliser(self) -> Normaliser | None:
+        """How observations and rewards are scaled."""
+        return sb3.normaliser_of(self._model)
+
+    def components(self) -> dict[str, Tensors]:
+        """Return the components that the run starts from."""
+        return sb3.components_of(self._model)
+
+    def policy(self, components: Mapping[str, Tensors], steps: int) -> Policy:
+        """Return the policy with these components, after so many env steps."""
+        own = sb3.components_of(self._model)
+        with torch.no_grad():
+            for name, tensors in own.items():
+                for tensor, value in tensors.items():
+                    value.copy_(components[name][tensor])
+        sb3.write_statistics(self._model, own)
+        seconds = time.monotonic() - self._started
+        return sb3.policy_of(self._model, self.job.training(steps, self.last, seconds))
+
+    def factors(self, layout: Layout) -> npt.NDArray[np.float64]:
+        """Return the factor of the learning rate for every part (rows, parts); a later selector wins."""
+        found = np.ones((2, len(layout.parts)))
+        places = {name: (row, layout.parts.index(part)) for name, row, part in layout.components()}
+        for pattern, factor in self.job.definition.rate.items():
+            for name in select((pattern,), self.components(), "rate"):
+                if name in places:
+                    found[places[name]] = factor
+        return found
+
+    def learning(self, layout: Layout) -> npt.NDArray[np.bool_]:
+        """Return which parts learn (rows, parts); what no component uses goes with the part before it."""
+        found = np.ones((2, len(layout.parts)), dtype=bool)
+        for name, row, part in layout.components():
+            found[row, layout.parts.index(part)] = name not in self.holding.frozen
+        found[1, -1] = found[1, -2]
+        return found
+
+    def _strengths(self, pull: WeightPull) -> dict[str, Tensors]:
+        """Return how strongly each number of what was copied is pulled back; nothing where it is not."""
+        job, components = self.job, self.components()
+        weights: dict[str, torch.Tensor] = {}
+        if job.source is not None:
+            learner = sb3.policy_of(self._model, job.source.card.training)
+            weights = importance(job.source, learner, pull, job.alias, job.seed)
+        names = [name for name in select(pull.on, components, "weights.on") if name in self.record.copied]
+        return {
+            name: {
+                tensor: pull.strength * weights.get(f"{name}.{tensor}", torch.ones_like(value.detach()))
+                for tensor, value in components[name].items()
+            }
+            for name in names
+        }
+
+    def _source(self) -> SourceActor:
+        source = self.job.source
+        if source is None:
+            raise InputError(f"method '{self.job.method}' needs a source policy; none was given")
+        interface = world(self.job.env).interface
+        return source_actor(source, interface, align(source.interface, interface, self.job.alias))
+
+    def _home(self) -> npt.NDArray[np.float64]:
+        source = self._source()
+        return source.placed(home_states(source.policy, SEEN, seed_for(self.job.seed, "home")))

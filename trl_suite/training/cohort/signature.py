@@ -1,0 +1,58 @@
+"""What trainings must have in common to be members of one cohort, and what keeps one from being a member."""
+
+import hashlib
+
+import msgspec
+
+from trl_suite.networks.methods import Method
+from trl_suite.training import settings
+from trl_suite.training.cohort.layout import Layout
+from trl_suite.training.library import world
+from trl_suite.worlds.address import FOREIGN, Address
+from trl_suite.worlds.batch import bytes_per_world
+
+
+def obstacle(env: str, how: settings.Settings, method: Method) -> str:
+    """Return why a training cannot be a member of a cohort, or `""` if it can."""
+    if not isinstance(how, settings.PPO):
+        return f"{how.algorithm.upper()} has no cohort"
+    if env.startswith(FOREIGN):
+        return "the env is not the suite's own"
+    if method.guide is not None:
+        return "its method lets a guide open the episodes"
+    return ""
+
+
+def signature(env: str, how: settings.Settings, steps: int, evaluation: settings.Evaluation) -> str:
+    """Return a digest that trainings share exactly when they can be members of one cohort.
+
+    Variants of one robot may differ in anything but the slots, the bounds of the actions and the robot itself.
+    """
+    place = world(env)
+    common = {
+        "env": Address.parse(env).env,
+        "interface": place.interface.digest(),
+        "low": place.action_low,
+        "high": place.action_high,
+        "algorithm": how.algorithm,
+        "how": msgspec.to_builtins(how),
+        "steps": steps,
+        "evaluation": msgspec.to_builtins(evaluation),
+    }
+    return hashlib.sha256(msgspec.json.encode(common, order="deterministic")).hexdigest()
+
+
+def bytes_of(env: str, how: settings.PPO, evaluation: settings.Evaluation) -> int:
+    """Return how much memory a member takes: its arrays, counted."""
+    place = world(env)
+    slots, actions = len(place.interface.observation), len(place.interface.action)
+    rollout, batch = how.n_envs * how.n_steps, min(how.batch_size, how.n_envs * how.n_steps)
+    parameters = 4 * 2 * Layout(slots, actions, how.hidden).size  # values, gradient, two moments
+    stored = rollout * (slots + 2 * actions + 3)  # while it is collected
+    ordered = 2 * rollout * (slots + actions + 3)  # by world, and packed
+    orders = 2 * 2 * how.n_epochs * rollout  # of eight bytes
+    widths = 2 * (sum(how.hidden) + actions)
+    layers = widths * (batch + how.n_envs + evaluation.episodes) + 2 * 2 * batch * max(how.hidden, default=actions)
+    return 4 * (parameters + stored + ordered + orders + layers) + (how.n_envs + evaluation.episodes) * bytes_per_world(
+        env
+    )

@@ -1,0 +1,171 @@
+"""PPO of a whole cohort: all members collect, learn and are measured in step with each other."""
+
+import time
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from trl_suite.training.cohort import snapshot
+from trl_suite.training.cohort.cohort import Cohort
+from trl_suite.training.cohort.member import Member
+from trl_suite.training.cohort.ppo import Report
+from trl_suite.training.job import DivergedError, Job, Outcome, Snapshot, Watcher
+from trl_suite.training.sb3.events import log_evaluation
+
+Result = Outcome | Exception
+
+
+def train(
+    jobs: Sequence[Job], watchers: Sequence[Watcher], logs: Sequence[Path | None], device: torch.device
+) -> Iterator[tuple[int, Result]]:
+    """Yield (which job, its outcome or why it failed) as each is known.
+
+    What a member becomes does not depend on who else is in the cohort: on a CPU to the bit.
+
+    Args:
+        jobs: all of one signature (see `signature`).
+        watchers: one per job; a job that goes on from a snapshot trains with those that do so from the same step.
+        logs: folder for each job's TensorBoard event files, or None.
+        device: where the learning is done; the physics is on the CPU.
+    """
+    by_step: dict[int, list[tuple[Member, Snapshot | None]]] = {}
+    for index, (job, watcher, folder) in enumerate(zip(jobs, watchers, logs, strict=True)):
+        try:
+            kept = watcher.resumed()
+            member = Member(index, job, watcher, folder, kept.step if kept else 0)
+        except Exception as error:  # a method that does not fit is no fault of the others
+            yield index, error
+        else:
+            by_step.setdefault(kept.step if kept else 0, []).append((member, kept))
+    with _without_denormals():
+        for step, group in sorted(by_step.items()):
+            cohort = Cohort([member for member, _ in group], device)
+            try:
+                yield from _Course(cohort, [kept for _, kept in group], step).run()
+            finally:
+                cohort.close()
+
+
+class _Course:
+    """A cohort's way from a step to its end."""
+
+    def __init__(self, cohort: Cohort, kept: Sequence[Snapshot | None], step: int) -> None:
+        self._cohort, self._job = cohort, cohort.members[0].job
+        self._step = step
+        measured = kept[0].facts["measured"] if kept[0] else 0
+        self._grid = deque(self._job.grid()[measured:])
+        self._started, self._first = time.monotonic(), step
+        if any(one is None for one in kept):
+            cohort.collector.reset()
+        for index, one in enumerate(kept):
+            if one is not None:
+                snapshot.put(cohort, index, one)
+
+    def run(self) -> Iterator[tuple[int, Result]]:
+        """Yield each member's result."""
+        size = self._cohort.rollout
+        while self._step + size <= self._job.steps:
+            self._cohort.release(self._step)
+            if not self._measure(self._step + size - 1) or self._stopping():
+                yield from self._interrupted()
+                return
+            self._keep()
+            report = self._cohort.iterate(self._step // size)
+            self._step += size
+            yield from self._diverged()
+            self._tell(report)
+        if not self._measure(self._job.steps):
+            yield from self._interrupted()
+            return
+        for index, member in self._alive():
+            yield member.index, self._outcome(index, finished=True)
+
+    def _alive(self) -> list[tuple[int, Member]]:
+        cohort = self._cohort
+        return [(index, member) for index, member in enumerate(cohort.members) if cohort.alive[index]]
+
+    def _stopping(self) -> bool:
+        return any(member.watcher.stopping() for _, member in self._alive())
+
+    def _measure(self, until: int) -> bool:
+        """Measure at every point of the grid up to `until`: the same policy holds at all; False where stopped."""
+        due = [point for point in self._grid if point <= until]
+        if not due or not self._cohort.alive.any():
+            return True
+        episodes = self._cohort.measure(self._stopping)
+        if episodes is None:
+            return False
+        for point in due:
+            self._grid.popleft()
+            for index, member in self._alive():
+                member.last = [one for one in episodes[index] if one.mode == "deterministic"]
+                member.watcher.evaluated(point, episodes[index])
+                log_evaluation(member.logger, point, member.last)
+        return True
+
+    def _keep(self) -> None:
+        """Give a snapshot to whom one is due."""
+        for index, member in self._alive():
+            if member.watcher.due():
+                member.watcher.keep(self._snapshot(index))
+
+    def _snapshot(self, index: int) -> Snapshot:
+        return snapshot.take(self._cohort, index, self._step, len(self._job.grid()) - len(self._grid))
+
+    def _interrupted(self) -> Iterator[tuple[int, Result]]:
+        for index, member in self._alive():
+            member.watcher.keep(self._snapshot(index))
+            yield member.index, self._outcome(index, finished=False)
+
+    def _diverged(self) -> Iterator[tuple[int, Result]]:
+        for index in self._cohort.diverged():
+            broken = [
+                name
+                for name, tensors in self._cohort.components(index).items()
+                if not all(bool(torch.isfinite(value).all()) for value in tensors.values())
+            ]
+            error = DivergedError(f"{', '.join(broken)} not finite after {self._step} steps")
+            yield self._cohort.members[index].index, error
+
+    def _tell(self, report: Report) -> None:
+        """Tell watchers and TensorBoard of the last update."""
+        per_second = (self._step - self._first) / (time.monotonic() - self._started)
+        for index, member in self._alive():
+            member.watcher.advanced(self._step)
+            if ended := self._cohort.collector.episodes.mean(index):
+                member.logger.record("rollout/ep_rew_mean", ended[0])
+                member.logger.record("rollout/ep_len_mean", ended[1])
+            member.logger.record("time/fps", per_second)
+            member.logger.record("train/approx_kl", report.divergence[index])
+            member.logger.record("train/value_loss", report.value_loss[index])
+            member.logger.record("train/clip_fraction", report.clip_fraction[index])
+            member.logger.record("train/std", float(self._cohort.stack.log_std[index].exp().mean()))
+            member.logger.dump(self._step)
+
+    def _outcome(self, index: int, finished: bool) -> Result:
+        """Return what a member leaves, or that its freeze was broken."""
+        member, components = self._cohort.members[index], self._cohort.components(index)
+        try:
+            return Outcome(
+                policy=member.policy(components, self._step),
+                transplant=member.record,
+                freeze=member.holding.proof(components),
+                steps=self._step,
+                unstable_episodes=int(self._cohort.collector.episodes.unstable[index]),
+                finished=finished,
+            )
+        except RuntimeError as error:
+            return error
+
+
+@contextmanager
+def _without_denormals() -> Generator[None]:
+    """Round numbers below the normal range to zero: in Adam's moments they make a step twenty times slower."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
