@@ -51,7 +51,7 @@ def test_a_whole_experiment_with_all_three(tiny, tmp_path):
     asked = "retention = true\nprobes = 1\nmethods  = "
     text = path.read_text().replace("methods  = ", asked).replace('"finetune", "random-frozen"', '"finetune"')
     path.write_text(text.replace("seeds    = [0, 1]", "seeds = [0]") + REFERENCE)
-    found = results.load(run(tiny, runs=tmp_path, workers=2).folder)
+    found = results.load(run(tiny, runs=tmp_path, on="here").folder)
     assert not found.findings
     assert found.references["inverted-pendulum.gravity-1.5"].origin.startswith("the 2 scratch runs of their own seeds")
     (row,) = [row for row in found.measures() if row.method == "finetune"]

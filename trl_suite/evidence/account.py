@@ -95,6 +95,7 @@ def circumstances(results: Collection) -> list[Circumstance]:
     names: dict[str, Callable[[Run], str]] = {
         "commit": _commit,
         "algorithm": lambda run: run.algorithm,
+        "engine": lambda run: f"{run.engine} on {run.device}",
         "trained together": lambda run: str(run.cohort_size),
     }
     found = [Circumstance(name, _values(runs, read)) for name, read in names.items()]

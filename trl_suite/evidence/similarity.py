@@ -212,7 +212,7 @@ def prediction(pairs: Sequence[Pair], generator: np.random.Generator, replicates
     p = _permutation(known) if n <= 8 else _student(float(rho), n)
     if n < FEWEST_PAIRS:
         return Estimate(value=float(rho), p=p, n=n)
-    drawn = _resampled(known, generator, replicates)
+    drawn = _counted(known, generator.multinomial(n, np.full(n, 1 / n), replicates).astype(float))
     most = 1 - 12 / (n * (n * n - 1))  # half a rank swap short of 1, which has no place on Fisher's scale
     spread = float(np.nanstd(np.arctanh(np.clip(drawn, -most, most))))
     centre = math.atanh(min(most, max(-most, float(rho))))
@@ -225,8 +225,8 @@ def leave_one_out(pairs: Sequence[Pair]) -> tuple[float, float]:
     known = np.array([pair for pair in pairs if math.isfinite(pair.probe) and math.isfinite(pair.log_speed_up)])
     if len(known) < 4:
         return NAN, NAN
-    found = [float(_spearman(np.delete(known, i, axis=0)[None])[0]) for i in range(len(known))]
-    return min(found), max(found)
+    found = _counted(known, 1 - np.eye(len(known)))
+    return float(found.min()), float(found.max())
 
 
 def _spearman(samples: Floats) -> Floats:
@@ -239,13 +239,17 @@ def _spearman(samples: Floats) -> Floats:
     return np.divide(product, size, out=np.full(len(samples), np.nan), where=size > 0)
 
 
-def _resampled(known: Floats, generator: np.random.Generator, replicates: int) -> Floats:
-    """Return the rank correlation of each resample of the pairs, which are counted and not copied: (replicates,)."""
-    n = len(known)
-    counts = generator.multinomial(n, np.full(n, 1 / n), replicates).astype(float)
-    x, y = (_ranks(counts, column) - (n + 1) / 2 for column in known.T)
+def _counted(known: Floats, counts: Floats) -> Floats:
+    """Return the rank correlation where each pair counts so often, without copies: (samples,), NaN where constant.
+
+    Args:
+        known: (pairs, 2).
+        counts: (samples, pairs).
+    """
+    middle = (counts.sum(axis=1, keepdims=True) + 1) / 2
+    x, y = (_ranks(counts, column) - middle for column in known.T)
     product, size = (counts * x * y).sum(axis=1), np.sqrt((counts * x * x).sum(axis=1) * (counts * y * y).sum(axis=1))
-    return np.divide(product, size, out=np.full(replicates, np.nan), where=size > 0)
+    return np.divide(product, size, out=np.full(len(counts), np.nan), where=size > 0)
 
 
 def _ranks(counts: Floats, values: Floats) -> Floats:

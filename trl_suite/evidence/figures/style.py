@@ -118,14 +118,14 @@ def label_ends(axis: Axes, ends: list[tuple[float, str, Look]]) -> None:
                   transform=axis.get_yaxis_transform(), scalex=False, scaley=False)  # fmt: skip
 
 
-def interval(axis: Axes, at: float, found: Estimate, look: Look, vertical: bool = False, size: float = 8) -> None:
-    """Draw an estimate and its interval at a place on the other axis."""
-    if found.has_interval:
-        ends, place = [found.low, found.high], [at, at]
-        xy = (place, ends) if vertical else (ends, place)
-        axis.plot(*xy, color=look.colour, linewidth=2.0, solid_capstyle="butt")
-    point = (at, found.value) if vertical else (found.value, at)
-    axis.plot(*point, marker=look.marker, color=look.colour, markersize=size, markeredgecolor="white")
+def intervals(axis: Axes, heights: Sequence[float], found: Sequence[Estimate], look: Look, size: float = 8) -> None:
+    """Draw estimates and their intervals, each at its height; in two strokes, because a forest has hundreds."""
+    known = [(height, one) for height, one in zip(heights, found, strict=True) if one.has_interval]
+    if known:
+        low, high = [one.low for _, one in known], [one.high for _, one in known]
+        axis.hlines([height for height, _ in known], low, high, color=look.colour, linewidth=2.0)
+    axis.plot([one.value for one in found], heights, linestyle="none", marker=look.marker, color=look.colour,
+              markersize=size, markeredgecolor="white")  # fmt: skip
 
 
 def svg(figure: Figure, name: str) -> str:
