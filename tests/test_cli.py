@@ -53,7 +53,7 @@ def test_help_answers_at_once():
         (("inspect", "hoper"), "unknown policy 'hoper'"),
         (("match", "nobody", "hopper"), "unknown policy 'nobody'"),
         (("probe", "nobody", "hopper"), "unknown policy 'nobody'"),
-        (("film", "nowhere"), "no folder nowhere"),
+        (("film", "nowhere"), "no plan.json"),
         (("film", "nowhere", "-o", "film.avi"), "a film ends with one of .gif, .png, .webp, .mp4"),
         (("match", "nobody", "hopper", "-o", "picture.gif"), "a picture ends with one of .png, .svg, .pdf"),
         (("import", "nowhere.zip", "--env", "hopper"), "nowhere.zip: no such file"),

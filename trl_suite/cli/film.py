@@ -22,9 +22,9 @@ from trl_suite.training.train import one_thread
 def execute(arguments: Film) -> int:
     """Write the film, and the report with it where it lies in the experiment's folder; return the exit code."""
     console = Console(markup=False)
-    path = arguments.out or arguments.runs / casting.FILE
-    film.check(path)
-    found = results.load(arguments.runs)
+    if arguments.out:
+        film.check(arguments.out)
+    found, path = results.load(arguments.runs), arguments.out or arguments.runs / casting.FILE
     cast = casting.cast(found, arguments.env)
     with one_thread():
         scenes = list(_scenes(arguments.runs, cast, found.plan.specification.get("alias", {}), console))
@@ -40,9 +40,8 @@ def _scenes(runs: Path, cast: Cast, alias: dict[str, str], console: Console) -> 
     yield Scene("source at home", cast.home, lambda seen: source.predict(seen)[0])
     try:
         target = world(cast.env).interface
-        yield Scene(
-            "the same at step 0", cast.env, source_actor(source, target, align(source.interface, target, alias)).predict
-        )
+        actor = source_actor(source, target, align(source.interface, target, alias))
+        yield Scene("the same at step 0", cast.env, actor.predict)
     except InputError as error:
         console.print(f"not shown at step 0: {error}", style="yellow", highlight=False, soft_wrap=True)
     yield Scene(f"{cast.method} at the end", cast.env, lambda seen: best.predict(seen)[0])

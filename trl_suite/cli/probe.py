@@ -48,7 +48,7 @@ def _table(found: Probing, reference: float | None) -> Table:
     apart = f"0: the same world, 1: as far apart as two steps{_joints(found)}"
     table.add_row("dynamics", number(probes.dynamics), apart)
     table.add_row(
-        "critic", number(probes.critic), "1: its critic predicts the returns there, 0: a constant does so too"
+        "critic", number(probes.critic), "1: its critic predicts the returns there, 0: no more than a constant"
     )
     told = "share of return and motion to come that can be read off it"
     for layer, value in enumerate(probes.layers):
@@ -58,7 +58,5 @@ def _table(found: Probing, reference: float | None) -> Table:
 
 def _joints(found: Probing) -> str:
     most = sorted(found.joints.items(), key=lambda joint: -joint[1])[:MOST]
-    shown = ", ".join(
-        f"{name} {number(distance)}" for name, distance in most if distance > 0 and math.isfinite(distance)
-    )
+    shown = ", ".join(f"{name} {number(distance)}" for name, distance in most if 0 < distance < math.inf)
     return f"; most: {shown}" if shown else ""

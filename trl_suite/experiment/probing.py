@@ -98,7 +98,7 @@ def _return(env: str, episodes: int, act: Act) -> float:
 def _at_random(env: str) -> Act:
     """Return the policy of somebody who has learned nothing: every action is as likely as any other."""
     bounds, generator = world(env), np.random.default_rng(seed_for(0, "evaluation", 1))
-    low, high = np.array(bounds.action_low), np.array(bounds.action_high)
+    low, high = (np.nan_to_num(bound, posinf=1.0, neginf=-1.0) for bound in (bounds.action_low, bounds.action_high))
     return lambda seen: generator.uniform(low, high, (len(seen), len(low))).astype(np.float32)
 
 
