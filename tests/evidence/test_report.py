@@ -173,3 +173,15 @@ def test_several_sources_have_a_verdict(standing):
     kind, said = sentence(standing.root)
     assert kind == "sooner"
     assert said.startswith("Over 4 targets, finetune from half-cheetah reaches the threshold sooner in 4")
+
+
+@pytest.mark.usefixtures("unillustrated")
+def test_seconds_of_a_cohort_are_the_runs_share_of_them(experiment):
+    for planned in experiment.planned[:5]:
+        experiment.write(planned, np.arange(11.0), seconds=12.5, cohort_size=8, engine="cohort")
+    results = load(experiment.root)
+    assert {row.source_seconds for row in results.measures() if row.method == "finetune"} == {12.5}
+    page = report.render(results)
+    assert "8 (5 runs), 1 (20 runs)" in page
+    assert "cohort on cpu (5 runs)" in page
+    assert "charged equal shares" in page
