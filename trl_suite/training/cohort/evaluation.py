@@ -50,7 +50,7 @@ class Evaluator:
         while running.any():
             if stopping():
                 return None
-            action = networks.forward(normaliser.seen(observation))[: stack.members]
+            action = networks.forward(normaliser.seen(observation))[: stack.members, :, : stack.layout.actions]
             if mode == "stochastic":
                 action = action + self._drawn(draws, stack)
             moment = self._worlds.step(torch.where(running[..., None], action, 0.0))

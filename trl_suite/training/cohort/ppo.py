@@ -53,7 +53,7 @@ class Report:
 class Slopes(NamedTuple):
     """The loss's slope by what the networks give, and what is worth reporting."""
 
-    outputs: torch.Tensor  # (2 P, B, actions)
+    outputs: torch.Tensor  # (2 P, B, outputs)
     log_std: torch.Tensor  # (P, actions)
     divergence: torch.Tensor  # (P,)
     value_loss: torch.Tensor  # (P,)
@@ -176,21 +176,21 @@ def _slopes(
     """Return the slope of mean(-min(A r, A clip(r))) - ent_coef * entropy + vf_coef * mean((V - target)^2).
 
     Args:
-        outputs: of the networks, (2 P, B, actions).
+        outputs: of the networks, (2 P, B, outputs).
         log_std: (P, actions).
         told: (P, B, actions + 3): action, log probability, advantage and value target of the rollout.
         how: the loss's weights.
         slope: where to write the slope by the outputs; 0 in what is no output.
     """
-    members, size, actions = told.shape[0], told.shape[1], outputs.shape[2]
-    density = gaussian(told[..., :actions] - outputs[:members], log_std[:, None])
+    members, size, actions = told.shape[0], told.shape[1], log_std.shape[1]
+    density = gaussian(told[..., :actions] - outputs[:members, :, :actions], log_std[:, None])
     log_ratio = density.log_prob - told[..., actions]
     ratio = log_ratio.exp()
     advantage = _normalised(told[..., actions + 1])
     gain, clipped = advantage * ratio, advantage * ratio.clamp(1 - how.clip_range, 1 + how.clip_range)
     by_log_prob = torch.where(gain <= clipped, gain, 0.0).mul_(-1.0 / size)[..., None]
     error = outputs[members:, :, 0] - told[..., actions + 2]
-    torch.mul(density.by_mean, by_log_prob, out=slope[:members])
+    torch.mul(density.by_mean, by_log_prob, out=slope[:members, :, :actions])
     torch.mul(error, 2.0 * how.vf_coef / size, out=slope[members:, :, 0])
     return Slopes(
         outputs=slope,

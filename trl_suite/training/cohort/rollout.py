@@ -66,7 +66,8 @@ class Collector:
         members = self._stack.members
         self._observation[step] = self.seen
         outputs = self._networks.forward(self.seen)
-        self._mean[step], self._value[step] = outputs[:members], outputs[members:, :, 0]
+        self._mean[step] = outputs[:members, :, : self._stack.layout.actions]
+        self._value[step] = outputs[members:, :, 0]
         torch.add(self._mean[step], draws, out=self._action[step])
         # a member that has diverged acts no more, and must not stop the others with numbers that are none
         moment = self._worlds.step(torch.where(self.alive, self._action[step], 0.0))
