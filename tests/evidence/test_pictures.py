@@ -6,7 +6,7 @@ import pytest
 
 from trl_suite.evidence import attribution, design, pictures, suite
 from trl_suite.evidence.figures import matrix, profiles, survival
-from trl_suite.evidence.figures.style import LOOKS, canvas, looks, png, ratio_axis, styled, svg
+from trl_suite.evidence.figures.style import LOOKS, _apart, canvas, looks, png, ratio_axis, styled, svg
 from trl_suite.evidence.results import load
 
 from .conftest import ENV, Grid
@@ -145,3 +145,19 @@ def test_no_name_is_mathematics_or_markup(build):
     drawn = [svg(p.figure, p.name) for p in pictures.of_target(results, ENV, list(results.measures()))]
     assert all("$x_1$&lt;b&gt;" in picture for picture in drawn[:2])
     assert design.depth(odd) is None
+
+
+def test_a_method_that_never_gets_there_takes_no_room(build):
+    experiment = build(methods=["scratch", "random-frozen"], seeds=3)
+    for seed in range(3):
+        experiment.write(experiment.target("random-frozen", seed), np.full(11, -300.0))
+    results = load(experiment.root)
+    curves = [results.curves[ENV, method] for method in results.methods(ENV)]
+    figure = survival.survival(curves, results.references[ENV].threshold, looks(["random-frozen"]))
+    figure.draw_without_rendering()
+    assert figure.axes[0].get_position().y0 < 0.2
+
+
+def test_labels_are_pushed_apart_and_stay_in_the_panel():
+    np.testing.assert_allclose(_apart([0.0, 0.02, 0.5, 0.98, 1.0], 0.1, 1.0), [0.0, 0.1, 0.5, 0.9, 1.0])
+    assert _apart([], 0.1, 1.0) == []

@@ -107,15 +107,23 @@ def label_ends(axis: Axes, ends: list[tuple[float, str, Look]]) -> None:
     """
     low, high = axis.get_ylim()
     gap = 0.055 * (high - low)  # of the panel's height: a line of text in the large one
-    placed: list[float] = []
-    for height, label, look in sorted((end for end in ends if np.isfinite(end[0])), key=lambda end: end[0]):
-        y = max(height, placed[-1] + gap) if placed else height
-        placed.append(y)
+    known = sorted((end for end in ends if np.isfinite(end[0])), key=lambda end: end[0])
+    for (_, label, look), y in zip(known, _apart([end[0] for end in known], gap, high), strict=True):
         place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
         axis.annotate(label, (1, y), xytext=(15, 0), va="center", color=look.colour, fontweight="bold",
                       annotation_clip=False, **place)  # fmt: skip
         axis.plot(1.015, y, marker=look.marker, color=look.colour, markersize=5, clip_on=False,
                   transform=axis.get_yaxis_transform(), scalex=False, scaley=False)  # fmt: skip
+
+
+def _apart(heights: Sequence[float], gap: float, top: float) -> list[float]:
+    """Return rising heights with a gap between any two: pushed up, and back down where they would leave the panel."""
+    placed: list[float] = []
+    for height in heights:
+        placed.append(max(height, placed[-1] + gap) if placed else height)
+    for i in range(len(placed) - 1, -1, -1):
+        placed[i] = min(placed[i], top - gap * (len(placed) - 1 - i))
+    return placed
 
 
 def intervals(axis: Axes, heights: Sequence[float], found: Sequence[Estimate], look: Look, size: float = 8) -> None:
