@@ -83,9 +83,10 @@ def costs(results: Collection) -> list[Cost]:
             continue
         steps = float(member.curve.steps[-1]) if member.curve is not None and len(member.curve.steps) else 0.0
         trained = float(run.steps) if run.status == "done" else steps
-        had = found.get((run.env, run.method), Cost(run.env, run.method, 0, 0.0, 0.0))
+        method = f"{run.method}, reference" if run.role == "reference" else run.method
+        had = found.get((run.env, method), Cost(run.env, method, 0, 0.0, 0.0))
         spent = (had.steps + trained, had.seconds + run.seconds)
-        found[run.env, run.method] = Cost(run.env, run.method, had.runs + 1, *spent)
+        found[run.env, method] = Cost(run.env, method, had.runs + 1, *spent)
     return list(found.values())
 
 
