@@ -1,6 +1,7 @@
 """A tiny experiment: seconds, not minutes."""
 
 import dataclasses
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -79,6 +80,12 @@ def either(request: pytest.FixtureRequest, tiny: Path) -> tuple[Path, Path]:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folders of the tiny experiment, made once."""
     return made_of(TINY, tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    """The run folders of the tiny experiment, to be written into."""
+    return Path(shutil.copytree(finished, tmp_path / "runs" / "tiny"))
 
 
 @dataclasses.dataclass

@@ -12,7 +12,7 @@ from trl_suite.experiment.spec import Experiment, Source
 from trl_suite.experiment.states import digest_of
 from trl_suite.networks import methods
 from trl_suite.networks.methods import Method
-from trl_suite.record import SOURCE, Planned
+from trl_suite.record import SCRATCH, SOURCE, Planned
 from trl_suite.training import settings
 from trl_suite.training.seeds import seed_for
 from trl_suite.worlds.identity import folder_name, identity
@@ -93,18 +93,44 @@ class _Planner:
             planned += [
                 self._target(env, name, seed, source) for env in experiment.target.envs for name in experiment.methods
             ]
-        return planned
+        return planned + self._references()
+
+    def _references(self) -> list[Step]:
+        """Return the scratch runs of their own seeds; they come last, because no pair waits for them."""
+        target, wanted = self._experiment.target, self._experiment.reference
+        if wanted is None:
+            return []
+        return [
+            self._step(
+                Planned(folder="", role="reference", env=env, method=SCRATCH, seed=seed),
+                wanted.steps or target.steps,
+                self._experiment.evaluation,
+                Method(),
+                {},
+            )
+            for seed in wanted.seeds
+            for env in target.envs
+        ]
 
     def _source(self, seed: int) -> Step:
         source = self._experiment.source
         evaluation = msgspec.structs.replace(self._experiment.evaluation, every=source.every or -(-source.steps // 10))
         planned = Planned(folder="", role="source", env=source.env, method=SOURCE, seed=seed)
-        mix = _mix(source, seed, self._experiment.how.n_envs)
-        return self._step(planned, source.steps, evaluation, Method(), {"mix": mix})
+        own = {"mix": _mix(source, seed, self._experiment.how.n_envs)} | self._upbringing()
+        return self._step(planned, source.steps, evaluation, Method(), own)
+
+    def _upbringing(self) -> dict[str, Any]:
+        """Return what is special about the source's training; nothing where nothing is, as in runs made before."""
+        source, definitions = self._experiment.source, self._methods.values()
+        kept = {name for definition in definitions for name in methods.remembered(definition)}
+        found = settings.Upbringing(heads=source.heads, dynamics=source.dynamics, keep=tuple(sorted(kept)))
+        return {"upbringing": msgspec.to_builtins(found)} if found != settings.Upbringing() else {}
 
     def _target(self, env: str, name: str, seed: int, source: Step | None) -> Step:
         definition = self._methods[name]
         planned, own = Planned(folder="", role="target", env=env, method=name, seed=seed), {}
+        if definition.head_start:
+            own = {"head_start": self._experiment.source.steps}
         if source and definition.needs_source:
             planned = msgspec.structs.replace(planned, source=source.planned.folder)
             own = {"alias": self._experiment.alias, "source": source.digest}
@@ -119,7 +145,7 @@ class _Planner:
         own: dict[str, Any],
     ) -> Step:
         """Return the step with the digest and the folder that its specification gives it."""
-        specification = {
+        specification: dict[str, Any] = {
             "schema": record.SCHEMA,
             "role": planned.role,
             "env": planned.env,
@@ -138,12 +164,13 @@ class _Planner:
         if self._experiment.engine != "auto":  # asked for by name it is part of a run: the engines' noise differs
             specification["engine"] = self._experiment.engine
         digest = digest_of(specification)
-        folder = f"{folder_name(planned.env)}/{planned.method}/seed-{planned.seed}--{digest[:10]}"
+        kind = planned.role if planned.role == "reference" else planned.method
+        folder = f"{folder_name(planned.env)}/{kind}/seed-{planned.seed}--{digest[:10]}"
         return Step(
             planned=msgspec.structs.replace(planned, folder=folder),
             digest=digest,
             specification=specification,
-            steps=budget,
+            steps=budget + own.get("head_start", 0),
             evaluation=evaluation,
             definition=definition,
         )

@@ -9,9 +9,11 @@ from trl_suite import content, tables
 from trl_suite.errors import InputError
 from trl_suite.networks import methods
 from trl_suite.networks.card import Algorithm
+from trl_suite.networks.components import REPLAY
 from trl_suite.networks.methods import Method
+from trl_suite.record import SCRATCH
 from trl_suite.training import settings
-from trl_suite.training.settings import Count
+from trl_suite.training.settings import Count, Whole
 from trl_suite.worlds.identity import identity
 
 FILE = "experiment.toml"
@@ -27,6 +29,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     steps: Count
     variants: tuple[str, ...] = ()  # trained on these at once, in equal shares, instead of on the env itself
     randomise: dict[str, Scale] = {}  # axis -> lowest and highest scale, of which each training world draws its own
+    heads: bool = False  # a head for each of the variants on a shared trunk; what is kept has the mean of them
+    dynamics: settings.Dynamics | None = None  # learn how the world moves from random actions, without any reward
     every: Count | None = None  # env steps between two evaluations; a tenth of the budget where not given
 
 
@@ -35,6 +39,13 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     envs: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     steps: Count
+
+
+class Reference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Scratch runs that no method is compared with; they say what scores 0 and what scores 1 on each target."""
+
+    seeds: Annotated[tuple[Seed, ...], msgspec.Meta(min_length=1)]  # none of the experiment's
+    steps: Count | None = None  # the target's budget where not given
 
 
 class Slurm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -67,6 +78,9 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     seeds: Annotated[tuple[Seed, ...], msgspec.Meta(min_length=1)]
     source: Source
     target: Target
+    reference: Reference | None = None  # without it, the paired scratch runs set the scale
+    retention: bool = False  # measure what every source policy can still do at home after each target
+    probes: Whole = 0  # source policies that are probed on each target, to compare with how it went
     algorithm: Algorithm = "ppo"
     engine: Literal["auto", "sb3", "cohort"] = "auto"  # auto: runs train together where the cohort engine can do it
     device: Literal["auto", "cpu", "cuda"] = "auto"  # of the cohort engine; auto: CUDA where there is one
@@ -99,22 +113,48 @@ def load(folder: Path) -> Experiment:
     """Return the specification in a folder, checked against the envs and methods that exist.
 
     Raises:
-        InputError: a key, env, variant or method does not exist, a name stands twice, or scratch is missing.
+        InputError: a key, env, variant or method does not exist, a name stands twice, scratch is missing, or a
+            reference run has a seed that methods are compared on.
     """
     path = folder / FILE
     experiment = tables.read(path, Experiment)
-    for key in ("methods", "seeds"):
-        values = getattr(experiment, key)
-        if len(set(values)) < len(values):
-            raise InputError(f"{path}: {key}: {list(values)} names one twice")
-    if "scratch" not in experiment.methods:
-        raise InputError(f"{path}: methods: 'scratch' is missing, and every measure compares with it")
+    _check_names(path, experiment)
+    if SCRATCH not in experiment.methods:
+        raise InputError(f"{path}: methods: '{SCRATCH}' is missing, and every measure compares with it")
     for name in experiment.methods:
         methods.find(name, experiment.method)
     for env in (experiment.source.env, *experiment.target.envs):
         identity(env)
     _check_source(path, experiment.source)
+    _check_upbringing(path, experiment)
     return experiment
+
+
+def _check_upbringing(path: Path, experiment: Experiment) -> None:
+    """Refuse a source that could not be brought up as the table says."""
+    source, worlds = experiment.source, experiment.how.n_envs
+    if len(source.variants) > worlds:
+        raise InputError(f"{path}: source: {len(source.variants)} variants need as many worlds, and n_envs is {worlds}")
+    if source.heads and len(source.variants) < 2:
+        raise InputError(f"{path}: source.heads: give two variants or more, one for each head")
+    if source.dynamics and source.heads:
+        raise InputError(f"{path}: source: give either heads or dynamics, which trains none")
+    if source.dynamics and not source.dynamics.forward + source.dynamics.inverse:
+        raise InputError(f"{path}: source.dynamics: forward and inverse are both 0: nothing would be learned")
+    kept = {name for one in experiment.methods for name in methods.remembered(methods.find(one, experiment.method))}
+    if kept and (source.dynamics or source.heads):
+        raise InputError(f"{path}: source: {', '.join(sorted(kept))} can be copied from a source of one task alone")
+    if REPLAY in kept and (experiment.algorithm == "ppo" or source.variants or source.randomise):
+        raise InputError(f"{path}: a replay can be copied from SAC or TD3, trained on source.env alone")
+
+
+def _check_names(path: Path, experiment: Experiment) -> None:
+    apart = experiment.reference.seeds if experiment.reference else ()
+    for key, values in {"methods": experiment.methods, "seeds": experiment.seeds, "reference.seeds": apart}.items():
+        if len(set(values)) < len(values):
+            raise InputError(f"{path}: {key}: {list(values)} names one twice")
+    if shared := sorted(set(apart) & set(experiment.seeds)):
+        raise InputError(f"{path}: reference.seeds: {shared} are seeds that methods are compared on; take others")
 
 
 def _check_source(path: Path, source: Source) -> None:

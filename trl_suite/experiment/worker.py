@@ -208,13 +208,15 @@ def _job(root: Path, step: Step) -> Job:
         env=step.planned.env,
         how=msgspec.convert(specification["hyperparameters"], settings.BY_ALGORITHM[specification["algorithm"]]),
         seed=step.planned.seed,
-        steps=step.steps,
+        steps=specification["steps"],
         evaluation=step.evaluation,
         method=step.planned.method,
         definition=step.definition,
         source=load(root / step.planned.source / POLICY) if step.planned.source else None,
         alias=specification["alias"],
         mix=tuple(specification["mix"]),
+        upbringing=msgspec.convert(specification.get("upbringing", {}), settings.Upbringing),
+        head_start=specification.get("head_start", 0),
     )
 
 
