@@ -1,5 +1,8 @@
 """Which runs can train together, and on which engine; the plan's own words for why."""
 
+from collections import Counter
+from collections.abc import Callable, Sequence
+
 import msgspec
 
 from trl_suite import memory
@@ -63,3 +66,36 @@ class Grouping:
 
 def _named(step: Step) -> str:
     return f"{step.planned.env}, {step.planned.method}, seed {step.planned.seed}"
+
+
+class Assignment(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one run of a plan is trained."""
+
+    run: str  # its folder
+    engine: engines.Engine
+    device: engines.Device
+    group: int  # runs of the same group train together, shared out among the workers
+    why: str
+
+
+def assignments(steps: Sequence[Step], group: Callable[[Step], Group]) -> list[Assignment]:
+    """Return which cohort each run is in and why, in the plan's order."""
+    places: dict[str, int] = {}
+    found: list[Assignment] = []
+    for step in steps:
+        own = group(step)
+        number = places.setdefault(own.key, len(places))
+        found.append(
+            Assignment(run=step.planned.folder, engine=own.engine, device=own.device, group=number, why=own.reason)
+        )
+    return found
+
+
+def summary(found: Sequence[Assignment]) -> list[str]:
+    """Return a line for each kind of group: how many runs, on which engine, where, and why."""
+    counts = Counter((one.engine, one.device, one.why) for one in found)
+    return [
+        f"{count:,} run{'s' if count > 1 else ''}: "
+        + (f"a cohort on {'the CPU' if device == 'cpu' else device}, {why}" if engine == "cohort" else why)
+        for (engine, device, why), count in counts.items()
+    ]
