@@ -14,6 +14,7 @@ T = TypeVar("T")
 MAX_BYTES = 256 * 1024  # a larger table is an attack or a mistake: 1 MB of dotted keys takes tomllib 10 s
 
 _UNKNOWN = re.compile(r"unknown field `(?P<key>[^`]*)`(?: - at `\$(?P<path>[^`]*)`)?")
+_KIND = re.compile(r"Invalid value '(?P<value>[^']*)' - at `\$(?P<path>[^`]*)`")  # of a key that says what a table is
 _PLACE = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<path>[^`]*)`)?$", re.DOTALL)
 
 
@@ -67,6 +68,11 @@ def _explain(message: str, into: Any) -> str:
         place = f" in [{'.'.join(path)}]" if path else ""
         listed = f"; known: {', '.join(known)}" if known else ""
         return f"unknown key '{found['key']}'{place}{suggestion(found['key'], known)}{listed}"
+    if found := _KIND.search(message):
+        path = _steps(found["path"])
+        kinds = _kinds(into, path)
+        known = f"{suggestion(found['value'], kinds)}; known: {', '.join(kinds)}"
+        return f"{'.'.join(path)}: there is no '{found['value']}'{known}"
     parts = _PLACE.match(message)
     if parts and parts["path"]:
         return f"{'.'.join(_steps(parts['path']))}: {parts['what']}"
@@ -80,10 +86,20 @@ def _steps(path: str) -> list[str]:
 
 def _keys(into: Any, path: list[str]) -> list[str]:
     """Return the keys that the type admits at `path`; a mapping's own keys are shown as `...` by msgspec."""
-    kind = msgspec.inspect.type_info(into)
+    names = [field.encode_name for option in _options(_at(into, path)) for field in getattr(option, "fields", ())]
+    return list(dict.fromkeys(names))
+
+
+def _kinds(into: Any, path: list[str]) -> list[str]:
+    """Return the values of the last key of `path`, by which the table that holds it is told from others."""
+    return [str(option.tag) for option in _options(_at(into, path[:-1])) if getattr(option, "tag", None)]
+
+
+def _at(into: Any, path: list[str]) -> Any:
+    kind: Any = msgspec.inspect.type_info(into)
     for step in path:
         kind = next(iter(_below(kind, step)), None)
-    return [field.encode_name for option in _options(kind) for field in getattr(option, "fields", ())]
+    return kind
 
 
 def _options(kind: Any) -> list[Any]:

@@ -1,6 +1,6 @@
 import pytest
 
-from trl_suite import content
+from trl_suite import content, record
 from trl_suite.errors import InputError
 from trl_suite.experiment import plan, spec
 
@@ -84,6 +84,11 @@ def test_a_source_may_draw_its_worlds_and_every_seed_draws_its_own(tiny):
         ("randomise = {gravty = [0.5, 2.0]}", "unknown key 'gravty'"),
         ("randomise = {gravity = [2.0, 0.5]}", "source.randomise.gravity: 2.0 is above 0.5"),
         ("randomise = {gravity = [0.0, 0.5]}", "source.randomise"),
+        ('variants = ["gravity-0.5", "gravity-1.5", "gear-1.5"]', "3 variants need as many worlds, and n_envs is 2"),
+        ('variants = ["gravity-0.5"]\nheads = true', "source.heads: give two variants or more"),
+        ('variants = ["gravity-0.5", "gear-1.5"]\nheads = true\ndynamics = {}', "either heads or dynamics"),
+        ("dynamics = {forward = 0.0, inverse = 0.0}", "forward and inverse are both 0"),
+        ("dynamics = {foward = 1.0}", r"unknown key 'foward' .*did you mean 'forward'"),
         ('variants = ["gravity-0.5"]\nrandomise = {gravity = [0.5, 2.0]}', "either variants or randomise"),
     ],
 )
@@ -92,6 +97,56 @@ def test_a_wrong_source_is_refused(tiny, extra, message):
     path.write_text(path.read_text().replace("steps = 512", f"steps = 512\n{extra}"))
     with pytest.raises(InputError, match=message):
         spec.load(tiny)
+
+
+def test_a_key_that_was_learned_later_changes_no_run_that_was_made_before():
+    steps = plan.steps(spec.load(spec.locate("quickstart")))
+    made = content.find("experiments", "quickstart") / "results" / "plan.json"
+    assert {step.planned.folder for step in steps} == {one.folder for one in record.decode(made, record.Plan).runs}
+
+
+@pytest.mark.parametrize(
+    ("extra", "expected"),
+    [
+        ('variants = ["gravity-0.5", "inverted-actions"]\nheads = true', {"heads": True}),
+        ("dynamics = {forward = 0.5}", {"dynamics": {"forward": 0.5}}),
+    ],
+)
+def test_how_a_source_is_brought_up_is_part_of_it(tiny, extra, expected):
+    path = tiny / "experiment.toml"
+    before = [step.digest for step in plan.steps(spec.load(tiny))]
+    path.write_text(path.read_text().replace("steps = 512", f"steps = 512\n{extra}"))
+    steps = plan.steps(spec.load(tiny))
+    assert steps[0].specification["upbringing"] == expected
+    assert steps[0].steps == 512, "its cost in steps stands on its record"
+    for old, step in zip(before, steps, strict=True):
+        assert (old == step.digest) == (step.planned.method == "scratch")
+
+
+def test_a_method_that_copies_a_replay_makes_the_source_keep_it(tiny):
+    path = tiny / "experiment.toml"
+    text = (
+        path.read_text()
+        .replace("question", 'algorithm = "sac"\nquestion', 1)
+        .replace('"finetune"', '"finetune", "mine"')
+    )
+    path.write_text(text + '\n[method.mine]\ncopy = ["actor", "critic", "replay", "optimiser.actor"]\n')
+    steps = plan.steps(spec.load(tiny))
+    assert steps[0].specification["upbringing"] == {"keep": ("optimiser.actor", "replay")}
+
+
+def test_scratch_with_an_equal_total_has_the_sources_steps_before_its_own(tiny):
+    path = tiny / "experiment.toml"
+    path.write_text(path.read_text().replace('"finetune"', '"scratch-equal-total"').replace(', "random-frozen"', ""))
+    steps = plan.steps(spec.load(tiny))
+    assert {step.planned.method: step.steps for step in steps} == {"scratch": 256, "scratch-equal-total": 256 + 512}
+    assert {step.planned.role for step in steps} == {"target"}, "it needs no source, only its number of steps"
+
+
+def test_a_source_with_inverted_actions_is_one_line(tiny):
+    path = tiny / "experiment.toml"
+    path.write_text(path.read_text().replace('"inverted-pendulum"', '"inverted-pendulum.inverted-actions"'))
+    assert plan.steps(spec.load(tiny))[0].planned.env == "inverted-pendulum.inverted-actions"
 
 
 @pytest.mark.parametrize(
@@ -112,3 +167,10 @@ def test_a_change_makes_new_runs_of_exactly_those_that_it_touches(tiny, old, new
     path.write_text(path.read_text().replace(old, new, 1))
     after = plan.steps(spec.load(tiny))
     assert {step.planned.method for step in after if step.planned.folder not in before} == changed
+
+
+def test_a_replay_that_no_source_can_keep_is_refused(tiny):
+    path = tiny / "experiment.toml"
+    path.write_text(path.read_text().replace('"finetune"', '"mine"') + '\n[method.mine]\ncopy = ["replay"]\n')
+    with pytest.raises(InputError, match="a replay can be copied from SAC or TD3"):
+        spec.load(tiny)

@@ -39,6 +39,19 @@ def test_a_larger_interface_keeps_what_has_no_counterpart_apart():
     assert found.unmatched == ("foot.position",)
 
 
+def test_slots_that_share_a_source_slot_share_its_weights():
+    legs = interface(["thigh_left.position", "thigh.position", "leg.position"], ["thigh.control", "leg.control"])
+    found = align(HOPPER, legs, {"thigh_left": "thigh"})
+    assert found.observation == (0, 0, 1)
+    assert found.shares("observation") == (0.5, 0.5, 1.0)
+
+
+def test_what_is_learned_needs_no_common_name():
+    found = align(HOPPER, interface(["x"], ["y"]), learned=True)
+    assert (found.observation, found.action) == ((None,), (None,))
+    assert found.unmatched == ("x", "y")
+
+
 def test_without_one_common_action_there_is_nothing_to_transfer():
     with pytest.raises(InputError, match="no counterpart"):
         align(HOPPER, interface(["thigh.position", "leg.position", "x"], ["fin.control"]))

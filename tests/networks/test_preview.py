@@ -51,4 +51,15 @@ def test_every_shipped_method_has_a_preview(make_policy):
     source = make_policy(["a", "b"], ["u"])
     for name in shipped():
         seen = preview(source, source.interface, name, find(name.replace("K", "1")))
-        assert {part.name for part in seen.parts} == set(source.components)
+        assert set(source.components) <= {part.name for part in seen.parts}
+
+
+def test_what_an_adapter_adds_is_shown(make_policy):
+    source = make_policy(["a", "b"], ["u"])
+    seen = preview(source, interface(["b", "new", "a"], ["u"]), "progressive", find("progressive"))
+    parts = {part.name: part for part in seen.parts}
+    assert parts["source.actor.trunk.0"].shapes["weight"] == (4, 3)
+    assert (parts["source.actor.trunk.0"].fate, parts["source.actor.trunk.0"].frozen) == ("copied", True)
+    assert (parts["adapter.actor.head"].fate, parts["adapter.actor.head"].shapes) == ("fresh", {"lateral": (1, 4)})
+    joined = preview(source, interface(["x", "y", "z"], ["w"]), "learned-adapter", find("learned-adapter"))
+    assert {part.name: part.shapes for part in joined.parts}["adapter.actor.trunk.0"]["map"] == (2, 3)

@@ -1,10 +1,11 @@
 """Transplants written out on small matrices: what is copied, where to, and what is left as it was."""
 
 import msgspec
+import numpy as np
 import pytest
 import torch
 
-from tests.conftest import interface, random_components
+from tests.conftest import card, interface, random_components
 from trl_suite.errors import InputError
 from trl_suite.networks.align import align
 from trl_suite.networks.methods import Method, find
@@ -58,6 +59,42 @@ def test_columns_and_rows_follow_their_slots(make_policy):
     mean = source.components["normaliser.observation"]["mean"]
     assert target["normaliser.observation"]["mean"][[0, 2, 3]].tolist() == mean[[2, 0, 1]].tolist()
     assert record.unmatched == ("new", "extra")
+
+
+def test_columns_that_two_slots_share_are_halved_and_their_sum_is_the_sources(make_policy):
+    source, target = make_policy(OBSERVATIONS, ACTIONS), fresh(observations=4)
+    to = interface(["a", "b", "c", "twin"], ACTIONS)
+    transplant(source, target, align(source.interface, to, {"twin": "b"}), "finetune", find("finetune"))
+    first, ours = source.components["actor.trunk.0"]["weight"], target["actor.trunk.0"]["weight"]
+    assert torch.equal(ours[:, 1], first[:, 1] / 2)
+    assert torch.equal(ours[:, 1] + ours[:, 3], first[:, 1])
+    means = target["normaliser.observation"]["mean"]
+    assert means[3] == means[1] == source.components["normaliser.observation"]["mean"][1]
+
+
+@pytest.mark.parametrize("batch", [1, 32])
+def test_a_policy_padded_to_a_larger_interface_gives_bit_equal_actions_on_the_shared_slots(batch):
+    """With weights and observations in eighths every sum is exact: no order of adding can excuse a difference."""
+    generator = torch.Generator().manual_seed(0)
+
+    def eighths(*shape: int) -> torch.Tensor:
+        return torch.randint(-8, 9, shape, generator=generator) / 8
+
+    names = [f"s{i}" for i in range(11)]
+    slots, wider = interface(names, ACTIONS), interface(["x", *names[4:], "y", *names[:4]], ["v", "w", "u"])
+    source, target = (random_components(*sizes, (8, 8), generator) for sizes in ((11, 2), (13, 3)))
+    for tensors in (*source.values(), *target.values()):
+        tensors |= {name: eighths(*value.shape) for name, value in tensors.items() if name in ("weight", "bias")}
+    plain = msgspec.structs.replace(card(slots, (8, 8)), normaliser=None)
+    network = msgspec.structs.replace(plain.network, activation="relu", action_low=(-1e4,) * 2, action_high=(1e4,) * 2)
+    policy = Policy(card=msgspec.structs.replace(plain, network=network), components=source)
+    transplant(policy, target, align(slots, wider), "finetune", find("finetune"))
+    network = msgspec.structs.replace(network, action_low=(-1e4,) * 3, action_high=(1e4,) * 3)
+    padded = Policy(card=msgspec.structs.replace(plain, network=network, interface=wider), components=target)
+    wide = eighths(batch, 13).double().numpy()
+    ours = policy.predict(wide[:, [wider.observation_names.index(name) for name in names]])[0]
+    assert np.array_equal(ours, padded.predict(wide)[0][:, [2, 0]])
+    assert len(np.unique(ours)) > batch / 2
 
 
 def test_a_larger_interface_preserves_the_function_of_the_shared_slots(make_policy):

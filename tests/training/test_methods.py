@@ -4,8 +4,8 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from stable_baselines3.common.logger import Logger
 
+from tests.training.conftest import CARD, EVERYTHING, FOLLOW, HOW, LESS, Steps, job, prepared
 from trl_suite.errors import InputError
 from trl_suite.networks import methods
 from trl_suite.networks.actor import source_actor
@@ -15,72 +15,33 @@ from trl_suite.networks.methods import BehaviourPull, Guide, Method, WeightPull
 from trl_suite.training import settings
 from trl_suite.training.guided import Guided
 from trl_suite.training.home import home_states
-from trl_suite.training.job import Job
 from trl_suite.training.sb3 import model as sb3
-from trl_suite.training.sb3.course import Course
 from trl_suite.training.sb3.pull import divergence, fisher, strength_at
+from trl_suite.training.sb3.rates import optimisers
 from trl_suite.training.sb3.train import train
-from trl_suite.training.sb3.transplant import implant, transplant
-from trl_suite.training.train import Unwatched
+from trl_suite.training.sb3.transplant import transplant
 from trl_suite.worlds.env import make
 
 PENDULUM = "inverted-pendulum"
-CARD = Training(env=PENDULUM, seed=0, steps=0)
-HOW = {
-    "ppo": settings.PPO(n_envs=2, n_steps=64, batch_size=32, n_epochs=4, hidden=(8, 8)),
-    "sac": settings.SAC(hidden=(8, 8), buffer_size=1000, learning_starts=30, batch_size=16),
-    "td3": settings.TD3(hidden=(8, 8), buffer_size=1000, learning_starts=30, batch_size=16),
-}
-EVERYTHING = ("actor", "critic", "log_std", "temperature", "normaliser")
 SHIPPED = [name.replace("K", "1") for name in methods.shipped()]
-
-
-@pytest.fixture(scope="module")
-def sources():
-    found = {}
-    for algorithm, how in HOW.items():
-        model = sb3.build(PENDULUM, how, 7)
-        model.learn(256)
-        found[algorithm] = sb3.policy_of(model, CARD)
-    return found
-
-
-def job(algorithm: str, source, definition: Method, **changes) -> Job:
-    values = {
-        "env": f"{PENDULUM}.gravity-1.5", "how": HOW[algorithm], "seed": 3, "steps": 256, "method": "tested",
-        "evaluation": settings.Evaluation(every=128, episodes=1), "definition": definition, "source": source,
-    }  # fmt: skip
-    return Job(**(values | changes))
-
-
-class Steps(Unwatched):
-    def __init__(self) -> None:
-        self.seen: list[int] = []
-
-    def evaluated(self, step, episodes):
-        self.seen.append(step)
 
 
 @pytest.mark.parametrize("algorithm", ["ppo", "sac", pytest.param("td3", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_method_runs_proves_its_freeze_and_is_measured_on_the_same_grid(name, algorithm, sources):
     watcher = Steps()
-    outcome = train(job(algorithm, sources[algorithm], methods.find(name), method=name), watcher)
+    started = 128 if name == "scratch-equal-total" else 0
+    outcome = train(job(algorithm, sources[algorithm], methods.find(name), method=name, head_start=started), watcher)
     assert watcher.seen == [0, 128, 256]
+    assert outcome.steps == started + 256
     assert outcome.freeze.holds
     assert outcome.finished
     recorded = outcome.transplant.copied + outcome.transplant.synced + outcome.transplant.fresh
-    assert sorted(recorded) == sorted(outcome.policy.components), "every component stands in the record once"
-
-
-def prepared(algorithm: str, source, method: Method):
-    """A model as `train` has it at its first step, with the source as it would act there."""
-    task = job(algorithm, source, method)
-    model = sb3.build(task.env, task.how, task.seed, one_by_one=method.guide is not None)
-    model.set_logger(Logger(folder=None, output_formats=[]))
-    record = implant(source, model, "tested", method, None, 0)
-    interface = sb3.interface_of_model(model)
-    return model, Course(model, task, record), source_actor(source, interface, align(source.interface, interface))
+    plain = {component for component in recorded if not component.startswith(("replay", "optimiser."))}
+    assert len(recorded) == len(set(recorded)), "no component stands in the record twice"
+    assert set(outcome.policy.components) <= plain, "and none is left out"
+    if methods.find(name).adapter is None:
+        assert plain == set(outcome.policy.components)
 
 
 @pytest.mark.parametrize("algorithm", HOW)
@@ -164,6 +125,26 @@ def test_a_thawed_layer_starts_to_move_at_its_step_and_not_before(sources):
     assert proof.until == {"actor.trunk.1": 128}
 
 
+@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
+def test_a_thawed_layer_takes_no_full_sized_first_step(algorithm, sources):
+    """Adam's first step is as long as the rate, for every weight: it begins at a tenth of it, and rises over ten."""
+    method = Method(copy=EVERYTHING, freeze=("actor.trunk.1",), thaw={"actor.trunk.1": 0.0})
+    model, course, _ = prepared(algorithm, sources[algorithm], method)
+    weight, rate = sb3.components_of(model)["actor.trunk.1"]["weight"], HOW[algorithm].learning_rate
+    course.advance(0)
+    steps, before = [], weight.detach().clone()
+
+    def note(*_):
+        steps.append(float((weight.detach() - before).abs().max()))
+        before.copy_(weight.detach())
+
+    optimisers(model)[0].register_step_post_hook(note)
+    model.learn(128)
+    assert 0.09 * rate < steps[0] < 0.101 * rate
+    assert steps[0] < steps[4] < rate
+    assert max(steps[10:]) > 0.5 * rate
+
+
 def test_a_thaw_of_something_that_is_not_frozen_is_refused(sources):
     method = Method(copy=EVERYTHING, freeze=("actor.trunk.0",), thaw={"critic.head": 0.5})
     with pytest.raises(InputError, match=r"no component 'critic.head'.*there are: actor.trunk.0"):
@@ -171,7 +152,7 @@ def test_a_thaw_of_something_that_is_not_frozen_is_refused(sources):
 
 
 def test_shrink_and_perturb_lies_between_the_source_and_the_fresh_value(sources):
-    fresh = sb3.components_of(sb3.build(PENDULUM, HOW["ppo"], 3))["actor.trunk.0"]["weight"].detach()
+    fresh = sb3.components_of(sb3.build(LESS, HOW["ppo"], 3))["actor.trunk.0"]["weight"].detach()
     model, _, _ = prepared("ppo", sources["ppo"], Method(copy=("actor",), keep={"actor.trunk": 0.25}))
     components = sb3.components_of(model)
     source = sources["ppo"].components
@@ -232,9 +213,9 @@ def test_a_guide_that_ends_the_episode_leaves_the_learner_a_new_one():
         guided.step(np.zeros(1))
 
 
-@pytest.mark.parametrize("name", ["critic-warmup", "kickstart", "jumpstart"])
+@pytest.mark.parametrize("name", ["critic-warmup", "kickstart", "jumpstart", "progressive", "scratch-equal-total"])
 def test_a_method_that_acts_during_training_is_refused_outside_of_an_experiment(name, sources):
-    model = sb3.build(PENDULUM, HOW["ppo"], 0)
+    model = sb3.build(FOLLOW, HOW["ppo"], 0)
     with pytest.raises(InputError, match=rf"'{name}' acts during training"):
         transplant(sources["ppo"], model, name)
 
@@ -259,3 +240,63 @@ def test_hoppers_policy_moves_into_walker2d_by_name():
     theirs = walker.predict(seen)[0][:, :3]
     assert np.allclose(ours, theirs, atol=1e-6)
     assert gymnasium.spaces.utils.flatdim(model.action_space) == 6
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "alias", "shared"),
+    [
+        ("hopper", "walker2d", {}, 3),
+        ("hopper", "walker2d", {"thigh_left_joint": "thigh_joint", "leg_left_joint": "leg_joint"}, 5),
+        ("legged-ant?shape={\"legs\":3}", "legged-ant?shape={\"legs\":6}", {}, 6),
+        ("link-reacher?shape={\"links\":2}", "link-reacher?shape={\"links\":3}", {}, 2),
+        ("link-swimmer?shape={\"links\":3}", "link-swimmer?shape={\"links\":5}", {}, 2),
+        ("inverted-pendulum", "inverted-double-pendulum", {}, 1),
+        (
+            "half-cheetah",
+            "walker2d",
+            {
+                "thigh_joint": "bthigh", "leg_joint": "bshin", "foot_joint": "bfoot",
+                "thigh_left_joint": "fthigh", "leg_left_joint": "fshin", "foot_left_joint": "ffoot",
+            },
+            6,
+        ),
+    ],
+)  # fmt: skip
+def test_a_policy_moves_between_robots_and_goes_on_learning(source, target, alias, shared):
+    policy = sb3.policy_of(sb3.build(source, HOW["ppo"], 0), Training(env=source, seed=0, steps=0))
+    model = sb3.build(target, HOW["ppo"], 1)
+    record = transplant(policy, model, "finetune", alias)
+    interface = sb3.interface_of_model(model)
+    alignment = align(policy.interface, interface, alias)
+    assert sum(index is not None for index in alignment.action) == shared
+    assert set(record.copied) == set(policy.components)
+    assert {"critic.trunk.0", "normaliser.observation"} <= set(record.copied)
+    model.learn(128)
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
+def test_a_source_with_inverted_actions_pushes_the_other_way(algorithm):
+    """The negative control: where the action is the whole policy's meaning, its opposite is what is transplanted."""
+    worlds = [make(address) for address in (PENDULUM, f"{PENDULUM}.inverted-actions")]
+    moved = []
+    for world, push in zip(worlds, (1.0, -1.0), strict=True):
+        world.reset(seed=0)
+        moved.append(world.step(np.array([push], dtype=np.float32))[0])
+    assert np.allclose(moved[0], moved[1]), "the same motion from the opposite action"
+    source = sb3.policy_of(sb3.build(f"{PENDULUM}.inverted-actions", HOW[algorithm], 0), CARD)
+    model = sb3.build(PENDULUM, HOW[algorithm], 1)
+    assert not transplant(source, model, "finetune").unmatched
+
+
+def test_the_optimum_is_reached_and_finetuning_starts_from_it():
+    """Follow pays 0 at best; a policy that does nothing gets -16/3 per episode."""
+    how = settings.PPO(n_envs=8, n_steps=32, batch_size=64, hidden=(16,), learning_rate=3e-3)
+    evaluation = settings.Evaluation(every=8192, episodes=5)
+    scratch = Steps()
+    learned = train(job("ppo", None, Method(), env=FOLLOW, how=how, steps=8192, evaluation=evaluation), scratch).policy
+    assert scratch.returns[0] < -3
+    assert scratch.returns[-1] > -0.3
+    tuned = Steps()
+    finetune = methods.find("finetune")
+    train(job("ppo", learned, finetune, env=FOLLOW, how=how, steps=256, evaluation=evaluation), tuned)
+    assert tuned.returns[0] == scratch.returns[-1]

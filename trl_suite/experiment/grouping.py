@@ -36,7 +36,8 @@ class Grouping:
         """Return the run's group."""
         if self._engine == "sb3":
             return alone(step, "the experiment asks for Stable-Baselines3")
-        why = obstacle(step.planned.env, self._how, step.definition)
+        upbringing = msgspec.convert(step.specification.get("upbringing", {}), settings.Upbringing)
+        why = obstacle(step.planned.env, self._how, step.definition, upbringing)
         if why and self._engine == "cohort":
             raise InputError(f"engine = 'cohort': {_named(step)} cannot train in a cohort: {why}; engine = 'auto' can")
         if why or not isinstance(self._how, settings.PPO):

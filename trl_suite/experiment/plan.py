@@ -116,12 +116,21 @@ class _Planner:
         source = self._experiment.source
         evaluation = msgspec.structs.replace(self._experiment.evaluation, every=source.every or -(-source.steps // 10))
         planned = Planned(folder="", role="source", env=source.env, method=SOURCE, seed=seed)
-        mix = _mix(source, seed, self._experiment.how.n_envs)
-        return self._step(planned, source.steps, evaluation, Method(), {"mix": mix})
+        own = {"mix": _mix(source, seed, self._experiment.how.n_envs)} | self._upbringing()
+        return self._step(planned, source.steps, evaluation, Method(), own)
+
+    def _upbringing(self) -> dict[str, Any]:
+        """Return what is special about the source's training; nothing where nothing is, as in runs made before."""
+        source, definitions = self._experiment.source, self._methods.values()
+        kept = {name for definition in definitions for name in methods.remembered(definition)}
+        found = settings.Upbringing(heads=source.heads, dynamics=source.dynamics, keep=tuple(sorted(kept)))
+        return {"upbringing": msgspec.to_builtins(found)} if found != settings.Upbringing() else {}
 
     def _target(self, env: str, name: str, seed: int, source: Step | None) -> Step:
         definition = self._methods[name]
         planned, own = Planned(folder="", role="target", env=env, method=name, seed=seed), {}
+        if definition.head_start:
+            own = {"head_start": self._experiment.source.steps}
         if source and definition.needs_source:
             planned = msgspec.structs.replace(planned, source=source.planned.folder)
             own = {"alias": self._experiment.alias, "source": source.digest}
@@ -136,7 +145,7 @@ class _Planner:
         own: dict[str, Any],
     ) -> Step:
         """Return the step with the digest and the folder that its specification gives it."""
-        specification = {
+        specification: dict[str, Any] = {
             "schema": record.SCHEMA,
             "role": planned.role,
             "env": planned.env,
@@ -161,7 +170,7 @@ class _Planner:
             planned=msgspec.structs.replace(planned, folder=folder),
             digest=digest,
             specification=specification,
-            steps=budget,
+            steps=budget + own.get("head_start", 0),
             evaluation=evaluation,
             definition=definition,
         )

@@ -11,6 +11,8 @@ from trl_suite.experiment import ledger, plan, probes, progress, retention, spec
 from trl_suite.experiment.execution import Place, Scheduler, Tally
 from trl_suite.experiment.grouping import Grouping
 from trl_suite.experiment.local import Here, Processes, cores
+from trl_suite.experiment.on_ray import OnRay
+from trl_suite.experiment.on_slurm import OnSlurm
 from trl_suite.experiment.plan import Step
 from trl_suite.experiment.spec import Experiment
 from trl_suite.experiment.stop import Stop
@@ -57,6 +59,8 @@ def run(
     """
     source = spec.locate(str(experiment))
     specification = spec.load(source)
+    if address is not None and on != "ray":
+        raise InputError("--address is that of a Ray cluster: it needs --on ray")
     if workers is not None and workers < 1:
         raise InputError(f"workers: {workers}; at least 1")
     name = source.resolve().name
@@ -65,7 +69,12 @@ def run(
     grouping = Grouping(specification, workers or cores())
     ledger.write_plan(root, plan.plan(name, specification, f"trl-suite run {experiment}", steps))
     with Stop() as stop, progress.display(Console(quiet=quiet), steps) as display:
-        place = _place(on, stop, grouping.workers, address)
+        if on == "ray":
+            place: Place = OnRay(specification.execution, address, workers)
+        elif on == "slurm":
+            place = OnSlurm(root, specification.execution)
+        else:
+            place = Here(stop) if on == "here" else Processes(grouping.workers)
         scheduler = Scheduler(
             root,
             name,
@@ -87,9 +96,3 @@ def _afterwards(root: Path, experiment: Experiment, steps: list[Step]) -> list[s
         if experiment.probes:
             probes.write(root, steps, experiment.probes, experiment.alias)
         return retention.write(root, steps) if experiment.retention else []
-
-
-def _place(on: Where, stop: Stop, workers: int, address: str | None) -> Place:
-    if on == "here":
-        return Here(stop)
-    return Processes(workers)

@@ -9,6 +9,7 @@ from trl_suite import content, tables
 from trl_suite.errors import InputError
 from trl_suite.networks import methods
 from trl_suite.networks.card import Algorithm
+from trl_suite.networks.components import REPLAY
 from trl_suite.networks.methods import Method
 from trl_suite.record import SCRATCH
 from trl_suite.training import settings
@@ -28,6 +29,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     steps: Count
     variants: tuple[str, ...] = ()  # trained on these at once, in equal shares, instead of on the env itself
     randomise: dict[str, Scale] = {}  # axis -> lowest and highest scale, of which each training world draws its own
+    heads: bool = False  # a head for each of the variants on a shared trunk; what is kept has the mean of them
+    dynamics: settings.Dynamics | None = None  # learn how the world moves from random actions, without any reward
     every: Count | None = None  # env steps between two evaluations; a tenth of the budget where not given
 
 
@@ -123,6 +126,7 @@ def load(folder: Path) -> Experiment:
     for env in (experiment.source.env, *experiment.target.envs):
         identity(env)
     _check_source(path, experiment.source)
+    _check_upbringing(path, experiment)
     return experiment
 
 
@@ -133,6 +137,24 @@ def _check_names(path: Path, experiment: Experiment) -> None:
             raise InputError(f"{path}: {key}: {list(values)} names one twice")
     if shared := sorted(set(apart) & set(experiment.seeds)):
         raise InputError(f"{path}: reference.seeds: {shared} are seeds that methods are compared on; take others")
+
+
+def _check_upbringing(path: Path, experiment: Experiment) -> None:
+    """Refuse a source that could not be brought up as the table says."""
+    source, worlds = experiment.source, experiment.how.n_envs
+    if len(source.variants) > worlds:
+        raise InputError(f"{path}: source: {len(source.variants)} variants need as many worlds, and n_envs is {worlds}")
+    if source.heads and len(source.variants) < 2:
+        raise InputError(f"{path}: source.heads: give two variants or more, one for each head")
+    if source.dynamics and source.heads:
+        raise InputError(f"{path}: source: give either heads or dynamics, which trains none")
+    if source.dynamics and not source.dynamics.forward + source.dynamics.inverse:
+        raise InputError(f"{path}: source.dynamics: forward and inverse are both 0: nothing would be learned")
+    kept = {name for one in experiment.methods for name in methods.remembered(methods.find(one, experiment.method))}
+    if kept and (source.dynamics or source.heads):
+        raise InputError(f"{path}: source: {', '.join(sorted(kept))} can be copied from a source of one task alone")
+    if REPLAY in kept and (experiment.algorithm == "ppo" or source.variants or source.randomise):
+        raise InputError(f"{path}: a replay can be copied from SAC or TD3, trained on source.env alone")
 
 
 def _check_source(path: Path, source: Source) -> None:

@@ -26,8 +26,17 @@ class Alignment(msgspec.Struct, frozen=True, kw_only=True):
             return self.observation + tuple(shifted)
         return self.observation if axis == "observation" else self.action
 
+    def shares(self, axis: Axis) -> tuple[float, ...]:
+        """Return the part that each slot of one axis has in the source slot that stands for it.
 
-def align(source: Interface, target: Interface, alias: Alias | None = None) -> Alignment:
+        Two legs that an alias likens to one share its weights, so that what reaches the next layer keeps its scale
+        when both move alike.
+        """
+        indices = self.indices(axis)
+        return tuple(1.0 / indices.count(index) for index in indices)
+
+
+def align(source: Interface, target: Interface, alias: Alias | None = None, learned: bool = False) -> Alignment:
     """Return the alignment of two interfaces.
 
     Args:
@@ -35,6 +44,7 @@ def align(source: Interface, target: Interface, alias: Alias | None = None) -> A
         target: what it is to see and move.
         alias: names in the target -> names in the source, for slots whose names differ: whole slots
             (`thigh_left_joint.velocity`) or joints (`thigh_left_joint`).
+        learned: whether what the names leave open is learned, so that no mismatch is refused.
 
     Raises:
         InputError: slots have no counterpart although both interfaces have the same shape, or no action has one; both
@@ -45,7 +55,7 @@ def align(source: Interface, target: Interface, alias: Alias | None = None) -> A
     observation = _match(source.observation_names, target.observation_names, alias)
     action = _match(source.action_names, target.action_names, alias)
     unmatched = _unmatched(target.observation_names, observation) + _unmatched(target.action_names, action)
-    if unmatched and _refusable(source, target, action):
+    if unmatched and not learned and _refusable(source, target, action):
         raise InputError(_mismatch(source, target, unmatched))
     return Alignment(
         observation=observation,

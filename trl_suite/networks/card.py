@@ -19,6 +19,7 @@ class Network(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     critic: tuple[Width, ...]
     activation: Activation
     critics: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1  # twins in SAC and TD3
+    residual: Annotated[float, msgspec.Meta(gt=0)] | None = None  # bound of what actor.head adds to source.actor.head
     action_low: tuple[float, ...]  # the env clips actions to these bounds
     action_high: tuple[float, ...]
 
@@ -51,6 +52,15 @@ class Training(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     origin: str = ""  # of an imported policy: the zip's name, or hf://user/name@revision
 
 
+class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What lies beside the weights, in `memory.safetensors`."""
+
+    sha256: str
+    transitions: Annotated[int, msgspec.Meta(ge=0, le=2**31)] = 0  # of the replay; 0 where none was kept
+    terms: tuple[str, ...] = ()  # of the reward, kept with each transition
+    moments: tuple[str, ...] = ()  # optimiser.actor, ...
+
+
 class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What stands in `card.toml`."""
 
@@ -60,4 +70,5 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     interface: Interface
     training: Training
     normaliser: Normaliser | None = None
+    memory: Memory | None = None
     sha256: str = ""  # of weights.safetensors

@@ -19,6 +19,10 @@ RETURN_STATISTICS = "normaliser.return"
 LOG_STD = "log_std"  # PPO: one free number per action; SAC: a head beside the actor's
 TEMPERATURE = "temperature"  # SAC: log_ent_coef
 TARGET = "target."  # opens the slowly following copies of SAC and TD3: target.critic.head
+SOURCE = "source."  # opens the layers of a source that stand, frozen, beside the learner's: source.actor.trunk.0
+ADAPTER = "adapter."  # opens the weights that an adapter adds to a layer: adapter.actor.trunk.0
+REPLAY = "replay"  # SAC and TD3: transitions
+OPTIMISER = "optimiser."  # opens the moments of the optimisers: optimiser.actor
 OPTIONAL = (OBSERVATION_STATISTICS, RETURN_STATISTICS, LOG_STD, TEMPERATURE)  # not every learner has them
 
 
@@ -27,7 +31,7 @@ class Rule(NamedTuple):
 
     Groups of the pattern: `module`, the index in a Sequential (layer i is module 2i, its activation 2i + 1); `stack`,
     the Sequential's name where its last module is the head; `target`, not empty for a target network; `net`, which of
-    twin critics.
+    twin critics; `role`, whether an adapter has added the tensor.
     """
 
     pattern: re.Pattern[str]
@@ -39,7 +43,7 @@ def _rule(pattern: str, component: str, tensor: str = "{tensor}") -> Rule:
     return Rule(re.compile(pattern + "$"), component, tensor)
 
 
-_LAST = r"(?P<tensor>weight|bias)"
+_LAST = r"((?P<role>adapter|source)\.)?(?P<tensor>weight|bias|up|down|shift|map|lateral)"
 _TWINS = _rule(
     rf"(?P<stack>critic(?P<target>_target)?\.qf(?P<net>\d))\.(?P<module>\d+)\.{_LAST}",
     "critic.{part}",
@@ -81,7 +85,8 @@ def component_of(algorithm: str, parameter: str, heads: Mapping[str, int] | None
     module = int(groups.get("module") or 0)
     last = (heads or {}).get(groups.get("stack") or "") == module
     part = "head" if last else f"trunk.{module // 2}"
-    component = (TARGET if groups.get("target") else "") + rule.component.format(part=part)
+    role = f"{groups['role']}." if groups.get("role") else ""
+    component = (TARGET if groups.get("target") else "") + role + rule.component.format(part=part)
     return component, rule.tensor.format(net=groups.get("net"), tensor=groups.get("tensor"))
 
 
@@ -92,24 +97,29 @@ def _matched(algorithm: str, parameter: str) -> tuple[Rule, dict[str, str | None
     raise InputError(f"parameter '{parameter}' is not part of an MlpPolicy of {algorithm.upper()}")
 
 
-def group(algorithm: str, parameters: Iterable[tuple[str, torch.Tensor]]) -> dict[str, dict[str, torch.Tensor]]:
-    """Return the parameters as components; the tensors are the same objects, so writing to them writes the network."""
-    named = dict(parameters)
+def places(algorithm: str, parameters: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Return (component, tensor) for each of the SB3 parameter names of one policy."""
+    names = tuple(parameters)
     heads: dict[str, int] = {}
-    for parameter in named:
+    for parameter in names:
         groups = _matched(algorithm, parameter)[1]
         if stack := groups.get("stack"):
             heads[stack] = max(heads.get(stack, 0), int(groups["module"] or 0))
+    return {parameter: component_of(algorithm, parameter, heads) for parameter in names}
+
+
+def group(algorithm: str, parameters: Iterable[tuple[str, torch.Tensor]]) -> dict[str, dict[str, torch.Tensor]]:
+    """Return the parameters as components; the tensors are the same objects, so writing to them writes the network."""
+    named = dict(parameters)
     found: dict[str, dict[str, torch.Tensor]] = {}
-    for parameter, tensor in named.items():
-        component, name = component_of(algorithm, parameter, heads)
-        found.setdefault(component, {})[name] = tensor
+    for parameter, (component, tensor) in places(algorithm, named).items():
+        found.setdefault(component, {})[tensor] = named[parameter]
     return found
 
 
 def slot_axes(component: str, tensor: str) -> dict[int, Axis]:
     """Return which dimensions of a tensor run over slots: `{1: "observation"}` for a first layer's weight."""
-    component = component.removeprefix(TARGET)
+    component = component.removeprefix(TARGET).removeprefix(SOURCE)
     if component in ("actor.trunk.0", "critic.trunk.0") and tensor.endswith("weight"):
         return {1: "both" if tensor.startswith("q") else "observation"}
     if component in ("actor.head", LOG_STD):

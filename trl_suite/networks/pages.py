@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import msgspec
+
 from trl_suite.networks import methods
 from trl_suite.networks.methods import Method
 
@@ -28,7 +30,10 @@ def _during(method: Method) -> str:
         "pulls weights": method.weights,
         "pulls actions": method.behaviour,
         "guides": method.guide,
+        "starts earlier": method.head_start,
     }
+    if method.adapter:
+        acts[f"adapts ({msgspec.to_builtins(method.adapter)['kind']})"] = method.adapter
     return ", ".join(name for name, active in acts.items() if active)
 
 

@@ -1,9 +1,10 @@
 """A policy on its own: named components, the interface they belong to, and the actions they give."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -12,9 +13,10 @@ from torch.nn import functional
 from trl_suite import content
 from trl_suite.errors import InputError
 from trl_suite.interface import Interface
-from trl_suite.networks import store, zip_export
+from trl_suite.networks import memory, store, zip_export
+from trl_suite.networks.adapted_layers import Plain, corrected
 from trl_suite.networks.card import Card
-from trl_suite.networks.components import LOG_STD, OBSERVATION_STATISTICS, Components
+from trl_suite.networks.components import LOG_STD, OBSERVATION_STATISTICS, SOURCE, Components
 
 FOREIGN = (".zip", ".pkl", ".pt", ".pth")
 LOG_STD_RANGE = (-20.0, 2.0)  # SB3's SAC clamps to it
@@ -27,6 +29,7 @@ class Policy:
 
     card: Card
     components: Components
+    memory: Components = field(default_factory=dict[str, dict[str, torch.Tensor]])  # replay and moments, where kept
 
     @property
     def interface(self) -> Interface:
@@ -66,7 +69,7 @@ class Policy:
             components: the policy's own, or others of the same shapes: the gradient may be taken through them.
         """
         features = self._features(seen, components)
-        mean = _linear(features, components["actor.head"])
+        mean = self._mean(features, components)
         if self.card.algorithm == "td3":
             return mean, None
         spread = components[LOG_STD]
@@ -74,8 +77,12 @@ class Policy:
         return mean, log_std.expand_as(mean)
 
     def save(self, folder: str | Path) -> Path:
-        """Write `card.toml` and `weights.safetensors` into the folder, each at once or not at all; return it."""
-        return store.save(Path(folder), self.card, self.components)
+        """Write `card.toml` and `weights.safetensors` into the folder, each at once or not at all; return it.
+
+        `memory.safetensors` is written too where the policy keeps its replay or moments.
+        """
+        kept = memory.save(Path(folder), self.memory)
+        return store.save(Path(folder), msgspec.structs.replace(self.card, memory=kept), self.components)
 
     def to_sb3(self, path: str | Path) -> list[Path]:
         """Write a zip that SB3 opens, with `NAME.vecnormalize.pkl` beside it where the policy normalises; return both.
@@ -105,6 +112,13 @@ class Policy:
         for layer in range(len(self.card.network.actor)):
             seen = activation(_linear(seen, components[f"actor.trunk.{layer}"]))
         return seen
+
+    def _mean(self, features: torch.Tensor, components: Components) -> torch.Tensor:
+        head, bound = components["actor.head"], self.card.network.residual
+        if bound is None:
+            return _linear(features, head)
+        source = components[f"{SOURCE}actor.head"]
+        return corrected(features, Plain(**source), Plain(**head), bound)
 
     def _drawn(self, mean: torch.Tensor, log_std: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
         if generator is None:
@@ -140,4 +154,4 @@ def load(where: str | Path) -> Policy:
     if not folder.is_dir():
         folder = content.find("policies", str(where))
     card, components = store.load(folder)
-    return Policy(card=card, components=components)
+    return Policy(card=card, components=components, memory=memory.load(folder, card))

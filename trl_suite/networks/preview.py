@@ -7,9 +7,10 @@ import msgspec
 import torch
 
 from trl_suite.interface import Interface, Slot
+from trl_suite.networks.adapters import additions
 from trl_suite.networks.align import Alias, Alignment, align
 from trl_suite.networks.components import Axis, Components, slot_axes
-from trl_suite.networks.methods import Method
+from trl_suite.networks.methods import LearnedInput, Method
 from trl_suite.networks.policy import Policy
 from trl_suite.networks.transplant import transplant
 from trl_suite.record import Transplant
@@ -59,8 +60,10 @@ def preview(policy: Policy, target: Interface, name: str, method: Method, alias:
     Raises:
         InputError: the interfaces or the method do not fit the policy, as in a real transplant.
     """
-    alignment = align(policy.interface, target, alias)
+    alignment = align(policy.interface, target, alias, learned=isinstance(method.adapter, LearnedInput))
     blank = _blank(policy.components, alignment)
+    if method.adapter:
+        blank |= additions(method.adapter, blank, policy.components, alignment, torch.Generator())
     record = transplant(policy, blank, alignment, name, method, torch.Generator())
     return Preview(
         method=name,

@@ -22,6 +22,7 @@ from trl_suite.networks.components import (
     LOG_STD,
     OBSERVATION_STATISTICS,
     RETURN_STATISTICS,
+    SOURCE,
     TARGET,
     TEMPERATURE,
     Components,
@@ -60,16 +61,16 @@ def load(folder: Path) -> tuple[Card, dict[str, dict[str, torch.Tensor]]]:
             missing, surplus, mis-shaped, of the wrong type or not finite. Each names the file and the tensor.
     """
     card = read_card(folder)
-    path, expected = folder / WEIGHTS, _expected(card)
-    content = _bytes(path, _size(expected))
+    path, shapes = folder / WEIGHTS, expected(card)
+    content = read_bytes(path, size(shapes))
     if hashlib.sha256(content).hexdigest() != card.sha256:
         raise InputError(f"{path}: its sha256 is not the one in {CARD}; the file was changed or damaged")
     try:
         flat = safetensors.torch.load(content)
     except (safetensors.SafetensorError, ValueError, KeyError, struct.error) as error:
         raise InputError(f"{path}: {error}") from None
-    _check(path, flat, expected)
-    return card, _grouped({name: flat[name] for name in expected})
+    check(path, flat, shapes)
+    return card, _grouped({name: flat[name] for name in shapes})
 
 
 def verify(where: Path | str, card: Card, components: Components) -> None:
@@ -81,7 +82,7 @@ def verify(where: Path | str, card: Card, components: Components) -> None:
     """
     tables.convert(msgspec.to_builtins(card), Card, str(where))
     flat = {f"{name}.{tensor}": value for name, tensors in components.items() for tensor, value in tensors.items()}
-    _check(where, flat, _expected(card))
+    check(where, flat, expected(card))
 
 
 def read_card(folder: Path) -> Card:
@@ -104,14 +105,14 @@ def read_card(folder: Path) -> Card:
     return card
 
 
-def _bytes(path: Path, numbers: int) -> bytes:
+def read_bytes(path: Path, numbers: int) -> bytes:
     """Return the file's content, if its size can be that of `numbers` bytes of tensors: nothing is read before."""
     try:
         if path.is_symlink():
             raise InputError(f"{path}: is a link; a policy folder holds its own files")
-        size, limit = path.stat().st_size, min(numbers + MAX_HEADER, MAX_BYTES)
-        if size > limit:
-            raise InputError(f"{path}: {size} bytes; by its card it may have {limit} at most")
+        taken, limit = path.stat().st_size, min(numbers + MAX_HEADER, MAX_BYTES)
+        if taken > limit:
+            raise InputError(f"{path}: {taken} bytes; by its card it may have {limit} at most")
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
@@ -130,14 +131,17 @@ def _grouped(flat: Mapping[str, torch.Tensor]) -> dict[str, dict[str, torch.Tens
     return grouped
 
 
-def _size(shapes: Shapes) -> int:
+def size(shapes: Shapes) -> int:
+    """Return the bytes that tensors of these shapes take."""
     return sum(math.prod(shape) * dtype.itemsize for shape, dtype in shapes.values())
 
 
-def _expected(card: Card) -> Shapes:
+def expected(card: Card) -> Shapes:
     """Return every tensor that a policy of this card has, with its shape."""
     observations, actions, network = len(card.interface.observation), len(card.interface.action), card.network
     shapes = _stack("actor", observations, network.actor, actions)
+    if network.residual is not None:
+        shapes |= _layer(f"{SOURCE}actor.head", network.actor[-1] if network.actor else observations, actions)
     if card.algorithm == "ppo":
         shapes |= _stack("critic", observations, network.critic, 1)
         shapes[f"{LOG_STD}.value"] = ((actions,), torch.float32)
@@ -176,7 +180,12 @@ def _statistics(name: str, shape: tuple[int, ...]) -> Shapes:
     return {f"{name}.{tensor}": (size, torch.float64) for tensor, size in sizes.items()}
 
 
-def _check(path: Path | str, found: Mapping[str, torch.Tensor], expected: Shapes) -> None:
+def check(path: Path | str, found: Mapping[str, torch.Tensor], expected: Shapes) -> None:
+    """Refuse tensors that are not those which are expected.
+
+    Raises:
+        InputError: one is missing, surplus, mis-shaped, of the wrong type or not finite; file and tensor are named.
+    """
     for verb, names in (("lacks", expected.keys() - found.keys()), ("has surplus", found.keys() - expected.keys())):
         if names:
             raise InputError(f"{path}: {verb} {', '.join(sorted(names))}, by its card")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from trl_suite.errors import InputError
 from trl_suite.networks.card import Card
 from trl_suite.networks.components import (
     OBSERVATION_STATISTICS,
@@ -27,7 +28,16 @@ _CRITIC = {"ppo": "vf", "sac": "qf", "td3": "qf"}
 
 
 def save(path: Path, card: Card, components: Components) -> list[Path]:
-    """Write the zip and, where the policy normalises, `NAME.vecnormalize.pkl` beside it; return what was written."""
+    """Write the zip and, where the policy normalises, `NAME.vecnormalize.pkl` beside it; return what was written.
+
+    Raises:
+        InputError: the policy is a residual, which none of SB3's networks is.
+    """
+    if card.network.residual is not None:
+        raise InputError(
+            "a residual policy is the source's action plus a bounded correction, which no MlpPolicy of SB3 computes: "
+            "it can be kept as a policy folder, and not exported"
+        )
     path = files(path)[0]
     path.parent.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng(devices=[]):  # making a network draws numbers; the caller's stream is not ours

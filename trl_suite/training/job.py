@@ -35,9 +35,16 @@ class Job:
     source: Policy | None = None
     alias: Mapping[str, str] = field(default_factory=dict[str, str])
     mix: tuple[str, ...] = ()  # addresses that the training worlds take in turn, instead of all being `env`
+    upbringing: settings.Upbringing = field(default_factory=settings.Upbringing)
+    head_start: int = 0  # env steps before the first of `steps`, which are paid for and not measured
+
+    @property
+    def total(self) -> int:
+        """All env steps that are paid for."""
+        return self.head_start + self.steps
 
     def grid(self) -> list[int]:
-        """Return the env steps at which the policy is measured."""
+        """Return the env steps at which the policy is measured, counted from the end of the head start."""
         return [*range(0, self.steps, self.evaluation.every), self.steps]
 
     def training(self, steps: int, last: Sequence[Episode], seconds: float) -> Training:
@@ -53,12 +60,12 @@ class Job:
         return Training(
             env=self.env,
             seed=self.seed,
-            steps=min(steps, self.steps),
+            steps=min(steps, self.total),
             return_mean=float(np.mean(values)) if values else None,
             return_std=float(np.std(values)) if values else None,
             episodes=len(values),
             seconds=round(seconds, 1),
-            hyperparameters=msgspec.to_builtins(self.how),
+            hyperparameters=msgspec.to_builtins(self.how) | msgspec.to_builtins(self.upbringing),
             versions=provenance.versions(),
             commit=commit,
             dirty=dirty,

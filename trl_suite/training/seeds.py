@@ -4,8 +4,17 @@ from typing import Literal
 
 import numpy as np
 
-Role = Literal["learner", "evaluation", "home", "pull", "guide", "method", "domain"]
-_KEYS: dict[Role, int] = {"learner": 0, "evaluation": 1, "home": 2, "pull": 3, "guide": 4, "method": 5, "domain": 6}
+Role = Literal["learner", "evaluation", "home", "pull", "guide", "method", "domain", "dynamics"]
+_KEYS: dict[Role, int] = {
+    "learner": 0,
+    "evaluation": 1,
+    "home": 2,
+    "pull": 3,
+    "guide": 4,
+    "method": 5,
+    "domain": 6,
+    "dynamics": 7,
+}
 
 
 def seed_for(seed: int, role: Role, index: int = 0) -> int:

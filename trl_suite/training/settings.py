@@ -79,6 +79,22 @@ Settings = PPO | SAC | TD3
 BY_ALGORITHM: dict[Algorithm, type[Settings]] = {kind.algorithm: kind for kind in (PPO, SAC, TD3)}
 
 
+class Dynamics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Trunks that learn how the world moves, without any reward, from random actions (Pathak et al. 2017, §2.1)."""
+
+    forward: NotNegative = 0.2  # weight of predicting the features of the next state from state and action
+    inverse: NotNegative = 0.8  # weight of telling the action from the features of both states
+    epochs: Count = 10  # passes over all transitions
+
+
+class Upbringing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a source's training may have that a target's has not."""
+
+    heads: bool = False  # a head for each address of the mix, on a shared trunk
+    dynamics: Dynamics | None = None  # learn this instead of the task
+    keep: tuple[str, ...] = ()  # what is stored beside the weights: `replay`, `optimiser.actor`, ...
+
+
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The grid on which a policy is measured; step 0, before any update, and the end are always on it."""
 

@@ -4,7 +4,7 @@ import hashlib
 
 import msgspec
 
-from trl_suite.networks.methods import Method
+from trl_suite.networks.methods import Method, remembered
 from trl_suite.training import settings
 from trl_suite.training.cohort.layout import Layout
 from trl_suite.training.library import world
@@ -12,7 +12,7 @@ from trl_suite.worlds.address import FOREIGN, Address
 from trl_suite.worlds.batch import bytes_per_world
 
 
-def obstacle(env: str, how: settings.Settings, method: Method) -> str:
+def obstacle(env: str, how: settings.Settings, method: Method, upbringing: settings.Upbringing | None = None) -> str:
     """Return why a training cannot be a member of a cohort, or `""` if it can."""
     if not isinstance(how, settings.PPO):
         return f"{how.algorithm.upper()} has no cohort"
@@ -20,6 +20,14 @@ def obstacle(env: str, how: settings.Settings, method: Method) -> str:
         return "the env is not the suite's own"
     if method.guide is not None:
         return "its method lets a guide open the episodes"
+    if method.adapter is not None:
+        return "its method has an adapter"
+    if remembered(method):
+        return "its method copies more than a policy"
+    if method.head_start:
+        return "it has a head start"
+    if upbringing and upbringing != settings.Upbringing():
+        return "it has heads for several tasks, learns dynamics, or keeps more than a policy"
     return ""
 
 

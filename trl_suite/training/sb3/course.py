@@ -10,14 +10,17 @@ import numpy.typing as npt
 from trl_suite.errors import InputError
 from trl_suite.networks.actor import SourceActor, source_actor
 from trl_suite.networks.align import align
+from trl_suite.networks.components import Components
 from trl_suite.record import Freeze, Transplant
 from trl_suite.training.guided import Guided
 from trl_suite.training.holding import Holding
 from trl_suite.training.home import home_states
 from trl_suite.training.job import Job
+from trl_suite.training.sb3 import memory
 from trl_suite.training.sb3 import model as sb3
 from trl_suite.training.sb3.learners import Model
 from trl_suite.training.sb3.pull import SEEN, among, own_states, pull_behaviour
+from trl_suite.training.sb3.rates import warm_up
 from trl_suite.training.sb3.transplant import hold, pull_copied
 from trl_suite.training.seeds import seed_for
 from trl_suite.worlds import streams
@@ -28,7 +31,7 @@ class Course:
 
     def __init__(self, model: Model, job: Job, record: Transplant) -> None:
         self._model, self._job = model, job
-        self.holding = Holding(job, record, sb3.components_of(model))
+        self.holding = Holding(job, record, self._components())
         self._guides: list[Guided] = []
         self._guided = 0
         self._draws: np.random.Generator | None = None  # of the states on which behaviours are compared
@@ -39,9 +42,9 @@ class Course:
             self._accompany(self._source())
 
     def advance(self, step: int) -> None:
-        """Release what is due before the next rollout."""
-        if self.holding.release(step, lambda: sb3.components_of(self._model)):
-            hold(self._model, sb3.components_of(self._model), tuple(self.holding.frozen))
+        """Release what is due before the next rollout; its rate rises slowly."""
+        if due := self.holding.release(step, self._components):
+            self._hold(due)
 
     def guided_steps(self) -> int:
         """Return the env steps that the source has made since this was last asked."""
@@ -60,7 +63,7 @@ class Course:
         """Put the course where `state` found it: what was released by then learns."""
         self._guided = facts["guided"]
         self.holding.restore(facts["holding"])
-        hold(self._model, sb3.components_of(self._model), tuple(sorted(self.holding.frozen)))
+        self._hold(set(self.holding.released))
         if self._draws is not None:
             streams.restore(self._draws, arrays["course.draws"][0])
 
@@ -70,7 +73,16 @@ class Course:
         Raises:
             FreezeBrokenError: a component did; it is named.
         """
-        return self.holding.proof(sb3.components_of(self._model))
+        return self.holding.proof(self._components())
+
+    def _components(self) -> Components:
+        """Return all that can be frozen."""
+        return sb3.components_of(self._model) | memory.given(self._model)
+
+    def _hold(self, released: set[str]) -> None:
+        components = self._components()
+        hold(self._model, components, tuple(sorted(self.holding.frozen)))
+        warm_up(self._model, {name: components[name] for name in sorted(released)})
 
     def _progress(self) -> float:
         return self._model.num_timesteps / self._job.steps

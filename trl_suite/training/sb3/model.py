@@ -21,7 +21,11 @@ from trl_suite.networks.components import OBSERVATION_STATISTICS, RETURN_STATIST
 from trl_suite.networks.policy import Policy
 from trl_suite.networks.zip import World
 from trl_suite.training import settings
+from trl_suite.training.sb3.layers import bound_of, folded
 from trl_suite.training.sb3.learners import Model, SACLearner, TD3Learner, algorithm_of
+from trl_suite.training.sb3.rates import renew_optimisers
+from trl_suite.training.sb3.replay import Replay
+from trl_suite.training.sb3.tasks import Marked, share_trunk
 from trl_suite.training.sb3.vec_env import BatchVecEnv
 from trl_suite.training.seeds import seed_for
 from trl_suite.worlds.address import FOREIGN
@@ -31,7 +35,15 @@ from trl_suite.worlds.vector import batch_arguments
 _ACTIVATIONS: dict[Activation, type[torch.nn.Module]] = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}
 
 
-def build(env: str, how: settings.Settings, seed: int, one_by_one: bool = False, mix: Sequence[str] = ()) -> Model:
+def build(
+    env: str,
+    how: settings.Settings,
+    seed: int,
+    one_by_one: bool = False,
+    mix: Sequence[str] = (),
+    terms: bool = False,
+    heads: bool = False,
+) -> Model:
     """Return a fresh model on `how.n_envs` worlds of an env address, normalised as `how` says.
 
     Two models of the same arguments have the same initial parameters, worlds and noise: this is what pairs runs.
@@ -42,12 +54,24 @@ def build(env: str, how: settings.Settings, seed: int, one_by_one: bool = False,
         seed: of the run.
         one_by_one: make each world an object of its own, which can be wrapped; slower, with the same numbers.
         mix: addresses that the worlds take in turn, instead of all being `env`.
+        terms: have the terms of each reward in `info`.
+        heads: give each address of the mix a head of its own.
     """
     if one_by_one or env.startswith(FOREIGN):
         worlds: VecEnv = DummyVecEnv([lambda: Monitor(make(env)) for _ in range(how.n_envs)])
     else:
-        worlds = VecMonitor(BatchVecEnv(how.n_envs, threads=1, **batch_arguments(turns(env, mix, how.n_envs))))
-    worlds = _normalised(worlds, how)
+        addresses = batch_arguments(turns(env, mix, how.n_envs))
+        worlds = VecMonitor(BatchVecEnv(how.n_envs, threads=1, terms=terms, **addresses))
+    if heads:
+        worlds = Marked(worlds, len(mix))
+    model = _learner(_normalised(worlds, how), how, seed)
+    if heads:
+        share_trunk(model, len(interface_of_model(model).observation), len(mix))
+        renew_optimisers(model, {}, {})  # the old ones hold layers that were exchanged
+    return model
+
+
+def _learner(worlds: VecEnv, how: settings.Settings, seed: int) -> Model:
     if isinstance(how, settings.PPO):
         return _ppo(worlds, how, seed)
     return _sac(worlds, how, seed) if isinstance(how, settings.SAC) else _td3(worlds, how, seed)
@@ -115,6 +139,7 @@ def _ppo(worlds: VecEnv, how: settings.PPO, seed: int) -> PPO:
 
 def _off_policy(how: settings.OffPolicy) -> dict[str, Any]:
     return {
+        "replay_buffer_class": Replay,
         "buffer_size": how.buffer_size,
         "learning_starts": how.learning_starts,
         "tau": how.tau,
@@ -136,12 +161,13 @@ def _td3(worlds: VecEnv, how: settings.TD3, seed: int) -> TD3Learner:
 
 
 def components_of(model: Model) -> dict[str, dict[str, torch.Tensor]]:
-    """Return the model's components: its own parameters, which may be written, and copies of its statistics.
+    """Return the model's components: its own tensors, which may be written, and copies of its statistics.
 
     Raises:
         InputError: the policy is not an MlpPolicy of an algorithm that can be transplanted.
     """
-    components = group(algorithm_of(model), model.policy.named_parameters())
+    tensors = (*model.policy.named_parameters(), *model.policy.named_buffers())  # of a source's frozen layers
+    components = group(algorithm_of(model), tensors)
     if isinstance(model, SAC) and model.log_ent_coef is not None:
         components[TEMPERATURE] = {"value": model.log_ent_coef}
     for name, statistics in statistics_of(model).items():
@@ -234,23 +260,43 @@ def interface_of_model(model: Model) -> Interface:
     raise InputError("the model's worlds name no slots; make them with gym.make('trl_suite/...')")
 
 
+def address_of(model: Model) -> str:
+    """Return the address of the world that the model learns in; of several, the first one's.
+
+    Raises:
+        InputError: the worlds are in other processes.
+    """
+    worlds = model.get_env()
+    innermost = None if worlds is None else worlds.unwrapped
+    if isinstance(innermost, BatchVecEnv):
+        return innermost.batch.addresses[0]
+    if isinstance(innermost, DummyVecEnv):
+        world = innermost.envs[0].unwrapped
+        own = getattr(world, "address", None)
+        return str(own) if own else f"{FOREIGN}{world.spec.id if world.spec else '?'}"
+    raise InputError("the model's worlds are in other processes, and cannot be asked what they are")
+
+
 def policy_of(model: Model, training: Training) -> Policy:
-    """Return a copy of the model as it is now, with its card."""
+    """Return a copy of the model as it is now, its adapters folded into plain layers, with its card."""
     components = {
         name: {tensor: value.detach().cpu().clone() for tensor, value in tensors.items()}
-        for name, tensors in components_of(model).items()
+        for name, tensors in folded(model, components_of(model)).items()
     }
-    return Policy(card=_card(model, training), components=components)
+    card = _card(model, components, training)
+    if seen := components.get(OBSERVATION_STATISTICS):  # without those of a mark, which several heads are told by
+        seen |= {name: seen[name][: len(card.interface.observation)] for name in ("mean", "var")}
+    return Policy(card=card, components=components)
 
 
-def _card(model: Model, training: Training) -> Card:
+def _card(model: Model, components: Components, training: Training) -> Card:
     space = model.action_space
     if not isinstance(space, spaces.Box):
         raise InputError(f"actions are {type(space).__name__}; only continuous actions (Box) can be transplanted")
-    shapes = {name: tensors for name, tensors in components_of(model).items() if ".trunk." in name}
     network = Network(
-        actor=_widths("actor", shapes),
-        critic=_widths("critic", shapes),
+        actor=_widths("actor", components),
+        critic=_widths("critic", components),
+        residual=bound_of(model),
         critics=1 if isinstance(model, PPO) else model.critic.n_critics,
         activation=activation_of(model),
         action_low=tuple(float(bound) for bound in space.low),

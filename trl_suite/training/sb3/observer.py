@@ -13,7 +13,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from trl_suite.networks.policy import Policy
 from trl_suite.training.evaluation import Act, Episode, Evaluator
 from trl_suite.training.job import DivergedError, Job, Snapshot, Watcher
-from trl_suite.training.sb3 import events
+from trl_suite.training.sb3 import events, memory
 from trl_suite.training.sb3 import model as sb3
 from trl_suite.training.sb3 import snapshot as snapshots
 from trl_suite.training.sb3.course import Course
@@ -42,13 +42,13 @@ class Observer(BaseCallback):
         self.stopped = False  # by the watcher
         self._learner, self._job, self._course, self._watcher = model, job, course, watcher
         self._evaluator = Evaluator(job.env, job.evaluation.episodes)
-        self._grid = deque(job.grid())
+        self._grid = deque(job.head_start + step for step in job.grid())
         self._measured = -1  # the last step of the grid that was
         self._last: list[Episode] = []
         self._rows = 0  # of the replay buffer that were written, those overwritten again among them
         self._kept_at = 0  # env steps at the last snapshot
         self._leaves_at: float | None = None  # when waiting for the end of the rollout is over
-        self._may_keep = snapshots.can_take(model)
+        self._may_keep = snapshots.can_take(model) and not memory.is_kept(job)
         for optimiser in snapshots.optimisers(model).values():
             optimiser.register_step_post_hook(self._breathe)
         self._started = time.monotonic()
@@ -100,7 +100,7 @@ class Observer(BaseCallback):
     def _evaluate(self, step: int) -> None:
         policy = self.policy()
         self._last = self._evaluator(self._acting(lambda observations: policy.predict(observations)[0]))
-        self._watcher.evaluated(step, self._last + self._stochastic(policy))
+        self._watcher.evaluated(step - self._job.head_start, self._last + self._stochastic(policy))
         events.log_evaluation(self._learner.logger, step, self._last)
 
     def _stochastic(self, policy: Policy) -> list[Episode]:
@@ -137,7 +137,7 @@ class Observer(BaseCallback):
         self._learner.num_timesteps += self._course.guided_steps()
         self.measure(self._learner.num_timesteps - 1)
         self._breathe()
-        return self._learner.num_timesteps <= self._job.steps
+        return self._learner.num_timesteps <= self._job.total
 
     def _breathe(self, *_: object) -> None:
         """Leave, in the midst of an update even, where a stop is wanted and the next rollout is too far away.

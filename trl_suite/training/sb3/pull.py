@@ -15,18 +15,13 @@ from trl_suite.networks.methods import BehaviourPull, WeightPull
 from trl_suite.networks.policy import Policy
 from trl_suite.training.sb3 import model as sb3
 from trl_suite.training.sb3.learners import Model
+from trl_suite.training.sb3.rates import optimisers
 
 BATCH = 256  # states per step on which behaviours are compared
 SEEN = 2_000  # states at home, for the Fisher information and for cloning
 
 Raw = npt.NDArray[np.float64]
 States = Callable[[], Raw]  # -> (batch, target slots), unnormalised
-
-
-def optimisers(model: Model) -> list[torch.optim.Optimizer]:
-    """Return the optimisers of actor and critic: one for PPO, two for the others."""
-    owners = (model.policy,) if isinstance(model, PPO) else (model.actor, model.critic)
-    return [owner.optimizer for owner in owners]
 
 
 def pull_weights(

@@ -1,29 +1,29 @@
 """`trl_suite.transplant`: a source policy's components into any SB3 model that a reader goes on training."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
-from stable_baselines3 import PPO, SAC
 
 from trl_suite.errors import InputError
 from trl_suite.networks import freeze, methods
 from trl_suite.networks.actor import source_actor
-from trl_suite.networks.align import Alias, align
-from trl_suite.networks.components import OBSERVATION_STATISTICS, Components, select
-from trl_suite.networks.methods import Method, WeightPull
+from trl_suite.networks.adapters import Added, additions
+from trl_suite.networks.align import Alias, Alignment, align
+from trl_suite.networks.components import OBSERVATION_STATISTICS, SOURCE, Components, select
+from trl_suite.networks.methods import LearnedInput, Method, WeightPull
 from trl_suite.networks.policy import Policy
 from trl_suite.networks.transplant import transplant as copy_components
 from trl_suite.record import Transplant
 from trl_suite.training.home import home_states
 from trl_suite.training.library import load_policy
+from trl_suite.training.sb3 import memory
 from trl_suite.training.sb3 import model as sb3
+from trl_suite.training.sb3.adapt import adapt
 from trl_suite.training.sb3.learners import ActsFirst, Model, algorithm_of
+from trl_suite.training.sb3.moments import write_moments
 from trl_suite.training.sb3.pull import SEEN, fisher, pull_weights
+from trl_suite.training.sb3.rates import renew_optimisers
 from trl_suite.training.seeds import seed_for
-
-FACTOR, WRITTEN = "factor", "written"  # keys of a parameter group: its factor, and the rate that SB3 wrote
 
 
 def transplant(
@@ -51,7 +51,7 @@ def transplant(
             only an experiment can give it. The model is untouched then.
     """
     name, chosen = (method, methods.find(method)) if isinstance(method, str) else ("own", method)
-    if during := [key for key in ("thaw", "behaviour", "guide") if getattr(chosen, key)]:
+    if during := [key for key in ("thaw", "behaviour", "guide", "adapter", "head_start") if getattr(chosen, key)]:
         raise InputError(
             f"method '{name}' acts during training ({', '.join(during)}): name it in an experiment's methods"
         )
@@ -66,20 +66,28 @@ def implant(
     source: Policy | None, into: Model, name: str, method: Method, alias: Alias | None, seed: int
 ) -> Transplant:
     """Do what a method does before training; see `transplant`."""
-    components = sb3.components_of(into)
-    alignment = None
-    if source and method.needs_source:
-        alignment = align(source.interface, sb3.interface_of_model(into), alias)
-        _check_kind(source, into)
-        _check_normaliser(source, components)
-    freeze.check(components, select(method.freeze, components, f"method '{name}'"))
+    alignment = _alignment(source, into, method, alias) if source and method.needs_source else None
     generator = torch.Generator().manual_seed(seed)
+    components = _everything(into)
+    added: Added = {}
+    if source and alignment and method.adapter:
+        added = additions(method.adapter, components, source.components, alignment, generator)
+    frozen = select(method.freeze, components | added, f"method '{name}'")
+    freeze.check(components | added, frozen)
+    memory.check(into, method.copy, frozen)
+    transitions = memory.fitted(source, into, alignment, method, generator) if source and alignment else {}
+    if method.adapter:
+        adapt(into, method.adapter, added)
+        renew_optimisers(into, {}, {})  # the old ones hold layers that were exchanged
+        components = _everything(into)
     record = copy_components(source, components, alignment, name, method, generator)
     sb3.write_statistics(into, components)
+    memory.fill(into, transitions)
     hold(into, components, record.frozen)
-    _renew_optimisers(into, components, method.rate)
+    renew_optimisers(into, components, method.rate)
+    write_moments(into, components, record.copied)
     if isinstance(into, ActsFirst):
-        into.acts_first = any(component.startswith("actor.") for component in record.copied)
+        into.acts_first = any(component.startswith(("actor.", f"{SOURCE}actor.head")) for component in record.copied)
     return record
 
 
@@ -88,6 +96,7 @@ def hold(model: Model, components: Components, frozen: tuple[str, ...]) -> None:
     freeze.hold(components, frozen)
     sb3.hold_statistics(model, frozen)
     sb3.hold_temperature(model, frozen)
+    memory.hold_replay(model, frozen)
 
 
 def pull_copied(
@@ -113,6 +122,19 @@ def importance(
     return fisher(learner, actor.placed(home_states(source, SEEN, seed_for(seed, "home"))))
 
 
+def _alignment(source: Policy, model: Model, method: Method, alias: Alias | None) -> Alignment:
+    """Return the alignment of source and model, whose layers are to mean the same."""
+    alignment = align(source.interface, sb3.interface_of_model(model), alias, isinstance(method.adapter, LearnedInput))
+    _check_kind(source, model)
+    _check_normaliser(source, sb3.components_of(model))
+    return alignment
+
+
+def _everything(model: Model) -> dict[str, dict[str, torch.Tensor]]:
+    """Return all of the model that a method may name."""
+    return sb3.components_of(model) | memory.empty(model)
+
+
 def _check_kind(source: Policy, model: Model) -> None:
     """Refuse a source whose layers mean something else in the model."""
     ours = f"{source.card.algorithm} with {source.card.network.activation} layers"
@@ -127,48 +149,3 @@ def _check_normaliser(source: Policy, components: Components) -> None:
             "the source normalises its observations and the model does not: its layers would see other numbers; "
             "wrap the model's env, VecNormalize(env)"
         )
-
-
-def _renew_optimisers(model: Model, components: Components, rate: Mapping[str, float]) -> None:
-    """Give the model fresh optimisers over all parameters, frozen ones too, so that they can be thawed and loaded."""
-    factors = _factors(components, rate)
-    for owner in (model.policy,) if isinstance(model, PPO) else (model.actor, model.critic):
-        owner.optimizer = _optimiser(model, list(owner.parameters()), factors)
-        if rate:
-            owner.optimizer.register_step_pre_hook(_scale_rates)
-            owner.optimizer.register_step_post_hook(_restore_rates)
-    if isinstance(model, SAC) and model.ent_coef_optimizer is not None and model.log_ent_coef is not None:
-        model.ent_coef_optimizer = torch.optim.Adam([model.log_ent_coef], lr=model.lr_schedule(1.0))
-
-
-def _optimiser(
-    model: Model, parameters: list[torch.nn.Parameter], factors: Mapping[int, float]
-) -> torch.optim.Optimizer:
-    groups: dict[float, list[torch.nn.Parameter]] = {}
-    for parameter in parameters:
-        groups.setdefault(factors.get(id(parameter), 1.0), []).append(parameter)
-    settings: dict[str, Any] = {"lr": model.lr_schedule(1.0), **model.policy.optimizer_kwargs}
-    with_factors = [{"params": members, FACTOR: factor} for factor, members in groups.items()]
-    return model.policy.optimizer_class(with_factors, **settings)
-
-
-def _factors(components: Components, rate: Mapping[str, float]) -> dict[int, float]:
-    """Return the factor of every parameter, by its id; a later, narrower selector overrides an earlier one."""
-    return {
-        id(tensor): factor
-        for pattern, factor in rate.items()
-        for component in select((pattern,), components, "rate")
-        for tensor in components[component].values()
-    }
-
-
-def _scale_rates(optimiser: torch.optim.Optimizer, *_: object) -> None:
-    """Apply each group's factor for this step; SB3 writes one rate into every group before each update."""
-    for group in optimiser.param_groups:
-        group[WRITTEN] = group["lr"]
-        group["lr"] = group["lr"] * group[FACTOR]
-
-
-def _restore_rates(optimiser: torch.optim.Optimizer, *_: object) -> None:
-    for group in optimiser.param_groups:
-        group["lr"] = group[WRITTEN]

@@ -1,0 +1,167 @@
+"""What an adapter adds to a learner: components of its own, each with the value from which it learns."""
+
+from collections.abc import Iterator, Mapping
+
+import torch
+
+from trl_suite.errors import InputError
+from trl_suite.networks.align import Alignment
+from trl_suite.networks.components import ADAPTER, LOG_STD, SOURCE, TARGET, Components, slot_axes
+from trl_suite.networks.methods import Adapter, Lateral, LearnedInput, LowRank, Residual
+
+Added = dict[str, dict[str, torch.Tensor]]
+
+
+def additions(
+    adapter: Adapter, learner: Components, source: Components, alignment: Alignment, generator: torch.Generator
+) -> Added:
+    """Return the components that the adapter adds, and those of the learner that begin as something else with it.
+
+    `adapter.X` holds what is learned beside component X, `source.X` the place of the source's frozen X.
+
+    Args:
+        adapter: of the method.
+        learner: the fresh learner's components.
+        source: the source policy's.
+        alignment: target slots -> source slots.
+        generator: where the first thin matrix of a low-rank product comes from.
+
+    Raises:
+        InputError: the source's trunk has another number of layers, or a residual's target moves what the source
+            does not.
+    """
+    match adapter:
+        case LearnedInput():
+            added = _learned_inputs(adapter, learner, source, alignment)
+        case LowRank():
+            added = _low_rank(adapter, learner, generator)
+        case Lateral():
+            added = _columns(adapter.on, learner, source, alignment) | _laterals(adapter, learner, source)
+        case Residual():
+            added = _residual(learner, source, alignment)
+    followed = {TARGET + name: tensors for name, tensors in added.items() if _followed(name, learner)}
+    return added | {name: {key: value.clone() for key, value in tensors.items()} for name, tensors in followed.items()}
+
+
+def in_source_slots(adapter: Adapter | None) -> frozenset[str]:
+    """Return the components whose columns are the source's slots: those behind a learned map."""
+    parts = adapter.on if isinstance(adapter, LearnedInput) else ()
+    return frozenset(f"{prefix}{part}.trunk.0" for part in parts for prefix in ("", TARGET))
+
+
+def weights(tensors: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield what stands before `weight` in each weight's name, and the weight: one for each of twin critics."""
+    for name, tensor in tensors.items():
+        if name.endswith("weight"):
+            yield name.removesuffix("weight"), tensor
+
+
+def features_below(component: str, prefix: str, added: Added) -> int:
+    """Return how many features of the source's column reach a layer beside the learner's own.
+
+    Args:
+        component: the layer, without `target.`.
+        prefix: of which of twin critics, as `weights` yields it.
+        added: what `additions` returned.
+    """
+    part = "actor" if component == LOG_STD else component.partition(".")[0]
+    column = trunk(f"{SOURCE}{part}", added)
+    depth = column.index(SOURCE + component) if SOURCE + component in column else len(column)
+    return len(added[column[depth - 1]][f"{prefix}bias"]) if depth else 0
+
+
+def _followed(name: str, learner: Components) -> bool:
+    """Whether a target network follows what was added; it shares the frozen layers of a source."""
+    return not name.startswith(SOURCE) and TARGET + name.removeprefix(ADAPTER) in learner
+
+
+def trunk(part: str, components: Components) -> list[str]:
+    """Return the names of a part's trunk layers, from the bottom up."""
+    names: list[str] = []
+    while (name := f"{part}.trunk.{len(names)}") in components:
+        names.append(name)
+    return names
+
+
+def _learned_inputs(adapter: LearnedInput, learner: Components, source: Components, alignment: Alignment) -> Added:
+    added: Added = {}
+    for name in (f"{part}.trunk.0" for part in adapter.on):
+        if name not in source or name not in learner:
+            raise InputError(f"a learned input needs {name}, which source or target has not")
+        added[ADAPTER + name], added[name] = {}, dict(learner[name])
+        for prefix, weight in weights(source[name]):
+            named = _named_map(alignment, slot_axes(name, f"{prefix}weight")[1] == "both", weight.shape[1])
+            added[name][f"{prefix}weight"] = torch.zeros_like(weight)
+            added[ADAPTER + name] |= {f"{prefix}map": named, f"{prefix}shift": torch.zeros(weight.shape[1])}
+    return added
+
+
+def _named_map(alignment: Alignment, both: bool, inputs: int) -> torch.Tensor:
+    """Return the map that the names give, (source slots, target slots): each target slot to what stands for it."""
+    axis = "both" if both else "observation"
+    named = torch.zeros(inputs, len(alignment.indices(axis)))
+    for place, (index, share) in enumerate(zip(alignment.indices(axis), alignment.shares(axis), strict=True)):
+        if index is not None:
+            named[index, place] = share
+    return named
+
+
+def _low_rank(adapter: LowRank, learner: Components, generator: torch.Generator) -> Added:
+    added: Added = {}
+    for name in (layer for part in adapter.on for layer in trunk(part, learner)):
+        added[ADAPTER + name] = {}
+        for prefix, weight in weights(learner[name]):
+            outputs, inputs = weight.shape
+            down = torch.randn(adapter.rank, inputs, generator=generator) / inputs**0.5
+            thin = {"up": torch.zeros(outputs, adapter.rank), "down": down, "shift": torch.zeros(outputs)}
+            added[ADAPTER + name] |= {prefix + key: value for key, value in thin.items()}
+    return added
+
+
+def _columns(parts: tuple[str, ...], learner: Components, source: Components, alignment: Alignment) -> Added:
+    """Return room for the source's trunks, their first layer in the target's slots."""
+    added: Added = {}
+    for part in parts:
+        theirs, ours = trunk(part, source), trunk(part, learner)
+        if not theirs or len(theirs) != len(ours):
+            raise InputError(
+                f"the {part}'s trunk has {len(theirs)} layers in the source and {len(ours)} in the target: columns "
+                "beside each other need as many of both"
+            )
+        added |= {SOURCE + name: _room(name, source[name], alignment) for name in theirs}
+    return added
+
+
+def _room(name: str, tensors: Mapping[str, torch.Tensor], alignment: Alignment) -> dict[str, torch.Tensor]:
+    room: dict[str, torch.Tensor] = {}
+    for key, value in tensors.items():
+        axes = slot_axes(name, key)
+        shape = [len(alignment.indices(axes[i])) if i in axes else size for i, size in enumerate(value.shape)]
+        room[key] = torch.zeros(shape)
+    return room
+
+
+def _laterals(adapter: Lateral, learner: Components, source: Components) -> Added:
+    """Return weights of 0 from the source's features to all that the fresh column has above its first layer."""
+    added: Added = {}
+    for part in adapter.on:
+        layers = trunk(part, learner)
+        above = [*layers[1:], f"{part}.head"]
+        if part == "actor" and "weight" in learner.get(LOG_STD, {}):
+            above.append(LOG_STD)
+        for name in above:
+            below = layers[layers.index(name) - 1] if name in layers else layers[-1]
+            widths = {prefix: weight.shape[0] for prefix, weight in weights(source[below])}
+            added[ADAPTER + name] = {
+                f"{prefix}lateral": torch.zeros(weight.shape[0], widths[prefix])
+                for prefix, weight in weights(learner[name])
+            }
+    return added
+
+
+def _residual(learner: Components, source: Components, alignment: Alignment) -> Added:
+    if None in alignment.action:
+        raise InputError("a residual needs the source's action wherever the target acts; some slots have none")
+    head = {name: torch.zeros_like(tensor) for name, tensor in learner["actor.head"].items()}
+    room = _room("actor.head", source["actor.head"], alignment)
+    return _columns(("actor",), learner, source, alignment) | {f"{SOURCE}actor.head": room, "actor.head": head}

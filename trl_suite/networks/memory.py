@@ -1,0 +1,90 @@
+"""What a policy may keep beside its weights: transitions and the optimisers' moments, in a file of their own."""
+
+import hashlib
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+
+from trl_suite.errors import InputError
+from trl_suite.networks import store
+from trl_suite.networks.card import Card, Memory
+from trl_suite.networks.components import OPTIMISER, REPLAY, TARGET, TEMPERATURE, Components
+from trl_suite.networks.store import Shapes
+
+FILE = "memory.safetensors"
+TERM = "term."  # opens the names of the reward's terms among a replay's tensors
+MOMENTS = ("exp_avg", "exp_avg_sq")  # Adam's, of each parameter, beside its number of steps
+STEP = "step"
+
+
+def save(folder: Path, memory: Components) -> Memory | None:
+    """Write the file and return what the card says of it; without a memory, remove an older file and return None."""
+    path = folder / FILE
+    if not memory:
+        path.unlink(missing_ok=True)
+        return None
+    content = safetensors.torch.save({key: value.contiguous() for key, value in sorted(_flat(memory).items())})
+    folder.mkdir(parents=True, exist_ok=True)
+    store.write_atomically(path, content)
+    replay = memory.get(REPLAY, {})
+    return Memory(
+        sha256=hashlib.sha256(content).hexdigest(),
+        transitions=len(replay["rewards"]) if replay else 0,
+        terms=tuple(sorted(name.removeprefix(TERM) for name in replay if name.startswith(TERM))),
+        moments=tuple(name for name in memory if name.startswith(OPTIMISER)),
+    )
+
+
+def load(folder: Path, card: Card) -> dict[str, dict[str, torch.Tensor]]:
+    """Return what is kept beside the weights; nothing where the card names nothing.
+
+    Raises:
+        InputError: the file is missing, too large or damaged, or is not what the card says.
+    """
+    if card.memory is None:
+        return {}
+    path, expected = folder / FILE, _expected(card, card.memory)
+    content = store.read_bytes(path, store.size(expected))
+    if hashlib.sha256(content).hexdigest() != card.memory.sha256:
+        raise InputError(f"{path}: its sha256 is not the one in {store.CARD}; the file was changed or damaged")
+    try:
+        flat = safetensors.torch.load(content)
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: {error}") from None
+    store.check(path, flat, expected)
+    found: dict[str, dict[str, torch.Tensor]] = {}
+    for key, value in flat.items():
+        component, _, tensor = key.partition("/")
+        found.setdefault(component, {})[tensor] = value
+    return found
+
+
+def owner(component: str) -> str:
+    """Return whose moments a component's are: `optimiser.actor`, `optimiser.critic`, `optimiser.temperature`."""
+    parts = (part for part in component.split(".") if part in ("critic", TEMPERATURE))
+    return OPTIMISER + next(parts, "actor")
+
+
+def _flat(memory: Components) -> dict[str, torch.Tensor]:
+    return {f"{name}/{key}": value for name, tensors in memory.items() for key, value in tensors.items()}
+
+
+def _expected(card: Card, memory: Memory) -> Shapes:
+    shapes = _replay(card, memory) if memory.transitions else {}
+    for name, (shape, dtype) in store.expected(card).items():
+        component = name.rpartition(".")[0]
+        if not component.startswith((TARGET, "normaliser.")) and owner(component) in memory.moments:
+            key = f"{owner(component)}/{name}"
+            shapes |= {f"{key}.{moment}": (shape, dtype) for moment in MOMENTS} | {f"{key}.{STEP}": ((), dtype)}
+    return shapes
+
+
+def _replay(card: Card, memory: Memory) -> Shapes:
+    count, slots, actions = memory.transitions, len(card.interface.observation), len(card.interface.action)
+    seen = ((count, slots), torch.float64)
+    shapes: Shapes = {"observations": seen, "next_observations": seen, "actions": ((count, actions), torch.float32)}
+    shapes |= {name: ((count,), torch.float32) for name in ("rewards", "dones", "timeouts")}
+    shapes |= {f"{TERM}{name}": ((count,), torch.float64) for name in memory.terms}
+    return {f"{REPLAY}/{name}": shape for name, shape in shapes.items()}

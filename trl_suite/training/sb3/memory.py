@@ -1,0 +1,157 @@
+"""What an SB3 learner remembers besides its parameters: transitions and the optimisers' moments."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box
+from numpy.typing import NDArray
+from stable_baselines3 import PPO
+from stable_baselines3.common.buffers import ReplayBuffer
+
+from trl_suite.errors import InputError
+from trl_suite.networks.align import Alignment
+from trl_suite.networks.components import OPTIMISER, REPLAY, select
+from trl_suite.networks.memory import TERM
+from trl_suite.networks.methods import Method
+from trl_suite.networks.policy import Policy
+from trl_suite.training.job import Job
+from trl_suite.training.relabel import relabelled
+from trl_suite.training.sb3 import model as sb3
+from trl_suite.training.sb3.learners import Model
+from trl_suite.training.sb3.moments import moments
+from trl_suite.training.sb3.replay import Replay
+
+Tensors = dict[str, torch.Tensor]
+
+_STATES = ("observations", "next_observations")
+_NUMBERS = ("rewards", "dones", "timeouts")
+
+
+def empty(model: Model) -> dict[str, Tensors]:
+    """Return the components that the learner could be given besides its parameters, as a fresh one has them.
+
+    A replay has no tensors here: it has no length of its own.
+    """
+    replay: dict[str, Tensors] = {} if isinstance(model, PPO) else {REPLAY: {}}
+    return replay | moments(model)
+
+
+def kept(model: Model, patterns: Sequence[str]) -> dict[str, Tensors]:
+    """Return copies of the components that the patterns name.
+
+    Raises:
+        InputError: the learner has none such.
+    """
+    names = select(patterns, empty(model), "keep")
+    held = {name: tensors for name, tensors in moments(model).items() if name in names}
+    return held | ({REPLAY: _transitions(_buffer(model))} if REPLAY in names else {})
+
+
+def is_kept(job: Job) -> bool:
+    """Return whether the job's replay holds more than was collected, or more of it than a snapshot takes."""
+    return REPLAY in (*job.upbringing.keep, *job.definition.copy)
+
+
+def check(model: Model, copied: Sequence[str], frozen: Sequence[str]) -> None:
+    """Refuse a freeze that could not be kept.
+
+    Args:
+        model: the learner.
+        copied: selectors of what is copied.
+        frozen: names of what is frozen.
+
+    Raises:
+        InputError: moments are frozen, or a replay that is fresh, or none that an experiment makes.
+    """
+    if moving := [name for name in frozen if name.startswith(OPTIMISER)]:
+        raise InputError(f"{', '.join(moving)} cannot be frozen: moments follow every gradient; freeze what they move")
+    holds = not isinstance(model, PPO) and isinstance(model.replay_buffer, Replay)
+    if REPLAY in frozen and not (holds and REPLAY in copied):
+        raise InputError("a replay is frozen only where it is copied, and only in an experiment")
+
+
+def fitted(source: Policy, model: Model, alignment: Alignment, method: Method, generator: torch.Generator) -> Tensors:
+    """Return the source's transitions in the learner's slots, paid as its env pays; none where none are copied.
+
+    Raises:
+        InputError: the learner sees or moves what the source does not, its actions have other bounds, its reward is
+            not told by the source's terms, or its replay is too small.
+    """
+    if REPLAY not in method.copy or REPLAY not in source.memory:
+        return {}
+    _check_bounds(source, model, alignment)
+    share = method.keep.get(REPLAY, 1.0)
+    replay, buffer = source.memory[REPLAY], _buffer(model)
+    rewards = relabelled(replay, source.card.training.env, sb3.address_of(model))
+    count = int(share * len(rewards)) // model.n_envs * model.n_envs
+    if count >= buffer.buffer_size * model.n_envs:
+        raise InputError(
+            f"{count} transitions would leave no room in the replay: keep a share of them "
+            "(keep = { replay = 0.1 }), or give it a larger buffer_size"
+        )
+    drawn = torch.randperm(len(rewards), generator=generator)[:count]
+    seen, moved = (torch.tensor(alignment.indices(axis)) for axis in ("observation", "action"))
+    found = {name: replay[name][drawn][:, seen] for name in _STATES}
+    found |= {"actions": replay["actions"][drawn][:, moved], "rewards": rewards[drawn]}
+    return found | {name: replay[name][drawn] for name in _NUMBERS[1:]}
+
+
+def fill(model: Model, transitions: Tensors) -> None:
+    """Begin the learner's replay with the transitions, if there are any."""
+    if not transitions:
+        return
+    buffer = _buffer(model)
+    rows = len(transitions["rewards"]) // model.n_envs
+    for name, values in transitions.items():
+        field: NDArray[Any] = getattr(buffer, name)  # (rows, worlds, ...)
+        field[:rows] = values.numpy().reshape(rows, *field.shape[1:])
+    buffer.pos = rows
+    if isinstance(buffer, Replay):
+        buffer.given = rows
+
+
+def given(model: Model) -> dict[str, Tensors]:
+    """Return the transitions that the learner was given and does not overwrite: what a freeze of its replay holds."""
+    if isinstance(model, PPO) or not isinstance(model.replay_buffer, Replay) or not model.replay_buffer.held:
+        return {}
+    buffer = model.replay_buffer
+    names = (*_STATES, "actions", *_NUMBERS)
+    return {REPLAY: {name: torch.from_numpy(getattr(buffer, name)[: buffer.held]) for name in names}}
+
+
+def hold_replay(model: Model, frozen: Sequence[str]) -> None:
+    """Keep the given transitions from being overwritten where the replay is frozen, and no longer where it is not."""
+    if not isinstance(model, PPO) and isinstance(model.replay_buffer, Replay):
+        model.replay_buffer.held = model.replay_buffer.given if REPLAY in frozen else 0
+
+
+def _buffer(model: Model) -> ReplayBuffer:
+    assert not isinstance(model, PPO)
+    assert model.replay_buffer is not None
+    return model.replay_buffer
+
+
+def _transitions(buffer: ReplayBuffer) -> Tensors:
+    """Return what the replay holds, one row per transition."""
+    rows = buffer.size()
+
+    def flat(values: NDArray[Any], kind: torch.dtype) -> torch.Tensor:
+        return torch.as_tensor(values[:rows].reshape(-1, *values.shape[2:]).copy(), dtype=kind)
+
+    found = {name: flat(getattr(buffer, name), torch.float64) for name in _STATES}
+    found |= {name: flat(getattr(buffer, name), torch.float32) for name in ("actions", *_NUMBERS)}
+    terms = buffer.terms if isinstance(buffer, Replay) else {}
+    return found | {TERM + name: flat(values, torch.float64) for name, values in terms.items()}
+
+
+def _check_bounds(source: Policy, model: Model, alignment: Alignment) -> None:
+    network, space = source.card.network, cast("Box", model.action_space)
+    moved = [index for index in alignment.action if index is not None]
+    alike = len(moved) == len(alignment.action) and sorted(moved) == list(range(len(network.action_low)))
+    if None in alignment.observation or not alike:
+        raise InputError("a replay is copied to an env that sees no more than the source's, and moves the same")
+    low, high = (np.asarray(bound, dtype=np.float32)[moved] for bound in (network.action_low, network.action_high))
+    if not (np.array_equal(low, space.low) and np.array_equal(high, space.high)):
+        raise InputError("a replay is copied between envs whose actions have the same bounds")
