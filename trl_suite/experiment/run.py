@@ -14,7 +14,7 @@ from trl_suite.experiment.local import Here, Processes, cores
 from trl_suite.experiment.on_ray import OnRay
 from trl_suite.experiment.on_slurm import OnSlurm
 from trl_suite.experiment.plan import Step
-from trl_suite.experiment.spec import Experiment
+from trl_suite.experiment.spec import Execution, Experiment
 from trl_suite.experiment.stop import Stop
 from trl_suite.training.train import one_thread
 
@@ -69,12 +69,7 @@ def run(
     grouping = Grouping(specification, workers or cores())
     ledger.write_plan(root, plan.plan(name, specification, f"trl-suite run {experiment}", steps))
     with Stop() as stop, progress.display(Console(quiet=quiet), steps) as display:
-        if on == "ray":
-            place: Place = OnRay(specification.execution, address, workers)
-        elif on == "slurm":
-            place = OnSlurm(root, specification.execution)
-        else:
-            place = Here(stop) if on == "here" else Processes(grouping.workers)
+        place = _place(on, root, specification.execution, stop, grouping.workers, address)
         scheduler = Scheduler(
             root,
             name,
@@ -96,3 +91,11 @@ def _afterwards(root: Path, experiment: Experiment, steps: list[Step]) -> list[s
         if experiment.probes:
             probes.write(root, steps, experiment.probes, experiment.alias)
         return retention.write(root, steps) if experiment.retention else []
+
+
+def _place(on: Where, root: Path, execution: Execution, stop: Stop, workers: int, address: str | None) -> Place:
+    if on == "ray":
+        return OnRay(execution, address, workers)
+    if on == "slurm":
+        return OnSlurm(root, execution)
+    return Here(stop) if on == "here" else Processes(workers)

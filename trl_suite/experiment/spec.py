@@ -130,15 +130,6 @@ def load(folder: Path) -> Experiment:
     return experiment
 
 
-def _check_names(path: Path, experiment: Experiment) -> None:
-    apart = experiment.reference.seeds if experiment.reference else ()
-    for key, values in {"methods": experiment.methods, "seeds": experiment.seeds, "reference.seeds": apart}.items():
-        if len(set(values)) < len(values):
-            raise InputError(f"{path}: {key}: {list(values)} names one twice")
-    if shared := sorted(set(apart) & set(experiment.seeds)):
-        raise InputError(f"{path}: reference.seeds: {shared} are seeds that methods are compared on; take others")
-
-
 def _check_upbringing(path: Path, experiment: Experiment) -> None:
     """Refuse a source that could not be brought up as the table says."""
     source, worlds = experiment.source, experiment.how.n_envs
@@ -155,6 +146,15 @@ def _check_upbringing(path: Path, experiment: Experiment) -> None:
         raise InputError(f"{path}: source: {', '.join(sorted(kept))} can be copied from a source of one task alone")
     if REPLAY in kept and (experiment.algorithm == "ppo" or source.variants or source.randomise):
         raise InputError(f"{path}: a replay can be copied from SAC or TD3, trained on source.env alone")
+
+
+def _check_names(path: Path, experiment: Experiment) -> None:
+    apart = experiment.reference.seeds if experiment.reference else ()
+    for key, values in {"methods": experiment.methods, "seeds": experiment.seeds, "reference.seeds": apart}.items():
+        if len(set(values)) < len(values):
+            raise InputError(f"{path}: {key}: {list(values)} names one twice")
+    if shared := sorted(set(apart) & set(experiment.seeds)):
+        raise InputError(f"{path}: reference.seeds: {shared} are seeds that methods are compared on; take others")
 
 
 def _check_source(path: Path, source: Source) -> None:

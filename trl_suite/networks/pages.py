@@ -24,7 +24,7 @@ def page(text: str) -> str:
 
 
 def _during(method: Method) -> str:
-    acts = {
+    acts: dict[str, object] = {
         "thaws": method.thaw,
         "scales rates": method.rate,
         "pulls weights": method.weights,
