@@ -37,6 +37,7 @@ def test_each_part_is_torchs_adam_with_its_own_thaw():
     learning[0, 2, 0] = False
     adam.set_learning(learning)
     for step in range(60):
+        optimisers[cells.index((0, 2, 0))].param_groups[0]["lr"] = 1e-3 * min(1.0, (step - 19) / 10)  # it rises
         if step == 20:
             learning[0, 2, 0] = True
             adam.restart(np.zeros_like(learning) | (np.arange(PARTS) == 0) & ~adam.learning)

@@ -10,6 +10,7 @@ from trl_suite.training.cohort.stack import Stack
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-5  # as SB3's PPO
+WARM = 10  # updates over which the rate of a thawed part rises, as on SB3
 Cells = npt.NDArray[np.bool_]  # (rows, members, parts)
 
 
@@ -39,6 +40,7 @@ class Adam:
         self.count = np.zeros(shape, dtype=np.int64)
         self._learning = np.ones(shape, dtype=bool)
         self._rates = rate * factors
+        self.warming = np.zeros(shape, dtype=bool)  # parts whose rate rises after a thaw
         self._plan: dict[float, _Slices] | None = None
 
     @property
@@ -52,8 +54,11 @@ class Adam:
             self._learning, self._plan = cells.copy(), None
 
     def restart(self, cells: Cells) -> None:
-        """Forget the moments and the count of these parts, as for a part that was just thawed."""
-        self.count[cells] = 0
+        """Forget the moments and the count of these parts, and let their rate rise over the first `WARM` steps.
+
+        Adam's first step is as long as the rate, however small the gradient: it would throw a thawed layer off at once.
+        """
+        self.count[cells], self.warming[cells] = 0, True
         for row, member, part in np.argwhere(cells):
             span = slice(self._parts[part].start, self._parts[part].stop)
             self.mean[row, member, span] = 0.0
@@ -68,6 +73,9 @@ class Adam:
             slices.steps.add_(1.0)
             _fused(slices.tensors, list(slices.steps.unbind()), rate)
         self.count[self._learning] += 1
+        if self.warming.any():
+            self.warming &= self.count < WARM
+            self._plan = None
 
     def resumed(self) -> None:
         """Take notice that moments and counts were written from outside."""
@@ -75,7 +83,8 @@ class Adam:
 
     def _planned(self) -> dict[float, _Slices]:
         plan: dict[float, _Slices] = {}
-        cells = (self._learning.reshape(-1).tolist(), self._rates.reshape(-1).tolist(), self.count.reshape(-1).tolist())
+        rates = np.where(self.warming, self._rates * (self.count + 1) / WARM, self._rates)
+        cells = (one.reshape(-1).tolist() for one in (self._learning, rates, self.count))
         for cell, (learns, rate, count) in enumerate(zip(*cells, strict=True)):
             if not learns:
                 continue
