@@ -159,3 +159,12 @@ def test_the_card_tells_the_return_that_the_policy_reaches(make_job):
         observation, reward, terminated, truncated, _ = world.step(action)
         total, ended = total + float(reward), terminated or truncated
     assert total == pytest.approx(last[0], rel=0.05)
+
+
+def test_a_head_start_is_trained_and_neither_measured_nor_counted(make_job):
+    plain, early = Keeping(keep=True), Keeping(keep=True)
+    run([make_job(steps=512)], [plain])
+    late = run([make_job(steps=256, head_start=256)], [early])[0]
+    assert [step for step, _ in early.curve] == [0, 128, 256]
+    assert [episodes for _, episodes in early.curve] == [episodes for _, episodes in plain.curve[2:]]
+    assert late.policy.card.training.steps == 512
