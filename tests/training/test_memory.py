@@ -24,7 +24,7 @@ from trl_suite.training.train import Unwatched
 from trl_suite.worlds.env import make
 
 SWIMMER = "swimmer"
-OFF = pytest.mark.parametrize("algorithm", ["sac", "td3"])
+OFF = pytest.mark.parametrize("algorithm", ["sac", pytest.param("td3", marks=pytest.mark.slow)])
 KEEP = settings.Upbringing(keep=("optimiser", "replay"))
 
 

@@ -20,7 +20,7 @@ from trl_suite.training.train import Unwatched
 PENDULUM = "inverted-pendulum"
 MIX = (f"{PENDULUM}.gravity-0.5", f"{PENDULUM}.inverted-actions")
 TWO = {name: msgspec.structs.replace(how, n_envs=2) for name, how in HOW.items()}
-ALGORITHMS = pytest.mark.parametrize("algorithm", ["ppo", "sac", "td3"])
+ALGORITHMS = pytest.mark.parametrize("algorithm", ["ppo", "sac", pytest.param("td3", marks=pytest.mark.slow)])
 
 
 def heads_of(model) -> dict[str, torch.Tensor]:
