@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 STAMP   = $(VENV)/.installed
 
-.PHONY: help setup check test test-slow test-gpu test-faults bench build quickstart clean
+.PHONY: help setup check test test-slow test-gpu test-faults test-ray bench build quickstart clean
 
 help:           ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -34,6 +34,10 @@ test-gpu: setup     ## the tests that need a CUDA device
 
 test-faults: setup  ## the tests that kill processes
 	$(BIN)/python -m pytest -m "faults"
+
+test-ray: setup     ## the tests that need Ray, which is half a gigabyte
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group ray
+	$(BIN)/python -m pytest -m "slow" tests/experiment/test_ray.py
 
 bench: setup    ## speeds side by side with other libraries, in some ten quiet minutes; writes experiments/benchmarks/
 	$(BIN)/python -m pip install --quiet -c constraints.txt --group bench

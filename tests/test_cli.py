@@ -25,7 +25,8 @@ def test_help_needs_no_heavy_import():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("[]")
-    for verb in ("envs", "policies", "inspect", "match", "import", "export", "train", "run", "report", "doctor"):
+    for verb in ("envs", "policies", "inspect", "match", "probe", "import", "export", "train", "run", "report", "film",
+                 "doctor"):  # fmt: skip
         assert verb in done.stdout
 
 
@@ -51,6 +52,9 @@ def test_help_answers_at_once():
         (("envs", "--workspace", "nowhere"), "workspace 'nowhere' is not a folder"),
         (("inspect", "hoper"), "unknown policy 'hoper'"),
         (("match", "nobody", "hopper"), "unknown policy 'nobody'"),
+        (("probe", "nobody", "hopper"), "unknown policy 'nobody'"),
+        (("film", "nowhere"), "no plan.json"),
+        (("film", "nowhere", "-o", "film.avi"), "a film ends with one of .gif, .png, .webp, .mp4"),
         (("match", "nobody", "hopper", "-o", "picture.gif"), "a picture ends with one of .png, .svg, .pdf"),
         (("import", "nowhere.zip", "--env", "hopper"), "nowhere.zip: no such file"),
         (("export", "nobody", "out.zip"), "unknown policy 'nobody'"),

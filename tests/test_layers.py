@@ -24,7 +24,7 @@ ALLOWED = {
     "training": {"errors", "files", "content", "interface", "record", "provenance", "networks", "worlds"},
     "experiment": {
         "errors", "files", "content", "tables", "record", "provenance", "networks", "worlds", "training", "interface",
-        "memory",
+        "memory", "evidence",
     },
     "cli": {
         "errors", "content", "record", "provenance", "networks", "worlds", "training", "experiment", "evidence",

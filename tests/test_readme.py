@@ -56,6 +56,15 @@ def test_every_verb_of_the_command_line_is_one():
     assert named <= {verb.__name__.lower() for verb in arguments.Verb.__subclasses__()}
 
 
+def test_what_an_experiment_may_ask_for_is_understood(tmp_path):
+    [more] = blocks("toml")
+    keys, tables = more.split("[reference]")
+    quickstart = (ROOT / "experiments" / "quickstart" / "experiment.toml").read_text()
+    (tmp_path / "experiment.toml").write_text(f"{keys}{quickstart}\n[reference]{tables}")
+    found = spec.load(tmp_path)
+    assert (found.retention, found.probes, len(found.reference.seeds)) == (True, 3, 3)
+
+
 def test_the_table_of_methods_is_that_of_the_definitions():
     assert pages.page(README) == README, "run python -m trl_suite.networks.pages"
     assert all(f"| `{name}` | {method.summary} |" in README for name, method in methods.shipped().items())

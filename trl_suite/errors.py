@@ -22,6 +22,9 @@ class StorageError(OSError):
     def __str__(self) -> str:
         return str(self.args[0])
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), self.args, {"full": self.full}  # it is sent from worker to parent
+
 
 def suggestion(wrong: str, known: Iterable[str]) -> str:
     """Return `" (did you mean 'frame_skip'?)"`, or `""` where nothing known is near."""

@@ -15,6 +15,7 @@ from trl_suite.errors import InputError
 SCHEMA = 1
 Status = Literal["waiting", "running", "done", "failed", "interrupted"]
 Role = Literal["source", "target", "reference"]
+SCRATCH = "scratch"  # the method that every other is compared with
 SOURCE = "source"  # what stands for a method where a source policy is trained
 
 T = TypeVar("T", bound=msgspec.Struct)

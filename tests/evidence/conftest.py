@@ -203,3 +203,24 @@ class Grid(Experiment):
 @pytest.fixture
 def grid(tmp_path: Path) -> Grid:
     return Grid(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Grid:
+    """A grid that no test writes into, made once."""
+    return Grid(tmp_path_factory.mktemp("standing"))
+
+
+@pytest.fixture(scope="session")
+def reported(standing: Grid, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Everything that can be written about that grid, written once."""
+    from trl_suite.evidence.results import load
+
+    return load(standing.root).report(tmp_path_factory.mktemp("reported") / "all")
+
+
+@pytest.fixture
+def unillustrated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages without pictures, for tests of their words: drawing takes most of a page's time."""
+    monkeypatch.setattr("trl_suite.evidence.pictures.across", lambda *_: [])
+    monkeypatch.setattr("trl_suite.evidence.pictures.of_target", lambda *_: [])

@@ -40,15 +40,32 @@ def test_values_are_those_of_numpy_and_scipy():
     assert middle.value == pytest.approx(float(interquartile_mean(VALUES.ravel())), rel=1e-6)
 
 
-def test_weights_stand_for_copies():
-    """Every replicate's interquartile mean equals scipy's of the values written out as often as they were drawn."""
-    cells = VALUES[:, :, :1]
-    draw = bootstrap._draw(cells, np.zeros(4, dtype=np.int64), True, 20, generator())
-    found = bootstrap._interquartile(cells)(draw)
+@pytest.mark.parametrize("groups", [[0, 0, 0, 0], [0, 1, 0, 2]])
+def test_weights_stand_for_copies(groups: list[int]):
+    """Every replicate is scipy's and numpy's mean of the values written out as often as they were drawn."""
+    labels = np.array(groups)
+    cells = np.where(generator(9).random(VALUES.shape) < 0.1, np.nan, VALUES)
+    draw = bootstrap._draw(cells, labels, True, 20, generator())
+    middle, mean = bootstrap._interquartile(cells, labels)(draw), bootstrap._mean(cells, labels)(draw)
     for replicate in range(20):
-        often = (draw.cells[replicate] * draw.tasks[replicate][:, None, None]).astype(int)
-        expected = stats.trim_mean(np.repeat(cells.ravel(), often.ravel()), 0.25)
-        assert found[replicate] == pytest.approx(expected, rel=1e-5)
+        often = [
+            draw.tasks[task, replicate]
+            * np.outer(draw.sources[label, :, replicate], draw.targets[label, :, replicate]) * np.isfinite(cells[task])
+            for task, label in enumerate(labels)
+        ]  # fmt: skip
+        copies = [np.repeat(cell.ravel(), count.ravel().astype(int)) for cell, count in zip(cells, often, strict=True)]
+        assert middle[replicate] == pytest.approx(stats.trim_mean(np.concatenate(copies), 0.25), rel=1e-5)
+        means = [copy.mean() if len(copy) else 0 for copy in copies]
+        assert mean[replicate] == pytest.approx(np.average(means, weights=draw.tasks[:, replicate]), rel=1e-5)
+
+
+def test_a_resample_of_holes_alone_has_no_mean():
+    """Two target seeds that no source shares: some resamples draw only pairs that were never run."""
+    holes = np.full((1, 4, 2), np.nan)
+    holes[0, :2, 0], holes[0, 2:, 1] = (1, 2), (3, 4)
+    for statistic in ("mean", "iqm"):
+        found = bootstrap.hierarchical(holes, generator(), statistic=statistic, replicates=500)
+        assert np.isfinite([found.low, found.high]).all()
 
 
 def test_a_percentile_interval_widened_to_students():
@@ -70,6 +87,13 @@ def test_shared_sources_make_tasks_less_independent():
     together = bootstrap.hierarchical(shared, generator(), replicates=2000)
     apart = bootstrap.hierarchical(shared, generator(), replicates=2000, groups=list("abcdef"))
     assert (together.high - together.low) > 2 * (apart.high - apart.low)
+
+
+def test_a_group_without_a_value_is_as_if_it_were_not_there():
+    holes = VALUES.copy()
+    holes[1] = np.nan
+    found = bootstrap.hierarchical(holes, generator(), replicates=200, groups=["a", "b", "c", "c"])
+    assert found == bootstrap.hierarchical(VALUES[[0, 2, 3]], generator(), replicates=200, groups=["a", "c", "c"])
 
 
 def test_resampled_tasks_are_less_sure():

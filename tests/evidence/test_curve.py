@@ -17,7 +17,6 @@ def test_returns_are_means_over_episodes(tmp_path: Path):
     found = curve.read(write(tmp_path, "0,0,1,10", "0,1,3,20", "500,0,-4.5,30", "500,1,0.5,30"))
     np.testing.assert_array_equal(found.steps, [0, 500])
     np.testing.assert_array_equal(found.returns, [2, -2])
-    np.testing.assert_array_equal(found.lengths, [15, 30])
     assert (found.episodes, found.note) == (2, "")
 
 

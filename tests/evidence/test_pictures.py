@@ -6,15 +6,15 @@ import pytest
 
 from trl_suite.evidence import attribution, design, pictures, suite
 from trl_suite.evidence.figures import matrix, profiles, survival
-from trl_suite.evidence.figures.style import LOOKS, canvas, looks, png, ratio_axis, styled, svg
+from trl_suite.evidence.figures.style import LOOKS, _apart, canvas, looks, png, ratio_axis, styled, svg
 from trl_suite.evidence.results import load
 
 from .conftest import ENV, Grid
 
 
-@pytest.fixture
-def shown(grid: Grid) -> dict[str, pictures.Picture]:
-    results = load(grid.root)
+@pytest.fixture(scope="module")
+def shown(standing: Grid) -> dict[str, pictures.Picture]:
+    results = load(standing.root)
     rows = results.measures()
     found = pictures.across(results, rows, suite.overall(results))
     env = results.envs[1]
@@ -67,8 +67,8 @@ def test_no_two_methods_look_alike():
     assert max(shades) < 190  # on white paper
 
 
-def test_a_matrix_is_shown_for_several_sources_only(grid: Grid, experiment):
-    assert list(matrix.matrices(load(grid.root).measures())) == ["finetune"]
+def test_a_matrix_is_shown_for_several_sources_only(standing: Grid, experiment):
+    assert list(matrix.matrices(load(standing.root).measures())) == ["finetune"]
     assert matrix.matrices(load(experiment.root).measures()) == {}
 
 
@@ -86,8 +86,8 @@ def test_severities_are_in_order_and_hold_the_nominal_env(grid: Grid):
     assert [x for x, _ in found["half-cheetah", "mass"]["partial-freeze-1"]] == [1.0, 2.0]
 
 
-def test_freeze_depths_begin_with_plain_fine_tuning(grid: Grid):
-    found = profiles.depths(load(grid.root).measures())
+def test_freeze_depths_begin_with_plain_fine_tuning(standing: Grid):
+    found = profiles.depths(load(standing.root).measures())
     assert list(found) == list(Grid.TARGETS)
     assert [depth for depth, _ in found[Grid.TARGETS[0]]] == [0, 1, 2]
 
@@ -104,8 +104,8 @@ def test_survival_is_kaplan_and_meiers(experiment):
     assert left[-1] == pytest.approx(1 - row.reached / row.timed)
 
 
-def test_contrasts_differ_in_one_respect_and_are_neighbours(grid: Grid):
-    found = attribution.contrasts(load(grid.root), Grid.TARGETS[1])
+def test_contrasts_differ_in_one_respect_and_are_neighbours(standing: Grid):
+    found = attribution.contrasts(load(standing.root), Grid.TARGETS[1])
     named = {(c.kind, c.more, c.less): c for c in found}
     full = "finetune from half-cheetah"
     assert named["copying", full, "actor-only"].components == ("critic",)
@@ -145,3 +145,19 @@ def test_no_name_is_mathematics_or_markup(build):
     drawn = [svg(p.figure, p.name) for p in pictures.of_target(results, ENV, list(results.measures()))]
     assert all("$x_1$&lt;b&gt;" in picture for picture in drawn[:2])
     assert design.depth(odd) is None
+
+
+def test_a_method_that_never_gets_there_takes_no_room(build):
+    experiment = build(methods=["scratch", "random-frozen"], seeds=3)
+    for seed in range(3):
+        experiment.write(experiment.target("random-frozen", seed), np.full(11, -300.0))
+    results = load(experiment.root)
+    curves = [results.curves[ENV, method] for method in results.methods(ENV)]
+    figure = survival.survival(curves, results.references[ENV].threshold, looks(["random-frozen"]))
+    figure.draw_without_rendering()
+    assert figure.axes[0].get_position().y0 < 0.2
+
+
+def test_labels_are_pushed_apart_and_stay_in_the_panel():
+    np.testing.assert_allclose(_apart([0.0, 0.02, 0.5, 0.98, 1.0], 0.1, 1.0), [0.0, 0.1, 0.5, 0.9, 1.0])
+    assert _apart([], 0.1, 1.0) == []

@@ -20,7 +20,18 @@ def test_every_probe_is_correlated_with_the_measured_speed_up(grid: Grid):
     assert found["dynamics", "partial-freeze-1"].correlation.n == 4
     assert math.isnan(found["zero_shot", "partial-freeze-1"].correlation.value)  # a constant predicts nothing
     assert ("critic", "finetune") not in found
-    assert "How well probes predicted the speed-up" in report.render(results)
+
+
+@pytest.mark.usefixtures("unillustrated")
+def test_the_page_says_what_was_known_before_and_how_well_it_predicted(tmp_path):
+    grid = Grid(tmp_path, seeds=3, methods=["scratch", "finetune"])
+    probes = [{"env": env, "source": "half-cheetah", "probes": {"zero_shot": 0.3, "layers": [0.5, 0.6]}}
+              for env in Grid.TARGETS[:3]]  # fmt: skip
+    (grid.root / "probes.json").write_text(json.dumps(probes))
+    page = report.render(load(grid.root))
+    for text in ("What was known before training", "critic-warmup, the first 1 layer may be held",
+                 "How well probes predicted the speed-up"):  # fmt: skip
+        assert text in page, text
 
 
 def test_probes_that_cannot_be_read_are_refused(grid: Grid):

@@ -1,7 +1,7 @@
 import msgspec
 import numpy as np
 
-from trl_suite.evidence import results
+from trl_suite.evidence import account, results
 from trl_suite.record import Planned
 
 from .conftest import ENV
@@ -24,6 +24,9 @@ def test_reference_runs_are_used_and_are_no_partners(experiment):
     assert "which no method is compared with" in reference.origin
     assert {row.method: row.complete for row in found.measures()}["scratch"] == 5
     assert found.envs == (ENV,)
+    assert {cost.method: cost.runs for cost in account.costs(found)} == {
+        "source": 5, "scratch": 5, "scratch, reference": 2, "finetune": 5, "feature-extraction": 5, "random-frozen": 5,
+    }  # fmt: skip
     assert not [finding for finding in found.findings if finding.kind != "identical"]
 
 

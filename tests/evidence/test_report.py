@@ -54,6 +54,7 @@ def test_the_page_stands_alone(experiment):
     assert sorted(p.name for p in experiment.root.iterdir() if p.is_file()) == ["plan.json", "report.html"]
 
 
+@pytest.mark.usefixtures("unillustrated")
 def test_the_page_says_what_a_reader_asks(experiment):
     page = report.write(experiment.root).read_text()
     for text in (
@@ -88,6 +89,7 @@ def test_names_are_text_and_never_markup(build):
     assert "&lt;script&gt;" in page
 
 
+@pytest.mark.usefixtures("unillustrated")
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_too_few_seeds_stand_where_the_claim_would(build, seeds: int):
     root = build(seeds=seeds).root
@@ -109,6 +111,7 @@ def test_a_slower_method_is_called_slower(build):
     assert "later than scratch: speed-up 0.30×" in said
 
 
+@pytest.mark.usefixtures("unillustrated")
 def test_without_a_threshold_the_area_speaks(experiment):
     for seed in range(5):
         experiment.write(experiment.target("scratch", seed), -STEPS / 100.0 + seed)
@@ -156,6 +159,7 @@ def test_many_methods_get_a_panel_each(build):
     assert "Black, dashed: scratch" in page
 
 
+@pytest.mark.usefixtures("unillustrated")
 def test_a_broken_freeze_is_shown(experiment):
 
     broken = Freeze(before={"actor.trunk.0": "aa", "actor.trunk.1": "cc"}, after={"actor.trunk.0": "ab"})
@@ -165,17 +169,19 @@ def test_a_broken_freeze_is_shown(experiment):
     assert "frozen and yet changed: actor.trunk.0, actor.trunk.1" in page
 
 
-def test_several_sources_have_a_verdict(grid):
-    kind, said = sentence(grid.root)
+def test_several_sources_have_a_verdict(standing):
+    kind, said = sentence(standing.root)
     assert kind == "sooner"
     assert said.startswith("Over 4 targets, finetune from half-cheetah reaches the threshold sooner in 4")
 
 
-def test_the_page_holds_all_that_a_grid_has(grid):
-    page = report.write(grid.root).read_text()
-    links = read(page)
-    assert links.fetched == []
-    assert links.tags.count("svg") == 5 + 4 * 4
-    for text in ("Over all 4 targets", "From each source to each target", "Both ways of evaluating", "frozen layers",
-                 "Benefit against the shift in gravity", "What each component adds", "Scores of all runs"):  # fmt: skip
-        assert text in page, text
+@pytest.mark.usefixtures("unillustrated")
+def test_seconds_of_a_cohort_are_the_runs_share_of_them(experiment):
+    for planned in experiment.planned[:5]:
+        experiment.write(planned, np.arange(11.0), seconds=12.5, cohort_size=8, engine="cohort")
+    results = load(experiment.root)
+    assert {row.source_seconds for row in results.measures() if row.method == "finetune"} == {12.5}
+    page = report.render(results)
+    assert "8 (5 runs), 1 (20 runs)" in page
+    assert "cohort on cpu (5 runs)" in page
+    assert "charged equal shares" in page

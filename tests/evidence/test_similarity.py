@@ -79,7 +79,7 @@ def test_freeze_depth(layers: tuple[float, ...], depth: int):
     ("probes", "method", "depth", "word"),
     [
         (Probes(zero_shot=0.8, layers=(0.5, 0.6)), "finetune", 1, "keep all of it"),
-        (Probes(zero_shot=0.3, critic=0.4), "finetune", 0, "warm the critic up"),
+        (Probes(zero_shot=0.3, critic=0.4), "critic-warmup", 0, "warm the critic up"),
         (Probes(zero_shot=0.02, layers=(0.2, 0.5)), "feature-extraction", 1, "keep the features"),
         (Probes(zero_shot=-0.1, critic=-0.7), "scratch", 0, "the critic misleads (-0.70)"),
         (Probes(zero_shot=0.0), "scratch", 0, "no layer tells more"),
@@ -135,3 +135,11 @@ def test_one_pair_that_carries_it_shows():
     assert low == pytest.approx(-0.2)
     assert high > 0.7
     assert math.isnan(similarity.leave_one_out(flat[:3])[0])
+
+
+def test_resamples_are_counted_as_if_they_were_copied():
+    known = np.array([[1.0, 2], [1, 3], [2, 1], [3, 3], [4, 0], [5, 3]])
+    counts = generator().multinomial(6, np.full(6, 1 / 6), 50)
+    copies = [np.repeat(known, count, axis=0) for count in counts]
+    expected = [stats.spearmanr(copy).statistic if np.ptp(copy, axis=0).all() else np.nan for copy in copies]
+    np.testing.assert_allclose(similarity._counted(known, counts.astype(float)), expected, atol=1e-12)

@@ -21,7 +21,7 @@ def test_the_interval_is_students():
 
 @pytest.mark.parametrize("n", [1, 2])
 def test_too_few_seeds_give_a_number_and_no_interval(n: int):
-    found = statistics.mean(np.full(n, 7.0))
+    found = statistics.effect(np.full(n, 7.0))
     assert (found.value, found.n, found.has_interval) == (7, n, False)
     assert math.isnan(found.p)
     assert not found.excludes(0)
@@ -62,7 +62,7 @@ def test_sign_flip_counts_equal_sums_as_equal():
 
 def test_many_values_get_the_t_tests_p():
     values = np.random.default_rng(1).normal(0.3, 1, 30)
-    assert statistics.mean(values).p == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
+    assert statistics.effect(values).p == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
 
 
 def test_holm_by_hand():

@@ -7,8 +7,8 @@ from trl_suite.evidence.results import load
 from .conftest import Grid
 
 
-def test_methods_over_all_targets(grid: Grid):
-    results = load(grid.root)
+def test_methods_over_all_targets(standing: Grid):
+    results = load(standing.root)
     found = {one.method: one for one in suite.overall(results)}
     assert list(found)[:2] == ["finetune from half-cheetah", "partial-freeze-1"]
     best = found["partial-freeze-1"]
@@ -21,8 +21,8 @@ def test_methods_over_all_targets(grid: Grid):
     assert found["random-frozen"].improvement < 0.5 < best.improvement
 
 
-def test_the_same_runs_give_the_same_intervals(grid: Grid):
-    assert suite.overall(load(grid.root)) == suite.overall(load(grid.root))
+def test_the_same_runs_give_the_same_intervals(standing: Grid):
+    assert suite.overall(load(standing.root)) == suite.overall(load(standing.root))
 
 
 def test_one_target_is_no_suite(experiment):

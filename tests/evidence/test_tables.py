@@ -1,6 +1,8 @@
 import csv
 import importlib.util
+import re
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -38,8 +40,8 @@ def test_a_run_that_stopped_has_the_rows_that_it_lived_to_see(experiment):
     assert (len(mine), int(mine["return"].isna().sum())) == (len(STEPS), 6)
 
 
-def test_both_ways_of_evaluating_are_in_the_frame(grid: Grid):
-    frame = load(grid.root).frame()
+def test_both_ways_of_evaluating_are_in_the_frame(standing: Grid):
+    frame = load(standing.root).frame()
     assert frame["mode"].value_counts().to_dict() == {"deterministic": len(frame) // 2, "stochastic": len(frame) // 2}
 
 
@@ -86,28 +88,27 @@ def test_parquet_is_an_extra(experiment, tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "find_spec", lambda name: None)
     with pytest.raises(NotInstalledError, match=r"trl-suite\[parquet\]"):
         load(experiment.root).report(tmp_path / "t.parquet")
-    folder = load(experiment.root).report(tmp_path / "all")
-    assert not list(folder.rglob("*.parquet"))
+    tables.write_all(load(experiment.root), tmp_path / "all")
+    assert (tmp_path / "all" / "summary.csv").is_file()
+    assert not list((tmp_path / "all").rglob("*.parquet"))
     assert importlib.util.find_spec("pyarrow")
 
 
-def test_a_folder_holds_everything(grid: Grid, tmp_path):
-    folder = load(grid.root).report(tmp_path / "all")
-    assert {path.name for path in folder.iterdir()} == {"report.html", "report.md", "figures", "tables"}
+def test_a_folder_holds_everything(standing: Grid, reported: Path):
+    assert {path.name for path in reported.iterdir()} == {"report.html", "report.md", "figures", "tables"}
     names = ("summary", "runs", "evaluations", "findings")
     expected = {f"{name}.{ending}" for name in names for ending in ("csv", "parquet")} | {"summary.tex"}
-    assert {path.name for path in (folder / "tables").iterdir()} == expected
-    frame = pd.read_parquet(folder / "tables" / "evaluations.parquet")
-    assert len(frame) == len(load(grid.root).frame())
+    assert {path.name for path in (reported / "tables").iterdir()} == expected
+    frame = pd.read_parquet(reported / "tables" / "evaluations.parquet")
+    assert len(frame) == len(load(standing.root).frame())
 
 
-def test_markdown_shows_its_pictures(grid: Grid, tmp_path):
-    path = load(grid.root).report(tmp_path / "report.md")
-    text = path.read_text()
+def test_markdown_shows_its_pictures(reported: Path):
+    text = (reported / "report.md").read_text()
     shown = [line.split("](")[1].rstrip(")") for line in text.splitlines() if line.startswith("![")]
     assert len(shown) == 5 + 4 * len(Grid.TARGETS)
     for name in shown:
-        assert ElementTree.parse(tmp_path / name).getroot().tag.endswith("svg")
+        assert ElementTree.parse(reported / name).getroot().tag.endswith("svg")
     assert "| partial-freeze-1 | 6 of 6 |" in text
     assert "## What failed, is missing or odd" in text
     widths = {line.count("|") for line in text.split("## Over all")[1].split("\n\n")[1].splitlines()}
@@ -122,6 +123,15 @@ def test_names_are_no_markup_in_markdown(build, tmp_path):
     assert r"\[q\](http://x)" in text
 
 
+def test_the_page_holds_all_that_a_grid_has(reported: Path):
+    page = (reported / "report.html").read_text()
+    assert page.count("<svg ") == 5 + 4 * len(Grid.TARGETS)
+    assert not re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(?!#|data:)[^"'>\s]*//""", page), "it opens offline"
+    for text in ("Over all 4 targets", "From each source to each target", "Both ways of evaluating", "frozen layers",
+                 "Benefit against the shift in gravity", "What each component adds", "Scores of all runs"):  # fmt: skip
+        assert text in page, text
+
+
 def test_another_ending_is_refused(experiment, tmp_path):
     with pytest.raises(InputError, match=r"a report ends in \.csv, \.html"):
         load(experiment.root).report(tmp_path / "report.docx")
@@ -130,6 +140,7 @@ def test_another_ending_is_refused(experiment, tmp_path):
         load(experiment.root).report(tmp_path / "file" / "report.html")
 
 
+@pytest.mark.usefixtures("unillustrated")
 def test_a_page_of_many_runs_holds_no_single_ones(experiment, monkeypatch):
     experiment.write(experiment.target("finetune", 0), np.arange(3.0), status="interrupted")
     experiment.write(experiment.target("finetune", 1), np.arange(3.0), status="interrupted")

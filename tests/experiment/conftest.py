@@ -1,6 +1,7 @@
 """A tiny experiment: seconds, not minutes."""
 
 import dataclasses
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from trl_suite.experiment import ledger, plan, spec
 from trl_suite.experiment.cohorts import Cohort
 from trl_suite.experiment.execution import Scheduler, Tally
+from trl_suite.experiment.grouping import Grouping
 from trl_suite.experiment.local import Processes
 from trl_suite.experiment.plan import Step
 from trl_suite.experiment.stop import Stop
@@ -40,6 +42,9 @@ hidden = [8, 8]
 """
 
 
+ON_SB3 = TINY.replace("[source]", 'engine = "sb3"\n\n[source]')
+
+
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
     folder = tmp_path / "experiments" / "tiny"
@@ -48,15 +53,40 @@ def tiny(tmp_path: Path) -> Path:
     return folder
 
 
+def made_of(text: str, folder: Path) -> Path:
+    """Make an experiment once; return its run folders."""
+    from trl_suite.experiment.run import run
+
+    (folder / "tiny").mkdir()
+    (folder / "tiny" / "experiment.toml").write_text(text)
+    return run(folder / "tiny", runs=folder / "runs", workers=2).folder
+
+
+@pytest.fixture(scope="session")
+def finished_on_sb3(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folders of the tiny experiment on Stable-Baselines3, made once."""
+    return made_of(ON_SB3, tmp_path_factory.mktemp("sb3"))
+
+
+@pytest.fixture(params=["cohort", "sb3"])
+def either(request: pytest.FixtureRequest, tiny: Path) -> tuple[Path, Path]:
+    """The tiny experiment and its finished runs, on either engine."""
+    if request.param == "cohort":
+        return tiny, request.getfixturevalue("finished")
+    (tiny / "experiment.toml").write_text(ON_SB3)
+    return tiny, request.getfixturevalue("finished_on_sb3")
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folders of the tiny experiment, made once."""
-    from trl_suite.experiment.run import run
+    return made_of(TINY, tmp_path_factory.mktemp("study"))
 
-    folder = tmp_path_factory.mktemp("study") / "tiny"
-    folder.mkdir()
-    (folder / "experiment.toml").write_text(TINY)
-    return run(folder, runs=folder.parent / "runs", workers=2).folder
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    """The run folders of the tiny experiment, to be written into."""
+    return Path(shutil.copytree(finished, tmp_path / "runs" / "tiny"))
 
 
 @dataclasses.dataclass
@@ -81,7 +111,9 @@ def make(folder: Path, root: Path, hearing: Hearing, place: Processes, only: sli
     ledger.write_plan(root, plan.plan("tiny", specification, ""))
     how = spec.Execution(**execution)
     with Stop() as stop:
-        return Scheduler(root, "tiny", place, hearing, execution=how).run(plan.steps(specification)[only], stop)
+        group = Grouping(specification, 2)
+        scheduler = Scheduler(root, "tiny", place, hearing, execution=how, group=group)
+        return scheduler.run(plan.steps(specification)[only], stop)
 
 
 def results(root: Path) -> dict[str, bytes]:

@@ -33,7 +33,8 @@ class Killer:
         return getattr(self.place, name)
 
 
-def survives(tiny, root, finished, times: int, seed: int) -> None:
+def survives(tiny, finished, root, times: int, seed: int) -> int:
+    """Return how often a worker was killed."""
     killer = Killer(Processes(2), times, seed)
     tally = make(tiny, root, Hearing(), killer, checkpoint=0.0, retries=10_000)
     assert len(tally.done) == 8
@@ -41,20 +42,19 @@ def survives(tiny, root, finished, times: int, seed: int) -> None:
     assert results(root) == results(finished)
     assert left_behind(root) == []
     runs = [record.decode(path, Run) for path in root.glob("*/*/*/run.json")]
-    assert sum(one.failures for one in runs) <= times - killer.left
     assert all(one.freeze is not None and one.freeze.holds for one in runs)
+    return times - killer.left
 
 
-def test_workers_that_are_killed_go_on_where_they_were(tiny, tmp_path, finished, monkeypatch):
+def test_workers_that_are_killed_go_on_where_they_were(either, tmp_path, monkeypatch):
     monkeypatch.setattr(local, "POLL", 0.02)
-    survives(tiny, tmp_path / "runs", finished, times=12, seed=0)
+    survives(*either, tmp_path / "runs", times=6, seed=0)
 
 
 @pytest.mark.faults
-def test_two_hundred_kills(tiny, tmp_path, finished, monkeypatch):
+def test_two_hundred_kills(either, tmp_path, monkeypatch):
     monkeypatch.setattr(local, "POLL", 0.02)
-    killed, seed = 0, 0
-    while killed < 200:
+    killed = seed = 0
+    while killed < 100:  # on each engine
         seed += 1
-        survives(tiny, tmp_path / f"runs-{seed}", finished, times=40, seed=seed)
-        killed += 40
+        killed += survives(*either, tmp_path / f"runs-{seed}", times=20, seed=seed)

@@ -1,10 +1,13 @@
 """What each verb takes. Nothing heavy is imported here, so that `--help` answers at once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
+
+from trl_suite.errors import InputError
 
 Positional = tyro.conf.Positional
 
@@ -57,6 +60,26 @@ class Match(Verb):
     """Names that differ, TARGET=SOURCE: thigh_left_joint=thigh_joint."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Picture to write: match.png, match.svg."""
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe(Verb):
+    """Say before any training how well a policy may transfer to an env, and which method the rules name."""
+
+    policy: Positional[str]
+    """As for inspect."""
+    env: Positional[str]
+    """The target: walker2d, half-cheetah.gravity-1.5, gymnasium:Ant-v5."""
+    variant: Positional[str] = ""
+    """One of its variants."""
+    alias: tuple[str, ...] = ()
+    """Names that differ, TARGET=SOURCE: thigh_left_joint=thigh_joint."""
+    episodes: int = 10
+    """For each return."""
+    reference: float | None = None
+    """Return that scores 1 on the target; the policy's own at home where not given."""
     json: bool = False
     """Print JSON."""
 
@@ -164,6 +187,20 @@ class Report(Verb):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Film(Verb):
+    """Show the source at home and at step 0, the best method and scratch at the end, in motion, side by side."""
+
+    runs: Positional[Path]
+    """Folder of the experiment's runs: runs/quickstart."""
+    env: str = ""
+    """The target; the first where not given."""
+    seconds: float = 3.0
+    """How long the loop is."""
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """The film to write: .gif, .png (animated), .webp, .mp4; RUNS/film.gif, which the report shows, where not given."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Doctor(Verb):
     """Say what is installed, what the machine has, and what would not work."""
 
@@ -199,6 +236,21 @@ class Show(Verb):
     """Draw the worlds after so many steps without control."""
 
 
+def aliases(pairs: Sequence[str]) -> dict[str, str]:
+    """Return what `--alias` said.
+
+    Raises:
+        InputError: one is not TARGET=SOURCE.
+    """
+    found: dict[str, str] = {}
+    for text in pairs:
+        target, equals, source = text.partition("=")
+        if not (target and equals and source):
+            raise InputError(f"--alias {text}: TARGET=SOURCE expected, as in thigh_left_joint=thigh_joint")
+        found[target] = source
+    return found
+
+
 Arguments = (
     Annotated[Envs, tyro.conf.subcommand("envs")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]
@@ -206,6 +258,7 @@ Arguments = (
     | Annotated[Policies, tyro.conf.subcommand("policies")]
     | Annotated[Inspect, tyro.conf.subcommand("inspect")]
     | Annotated[Match, tyro.conf.subcommand("match")]
+    | Annotated[Probe, tyro.conf.subcommand("probe")]
     | Annotated[Import, tyro.conf.subcommand("import")]
     | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Train, tyro.conf.subcommand("train")]
@@ -213,5 +266,6 @@ Arguments = (
     | Annotated[Status, tyro.conf.subcommand("status")]
     | Annotated[Rerun, tyro.conf.subcommand("rerun")]
     | Annotated[Report, tyro.conf.subcommand("report")]
+    | Annotated[Film, tyro.conf.subcommand("film")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
 )

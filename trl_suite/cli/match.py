@@ -7,8 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trl_suite.cli import picture
-from trl_suite.cli.arguments import Match
-from trl_suite.errors import InputError
+from trl_suite.cli.arguments import Match, aliases
 from trl_suite.networks import methods
 from trl_suite.networks.preview import Preview, preview
 from trl_suite.training.library import load_policy, world
@@ -20,7 +19,7 @@ def execute(arguments: Match) -> int:
         picture.check(arguments.out)
     policy, target = load_policy(arguments.policy), world(arguments.env)
     method = methods.find(arguments.method)
-    seen = preview(policy, target.interface, arguments.method, method, dict(map(_pair, arguments.alias)))
+    seen = preview(policy, target.interface, arguments.method, method, aliases(arguments.alias))
     if arguments.out:
         picture.draw(arguments.out, policy.interface, seen, (policy.card.training.env, arguments.env))
     if arguments.json:
@@ -34,13 +33,6 @@ def execute(arguments: Match) -> int:
     if arguments.out:
         console.print(f"picture: {arguments.out}", highlight=False, soft_wrap=True)
     return 0
-
-
-def _pair(text: str) -> tuple[str, str]:
-    target, equals, source = text.partition("=")
-    if not (target and equals and source):
-        raise InputError(f"--alias {text}: TARGET=SOURCE expected, as in thigh_left_joint=thigh_joint")
-    return target, source
 
 
 def _slots(seen: Preview) -> Table:

@@ -30,7 +30,12 @@ class Treatment(NamedTuple):
     trainable: int
     total: int
     proofs: dict[Proof, int]  # how many runs
-    hashes: tuple[Hash, ...]
+    runs: tuple[Member, ...]
+
+    @property
+    def hashes(self) -> tuple[Hash, ...]:
+        """The numbers of every frozen component, before and after."""
+        return tuple(found for mine in self.runs if mine.run for found in _hashes(mine.run, mine.planned.folder))
 
 
 class Cost(NamedTuple):
@@ -78,16 +83,22 @@ def costs(results: Collection) -> list[Cost]:
             continue
         steps = float(member.curve.steps[-1]) if member.curve is not None and len(member.curve.steps) else 0.0
         trained = float(run.steps) if run.status == "done" else steps
-        had = found.get((run.env, run.method), Cost(run.env, run.method, 0, 0.0, 0.0))
+        method = f"{run.method}, reference" if run.role == "reference" else run.method
+        had = found.get((run.env, method), Cost(run.env, method, 0, 0.0, 0.0))
         spent = (had.steps + trained, had.seconds + run.seconds)
-        found[run.env, run.method] = Cost(run.env, run.method, had.runs + 1, *spent)
+        found[run.env, method] = Cost(run.env, method, had.runs + 1, *spent)
     return list(found.values())
 
 
 def circumstances(results: Collection) -> list[Circumstance]:
     """Return commit, versions and machine, each with all values that occur."""
     runs = [m.run for m in results.members if m.run is not None]
-    names: dict[str, Callable[[Run], str]] = {"commit": _commit, "algorithm": lambda run: run.algorithm}
+    names: dict[str, Callable[[Run], str]] = {
+        "commit": _commit,
+        "algorithm": lambda run: run.algorithm,
+        "engine": lambda run: f"{run.engine} on {run.device}",
+        "trained together": lambda run: str(run.cohort_size),
+    }
     found = [Circumstance(name, _values(runs, read)) for name, read in names.items()]
     for name in dict.fromkeys(name for run in runs for name in run.versions):
         found.append(Circumstance(name, tuple(Counter(run.versions.get(name, "?") for run in runs).items())))
@@ -122,7 +133,7 @@ def _treatment(members: list[Member]) -> Treatment:
         trainable=first.freeze.trainable if first.freeze else 0,
         total=first.freeze.total if first.freeze else 0,
         proofs=dict(Counter(proof(run) for run in runs)),
-        hashes=tuple(found for member in members if member.run for found in _hashes(member.run, member.planned.folder)),
+        runs=tuple(members),
     )
 
 

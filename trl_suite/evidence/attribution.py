@@ -92,5 +92,5 @@ def _contrast(
     reference = results.references.get(env)
     scale = reference.reference - reference.random if reference is not None and reference.usable else 1.0
     added = more.copied - less.copied if kind == "copying" else more.frozen - less.frozen
-    effect = statistics.mean(cells.by_source / scale)
+    effect = statistics.effect(cells.by_source / scale)
     return Contrast(kind, fold(added, known), more.method, less.method, effect)

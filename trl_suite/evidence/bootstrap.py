@@ -2,7 +2,8 @@
 
 Axes: `values` is (tasks, sources, targets), NaN where a run is missing or where a task has fewer seeds. Source and
 target seeds are crossed: every source policy is trained on with every target seed. Every random number comes from the
-Generator that the caller hands in. Replicates are weights of the cells, so that no resample is ever copied.
+Generator that the caller hands in. A replicate is how often each seed and task was drawn, so that no resample is ever
+copied; replicates are the last axis, the longest.
 """
 
 import math
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from trl_suite.evidence.curve import Flags, Floats
+from trl_suite.evidence.curve import Flags, Floats, Ints
 from trl_suite.evidence.statistics import FEWEST, Estimate, by_unit
 
 REPLICATES = 10_000
@@ -25,10 +26,11 @@ Weights = NDArray[np.float32]
 
 
 class _Draw(NamedTuple):
-    """How often everything was drawn in each replicate."""
+    """How often everything was drawn in each replicate; a cell counts the product of its three."""
 
-    cells: Weights  # (replicates, tasks, sources, targets), within a task
-    tasks: Weights  # (replicates, tasks)
+    sources: Weights  # (groups, sources, replicates)
+    targets: Weights  # (groups, targets, replicates)
+    tasks: Weights  # (tasks, replicates), or (tasks, 1) where they are not drawn
 
 
 def studentised(
@@ -93,9 +95,8 @@ def hierarchical(
     fewest = min(len(cells), units) if resample_tasks else units
     if not cells.size:
         return Estimate(level=level)
-    measure = _mean(cells) if statistic == "mean" else _interquartile(cells)
-    once = _Draw(np.ones((1, *cells.shape), np.float32), np.ones((1, len(cells)), np.float32))
-    centre = float(measure(once)[0])
+    measure = _mean(cells, labels) if statistic == "mean" else _interquartile(cells, labels)
+    centre = float(measure(_once(cells, labels))[0])
     if fewest < FEWEST:
         return Estimate(value=centre, level=level, n=fewest)
     size = max(1, CHUNK // cells.size)
@@ -152,77 +153,92 @@ def stacked(tasks: Sequence[Cells]) -> Floats:
     return values
 
 
-def _kept(values: Floats, groups: Sequence[str] | None) -> tuple[Floats, NDArray[np.int64]]:
+def _kept(values: Floats, groups: Sequence[str] | None) -> tuple[Floats, Ints]:
     """Return the tasks that have a value, and the number of each one's group."""
     some = _any(np.isfinite(values), (1, 2))
-    names = [str(name) for name in (groups or [""] * len(values))]
-    order = list(dict.fromkeys(names))
-    return values[some], np.array([order.index(name) for name in names], dtype=np.int64)[some]
+    names = np.array([str(name) for name in (groups or [""] * len(values))])[some]
+    return values[some], np.unique(names, return_inverse=True)[1].astype(np.int64)
 
 
 def _any(flags: Flags, axes: tuple[int, ...]) -> Flags:
     return np.asarray(flags.any(axis=axes))
 
 
-def _units(cells: Floats, labels: NDArray[np.int64]) -> int:
+def _units(cells: Floats, labels: Ints) -> int:
     """Return the number of source seeds of the group that has fewest."""
     seen = _any(np.isfinite(cells), (2,))
     return min((int(seen[labels == label].any(axis=0).sum()) for label in set(labels.tolist())), default=0)
 
 
-def _draw(
-    cells: Floats, labels: NDArray[np.int64], resample_tasks: bool, replicates: int, generator: np.random.Generator
-) -> _Draw:
+def _once(cells: Floats, labels: Ints) -> _Draw:
+    """Return the replicate in which everything is drawn once."""
+    groups, (tasks, sources, targets) = int(labels.max()) + 1, cells.shape
+    shapes = ((groups, sources, 1), (groups, targets, 1), (tasks, 1))
+    return _Draw(*(np.ones(shape, np.float32) for shape in shapes))
+
+
+def _draw(cells: Floats, labels: Ints, resample_tasks: bool, replicates: int, generator: np.random.Generator) -> _Draw:
     """Return one resample per replicate: of the seeds of each group, and of the tasks where they are drawn too."""
-    weights = np.empty((replicates, *cells.shape), dtype=np.float32)
-    for label in np.unique(labels):
-        known = np.isfinite(cells[labels == label])
-        sources = _counts(_any(known, (0, 2)), replicates, generator)
-        targets = _counts(_any(known, (0, 1)), replicates, generator)
-        weights[:, labels == label] = (sources[:, :, None] * targets[:, None, :])[:, None]
+    known = [np.isfinite(cells[labels == label]) for label in range(int(labels.max()) + 1)]
     everything = np.ones(len(cells), dtype=np.bool_)
-    tasks = _counts(everything, replicates, generator) if resample_tasks else np.ones((1, len(cells)), np.float32)
-    return _Draw(weights, np.broadcast_to(tasks, (replicates, len(cells))))
+    return _Draw(
+        np.stack([_counts(_any(mine, (0, 2)), replicates, generator) for mine in known]),
+        np.stack([_counts(_any(mine, (0, 1)), replicates, generator) for mine in known]),
+        _counts(everything, replicates, generator) if resample_tasks else np.ones((len(cells), 1), np.float32),
+    )
 
 
 def _counts(known: Flags, replicates: int, generator: np.random.Generator) -> Weights:
-    """Return how often each of the known units is drawn: (replicates, units), 0 for the others."""
+    """Return how often each of the known units is drawn: (units, replicates), 0 for the others."""
     places = np.flatnonzero(known)
     n, width = len(places), len(known)
-    drawn = places[generator.integers(0, n, (replicates, n))] + width * np.arange(replicates)[:, None]
-    return np.bincount(drawn.ravel(), minlength=replicates * width).reshape(replicates, width).astype(np.float32)
+    drawn = places[generator.integers(0, n, (n, replicates))] * replicates + np.arange(replicates)
+    return np.bincount(drawn.ravel(), minlength=replicates * width).reshape(width, replicates).astype(np.float32)
 
 
-def _mean(cells: Floats) -> Callable[[_Draw], Floats]:
+def _mean(cells: Floats, labels: Ints) -> Callable[[_Draw], Floats]:
     """Return the function that gives the mean of the drawn tasks' means: (replicates,)."""
     known = np.isfinite(cells)
     filled, present = np.where(known, cells, 0.0).astype(np.float32), known.astype(np.float32)
 
+    def drawn(values: Weights, draw: _Draw) -> Weights:
+        """Return the sum of each task's drawn cells: (tasks, replicates)."""
+        found = np.empty((len(values), draw.sources.shape[2]), np.float32)
+        for label, (sources, targets) in enumerate(zip(draw.sources, draw.targets, strict=True)):
+            columns = values[labels == label].transpose(2, 0, 1) @ sources  # (targets, tasks, replicates)
+            found[labels == label] = (columns * targets[:, None]).sum(axis=0)
+        return found
+
     def measure(draw: _Draw) -> Floats:
-        total = np.einsum("rkst,kst->rk", draw.cells, filled)
-        count = np.einsum("rkst,kst->rk", draw.cells, present)
+        total, count = drawn(filled, draw), drawn(present, draw)
         tasks = draw.tasks * (count > 0)
         means = np.divide(total, count, out=np.zeros_like(total), where=count > 0)
-        return np.average(means, axis=1, weights=tasks)
+        some = tasks.sum(axis=0)
+        nothing = np.full(len(some), np.nan, np.float32)  # holes alone were drawn
+        return np.divide((means * tasks).sum(axis=0), some, out=nothing, where=some > 0).astype(np.float64)
 
     return measure
 
 
-def _interquartile(cells: Floats) -> Callable[[_Draw], Floats]:
+def _interquartile(cells: Floats, labels: Ints) -> Callable[[_Draw], Floats]:
     """Return the function that gives the interquartile mean of the drawn cells, sorted once: (replicates,)."""
     flat = cells.ravel()
     order = np.argsort(flat)[: int(np.isfinite(flat).sum())]  # NaN sorts to the end
-    task, size = order // (cells.size // len(cells)), len(order)
-    ordered = np.zeros((-(-size // BLOCK), BLOCK), np.float32)
-    ordered.ravel()[:size] = flat[order]
+    task, source, target = np.unravel_index(order, cells.shape)
+    ordered = np.zeros((-(-len(order) // BLOCK), BLOCK), np.float32)
+    ordered.ravel()[: len(order)] = flat[order]
 
     def measure(draw: _Draw) -> Floats:
-        weights = np.zeros((len(draw.cells), ordered.size), np.float32)
-        np.multiply(draw.cells.reshape(len(weights), -1)[:, order], draw.tasks[:, task], out=weights[:, :size])
-        blocks = _Blocks.of(weights.reshape(-1, *ordered.shape), ordered)
-        total = blocks.drawn[:, -1]
+        weights = np.zeros((*ordered.shape, draw.sources.shape[2]), np.float32)
+        drawn = weights.reshape(ordered.size, -1)[: len(order)]
+        np.multiply(draw.sources[labels[task], source], draw.tasks[task], out=drawn)
+        if cells.shape[2] > 1:  # a single target seed is always drawn once
+            drawn *= draw.targets[labels[task], target]
+        blocks = _Blocks.of(weights, ordered)
+        total = blocks.drawn[-1]
         cut = np.floor(total / 4)  # as scipy's trim_mean, which cuts whole values
-        return np.asarray((blocks.lowest(total - cut) - blocks.lowest(cut)) / (total - 2 * cut), dtype=np.float64)
+        kept, middle = total - 2 * cut, blocks.lowest(total - cut) - blocks.lowest(cut)
+        return np.divide(middle, kept, out=np.full(len(kept), np.nan, np.float32), where=kept > 0).astype(np.float64)
 
     return measure
 
@@ -231,24 +247,25 @@ class _Blocks(NamedTuple):
     """Drawn values in order, in blocks, so that only the block where a sum ends is looked at value by value."""
 
     ordered: Weights  # (blocks, BLOCK), all values
-    weights: Weights  # (replicates, blocks, BLOCK), how often each is drawn
-    drawn: Weights  # (replicates, blocks), how many are drawn up to the end of each block
-    total: Weights  # (replicates, blocks), their sum
+    weights: Weights  # (blocks, BLOCK, replicates), how often each is drawn
+    drawn: Weights  # (blocks, replicates), how many are drawn up to the end of each block
+    total: Weights  # (blocks, replicates), their sum
 
     @classmethod
     def of(cls, weights: Weights, ordered: Weights) -> "_Blocks":
         """Return the blocks of weighted values."""
-        drawn = np.cumsum(weights.sum(axis=2), axis=1)
-        return cls(ordered, weights, drawn, np.cumsum(np.einsum("rbk,bk->rb", weights, ordered), axis=1))
+        counted = np.stack([np.ones_like(ordered), ordered], axis=1) @ weights  # (blocks, 2, replicates)
+        sums = np.cumsum(counted, axis=0)
+        return cls(ordered, weights, sums[:, 0], sums[:, 1])
 
     def lowest(self, count: Weights) -> Weights:
         """Return the sum of the `count` lowest values of each replicate: (replicates,)."""
-        rows = np.arange(len(count))
-        block = np.minimum((self.drawn < count[:, None]).sum(axis=1), len(self.ordered) - 1)
-        inside = self.weights[rows, block]
-        before = np.cumsum(inside, axis=1) - inside + (self.drawn[rows, block] - inside.sum(axis=1))[:, None]
+        replicates = np.arange(len(count))
+        block = np.minimum((self.drawn < count).sum(axis=0), len(self.ordered) - 1)
+        inside = self.weights[block, :, replicates]  # (replicates, BLOCK)
+        before = np.cumsum(inside, axis=1) - inside + (self.drawn[block, replicates] - inside.sum(axis=1))[:, None]
         taken = np.clip(count[:, None] - before, 0, inside) - inside
-        return self.total[rows, block] + (taken * self.ordered[block]).sum(axis=1)
+        return self.total[block, replicates] + (taken * self.ordered[block]).sum(axis=1)
 
 
 def _expanded(level: float, n: int) -> float:

@@ -15,11 +15,11 @@ from trl_suite.errors import InputError
 from trl_suite.evidence import comparison, design, measures, references
 from trl_suite.evidence.comparison import Price, Row
 from trl_suite.evidence.curve import MODES, Curves, Floats
-from trl_suite.evidence.design import SCRATCH, Arm
+from trl_suite.evidence.design import Arm
 from trl_suite.evidence.grids import gather, once, stochastic
-from trl_suite.evidence.members import Finding, Member, about, member, surplus
+from trl_suite.evidence.members import Finding, Member, about, member, on_disk, surplus
 from trl_suite.evidence.references import Reference
-from trl_suite.record import Plan, Planned, decode
+from trl_suite.record import SCRATCH, Plan, Planned, decode
 
 SEED = 0  # of the resampling in a report: the same runs give the same page
 
@@ -49,9 +49,10 @@ class Collection:
                 f"{runs}: no plan.json here, so it is not an experiment's folder; expected runs/<experiment>"
             )
         plan = decode(path, Plan)
-        findings = surplus(runs, plan)
+        disk = on_disk(runs)
+        findings = surplus(disk, plan)
         arms = design.arms(plan)
-        members = tuple(member(runs, planned, arms[planned.folder], plan, findings) for planned in plan.runs)
+        members = tuple(member(runs, disk, planned, arms[planned.folder], plan, findings) for planned in plan.runs)
         curves = _gather([m for m in members if m.planned.role == "target"], findings)
         cohorts = _gather([m for m in members if m.planned.role == "reference"], findings)
         _compare(curves, plan, findings)

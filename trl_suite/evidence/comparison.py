@@ -76,12 +76,12 @@ class _Pairs(NamedTuple):
     def mean(self, values: Floats) -> Estimate:
         """Return the mean over units: a t interval, or a crossed bootstrap where target seeds are shared."""
         if len(set(self.units)) == len(self.units):
-            return statistics.mean(values)
+            return statistics.effect(values)
         cells = bootstrap.crossed(values, self.units, self.seeds)
         if len(cells.targets) == 1:
-            return statistics.mean(cells.by_source)
+            return statistics.effect(cells.by_source)
         found = bootstrap.hierarchical(cells.values[None], self.generator)
-        return msgspec.structs.replace(found, p=statistics.mean(cells.by_source).p)
+        return msgspec.structs.replace(found, p=statistics.effect(cells.by_source).p)
 
     def by_unit(self, values: Floats) -> Floats:
         """Return the mean of each unit."""

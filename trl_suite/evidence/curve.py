@@ -4,12 +4,13 @@ Axes: runs, evaluations. Every curve starts at step 0, before any update. The de
 where the stochastic one was evaluated too, its returns stand on the same grid.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,7 +31,6 @@ class Curve:
 
     steps: Ints  # (evaluations,), env steps trained before each evaluation
     returns: Floats  # (evaluations,), mean over episodes; NaN where an episode's return was not finite
-    lengths: Floats  # (evaluations,), mean over episodes, in env steps
     episodes: int  # per evaluation
     stochastic: Floats | None = None  # (evaluations,), NaN where only the deterministic policy was evaluated
     note: str = ""  # what was left out while reading
@@ -84,78 +84,87 @@ def read(path: Path, episodes: int = 0) -> Curve:
     Raises:
         InputError: the file cannot be read, is malformed before its end, lacks step 0, or holds an episode twice.
     """
-    columns, cut = _columns(path)
-    if not columns[0]:
-        return _empty("no evaluation has been finished")
-    mode = columns[4] if len(columns) > 4 else []
     try:
-        layout = _layout(*(tuple(column) for column in (columns[0], columns[1], mode)), episodes)
-        returns, lengths = _numbers(columns[2]), _numbers(columns[3])
-    except ValueError as error:
+        table, cut = _table(path.read_bytes().decode())
+        if not len(table):
+            return _empty("no evaluation has been finished")
+        layout = _layout(table[:, _KEYS].tobytes(), episodes)
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: {error}") from None
     if not len(layout.steps):
         return _empty("the first evaluation is unfinished")
+    returns = table[:, _RETURN]
     note = f"an unfinished evaluation after step {layout.steps[-1]:,} is left out" if cut or layout.short else ""
     return Curve(
         steps=layout.steps,
         returns=_means(returns, layout.deterministic, len(layout.steps)),
-        lengths=_means(lengths, layout.deterministic, len(layout.steps)),
         episodes=layout.deterministic.episodes,
         stochastic=_means(returns, layout.stochastic, len(layout.steps)) if layout.stochastic else None,
         note=note,
     )
 
 
+_KEYS, _RETURN = [0, 1, 4], 2  # columns of a table: step, episode, return, length, mode
+_LINES = msgspec.json.Decoder(list[tuple[float, float, float, float, float]])
+
+
 def _empty(note: str) -> Curve:
-    nothing = np.zeros(0)
-    return Curve(steps=np.zeros(0, np.int64), returns=nothing, lengths=nothing, episodes=0, note=note)
+    return Curve(steps=np.zeros(0, np.int64), returns=np.zeros(0), episodes=0, note=note)
 
 
-def _columns(path: Path) -> tuple[list[list[str]], bool]:
-    """Return the columns below the header, and whether a line without its end was left out.
+def _table(text: str) -> tuple[Floats, bool]:
+    """Return the lines below the header, and whether one without its end was left out: (lines, 5).
 
-    Ten thousand files are read for one report, so that the text is split at once and never line by line.
+    Ten thousand files are read for one report: a file without an odd line is read as a whole, as numbers of JSON.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: {error}") from None
     whole, _, rest = text.rpartition("\n")  # a number without the line's end may lack digits
     header, _, body = whole.partition("\n")
     if header not in ("", HEADER, f"{HEADER},{MODE}"):
-        raise InputError(f"{path}: the first line is '{header[:80]}', expected '{HEADER}'")
-    width = header.count(",") + 1 if header else 4
+        raise ValueError(f"the first line is '{header[:80]}', expected '{HEADER}'")
     if not body:
-        return [[] for _ in range(width)], bool(rest)
-    fields = body.replace("\n", ",\n,").split(",")
-    ends = fields[width :: width + 1]
-    if len(fields) % (width + 1) != width or ends.count("\n") != len(ends) or body.count("\n") != len(ends):
-        odd = next(line for line in body.split("\n") if line.count(",") != width - 1)
-        raise InputError(f"{path}: {odd.count(',') + 1} columns in '{odd[:80]}', expected {width} ({header})")
-    return [fields[column :: width + 1] for column in range(width)], bool(rest)
+        return np.zeros((0, len(_KEYS) + 2)), bool(rest)
+    try:
+        lines = _LINES.decode(f"[[{_digits(body, header)}]]".replace("\n", "],["))
+    except msgspec.DecodeError:
+        lines = [_line(line, header) for line in body.split("\n")]
+    return np.fromiter(chain.from_iterable(lines), np.float64).reshape(len(lines), -1), bool(rest)
 
 
-def _numbers(column: Sequence[str]) -> Floats:
-    if column[0] == column[-1] and column.count(column[0]) == len(column):  # lengths of episodes that never end early
-        return np.full(len(column), float(column[0]))
-    return np.array(list(map(float, column)))
+def _digits(body: str, header: str) -> str:
+    """Return the lines with the place of their mode in `MODES` as the last column; empty where one has none."""
+    if header == HEADER:
+        return body.replace("\n", ",0\n") + ",0"
+    lines = body.count("\n") + 1
+    known = sum(body.count(f",{mode}") for mode in MODES)
+    for place, mode in enumerate(MODES):
+        body = body.replace(f",{mode}", f",{place}")
+    return body if known == lines else ""
+
+
+def _line(line: str, header: str) -> tuple[float, ...]:
+    """Return one line as numbers, also where they are not finite; a ValueError says what is odd."""
+    fields, width = line.split(","), header.count(",") + 1
+    if len(fields) != width:
+        raise ValueError(f"{len(fields)} columns in '{line[:80]}', expected {width} ({header})")
+    mode = fields[4] if width > 4 else MODES[0]
+    if mode not in MODES:
+        raise ValueError(f"unknown mode '{mode}', expected {' or '.join(MODES)}")
+    return (*map(float, fields[:4]), float(MODES.index(mode)))
 
 
 @lru_cache(maxsize=64)
-def _layout(step: tuple[str, ...], episode: tuple[str, ...], mode: tuple[str, ...], episodes: int) -> _Layout:
-    """Return what belongs together; a ValueError says what no crash can explain.
+def _layout(keys: bytes, episodes: int) -> _Layout:
+    """Return what belongs together, of steps, episodes and modes; a ValueError says what no crash can explain.
 
     The writer appends whole evaluations in order, starting at step 0.
     """
-    steps, numbers = _numbers(step), _numbers(episode)
-    if unknown := set(mode) - set(MODES):
-        raise ValueError(f"unknown mode '{sorted(unknown)[0]}', expected {' or '.join(MODES)}")
-    random = np.array([name == MODES[1] for name in mode] or [False] * len(steps))
-    if not (np.isfinite(steps).all() and np.isfinite(numbers).all()) or steps[0] != 0:
+    table = np.frombuffer(keys).reshape(-1, len(_KEYS))
+    steps, random = table[:, 0], table[:, 2] > 0
+    if not np.isfinite(table).all() or steps[0] != 0:
         raise ValueError("no evaluation at step 0, before any update")
     if (np.diff(steps) < 0).any():
         raise ValueError(f"steps go back in line {int(np.argmax(np.diff(steps) < 0)) + 3}")
-    _check_once(steps, numbers, random)
+    _check_once(table)
     grid = np.unique(steps)
     plain = _mode(steps, grid, np.flatnonzero(~random), episodes)
     keep = len(plain.at)
@@ -163,10 +172,9 @@ def _layout(step: tuple[str, ...], episode: tuple[str, ...], mode: tuple[str, ..
     return _Layout(grid[:keep].astype(np.int64), plain, noisy, keep < len(grid))
 
 
-def _check_once(steps: Floats, numbers: Floats, random: Flags) -> None:
-    keys = np.stack([steps, random, numbers], axis=1)
-    found, count = np.unique(keys, axis=0, return_counts=True)
-    if len(found) < len(keys):
+def _check_once(table: Floats) -> None:
+    found, count = np.unique(table, axis=0, return_counts=True)
+    if len(found) < len(table):
         raise ValueError(f"an episode of step {found[count > 1][0, 0]:.0f} is there twice")
 
 

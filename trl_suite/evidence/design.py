@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from trl_suite.record import Plan
 
-SCRATCH = "scratch"  # the method that every other is compared with
 FULL = "finetune"  # everything is copied and nothing is frozen: freeze depth 0
 
 _DEPTH = re.compile(r"partial-freeze-(\d+)")

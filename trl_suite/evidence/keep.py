@@ -3,11 +3,10 @@
 import shutil
 from pathlib import Path
 
-from trl_suite.evidence import pictures, report
+from trl_suite.evidence import film, pictures, prediction, report
 from trl_suite.evidence.figures import learning
 from trl_suite.evidence.figures.style import svg
 from trl_suite.evidence.members import EVALUATIONS, HOME, RUN
-from trl_suite.evidence.prediction import FILE
 from trl_suite.evidence.results import Results, load
 
 RECORDS = (RUN, EVALUATIONS, HOME)
@@ -24,8 +23,9 @@ def keep(runs: Path, into: Path) -> list[Path]:
     results = load(runs)
     into.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(runs / "plan.json", into / "plan.json")
-    if (runs / FILE).is_file():
-        shutil.copyfile(runs / FILE, into / FILE)
+    for name in (prediction.FILE, film.FILE):
+        if (runs / name).is_file():
+            shutil.copyfile(runs / name, into / name)
     for planned in results.plan.runs:
         for name in RECORDS:
             if (runs / planned.folder / name).is_file():

@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -19,6 +19,7 @@ Kind = Literal[
 ]  # fmt: skip
 RUN = "run.json"
 EVALUATIONS = "evaluations.csv"
+Disk = dict[str, frozenset[str]]  # a run's folder, relative to the experiment's -> the names of what stands in it
 HOME = "retention.csv"  # as evaluations.csv, of the same policy on the env of its source
 DRAWN = {
     "target": "drawn as far as it came; counted at step 0 only",
@@ -52,34 +53,42 @@ def about(kind: Kind, planned: Planned, what: str, treatment: str) -> Finding:
     return Finding(kind=kind, where=planned.folder, what=what, treatment=treatment)
 
 
-def surplus(runs: Path, plan: Plan) -> list[Finding]:
+def on_disk(runs: Path) -> Disk:
+    """Return what stands in every folder that holds a run's record; one walk, and no question for a single file."""
+    found: Disk = {}
+    for folder, below, files in os.walk(runs):
+        if RUN in files:
+            found[folder[len(str(runs)) + 1 :].replace(os.sep, "/")] = frozenset(files)
+            below.clear()  # a run lies in no other's folder
+    return found
+
+
+def surplus(disk: Disk, plan: Plan) -> list[Finding]:
     """Return a finding for every run on disk that the plan does not know."""
-    planned = {p.folder for p in plan.runs}
-    found = sorted(Path(folder).relative_to(runs).as_posix() for folder, _, files in os.walk(runs) if RUN in files)
     return [
         Finding(kind="not planned", where=folder, what="stands on disk and not in plan.json", treatment="not counted")
-        for folder in found
-        if folder not in planned
+        for folder in sorted(disk.keys() - {p.folder for p in plan.runs})
     ]
 
 
-def member(runs: Path, planned: Planned, arm: Arm, plan: Plan, findings: list[Finding]) -> Member:
+def member(runs: Path, disk: Disk, planned: Planned, arm: Arm, plan: Plan, findings: list[Finding]) -> Member:
     """Return one run as read; whatever is wrong with it is added to the findings."""
     folder = runs / planned.folder
+    files = disk.get(planned.folder, frozenset())
     nothing = Member(planned=planned, arm=arm)
     try:
         _check_inside(planned.folder)
-        if not (folder / RUN).is_file():
+        if RUN not in files:
             findings.append(about("missing", planned, "has not been run", "its pair is not counted"))
             return nothing
         run = decode(folder / RUN, Run)
         _check_same(folder, run, planned)
         findings.extend(_circumstances(run, planned))
         optional = planned.role == "source" or run.status != "done"  # a run may end before its first evaluation
-        if optional and not (folder / EVALUATIONS).is_file():
+        if optional and EVALUATIONS not in files:
             return Member(planned=planned, arm=arm, run=run)
         curve = read(folder / EVALUATIONS, 0 if planned.role == "source" else plan.episodes)
-        home = read(folder / HOME) if planned.source and (folder / HOME).is_file() else None
+        home = read(folder / HOME) if planned.source and HOME in files else None
     except InputError as error:
         findings.append(about("unreadable", planned, str(error).replace(f"{runs}/", ""), "not counted"))
         return nothing
@@ -89,8 +98,7 @@ def member(runs: Path, planned: Planned, arm: Arm, plan: Plan, findings: list[Fi
 
 
 def _check_inside(folder: str) -> None:
-    path = PurePosixPath(folder)
-    if path.is_absolute() or ".." in path.parts:
+    if folder.startswith("/") or ".." in folder.split("/"):
         raise InputError(f"{folder}: a run's folder lies inside the experiment's")
 
 

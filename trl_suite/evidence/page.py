@@ -7,16 +7,18 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from trl_suite.evidence import account, measures, pictures, ranking, suite
+from trl_suite.evidence import account, film, measures, pictures, prediction, ranking, suite
 from trl_suite.evidence.account import Circumstance, Cost, Treatment
 from trl_suite.evidence.collection import Collection
 from trl_suite.evidence.comparison import Row
 from trl_suite.evidence.curve import Curves
+from trl_suite.evidence.film import Film
 from trl_suite.evidence.members import Finding
 from trl_suite.evidence.pictures import Picture
-from trl_suite.evidence.prediction import Prediction, predictions
+from trl_suite.evidence.prediction import Prediction
 from trl_suite.evidence.ranking import Ranking
 from trl_suite.evidence.references import Reference
+from trl_suite.evidence.similarity import Probed
 from trl_suite.evidence.suite import Overall
 from trl_suite.evidence.verdict import Verdict, verdict
 from trl_suite.record import Plan
@@ -67,6 +69,8 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     overall: list[Overall]
     pictures: list[Picture]  # of the whole experiment
+    film: Film
+    probed: list[Probed]
     predictions: list[Prediction]
     targets: list[Target]
     treatments: list[Treatment]
@@ -102,7 +106,9 @@ def page(results: Collection, detailed: int | None = None) -> Page:
         verdict=verdict(results, rows),
         overall=overall,
         pictures=pictures.across(results, rows, overall),
-        predictions=predictions(results),
+        film=film.find(results),
+        probed=prediction.probed(results),
+        predictions=prediction.predictions(results),
         targets=targets,
         treatments=account.treatments(results),
         sourced=[row for row in rows if row.source_steps],

@@ -10,20 +10,12 @@ from trl_suite.errors import InputError
 from trl_suite.evidence import similarity
 from trl_suite.evidence.collection import SEED, Collection
 from trl_suite.evidence.comparison import Row
-from trl_suite.evidence.similarity import Pair, Probes
+from trl_suite.evidence.similarity import Pair, Probed, Probes
 from trl_suite.evidence.statistics import Estimate
 
-FILE = "probes.json"  # in the experiment's folder: [{"env", "source", "probes"}], written by whoever made the probes
+FILE = "probes.json"  # in the experiment's folder, a list of `Probed`
 FEWEST = 3  # pairs of source and target
 REPLICATES = 2_000  # of the interval, whose width alone is taken from them
-
-
-class Probed(msgspec.Struct, frozen=True, kw_only=True):
-    """The probes of one pair of envs, as a file holds them."""
-
-    env: str  # target
-    source: str = ""  # env of the source policies; "" where the experiment has one only
-    probes: Probes
 
 
 class Prediction(NamedTuple):
@@ -43,7 +35,7 @@ def predictions(results: Collection) -> list[Prediction]:
     Raises:
         InputError: `probes.json` is there and cannot be read.
     """
-    probed = {(found.env, found.source): found.probes for found in _read(results)}
+    known = {(found.env, found.source): found.probes for found in probed(results)}
     methods: dict[str, list[Row]] = {}
     for row in results.measures():
         if row.speed_up.n:
@@ -52,25 +44,30 @@ def predictions(results: Collection) -> list[Prediction]:
     found: list[Prediction] = []
     for method, rows in methods.items():
         for probe in ("return at step 0", "zero_shot", "dynamics", "critic"):
-            pairs = [Pair(_value(results, row, probe, probed), math.log(row.speed_up.value)) for row in rows]
+            pairs = [Pair(_value(results, row, probe, known), math.log(row.speed_up.value)) for row in rows]
             if sum(math.isfinite(pair.probe) for pair in pairs) >= FEWEST:
                 correlation = similarity.prediction(pairs, generator, REPLICATES)
                 found.append(Prediction(probe, method, correlation, similarity.leave_one_out(pairs)))
     return found
 
 
-def _value(results: Collection, row: Row, probe: str, probed: dict[tuple[str, str], Probes]) -> float:
+def _value(results: Collection, row: Row, probe: str, probes: dict[tuple[str, str], Probes]) -> float:
     """Return a probe's value for a row, NaN where it was not made."""
     if probe == "return at step 0":
         reference = results.references.get(row.env)
         if reference is None or not reference.usable:
             return math.nan
         return (row.zero_shot.value - reference.random) / (reference.reference - reference.random)
-    known = probed.get((row.env, row.source)) or probed.get((row.env, ""))
+    known = probes.get((row.env, row.source)) or probes.get((row.env, ""))
     return float(getattr(known, probe)) if known is not None else math.nan
 
 
-def _read(results: Collection) -> list[Probed]:
+def probed(results: Collection) -> list[Probed]:
+    """Return the probes that were made, in the file's order; none where there is no `probes.json`.
+
+    Raises:
+        InputError: it cannot be read.
+    """
     path = results.folder / FILE
     if not path.is_file():
         return []

@@ -1,8 +1,10 @@
 """The report: what was found, how sure it is, and how to make it again; as one HTML page, Markdown, or a folder."""
 
+import base64
 import os
 import re
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,13 @@ from markupsafe import Markup
 from trl_suite.errors import InputError
 from trl_suite.evidence import tables, wording
 from trl_suite.evidence.collection import Collection
-from trl_suite.evidence.design import SCRATCH
 from trl_suite.evidence.figures.style import svg
+from trl_suite.evidence.film import Film
 from trl_suite.evidence.page import Page, page
 from trl_suite.evidence.pictures import Picture
 from trl_suite.evidence.references import FRACTION, LATE
+from trl_suite.evidence.similarity import suggest
+from trl_suite.record import SCRATCH
 
 NAME = "report.html"
 MARKDOWN = "report.md"
@@ -65,7 +69,8 @@ def file_name(name: str) -> str:
 
 def render(results: Collection) -> str:
     """Return the page as HTML; every name in it is escaped."""
-    return _fill("report.html.jinja", page(results), lambda picture: Markup(svg(picture.figure, picture.name)), True)
+    draw = {"draw": lambda picture: Markup(svg(picture.figure, picture.name)), "play": _inline}
+    return _fill("report.html.jinja", page(results), draw, True)
 
 
 def markdown(results: Collection, figures: Path, detailed: int | None = None) -> str:
@@ -77,10 +82,19 @@ def markdown(results: Collection, figures: Path, detailed: int | None = None) ->
         (figures / name).write_text(_standalone(svg(picture.figure, picture.name)), encoding="utf-8")
         return f"{figures.name}/{name}"
 
-    return _fill("report.md.jinja", page(results, detailed), draw, False)
+    def play(film: Film) -> str:
+        shutil.copyfile(film.path, figures / film.path.name)
+        return f"{figures.name}/{film.path.name}"
+
+    return _fill("report.md.jinja", page(results, detailed), {"draw": draw, "play": play}, False)
 
 
-def _fill(template: str, found: Page, draw: Callable[[Picture], str], escape: bool) -> str:
+def _inline(film: Film) -> str:
+    """Return a film as an address that holds all of it, so that the page stands alone."""
+    return f"data:image/gif;base64,{base64.b64encode(film.path.read_bytes()).decode()}"
+
+
+def _fill(template: str, found: Page, pictures: Mapping[str, Any], escape: bool) -> str:
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=escape,
@@ -89,7 +103,8 @@ def _fill(template: str, found: Page, draw: Callable[[Picture], str], escape: bo
         lstrip_blocks=True,
     )
     templates.filters.update({name: getattr(wording, name) for name in FILTERS})
-    templates.filters.update({"draw": draw, "cell": _cell})
+    own: dict[str, Any] = {**pictures, "cell": _cell, "suggest": suggest}
+    templates.filters.update(own)
     shown: dict[str, Any] = msgspec.structs.asdict(found)
     constants = {"fraction": FRACTION, "late": LATE, "scratch": SCRATCH}
     return templates.get_template(template).render(shown | constants)

@@ -27,10 +27,19 @@ PENALTIES = tuple(10.0**power for power in range(-3, 5))  # of the ridge; the be
 class Probes(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a source and a target before training; NaN where a probe was not made."""
 
-    zero_shot: float  # normalised return of the source policy on the target: 0 is untrained, 1 the reference
+    zero_shot: float = NAN  # normalised return of the source policy on the target: 0 is untrained, 1 the reference
     dynamics: float = NAN  # paired-transition distance; 0 is the same world
     critic: float = NAN  # explained variance of the source's critic on the target; 1 is perfect
     layers: tuple[float, ...] = ()  # decodability of the observation, then of each layer, R^2
+
+
+class Probed(msgspec.Struct, frozen=True, kw_only=True):
+    """The probes of one pair of envs, as `probes.json` in an experiment's folder holds them: a list of these."""
+
+    env: str  # target
+    source: str = ""  # env of the source policies; "" where the experiment has one only
+    policies: tuple[str, ...] = ()  # folders of the source policies that the probes are the mean of
+    probes: Probes
 
 
 class Suggestion(NamedTuple):
@@ -173,7 +182,7 @@ def suggest(probes: Probes) -> Suggestion:
     if probes.zero_shot >= SOME:
         critic = "" if math.isnan(probes.critic) else f", critic's explained variance {probes.critic:.2f}"
         return Suggestion(
-            "finetune", depth, f"{SOME} <= {shown} <= {NEAR}{critic}: warm the critic up before the actor moves"
+            "critic-warmup", depth, f"{SOME} <= {shown} <= {NEAR}{critic}: warm the critic up before the actor moves"
         )
     if probes.layers and max(probes.layers[1:], default=-math.inf) > probes.layers[0]:
         rule = f"{shown} < {SOME}, and layers tell more than the observation: keep the features, not the behaviour"
@@ -203,7 +212,7 @@ def prediction(pairs: Sequence[Pair], generator: np.random.Generator, replicates
     p = _permutation(known) if n <= 8 else _student(float(rho), n)
     if n < FEWEST_PAIRS:
         return Estimate(value=float(rho), p=p, n=n)
-    drawn = _spearman(known[generator.integers(0, n, (replicates, n))])
+    drawn = _counted(known, generator.multinomial(n, np.full(n, 1 / n), replicates).astype(float))
     most = 1 - 12 / (n * (n * n - 1))  # half a rank swap short of 1, which has no place on Fisher's scale
     spread = float(np.nanstd(np.arctanh(np.clip(drawn, -most, most))))
     centre = math.atanh(min(most, max(-most, float(rho))))
@@ -216,8 +225,8 @@ def leave_one_out(pairs: Sequence[Pair]) -> tuple[float, float]:
     known = np.array([pair for pair in pairs if math.isfinite(pair.probe) and math.isfinite(pair.log_speed_up)])
     if len(known) < 4:
         return NAN, NAN
-    found = [float(_spearman(np.delete(known, i, axis=0)[None])[0]) for i in range(len(known))]
-    return min(found), max(found)
+    found = _counted(known, 1 - np.eye(len(known)))
+    return float(found.min()), float(found.max())
 
 
 def _spearman(samples: Floats) -> Floats:
@@ -228,6 +237,26 @@ def _spearman(samples: Floats) -> Floats:
     product = (centred[..., 0] * centred[..., 1]).sum(axis=1)
     size = spread[:, 0] * spread[:, 1]
     return np.divide(product, size, out=np.full(len(samples), np.nan), where=size > 0)
+
+
+def _counted(known: Floats, counts: Floats) -> Floats:
+    """Return the rank correlation where each pair counts so often, without copies: (samples,), NaN where constant.
+
+    Args:
+        known: (pairs, 2).
+        counts: (samples, pairs).
+    """
+    middle = (counts.sum(axis=1, keepdims=True) + 1) / 2
+    x, y = (_ranks(counts, column) - middle for column in known.T)
+    product, size = (counts * x * y).sum(axis=1), np.sqrt((counts * x * x).sum(axis=1) * (counts * y * y).sum(axis=1))
+    return np.divide(product, size, out=np.full(len(counts), np.nan), where=size > 0)
+
+
+def _ranks(counts: Floats, values: Floats) -> Floats:
+    """Return the rank of each value among those drawn so often; ties share their mean: (replicates, values)."""
+    distinct, place = np.unique(values, return_inverse=True)
+    often = counts @ (place[:, None] == np.arange(len(distinct)))  # (replicates, distinct values)
+    return (np.cumsum(often, axis=1) - (often - 1) / 2)[:, place]
 
 
 def _student(rho: float, n: int) -> float:

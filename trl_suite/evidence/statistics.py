@@ -42,7 +42,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def mean(values: Floats, level: float = 0.95) -> Estimate:
-    """Return the mean of the finite values with its Student t interval and exact sign-flip p.
+    """Return the mean of the finite values with its Student t interval, without a p.
 
     The t interval and not a percentile bootstrap: the latter's 95 % cover 83 % at five seeds. On Gaussian values 95 %
     means 95 % at any number of seeds. Where one run in ten fails it covers 47 % at five seeds, 66 % at ten and 87 % at
@@ -52,17 +52,30 @@ def mean(values: Floats, level: float = 0.95) -> Estimate:
     n = len(finite)
     if n == 0:
         return Estimate(level=level)
-    centre = float(finite.mean())
+    centre = float(finite.sum()) / n
     if n < FEWEST:
         return Estimate(value=centre, level=level, n=n)
-    half = float(_quantile((1 + level) / 2, n - 1) * finite.std(ddof=1) / math.sqrt(n))
-    p = sign_flip(finite) if n <= EXACT else float(2 * stats.t.sf(*_t(finite)))
-    return Estimate(value=centre, low=centre - half, high=centre + half, level=level, p=p, n=n)
+    distance = finite - centre
+    half = _quantile((1 + level) / 2, n - 1) * math.sqrt(float(distance @ distance) / (n - 1) / n)
+    return Estimate(value=centre, low=centre - half, high=centre + half, level=level, n=n)
+
+
+def effect(values: Floats, level: float = 0.95) -> Estimate:
+    """Return the mean of paired differences, or of log ratios, with its t interval and the p of no effect.
+
+    The p is the exact sign flip's up to 20 values, and Student's beyond.
+    """
+    found = mean(values, level)
+    if found.n < FEWEST:
+        return found
+    finite = values[np.isfinite(values)]
+    p = sign_flip(finite) if found.n <= EXACT else float(2 * stats.t.sf(*_t(finite)))
+    return msgspec.structs.replace(found, p=p)
 
 
 def ratio(logs: Floats, level: float = 0.95, at_least: bool = False) -> Estimate:
-    """Return the geometric mean of ratios given as logarithms, with the t interval taken on the log scale."""
-    return exponential(mean(logs, level), at_least)
+    """Return the geometric mean of ratios given as logarithms, with interval and p taken on the log scale."""
+    return exponential(effect(logs, level), at_least)
 
 
 def exponential(found: Estimate, at_least: bool = False) -> Estimate:
@@ -244,6 +257,8 @@ def by_unit(values: Floats, units: Sequence[str]) -> Floats:
     """
     places = {name: place for place, name in enumerate(dict.fromkeys(units))}
     known = np.isfinite(values)
+    if len(places) == len(units):
+        return np.where(known, values, NAN)
     rows = np.array([places[name] for name in units], dtype=np.int64)[known]
     count = np.bincount(rows, minlength=len(places))
     total = np.bincount(rows, weights=values[known], minlength=len(places))

@@ -9,9 +9,9 @@ from trl_suite.evidence import bootstrap, comparison, measures, statistics
 from trl_suite.evidence.bootstrap import Cells
 from trl_suite.evidence.collection import SEED, Collection
 from trl_suite.evidence.curve import Curves, Floats
-from trl_suite.evidence.design import SCRATCH
 from trl_suite.evidence.references import Reference
 from trl_suite.evidence.statistics import NAN, Estimate
+from trl_suite.record import SCRATCH
 
 
 class Overall(msgspec.Struct, frozen=True, kw_only=True):

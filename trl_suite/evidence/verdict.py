@@ -12,8 +12,8 @@ import msgspec
 from trl_suite.evidence import statistics
 from trl_suite.evidence.collection import Collection
 from trl_suite.evidence.comparison import Row
-from trl_suite.evidence.design import SCRATCH
 from trl_suite.evidence.wording import number, plural, ratio, steps, times
+from trl_suite.record import SCRATCH
 
 Kind = Literal["sooner", "later", "undecided", "too few", "nothing"]
 DIRECTION = 6  # pairs below which the exact test cannot reach 0.05

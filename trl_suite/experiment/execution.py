@@ -107,6 +107,7 @@ class Scheduler:
 
     def run(self, steps: Sequence[Step], stop: Stop) -> Tally:
         """Return how it ended; a signal stops the runs and is reported, not raised; a second Ctrl-C kills them."""
+        self._stop = stop
         self._steps = {step.planned.folder: step for step in steps}
         states = {name: ledger.state_of(self._root, step) for name, step in self._steps.items()}
         self._done = {name for name, state in states.items() if state.condition == "done"}
@@ -118,18 +119,18 @@ class Scheduler:
         settled = self._done | self._refused.keys()
         queue = Queue([step for step in steps if step.planned.folder not in settled], self._place.size, self._group)
         try:
-            self._drain(queue, stop)
+            self._drain(queue)
             if stop.wanted or self._storage:
                 self._wind_down()
         except KeyboardInterrupt:
             pass
         finally:
             self._place.kill()
-        return self._tally(queue, stop)
+        return self._tally(queue)
 
-    def _drain(self, queue: Queue, stop: Stop) -> None:
-        while not stop.wanted and not self._storage:
-            self._start_ready(queue, stop)
+    def _drain(self, queue: Queue) -> None:
+        while not self._stop.wanted and not self._storage:
+            self._start_ready(queue)
             if not self._place.busy and not self._elsewhere:
                 return  # all is done, or what is left waits for a source that failed
             for ended in self._place.listen(self._hear):
@@ -137,8 +138,8 @@ class Scheduler:
             self._look_elsewhere(queue)
             self._try_again(queue)
 
-    def _start_ready(self, queue: Queue, stop: Stop) -> None:
-        while self._place.busy < self._place.size and not stop.wanted and (cohort := queue.take(self._ready)):
+    def _start_ready(self, queue: Queue) -> None:
+        while self._place.busy < self._place.size and not self._stop.wanted and (cohort := queue.take(self._ready)):
             free = tuple(step for step in cohort.steps if self._free(step))
             if free:
                 self._start(replace(cohort, steps=free))
@@ -174,6 +175,8 @@ class Scheduler:
             self._done.add(news.run)
         if news.error is not None:
             (self._retried if self._may_retry(news) else self._failed).add(news.run)
+        if news.stopped and not self._stop.wanted:  # by somebody else: a cluster wants its machine back
+            self._retried.add(news.run)
         if news.elsewhere:
             self._elsewhere[news.run] = self._steps[news.run]
         if news.done or news.error is not None or news.elsewhere or news.stopped:
@@ -220,15 +223,15 @@ class Scheduler:
         while self._place.busy and time.monotonic() < until:
             self._place.listen(self._hear)
 
-    def _tally(self, queue: Queue, stop: Stop) -> Tally:
+    def _tally(self, queue: Queue) -> Tally:
         steps = self._steps.values()
         waiting = {step.planned.folder for step in queue.steps}
-        over = stop.wanted or self._storage is not None
+        over = self._stop.wanted or self._storage is not None
         return Tally(
             done=[step for step in steps if step.planned.folder in self._done],
             failed=[step for step in steps if step.planned.folder in self._failed],
             skipped=[] if over else [step for step in steps if step.planned.folder in waiting],
             refused=self._refused,
-            stopped_by=stop.by,
+            stopped_by=self._stop.by,
             storage=self._storage,
         )

@@ -12,7 +12,7 @@ from trl_suite.experiment.spec import Experiment, Source
 from trl_suite.experiment.states import digest_of
 from trl_suite.networks import methods
 from trl_suite.networks.methods import Method
-from trl_suite.record import SOURCE, Planned
+from trl_suite.record import SCRATCH, SOURCE, Planned
 from trl_suite.training import settings
 from trl_suite.training.seeds import seed_for
 from trl_suite.worlds.identity import folder_name, identity
@@ -93,7 +93,24 @@ class _Planner:
             planned += [
                 self._target(env, name, seed, source) for env in experiment.target.envs for name in experiment.methods
             ]
-        return planned
+        return planned + self._references()
+
+    def _references(self) -> list[Step]:
+        """Return the scratch runs of their own seeds; they come last, because no pair waits for them."""
+        target, wanted = self._experiment.target, self._experiment.reference
+        if wanted is None:
+            return []
+        return [
+            self._step(
+                Planned(folder="", role="reference", env=env, method=SCRATCH, seed=seed),
+                wanted.steps or target.steps,
+                self._experiment.evaluation,
+                Method(),
+                {},
+            )
+            for seed in wanted.seeds
+            for env in target.envs
+        ]
 
     def _source(self, seed: int) -> Step:
         source = self._experiment.source
@@ -147,7 +164,8 @@ class _Planner:
         if self._experiment.engine != "auto":  # asked for by name it is part of a run: the engines' noise differs
             specification["engine"] = self._experiment.engine
         digest = digest_of(specification)
-        folder = f"{folder_name(planned.env)}/{planned.method}/seed-{planned.seed}--{digest[:10]}"
+        kind = planned.role if planned.role == "reference" else planned.method
+        folder = f"{folder_name(planned.env)}/{kind}/seed-{planned.seed}--{digest[:10]}"
         return Step(
             planned=msgspec.structs.replace(planned, folder=folder),
             digest=digest,

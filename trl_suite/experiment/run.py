@@ -7,11 +7,16 @@ from typing import Literal
 from rich.console import Console
 
 from trl_suite.errors import InputError
-from trl_suite.experiment import ledger, plan, progress, spec
+from trl_suite.experiment import ledger, plan, probes, progress, retention, spec
 from trl_suite.experiment.execution import Place, Scheduler, Tally
 from trl_suite.experiment.grouping import Grouping
 from trl_suite.experiment.local import Here, Processes, cores
+from trl_suite.experiment.on_ray import OnRay
+from trl_suite.experiment.on_slurm import OnSlurm
+from trl_suite.experiment.plan import Step
+from trl_suite.experiment.spec import Execution, Experiment
 from trl_suite.experiment.stop import Stop
+from trl_suite.training.train import one_thread
 
 Where = Literal["here", "local", "ray", "slurm"]
 
@@ -54,6 +59,8 @@ def run(
     """
     source = spec.locate(str(experiment))
     specification = spec.load(source)
+    if address is not None and on != "ray":
+        raise InputError("--address is that of a Ray cluster: it needs --on ray")
     if workers is not None and workers < 1:
         raise InputError(f"workers: {workers}; at least 1")
     name = source.resolve().name
@@ -62,7 +69,7 @@ def run(
     grouping = Grouping(specification, workers or cores())
     ledger.write_plan(root, plan.plan(name, specification, f"trl-suite run {experiment}", steps))
     with Stop() as stop, progress.display(Console(quiet=quiet), steps) as display:
-        place = _place(on, stop, grouping.workers, address)
+        place = _place(on, root, specification.execution, stop, grouping.workers, address)
         scheduler = Scheduler(
             root,
             name,
@@ -73,10 +80,22 @@ def run(
             group=grouping,
         )
         tally = scheduler.run(steps, stop)
+    for note in [] if tally.interrupted else _afterwards(root, specification, steps):
+        Console(quiet=quiet, markup=False).print(note, style="yellow", highlight=False, soft_wrap=True)
     return Finished(folder=runs / name, tally=tally)
 
 
-def _place(on: Where, stop: Stop, workers: int, address: str | None) -> Place:
-    if on == "here":
-        return Here(stop)
-    return Processes(workers)
+def _afterwards(root: Path, experiment: Experiment, steps: list[Step]) -> list[str]:
+    """Measure on the finished runs what the experiment asks for besides them; return what could not be."""
+    with one_thread():
+        if experiment.probes:
+            probes.write(root, steps, experiment.probes, experiment.alias)
+        return retention.write(root, steps) if experiment.retention else []
+
+
+def _place(on: Where, root: Path, execution: Execution, stop: Stop, workers: int, address: str | None) -> Place:
+    if on == "ray":
+        return OnRay(execution, address, workers)
+    if on == "slurm":
+        return OnSlurm(root, execution)
+    return Here(stop) if on == "here" else Processes(workers)

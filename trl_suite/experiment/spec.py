@@ -11,8 +11,9 @@ from trl_suite.networks import methods
 from trl_suite.networks.card import Algorithm
 from trl_suite.networks.components import REPLAY
 from trl_suite.networks.methods import Method
+from trl_suite.record import SCRATCH
 from trl_suite.training import settings
-from trl_suite.training.settings import Count
+from trl_suite.training.settings import Count, Whole
 from trl_suite.worlds.identity import identity
 
 FILE = "experiment.toml"
@@ -38,6 +39,13 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     envs: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     steps: Count
+
+
+class Reference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Scratch runs that no method is compared with; they say what scores 0 and what scores 1 on each target."""
+
+    seeds: Annotated[tuple[Seed, ...], msgspec.Meta(min_length=1)]  # none of the experiment's
+    steps: Count | None = None  # the target's budget where not given
 
 
 class Slurm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -70,6 +78,9 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     seeds: Annotated[tuple[Seed, ...], msgspec.Meta(min_length=1)]
     source: Source
     target: Target
+    reference: Reference | None = None  # without it, the paired scratch runs set the scale
+    retention: bool = False  # measure what every source policy can still do at home after each target
+    probes: Whole = 0  # source policies that are probed on each target, to compare with how it went
     algorithm: Algorithm = "ppo"
     engine: Literal["auto", "sb3", "cohort"] = "auto"  # auto: runs train together where the cohort engine can do it
     device: Literal["auto", "cpu", "cuda"] = "auto"  # of the cohort engine; auto: CUDA where there is one
@@ -102,16 +113,14 @@ def load(folder: Path) -> Experiment:
     """Return the specification in a folder, checked against the envs and methods that exist.
 
     Raises:
-        InputError: a key, env, variant or method does not exist, a name stands twice, or scratch is missing.
+        InputError: a key, env, variant or method does not exist, a name stands twice, scratch is missing, or a
+            reference run has a seed that methods are compared on.
     """
     path = folder / FILE
     experiment = tables.read(path, Experiment)
-    for key in ("methods", "seeds"):
-        values = getattr(experiment, key)
-        if len(set(values)) < len(values):
-            raise InputError(f"{path}: {key}: {list(values)} names one twice")
-    if "scratch" not in experiment.methods:
-        raise InputError(f"{path}: methods: 'scratch' is missing, and every measure compares with it")
+    _check_names(path, experiment)
+    if SCRATCH not in experiment.methods:
+        raise InputError(f"{path}: methods: '{SCRATCH}' is missing, and every measure compares with it")
     for name in experiment.methods:
         methods.find(name, experiment.method)
     for env in (experiment.source.env, *experiment.target.envs):
@@ -137,6 +146,15 @@ def _check_upbringing(path: Path, experiment: Experiment) -> None:
         raise InputError(f"{path}: source: {', '.join(sorted(kept))} can be copied from a source of one task alone")
     if REPLAY in kept and (experiment.algorithm == "ppo" or source.variants or source.randomise):
         raise InputError(f"{path}: a replay can be copied from SAC or TD3, trained on source.env alone")
+
+
+def _check_names(path: Path, experiment: Experiment) -> None:
+    apart = experiment.reference.seeds if experiment.reference else ()
+    for key, values in {"methods": experiment.methods, "seeds": experiment.seeds, "reference.seeds": apart}.items():
+        if len(set(values)) < len(values):
+            raise InputError(f"{path}: {key}: {list(values)} names one twice")
+    if shared := sorted(set(apart) & set(experiment.seeds)):
+        raise InputError(f"{path}: reference.seeds: {shared} are seeds that methods are compared on; take others")
 
 
 def _check_source(path: Path, source: Source) -> None:

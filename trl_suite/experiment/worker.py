@@ -64,10 +64,13 @@ def work(task: Task, tell: Tell, stop: Stop) -> None:
     with _threads(task.execution.threads):
         reporters = [one for step in task.cohort.steps if (one := _claimed(task, step, tell, stop))]
         jobs, able = _prepared(task, reporters)
-        for index, result in engines.train(
-            task.cohort.engine, jobs, able, [one.folder.path for one in able], task.cohort.device
-        ):
-            able[index].ended(result)
+        try:
+            logs = [one.folder.path for one in able]
+            for index, result in engines.train(task.cohort.engine, jobs, able, logs, task.cohort.device):
+                able[index].ended(result)
+        except Exception as error:  # what one of them could not write, none of them can
+            for reporter in able:
+                reporter.ended(error)
 
 
 class _Reporter(Watcher):
@@ -77,9 +80,11 @@ class _Reporter(Watcher):
         self.step, self.folder = step, folder
         self._lease, self._tell, self._stop = lease, tell, stop
         self._run, self._at, self._told = step.planned.folder, 0, 0.0
+        self._lost: LeaseLostError | None = None  # this run is another's now; the rest of the cohort goes on
+        self._over = False
 
     def evaluated(self, step: int, episodes: Sequence[Episode]) -> None:
-        self.folder.evaluated(step, episodes)
+        self._while_mine(lambda: self.folder.evaluated(step, episodes))
         self._tell(News(run=self._run, step=step, value=mean_return(episodes)))
 
     def advanced(self, step: int) -> None:
@@ -89,29 +94,44 @@ class _Reporter(Watcher):
             self._tell(News(run=self._run, step=step))
 
     def stopping(self) -> bool:
-        if self.folder.beat(self._at):
-            self._tell(News(run=self._run, step=self._at))
-        return self._stop.wanted
+        self._while_mine(self._beat)
+        return self._stop.wanted or (self._lost is not None and self.folder.alone)
 
     def resumed(self) -> Snapshot | None:
         return self.folder.resumed
 
     def due(self) -> bool:
-        return self.folder.due()
+        return self._lost is None and self.folder.due()
 
     def keep(self, snapshot: Snapshot) -> None:
-        self.folder.keep(snapshot)
+        self._while_mine(lambda: self.folder.keep(snapshot))
 
     def ended(self, result: Result) -> None:
         """Close the run's record and give the run back."""
+        if self._over:
+            return
+        self._over = True
         try:
-            self._tell(self._closed(result))
+            self._tell(self._closed(self._lost or result))
         except LeaseLostError as error:
             self._tell(News(run=self._run, elsewhere=True, note=str(error)))
         except StorageError as error:
             self._tell(News(run=self._run, error=str(error), storage=error))
         finally:
             self._lease.release()
+
+    def _beat(self) -> None:
+        if self.folder.beat(self._at):
+            self._tell(News(run=self._run, step=self._at))
+
+    def _while_mine(self, act: Callable[[], object]) -> None:
+        """Write only while the run is this process's: once it is not, what it does here no longer counts."""
+        if self._lost is not None:
+            return
+        try:
+            act()
+        except LeaseLostError as error:
+            self._lost = error
 
     def _closed(self, result: Result) -> News:
         if isinstance(result, LeaseLostError):

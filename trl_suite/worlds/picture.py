@@ -7,7 +7,9 @@ Without a screen MuJoCo draws through EGL (`MUJOCO_GL=egl`, packages libegl1 and
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
+import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -35,11 +37,21 @@ def picture(address: str, width: int = 480, height: int = 480, steps: int = 0) -
         world.reset(seed=0)
         for _ in range(steps):
             world.step(np.zeros(world.model.nu, np.float32))
+        return rendered(world, address)
+    finally:
+        world.close()
+
+
+def rendered(world: gymnasium.Env[Any, Any], address: str) -> NDArray[np.uint8]:
+    """Return a picture (height, width, 3) of a world as it is; it was made with `render_mode="rgb_array"`.
+
+    Raises:
+        NotInstalledError: nothing to draw with is installed.
+    """
+    try:
         return np.asarray(world.render(), np.uint8)
     except Exception as error:  # whatever the graphics library raises: its errors have no class in common
         raise NotInstalledError(f"no picture of {address}: {error}; install libegl1 and set MUJOCO_GL=egl") from error
-    finally:
-        world.close()
 
 
 def beside(address: str, width: int = 480, height: int = 480, steps: int = 0) -> NDArray[np.uint8]:

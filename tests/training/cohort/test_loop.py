@@ -18,6 +18,7 @@ from trl_suite.training.cohort.cohort import Cohort
 from trl_suite.training.cohort.member import Member
 from trl_suite.training.cohort.rollout import advantages
 from trl_suite.training.job import Job, Unwatched
+from trl_suite.training.library import world
 from trl_suite.training.sb3 import model as sb3
 from trl_suite.training.sb3 import vec_env
 
@@ -69,7 +70,7 @@ def test_four_rollouts_are_sb3s(env, limit):
     # episodes are short: in longer ones contacts amplify the last bit of an action a thousandfold
     how = settings.PPO(n_envs=2, n_steps=96, batch_size=48, n_epochs=4)
     job = Job(env=env, how=how, seed=3, steps=10_000, evaluation=settings.Evaluation(episodes=1))
-    cohort = Cohort([Member(0, job, Unwatched(), None)], torch.device("cpu"))
+    cohort = Cohort([Member(0, job, world(env), Unwatched(), None)], torch.device("cpu"))
     cohort.worlds.batch._limit = limit  # it cuts episodes off, and their value goes on
     cohort.collector.reset()
     with patch.object(vec_env, "Batch", partial(vec_env.Batch, max_episode_steps=limit)):

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from trl_suite.evidence.attribution import Contrast
-from trl_suite.evidence.figures.style import INK, LOOKS, Look, canvas, interval, styled
+from trl_suite.evidence.figures.style import INK, LOOKS, Look, canvas, intervals, styled
 
 COPY, FREEZE = LOOKS[0], LOOKS[1]
 
@@ -23,7 +23,7 @@ def components(contrasts: Sequence[Contrast], unit: str) -> Figure:
         axis: Axes = figure.subplots()
         for height, found in enumerate(reversed(contrasts)):
             look: Look = COPY if found.kind == "copying" else FREEZE
-            interval(axis, height, found.effect, look, size=8)
+            intervals(axis, [height], [found.effect], look)
         axis.axvline(0, color=INK, linewidth=1)
         names = [f"{c.kind} {', '.join(c.components)}\n({c.more} over {c.less})" for c in reversed(contrasts)]
         axis.set_yticks(range(len(names)), names, fontsize=9)

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from trl_suite.evidence import wording
 from trl_suite.evidence.comparison import Row
-from trl_suite.evidence.figures.style import INK, SOFT, Look, canvas, interval, ratio_axis, styled
+from trl_suite.evidence.figures.style import INK, SOFT, Look, canvas, intervals, ratio_axis, styled
 from trl_suite.evidence.suite import Overall
 
 
@@ -26,7 +26,7 @@ def speed_ups(rows: list[Row], style: dict[str, Look]) -> Figure:
             look = style[row.method]
             dots = np.full(len(row.ratios), height)
             axis.plot(row.ratios, dots, "o", color="none", markeredgecolor=look.colour, markersize=5, alpha=0.7)
-            interval(axis, height, row.speed_up, look, size=9)
+            intervals(axis, [height], [row.speed_up], look, size=9)
         _finish(axis, [row.method for row in reversed(rows)])
     return figure
 
@@ -46,9 +46,10 @@ def forest(rows: Sequence[Row], overall: Sequence[Overall], style: dict[str, Loo
     with styled():
         figure = canvas(1.3 + 0.24 * (len(rows) + 1.2 * len(summed)) + 0.14 * len(envs))
         axis: Axes = figure.subplots()
-        for row in rows:
-            height = -envs.index(row.env) - step * methods.index(row.method)
-            interval(axis, height, row.speed_up, style[row.method], size=6)
+        for method in methods:
+            mine = [row for row in rows if row.method == method]
+            heights = [-envs.index(row.env) - step * methods.index(method) for row in mine]
+            intervals(axis, heights, [row.speed_up for row in mine], style[method], size=6)
         for found in summed:
             _diamond(axis, -len(envs) - step * methods.index(found.method), found, style[found.method], step)
         middle = step * (len(methods) - 1) / 2

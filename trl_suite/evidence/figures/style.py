@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from trl_suite.evidence.design import SCRATCH
 from trl_suite.evidence.statistics import Estimate
+from trl_suite.record import SCRATCH
 
 INK, FAINT, SOFT = "#1a1a1a", "#8a8a8a", "#5a5a5a"
 WIDTH = 9.2  # inches, of every figure
@@ -107,10 +107,8 @@ def label_ends(axis: Axes, ends: list[tuple[float, str, Look]]) -> None:
     """
     low, high = axis.get_ylim()
     gap = 0.055 * (high - low)  # of the panel's height: a line of text in the large one
-    placed: list[float] = []
-    for height, label, look in sorted((end for end in ends if np.isfinite(end[0])), key=lambda end: end[0]):
-        y = max(height, placed[-1] + gap) if placed else height
-        placed.append(y)
+    known = sorted((end for end in ends if np.isfinite(end[0])), key=lambda end: end[0])
+    for (_, label, look), y in zip(known, _apart([end[0] for end in known], gap, high), strict=True):
         place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
         axis.annotate(label, (1, y), xytext=(15, 0), va="center", color=look.colour, fontweight="bold",
                       annotation_clip=False, **place)  # fmt: skip
@@ -118,14 +116,24 @@ def label_ends(axis: Axes, ends: list[tuple[float, str, Look]]) -> None:
                   transform=axis.get_yaxis_transform(), scalex=False, scaley=False)  # fmt: skip
 
 
-def interval(axis: Axes, at: float, found: Estimate, look: Look, vertical: bool = False, size: float = 8) -> None:
-    """Draw an estimate and its interval at a place on the other axis."""
-    if found.has_interval:
-        ends, place = [found.low, found.high], [at, at]
-        xy = (place, ends) if vertical else (ends, place)
-        axis.plot(*xy, color=look.colour, linewidth=2.0, solid_capstyle="butt")
-    point = (at, found.value) if vertical else (found.value, at)
-    axis.plot(*point, marker=look.marker, color=look.colour, markersize=size, markeredgecolor="white")
+def _apart(heights: Sequence[float], gap: float, top: float) -> list[float]:
+    """Return rising heights with a gap between any two: pushed up, and back down where they would leave the panel."""
+    placed: list[float] = []
+    for height in heights:
+        placed.append(max(height, placed[-1] + gap) if placed else height)
+    for i in range(len(placed) - 1, -1, -1):
+        placed[i] = min(placed[i], top - gap * (len(placed) - 1 - i))
+    return placed
+
+
+def intervals(axis: Axes, heights: Sequence[float], found: Sequence[Estimate], look: Look, size: float = 8) -> None:
+    """Draw estimates and their intervals, each at its height; in two strokes, because a forest has hundreds."""
+    known = [(height, one) for height, one in zip(heights, found, strict=True) if one.has_interval]
+    if known:
+        low, high = [one.low for _, one in known], [one.high for _, one in known]
+        axis.hlines([height for height, _ in known], low, high, color=look.colour, linewidth=2.0)
+    axis.plot([one.value for one in found], heights, linestyle="none", marker=look.marker, color=look.colour,
+              markersize=size, markeredgecolor="white")  # fmt: skip
 
 
 def svg(figure: Figure, name: str) -> str:

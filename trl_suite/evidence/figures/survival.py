@@ -48,6 +48,7 @@ def _line(axis: Axes, curves: Curves, threshold: float, look: Look, place: int) 
     line = axis.plot(steps, left + 0.004 * place, color=look.colour, linestyle=look.dash, linewidth=2.1,
                      drawstyle="steps-post")[0]  # fmt: skip
     line.set_gid(f"survival-{place}")
-    axis.plot(steps[1:-1], left[1:-1] + 0.004 * place, look.marker, color=look.colour, markersize=5, clip_on=False,
-              markeredgecolor="white", markeredgewidth=0.7)  # fmt: skip
+    if len(steps) > 2:  # a line of no points would take a place in the layout
+        axis.plot(steps[1:-1], left[1:-1] + 0.004 * place, look.marker, color=look.colour, markersize=5, clip_on=False,
+                  markeredgecolor="white", markeredgewidth=0.7)  # fmt: skip
     return float(left[-1])

@@ -18,7 +18,6 @@ from trl_suite.training.cohort.rollout import Collector
 from trl_suite.training.cohort.stack import Stack
 from trl_suite.training.cohort.worlds import Worlds
 from trl_suite.training.evaluation import Episode
-from trl_suite.training.library import world
 
 
 class Cohort:
@@ -27,21 +26,21 @@ class Cohort:
     def __init__(self, members: Sequence[Member], device: torch.device) -> None:
         self.members = list(members)
         job, self.how = members[0].job, members[0].how
-        place, worlds = world(job.env), self.how.n_envs
+        place, worlds = members[0].place, self.how.n_envs
         slots, actions = len(place.interface.observation), len(place.interface.action)
         seeds, count = [member.seed for member in members], len(members)
         self.layout = Layout(slots, actions, self.how.hidden)
         self.stack = Stack.zeros(self.layout, count, device)
-        self.normaliser = Normaliser(members[0].normaliser, count, worlds, slots, device)
+        self.normaliser = Normaliser(members[0].normaliser, count, worlds, slots)
         for index, member in enumerate(members):
             self.stack.write(index, member.components())
             self.normaliser.write(index, member.components())
         factors = np.stack([member.factors(self.layout) for member in members], axis=1)
         self.learner = Learner(self.how, self.stack, factors)
         threads = 1 if device.type == "cpu" else None  # on a CPU every core has a cohort of its own
-        self.worlds = Worlds([member.addresses for member in members], device, threads, AutoresetMode.SAME_STEP)
+        self.worlds = Worlds([member.addresses for member in members], threads, AutoresetMode.SAME_STEP)
         self.collector = Collector(self.how, self.stack, self.learner.networks, self.normaliser, self.worlds, seeds)
-        self._evaluator = Evaluator([member.job.env for member in members], seeds, job.evaluation.episodes, device)
+        self._evaluator = Evaluator([member.job.env for member in members], seeds, job.evaluation.episodes, threads)
         self._stochastic = job.evaluation.stochastic
         self._imitations = self._pull()
         self.alive = np.ones(count, dtype=bool)
@@ -87,7 +86,7 @@ class Cohort:
         found = np.flatnonzero(self.alive & ~finite).tolist()
         if found:
             self.alive &= finite
-            self.collector.alive[:, 0, 0] = torch.as_tensor(self.alive)
+            self.collector.alive[:, 0, 0] = self.alive
             self.hold()
         return found
 
@@ -125,10 +124,10 @@ class Cohort:
         """Give the penalties on behaviour the states of the coming update."""
         progress = (iteration + 1) * self.rollout / self.members[0].job.steps
         for index, imitation in self._imitations:
-            home = self.members[index].home
-            if home is None:
+            raw = self.members[index].home
+            if raw is None:
                 seen = rollout.observation[index]
-                imitation.begin(iteration, progress, self.normaliser.raw(index, seen).cpu().numpy(), seen)
+                raw = self.normaliser.raw(index, seen.cpu().numpy())
             else:
-                raw = torch.as_tensor(home, device=self.stack.flat.device)
-                imitation.begin(iteration, progress, home, self.normaliser.seen_by(index, raw))
+                seen = torch.as_tensor(self.normaliser.seen(raw, index), device=self.stack.flat.device)
+            imitation.begin(iteration, progress, raw, seen)

@@ -19,14 +19,15 @@ class Episodes:
 
     def add(self, moment: Moment) -> None:
         """Take in a step."""
-        self._value += moment.reward.cpu().numpy()
+        self._value += moment.reward
         self._length += 1
         if moment.unstable is not None:
             self.unstable += moment.unstable.sum(1)
-        ended = moment.ended.cpu().numpy()
-        for member, world in np.argwhere(ended):
+        if not moment.ended.any():
+            return
+        for member, world in np.argwhere(moment.ended):
             self._last[member].append((float(self._value[member, world]), int(self._length[member, world])))
-        self._value[ended], self._length[ended] = 0.0, 0
+        self._value[moment.ended], self._length[moment.ended] = 0.0, 0
 
     def mean(self, member: int) -> tuple[float, float] | None:
         """Return the mean return and length of a member's last episodes; None where none has ended."""

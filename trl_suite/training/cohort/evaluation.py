@@ -19,8 +19,8 @@ from trl_suite.training.seeds import seed_for
 class Evaluator:
     """Runs the same episodes for every member at every evaluation: episode i always starts from the same state."""
 
-    def __init__(self, addresses: Sequence[str], seeds: Sequence[int], episodes: int, device: torch.device) -> None:
-        self._worlds = Worlds([[one] * episodes for one in addresses], device, 1, AutoresetMode.DISABLED)
+    def __init__(self, addresses: Sequence[str], seeds: Sequence[int], episodes: int, threads: int | None) -> None:
+        self._worlds = Worlds([[one] * episodes for one in addresses], threads, AutoresetMode.DISABLED)
         self._resets = [seed_for(i, "evaluation") for i in range(episodes)] * len(addresses)
         self._seeds, self._episodes = seeds, episodes
 
@@ -44,19 +44,20 @@ class Evaluator:
             stopping: asked at every step.
         """
         draws = [noise.generator(seed, noise.Stream.EVALUATION, 0) for seed in self._seeds]
-        running = torch.as_tensor(np.repeat(alive[:, None], self._episodes, 1), device=stack.flat.device)
+        running = np.repeat(alive[:, None], self._episodes, 1)
         observation = self._worlds.reset(self._resets)
-        values, lengths = torch.zeros(running.shape, dtype=torch.float64), torch.zeros(running.shape, dtype=torch.int64)
+        values, lengths = np.zeros(running.shape), np.zeros(running.shape, dtype=np.int64)
         while running.any():
             if stopping():
                 return None
-            action = networks.forward(normaliser.seen(observation))[: stack.members]
+            seen = torch.from_numpy(normaliser.seen(observation)).to(stack.flat.device)
+            action = networks.forward(seen)[: stack.members, :, : stack.layout.actions]
             if mode == "stochastic":
                 action = action + self._drawn(draws, stack)
-            moment = self._worlds.step(torch.where(running[..., None], action, 0.0))
+            moment = self._worlds.step(np.where(running[..., None], action.cpu().numpy(), np.float32(0.0)))
             observation = moment.observation
-            values += torch.where(running, moment.reward, 0.0).cpu()
-            lengths += running.cpu()
+            values[running] += moment.reward[running]
+            lengths += running
             running &= ~moment.ended
         return [
             [Episode(float(value), int(length), mode) for value, length in zip(*both, strict=True)]

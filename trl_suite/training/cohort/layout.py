@@ -37,7 +37,8 @@ class Layout:
 
     def __init__(self, observations: int, actions: int, hidden: tuple[int, ...]) -> None:
         self.observations, self.actions, self.hidden = observations, actions, hidden
-        widths = (observations, *hidden, actions)
+        self.outputs = padded(actions)  # of a head
+        widths = (observations, *hidden, self.outputs)
         names = (*(f"trunk.{layer}" for layer in range(len(hidden))), "head")
         parts: list[Part] = []
         start = 0
@@ -57,9 +58,11 @@ class Layout:
                 yield f"{net}.{part.name}", row, part
         yield LOG_STD, ACTOR, self.deviations
 
-    def outputs(self, row: int, part: Part) -> int:
+    def used(self, row: int, part: Part) -> int:
         """Return how many of a layer's outputs are used in a row."""
-        return 1 if row == CRITIC and part.name == "head" else part.shape[0]
+        if part.name != "head":
+            return part.shape[0]
+        return 1 if row == CRITIC else self.actions
 
 
 def padded(size: int) -> int:

@@ -15,13 +15,13 @@ from trl_suite.networks.card import Normaliser
 from trl_suite.networks.components import select
 from trl_suite.networks.methods import WeightPull
 from trl_suite.networks.policy import Policy
+from trl_suite.networks.zip import World
 from trl_suite.training import settings
 from trl_suite.training.cohort.layout import Layout
 from trl_suite.training.evaluation import Episode
 from trl_suite.training.holding import Holding
 from trl_suite.training.home import home_states
 from trl_suite.training.job import Job, Watcher
-from trl_suite.training.library import world
 from trl_suite.training.sb3 import events
 from trl_suite.training.sb3 import model as sb3
 from trl_suite.training.sb3.pull import SEEN
@@ -47,11 +47,11 @@ class Member:
         InputError: the method does not fit source and target.
     """
 
-    def __init__(self, index: int, job: Job, watcher: Watcher, logs: Path | None, step: int = 0) -> None:
-        self.index, self.job, self.watcher = index, job, watcher
+    def __init__(self, index: int, job: Job, place: World, watcher: Watcher, logs: Path | None, step: int = 0) -> None:
+        self.index, self.job, self.place, self.watcher = index, job, place, watcher
         self.seed = seed_for(job.seed, "learner")
         self.how = _ppo(job)
-        self._model = sb3.blank(world(job.env), self.how, job.seed)
+        self._model = sb3.blank(place, self.how, job.seed)
         self.record = implant(
             job.source, self._model, job.method, job.definition, job.alias, seed_for(job.seed, "method")
         )
@@ -127,7 +127,7 @@ class Member:
         source = self.job.source
         if source is None:
             raise InputError(f"method '{self.job.method}' needs a source policy; none was given")
-        interface = world(self.job.env).interface
+        interface = self.place.interface
         return source_actor(source, interface, align(source.interface, interface, self.job.alias))
 
     def _home(self) -> npt.NDArray[np.float64]:

@@ -29,7 +29,7 @@ class Networks:
         self._inputs: dict[int, torch.Tensor] = {}
 
     def forward(self, seen: torch.Tensor) -> torch.Tensor:
-        """Return the outputs (N, B, actions) for observations (members, B, slots); a critic's value is its first one.
+        """Return the outputs (N, B, outputs) for observations (members, B, slots); a critic's value is its first one.
 
         The result is overwritten by the next call with as many rows.
         """
@@ -45,7 +45,7 @@ class Networks:
         return below
 
     def backward(self, seen: torch.Tensor, slope: torch.Tensor) -> None:
-        """Write the gradient of all weights and biases, given the loss's slope by the outputs (N, B, actions).
+        """Write the gradient of all weights and biases, given the loss's slope by the outputs (N, B, outputs).
 
         `forward` must have been called with the same observations just before.
         """
@@ -63,7 +63,7 @@ class Networks:
                 slope = passed
 
     def slopes(self, rows: int) -> torch.Tensor:
-        """Return zeros of the shape of the outputs (N, rows, actions), to be filled and given to `backward`."""
+        """Return zeros of the shape of the outputs (N, rows, outputs), to be filled and given to `backward`."""
         self._buffers(rows)
         return self._slopes[rows][-1]
 
@@ -91,7 +91,7 @@ class Networks:
     def _buffers(self, rows: int) -> list[torch.Tensor]:
         if rows not in self._activations:
             layout, members = self._stack.layout, self._stack.members
-            shapes = [(2 * members, rows, width) for width in (*layout.hidden, layout.actions)]
+            shapes = [(2 * members, rows, width) for width in (*layout.hidden, layout.outputs)]
             self._activations[rows] = [aligned(shape, self._stack.flat) for shape in shapes]
             self._slopes[rows] = [aligned(shape, self._stack.flat) for shape in shapes]
         return self._activations[rows]

@@ -5,7 +5,6 @@ Axes: P members, n transitions of a rollout, B of a minibatch.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -41,11 +40,10 @@ class Transitions(NamedTuple):
         return torch.cat(parts, dim=-1)
 
 
-@dataclass(kw_only=True)
-class Report:
+class Report(NamedTuple):
     """What an update did, per member (P,)."""
 
-    divergence: npt.NDArray[np.float64]  # approximate KL of the last policy from the rollout's, meaned over minibatches
+    divergence: npt.NDArray[np.float64]  # approximate KL of the policy from the rollout's
     value_loss: npt.NDArray[np.float64]
     clip_fraction: npt.NDArray[np.float64]
 
@@ -53,28 +51,26 @@ class Report:
 class Slopes(NamedTuple):
     """The loss's slope by what the networks give, and what is worth reporting."""
 
-    outputs: torch.Tensor  # (2 P, B, actions)
+    outputs: torch.Tensor  # (2 P, B, outputs)
     log_std: torch.Tensor  # (P, actions)
-    divergence: torch.Tensor  # (P,)
-    value_loss: torch.Tensor  # (P,)
-    clip_fraction: torch.Tensor  # (P,)
+    report: torch.Tensor | None  # divergence, value loss and share of clipped samples (3, P), where they are wanted
 
 
 class _Told:
-    """The means over an update's minibatches; a member that stopped early has fewer."""
+    """The means over the last epoch of an update; of a member that stops early, over its own last one."""
 
-    def __init__(self, stack: Stack) -> None:
-        self._sums, self._count = stack.flat.new_zeros(3, stack.members), np.zeros(stack.members)
+    def __init__(self, members: int) -> None:
+        self._sums, self._count = np.zeros((3, members)), np.zeros(members)
 
-    def add(self, slopes: Slopes, learning: Cells) -> None:
+    def add(self, report: torch.Tensor, learning: Cells, first: bool) -> None:
         active = learning.any(axis=(0, 2))
-        figures = torch.stack([slopes.divergence, slopes.value_loss, slopes.clip_fraction])
-        self._sums += figures if active.all() else figures * torch.as_tensor(active, device=figures.device)
+        if first:
+            self._sums[:, active], self._count[active] = 0.0, 0.0
+        self._sums[:, active] += report.double().cpu().numpy()[:, active]
         self._count += active
 
     def report(self) -> Report:
-        divergence, value_loss, clip_fraction = self._sums.double().cpu().numpy() / np.maximum(self._count, 1)
-        return Report(divergence=divergence, value_loss=value_loss, clip_fraction=clip_fraction)
+        return Report(*(self._sums / np.maximum(self._count, 1)))
 
 
 class Learner:
@@ -105,23 +101,28 @@ class Learner:
         size = packed.shape[1]
         rows = packed.reshape(-1, packed.shape[-1])
         shuffled = torch.as_tensor(orders, device=rows.device) + (self._firsts * size)[:, None]
-        told = _Told(self.stack)
+        told = _Told(self.stack.members)
         for epoch in range(shuffled.shape[1]):
             for start in range(0, size, self.how.batch_size):
                 chosen = shuffled[:, epoch, start : start + self.how.batch_size]
                 batch = rows.index_select(0, chosen.reshape(-1)).view(*chosen.shape, -1)
-                self._step(batch, mask, told)
-                if self.how.target_kl is not None and not self.adam.learning.any():
+                slopes = self.differentiate(batch, epoch == shuffled.shape[1] - 1 or self.how.target_kl is not None)
+                if slopes.report is not None:
+                    told.add(slopes.report, self.adam.learning, start == 0)
+                    self._stop_early(slopes.report[0])
+                self._step(mask)
+                if not self.adam.learning.any():
                     return told.report()
         return told.report()
 
-    def _step(self, batch: torch.Tensor, mask: torch.Tensor | None, told: "_Told") -> None:
-        """Make one step on a minibatch of packed transitions (P, B, numbers)."""
-        slopes = self.differentiate(batch)
-        told.add(slopes, self.adam.learning)
+    def _stop_early(self, divergence: torch.Tensor) -> None:
+        """Let members whose policy has gone too far make no further step, this one included."""
         if self.how.target_kl is not None:
-            stopped = (slopes.divergence > KL_TOLERANCE * self.how.target_kl).cpu().numpy()
+            stopped = (divergence > KL_TOLERANCE * self.how.target_kl).cpu().numpy()
             self.adam.set_learning(self.adam.learning & ~stopped[None, :, None])
+
+    def _step(self, mask: torch.Tensor | None) -> None:
+        """Make one step by the gradient."""
         self._clip(mask)
         for act in self.before:
             act()
@@ -129,13 +130,13 @@ class Learner:
         for act in self.after:
             act()
 
-    def differentiate(self, batch: torch.Tensor) -> Slopes:
+    def differentiate(self, batch: torch.Tensor, report: bool = False) -> Slopes:
         """Write the gradient of PPO's loss on packed transitions (P, B, numbers) into `gradient`."""
         layout = self.stack.layout
         seen = batch[..., : layout.observations]
         told = batch[..., layout.observations : layout.observations + layout.actions + 3]
         outputs = self.networks.forward(seen)
-        slopes = _slopes(outputs, self.stack.log_std, told, self.how, self.networks.slopes(batch.shape[1]))
+        slopes = _slopes(outputs, self.stack.log_std, told, self.how, self.networks.slopes(batch.shape[1]), report)
         self.networks.backward(seen, slopes.outputs)
         self.gradient.log_std.copy_(slopes.log_std)
         return slopes
@@ -171,34 +172,45 @@ def gaussian(away: torch.Tensor, log_std: torch.Tensor) -> Density:
 
 
 def _slopes(
-    outputs: torch.Tensor, log_std: torch.Tensor, told: torch.Tensor, how: settings.PPO, slope: torch.Tensor
+    outputs: torch.Tensor,
+    log_std: torch.Tensor,
+    told: torch.Tensor,
+    how: settings.PPO,
+    slope: torch.Tensor,
+    report: bool,
 ) -> Slopes:
     """Return the slope of mean(-min(A r, A clip(r))) - ent_coef * entropy + vf_coef * mean((V - target)^2).
 
     Args:
-        outputs: of the networks, (2 P, B, actions).
+        outputs: of the networks, (2 P, B, outputs).
         log_std: (P, actions).
         told: (P, B, actions + 3): action, log probability, advantage and value target of the rollout.
         how: the loss's weights.
         slope: where to write the slope by the outputs; 0 in what is no output.
+        report: whether to report.
     """
-    members, size, actions = told.shape[0], told.shape[1], outputs.shape[2]
-    density = gaussian(told[..., :actions] - outputs[:members], log_std[:, None])
+    members, size, actions = told.shape[0], told.shape[1], log_std.shape[1]
+    density = gaussian(told[..., :actions] - outputs[:members, :, :actions], log_std[:, None])
     log_ratio = density.log_prob - told[..., actions]
     ratio = log_ratio.exp()
     advantage = _normalised(told[..., actions + 1])
     gain, clipped = advantage * ratio, advantage * ratio.clamp(1 - how.clip_range, 1 + how.clip_range)
     by_log_prob = torch.where(gain <= clipped, gain, 0.0).mul_(-1.0 / size)[..., None]
     error = outputs[members:, :, 0] - told[..., actions + 2]
-    torch.mul(density.by_mean, by_log_prob, out=slope[:members])
+    torch.mul(density.by_mean, by_log_prob, out=slope[:members, :, :actions])
     torch.mul(error, 2.0 * how.vf_coef / size, out=slope[members:, :, 0])
     return Slopes(
         outputs=slope,
         log_std=((density.squares - 1.0) * by_log_prob).sum(1) - how.ent_coef,
-        divergence=(ratio - 1.0 - log_ratio).mean(1),
-        value_loss=error.square().mean(1),
-        clip_fraction=((ratio - 1.0).abs() > how.clip_range).to(ratio.dtype).mean(1),
+        report=_reported(ratio, log_ratio, error, how) if report else None,
     )
+
+
+def _reported(ratio: torch.Tensor, log_ratio: torch.Tensor, error: torch.Tensor, how: settings.PPO) -> torch.Tensor:
+    """Return what a minibatch reports (3, P)."""
+    divergence = (ratio - 1.0 - log_ratio).mean(1)
+    clipped = ((ratio - 1.0).abs() > how.clip_range).to(ratio.dtype).mean(1)
+    return torch.stack([divergence, error.square().mean(1), clipped])
 
 
 def _normalised(advantage: torch.Tensor) -> torch.Tensor:

@@ -67,11 +67,11 @@ class Imitation:
         chosen = torch.as_tensor(self._draws.integers(len(self._seen), size=BATCH), device=self._seen.device)
         seen = self._seen[chosen][None]
         outputs = self._networks.forward(seen)
-        log_std = self._one.log_std[:, None]
-        away, variance = outputs[:1] - self._mean[chosen], (2.0 * log_std).exp()
+        log_std, actions = self._one.log_std[:, None], self._one.layout.actions
+        away, variance = outputs[:1, :, :actions] - self._mean[chosen], (2.0 * log_std).exp()
         spread = (2.0 * self._log_std[chosen]).exp() + away.square()
         slope = self._networks.slopes(BATCH)
-        slope[:1] = away / variance * (self._strength / BATCH)
+        slope[:1, :, :actions] = away / variance * (self._strength / BATCH)
         self._networks.backward(seen, slope)
         by_log_std = (1.0 - spread / variance).mean(1) * self._strength
         self._slope.log_std.copy_(by_log_std)

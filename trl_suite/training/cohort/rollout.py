@@ -5,6 +5,8 @@ Axes: T steps, P members, W worlds of each.
 
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from trl_suite.training import settings
@@ -34,22 +36,23 @@ class Collector:
         slots, actions = stack.layout.observations, stack.layout.actions
         shape, made = (how.n_steps, stack.members, how.n_envs), stack.flat.new_zeros
         self._observation, self._action, self._mean = made(*shape, slots), made(*shape, actions), made(*shape, actions)
-        self._value, self._reward = made(shape), made(shape)
-        self._starts = made(how.n_steps + 1, *shape[1:])  # 1 where an episode begins
+        self._value = made(shape)
+        self._reward = np.zeros(shape, dtype=np.float32)
+        self._starts = np.zeros((how.n_steps + 1, *shape[1:]), dtype=np.float32)  # 1 where an episode begins
         self.seen = made(*shape[1:], slots)  # what the networks see next
         self.episodes = Episodes(stack.members, how.n_envs)
-        self.alive = torch.ones(stack.members, 1, 1, dtype=torch.bool, device=stack.flat.device)
+        self.alive = np.ones((stack.members, 1, 1), dtype=bool)
 
     @property
-    def begins(self) -> torch.Tensor:
+    def begins(self) -> npt.NDArray[np.float32]:
         """Where an episode begins with what is seen next (P, W), 1 or 0."""
         return self._starts[-1]
 
     def reset(self) -> None:
         """Start an episode in every world."""
         worlds = [seed + world for seed in self._seeds for world in range(self._how.n_envs)]
-        self.seen.copy_(self._normaliser.observed(self._worlds.reset(worlds)))
-        self.begins.fill_(1.0)
+        self._see(self._normaliser.observed(self._worlds.reset(worlds)))
+        self.begins[:] = 1.0
 
     def collect(self, iteration: int) -> Transitions:
         """Return the next rollout; the noise of its actions is that of the iteration."""
@@ -59,25 +62,34 @@ class Collector:
         self._starts[0] = self.begins
         for step in range(self._how.n_steps):
             self._step(step, draws[:, step])
-        value = self._networks.forward(self.seen)[self._stack.members :, :, 0]
-        return self._transitions(advantages(self._reward, self._value, self._starts, value, self._how))
+        reward, starts = (torch.as_tensor(one, device=self.seen.device) for one in (self._reward, self._starts))
+        return self._transitions(advantages(reward, self._value, starts, self._values(), self._how))
 
     def _step(self, step: int, draws: torch.Tensor) -> None:
-        members = self._stack.members
+        members, actions = self._stack.members, self._stack.layout.actions
         self._observation[step] = self.seen
         outputs = self._networks.forward(self.seen)
-        self._mean[step], self._value[step] = outputs[:members], outputs[members:, :, 0]
+        self._mean[step], self._value[step] = outputs[:members, :, :actions], outputs[members:, :, 0]
         torch.add(self._mean[step], draws, out=self._action[step])
         # a member that has diverged acts no more, and must not stop the others with numbers that are none
-        moment = self._worlds.step(torch.where(self.alive, self._action[step], 0.0))
+        moment = self._worlds.step(np.where(self.alive, self._action[step].cpu().numpy(), np.float32(0.0)))
         self.episodes.add(moment)
-        self.seen.copy_(self._normaliser.observed(moment.observation))
+        seen = self._normaliser.observed(moment.observation)
         # SB3's vector envs give rewards in float32
-        self._reward[step] = self._normaliser.rewarded(moment.reward.float(), moment.ended)
+        self._reward[step] = self._normaliser.rewarded(moment.reward.astype(np.float32), moment.ended)
         if moment.cut is not None and moment.last is not None:
-            beyond = self._networks.forward(self._normaliser.seen(moment.last))[members:, :, 0]
-            self._reward[step] += self._how.gamma * torch.where(moment.cut, beyond, 0.0)
+            self._see(self._normaliser.seen(moment.last))
+            beyond = np.where(moment.cut, self._values().cpu().numpy(), np.float32(0.0))
+            self._reward[step] += np.float32(self._how.gamma) * beyond
+        self._see(seen)
         self._starts[step + 1] = moment.ended
+
+    def _see(self, seen: npt.NDArray[np.float32]) -> None:
+        self.seen.copy_(torch.from_numpy(seen))
+
+    def _values(self) -> torch.Tensor:
+        """Return the value of what is seen now (P, W)."""
+        return self._networks.forward(self.seen)[self._stack.members :, :, 0]
 
     def _transitions(self, advantage: torch.Tensor) -> Transitions:
         log_prob = gaussian(self._action - self._mean, self._stack.log_std[None, :, None]).log_prob

@@ -25,7 +25,8 @@ def take(cohort: Cohort, index: int, step: int, measured: int) -> Snapshot:
     """
     member = cohort.members[index]
     arrays = {name: value[:, index].cpu().numpy() for name, value in _by_row(cohort).items()}
-    arrays |= {name: value[index].cpu().numpy() for name, value in _by_member(cohort).items()}
+    arrays |= {name: value[index] for name, value in _by_member(cohort).items()}
+    arrays["seen"] = cohort.collector.seen[index].cpu().numpy()
     arrays["count"] = cohort.learner.adam.count[:, index]
     arrays |= {EPISODES + name: np.asarray(value) for name, value in cohort.collector.episodes.state(index).items()}
     arrays |= {WORLDS + name: value for name, value in cohort.worlds.batch.state(_worlds(cohort, index)).items()}
@@ -39,7 +40,8 @@ def put(cohort: Cohort, index: int, snapshot: Snapshot) -> None:
     for name, value in _by_row(cohort).items():
         value[:, index] = torch.as_tensor(arrays[name])
     for name, value in _by_member(cohort).items():
-        value[index] = torch.as_tensor(arrays[name])
+        value[index] = arrays[name]
+    cohort.collector.seen[index] = torch.as_tensor(arrays["seen"])
     cohort.learner.adam.count[:, index] = arrays["count"]
     cohort.learner.adam.resumed()
     cohort.collector.episodes.restore(index, _below(EPISODES, arrays))
@@ -54,14 +56,9 @@ def _by_row(cohort: Cohort) -> dict[str, torch.Tensor]:
     return {"parameters": cohort.stack.flat, "mean": adam.mean, "square": adam.square}  # (rows, members, ...)
 
 
-def _by_member(cohort: Cohort) -> dict[str, torch.Tensor]:
-    """Return the live tensors that have a row per member (members, ...)."""
-    normaliser, collector = cohort.normaliser, cohort.collector
-    found = {"seen": collector.seen, "begins": collector.begins, "discounted": normaliser.discounted}
-    for name, moments in (("observation", normaliser.observation), ("return", normaliser.reward)):
-        if moments is not None:
-            found |= {f"{name}.mean": moments.mean, f"{name}.var": moments.var, f"{name}.count": moments.count}
-    return found
+def _by_member(cohort: Cohort) -> Arrays:
+    """Return the live arrays that have a row per member (members, ...)."""
+    return {"begins": cohort.collector.begins, **cohort.normaliser.arrays()}
 
 
 def _worlds(cohort: Cohort, index: int) -> range:

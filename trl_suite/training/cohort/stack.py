@@ -51,7 +51,7 @@ class Stack:
             if name == LOG_STD:
                 found[name] = {"value": numbers[part.start : part.start + part.shape[0]]}
             else:
-                used = self.layout.outputs(row, part)
+                used = self.layout.used(row, part)
                 found[name] = {"weight": _weight(numbers, part)[:used], "bias": _bias(numbers, part)[:used]}
         return found
 

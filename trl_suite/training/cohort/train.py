@@ -13,6 +13,7 @@ from trl_suite.training.cohort.cohort import Cohort
 from trl_suite.training.cohort.member import Member
 from trl_suite.training.cohort.ppo import Report
 from trl_suite.training.job import DivergedError, Job, Outcome, Snapshot, Watcher
+from trl_suite.training.library import world
 from trl_suite.training.sb3.events import log_evaluation
 
 Result = Outcome | Exception
@@ -31,11 +32,12 @@ def train(
         logs: folder for each job's TensorBoard event files, or None.
         device: where the learning is done; the physics is on the CPU.
     """
+    places = {env: world(env) for env in dict.fromkeys(job.env for job in jobs)}
     by_step: dict[int, list[tuple[Member, Snapshot | None]]] = {}
     for index, (job, watcher, folder) in enumerate(zip(jobs, watchers, logs, strict=True)):
         try:
             kept = watcher.resumed()
-            member = Member(index, job, watcher, folder, kept.step if kept else 0)
+            member = Member(index, job, places[job.env], watcher, folder, kept.step if kept else 0)
         except Exception as error:  # a method that does not fit is no fault of the others
             yield index, error
         else:

@@ -1,0 +1,275 @@
+"""Training steps per second of PPO cohorts beside Stable-Baselines3 in one process per core, in one run.
+
+    python benchmarks/cohort.py                                  the figures of experiments/benchmarks/, some half hour
+    python benchmarks/cohort.py --robots half-cheetah --batch-sizes 256 --members 1 8 32 --rounds 1
+    python benchmarks/cohort.py --device cuda --out gpu.json     learning on a GPU, physics on all cores
+
+Every contender makes the same trainings: the same hyperparameters, ten rollouts of 2,048 steps, an evaluation of two
+episodes before and after. Members are shared out to one process per core with one torch thread each; SB3 trains one run
+in each of as many processes. All processes of a contender start together, and the rate is all their steps over the time
+until the last one ends. Contenders take turns, and the figure is the median of the rounds.
+
+The floor is what MuJoCo itself took in that run plus the arithmetic, counted, at rates measured here: products at the
+speed of the largest one, activations and Adam at that of a single pass.
+"""
+
+import argparse
+import itertools
+import json
+import multiprocessing
+import os
+import resource
+import statistics
+import time
+from dataclasses import dataclass
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from trl_suite import provenance
+from trl_suite.training import engines, settings
+from trl_suite.training.cohort.adam import Adam
+from trl_suite.training.cohort.layout import Layout
+from trl_suite.training.cohort.signature import bytes_of
+from trl_suite.training.cohort.stack import Stack
+from trl_suite.training.job import Job, Unwatched
+from trl_suite.training.library import world
+from trl_suite.worlds import physics
+
+CORES = len(os.sched_getaffinity(0))
+ROLLOUTS = 10
+MEMBERS = (1, 8, 32, 128)
+EPISODES = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One contender's trainings in one process."""
+
+    engine: engines.Engine
+    robot: str
+    batch_size: int
+    seeds: tuple[int, ...]
+    device: engines.Device = "cpu"
+
+    @property
+    def how(self) -> settings.PPO:
+        """The hyperparameters."""
+        return settings.PPO(batch_size=self.batch_size)
+
+    @property
+    def steps(self) -> int:
+        """Env steps of one training."""
+        return ROLLOUTS * self.how.n_envs * self.how.n_steps
+
+    @property
+    def evaluation(self) -> settings.Evaluation:
+        """Before and after."""
+        return settings.Evaluation(every=self.steps, episodes=EPISODES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What one process took."""
+
+    start: float  # on the machine's clock
+    stop: float
+    cpu: float  # seconds
+    physics: float  # seconds in MuJoCo
+    grown: int  # bytes
+
+
+def train(trial: Trial, ready: Barrier) -> Measured:
+    """Make the trainings of one process, together with those of the others."""
+    torch.set_num_threads(1)
+    spent = _timed_physics()
+    jobs = [
+        Job(env=trial.robot, how=trial.how, seed=seed, steps=trial.steps, evaluation=trial.evaluation)
+        for seed in trial.seeds
+    ]
+    before = _resident()
+    ready.wait()
+    start, cpu = time.time(), time.process_time()
+    watchers = [Unwatched() for _ in jobs]
+    for _, result in engines.train(trial.engine, jobs, watchers, [None] * len(jobs), trial.device):
+        if isinstance(result, Exception):
+            raise result
+    cpu = time.process_time() - cpu
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+    return Measured(start=start, stop=time.time(), cpu=cpu, physics=spent[0], grown=grown)
+
+
+def _timed_physics() -> list[float]:
+    """Return where the seconds that MuJoCo takes from now on are added up."""
+    spent = [0.0]
+    for kind in (physics.Rows, physics.Pool):
+        for name in ("advance", "restart"):
+            setattr(kind, name, _timed(getattr(kind, name), spent))
+    return spent
+
+
+def _timed(call: Any, spent: list[float]) -> Any:
+    def timed(*arguments: Any, **keywords: Any) -> Any:
+        start = time.process_time()
+        try:
+            return call(*arguments, **keywords)
+        finally:
+            spent[0] += time.process_time() - start
+
+    return timed
+
+
+def _resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def contend(
+    engine: engines.Engine, robot: str, batch_size: int, members: int, device: engines.Device
+) -> dict[str, Any]:
+    """Return what a contender made: its members shared out to processes that run at the same time."""
+    processes = 1 if device == "cuda" else min(CORES, members)
+    shares = np.array_split(np.arange(members), processes)
+    trials = [
+        Trial(
+            engine=engine, robot=robot, batch_size=batch_size, seeds=tuple(int(seed) for seed in share), device=device
+        )
+        for share in shares
+    ]
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager, context.Pool(processes) as pool:
+        ready = manager.Barrier(processes)
+        found = pool.starmap(train, [(trial, ready) for trial in trials], chunksize=1)
+    steps = members * trials[0].steps
+    return {
+        "steps_per_second": steps / (max(one.stop for one in found) - min(one.start for one in found)),
+        "cpu_us": 1e6 * sum(one.cpu for one in found) / steps,
+        "physics_us": 1e6 * sum(one.physics for one in found) / steps,
+        "bytes": max(one.grown for one in found) / len(shares[0]),
+    }
+
+
+def arithmetic(robot: str, how: settings.PPO) -> float:
+    """Return how many microseconds of arithmetic a training step takes at the least, on one core of this machine."""
+    place = world(robot)
+    layout = Layout(len(place.interface.observation), len(place.interface.action), how.hidden)
+    widths = (layout.observations, *how.hidden, layout.actions)
+    layers = [2 * below * above for below, above in itertools.pairwise(widths)]
+    forward = 2 * sum(layers)  # actor and critic
+    products = forward + how.n_epochs * (3 * forward - 2 * layers[0])  # the first layer passes no slope on
+    activations = 2 * sum(how.hidden)
+    rates = _rates(how.batch_size, layout)
+    per_update = rates["adam_us"] * how.n_epochs * (how.n_envs * how.n_steps / how.batch_size)
+    return (
+        products / rates["flops_per_us"]
+        + activations * ((1 + how.n_epochs) * rates["activation_us"] + how.n_epochs * rates["slope_us"])
+        + per_update / (how.n_envs * how.n_steps)
+    )
+
+
+def _rates(batch: int, layout: Layout) -> dict[str, float]:
+    members = 8
+    left, right = torch.randn(2 * members, batch, 64), torch.randn(2 * members, 64, 64)
+    out = torch.empty_like(left)
+    stack = Stack.zeros(layout, members, torch.device("cpu"))
+    adam = Adam(stack, stack.zeros_like(), 3e-4, np.ones((2, members, len(layout.parts))))
+    backward = torch.ops.aten.tanh_backward.grad_input
+    return {
+        "flops_per_us": 2 * left.numel() * 64 / _fastest(lambda: torch.bmm(left, right, out=out)),
+        "activation_us": _fastest(lambda: torch.sigmoid(left, out=out)) / left.numel(),
+        "slope_us": _fastest(lambda: backward(left, out, grad_input=out)) / left.numel(),
+        "adam_us": _fastest(adam.step) / members,
+    }
+
+
+def _fastest(call: Any, times: int = 200) -> float:
+    """Return the microseconds of CPU that a call takes at its best."""
+    torch.set_num_threads(1)
+    found: list[float] = []
+    for _ in range(times):
+        start = time.process_time()
+        call()
+        found.append(time.process_time() - start)
+    return 1e6 * min(found[times // 10 :])
+
+
+def measure(given: argparse.Namespace, robot: str, batch_size: int) -> list[dict[str, Any]]:
+    """Return a row per contender, Stable-Baselines3 first."""
+    contenders: list[tuple[engines.Engine, int]] = [("sb3", CORES), *(("cohort", size) for size in given.members)]
+    rounds = [
+        [
+            contend(engine, robot, batch_size, size, given.device if engine == "cohort" else "cpu")
+            for engine, size in contenders
+        ]
+        for _ in range(given.rounds)
+    ]
+    how = settings.PPO(batch_size=batch_size)
+    counted = bytes_of(robot, how, settings.Evaluation(episodes=EPISODES))
+    floor = arithmetic(robot, how)
+    rows: list[dict[str, Any]] = []
+    for index, (engine, size) in enumerate(contenders):
+        own = {key: statistics.median(one[index][key] for one in rounds) for key in rounds[0][index]}
+        reference = [one[0]["steps_per_second"] for one in rounds]
+        alone = [one[0]["cpu_us"] for one in rounds]
+        speeds = [one[index]["steps_per_second"] for one in rounds]
+        rows.append(
+            {"robot": robot, "batch_size": batch_size, "engine": engine, "members": size}
+            | {key: round(value, 1) for key, value in own.items()}
+            | {
+                "ratio": round(statistics.median(a / b for a, b in zip(speeds, reference, strict=True)), 2),
+                "cpu_ratio": round(
+                    statistics.median(b / one[index]["cpu_us"] for b, one in zip(alone, rounds, strict=True)), 2
+                ),
+                "floor_us": round(own["physics_us"] + floor, 1),
+                "share_of_floor": round((own["physics_us"] + floor) / own["cpu_us"], 2),
+                "memory": round(own["bytes"] / counted, 2) if engine == "cohort" else None,
+            }
+        )
+        print(_line(rows[-1]), flush=True)
+    return rows
+
+
+def _line(row: dict[str, Any]) -> str:
+    memory = f", {row['memory']:.2f} of the memory counted" if row["memory"] else ""
+    return (
+        f"{row['robot']}, minibatches of {row['batch_size']}, {row['engine']} x {row['members']}: "
+        f"{row['steps_per_second']:,.0f} steps/s, {row['ratio']:.2f}x SB3 ({row['cpu_ratio']:.2f}x by CPU time), "
+        f"{row['cpu_us']:.1f} us of CPU a step, of which MuJoCo {row['physics_us']:.1f}; "
+        f"{row['share_of_floor']:.2f} of the floor{memory}"
+    )
+
+
+def main() -> None:
+    """Measure, print, and write the figures as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--robots", nargs="+", default=["half-cheetah", "hopper"])
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[256, 64])
+    parser.add_argument("--members", type=int, nargs="+", default=list(MEMBERS))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--out", type=Path, default=Path("experiments/benchmarks/cohort.json"))
+    given = parser.parse_args()
+    given.device = engines.device(given.device)
+    rows = [row for robot in given.robots for size in given.batch_sizes for row in measure(given, robot, size)]
+    commit, dirty = provenance.commit()
+    record = {
+        "benchmark": "cohort",
+        "machine": provenance.machine(),
+        "versions": provenance.versions(),
+        "commit": commit,
+        "dirty": dirty,
+        "load": os.getloadavg(),
+        "rollouts": ROLLOUTS,
+        "episodes": EPISODES,
+        "rounds": given.rounds,
+        "rows": rows,
+    }
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    given.out.write_text(json.dumps(record, indent=1) + "\n")
+    print(given.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""`trl-suite film` on a finished experiment."""
+
+import shutil
+
+import pytest
+
+from trl_suite.cli.main import main
+from trl_suite.errors import NotInstalledError
+from trl_suite.training import film
+from trl_suite.worlds.picture import picture
+
+pytestmark = pytest.mark.xdist_group("graphics")
+
+
+def test_without_anything_to_draw_with_the_exit_code_says_so(copied, monkeypatch, capsys):
+    def broken(*_: object, **__: object) -> None:
+        raise NotInstalledError("no picture: install libegl1 and set MUJOCO_GL=egl")
+
+    monkeypatch.setattr(film, "rendered", broken)
+    with pytest.raises(SystemExit) as end:
+        main(["film", str(copied)])
+    assert end.value.code == 3
+    assert "install libegl1" in capsys.readouterr().err
+    assert not (copied / "film.gif").exists()
+
+
+def test_the_command_makes_the_film_and_the_report_shows_it(copied, monkeypatch, capsys):
+    try:
+        picture("inverted-pendulum", 32, 32)
+    except NotInstalledError as error:
+        pytest.skip(str(error))
+    monkeypatch.setattr(film, "SIZE", (64, 48))
+    with pytest.raises(SystemExit) as end:
+        main(["film", str(copied), "--seconds", "0.3"])
+    assert end.value.code == 0
+    assert "film.gif" in capsys.readouterr().out
+    assert "data:image/gif;base64," in (copied / "report.html").read_text()
+
+
+def test_results_that_were_kept_hold_no_policies(copied, capsys):
+    for path in list(copied.rglob("policy")):
+        shutil.rmtree(path)
+    with pytest.raises(SystemExit) as end:
+        main(["film", str(copied)])
+    assert end.value.code == 2
+    assert "a film needs the policies" in capsys.readouterr().err

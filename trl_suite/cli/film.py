@@ -1,0 +1,55 @@
+"""`trl-suite film`: the policies of an experiment in motion, side by side."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+
+from trl_suite.cli.arguments import Film
+from trl_suite.errors import InputError
+from trl_suite.evidence import film as casting
+from trl_suite.evidence import report, results
+from trl_suite.evidence.film import Cast
+from trl_suite.networks.actor import source_actor
+from trl_suite.networks.align import align
+from trl_suite.networks.policy import Policy, load
+from trl_suite.training import film
+from trl_suite.training.film import Scene
+from trl_suite.training.library import world
+from trl_suite.training.train import one_thread
+
+
+def execute(arguments: Film) -> int:
+    """Write the film, and the report with it where it lies in the experiment's folder; return the exit code."""
+    console = Console(markup=False)
+    if arguments.out:
+        film.check(arguments.out)
+    found, path = results.load(arguments.runs), arguments.out or arguments.runs / casting.FILE
+    cast = casting.cast(found, arguments.env)
+    with one_thread():
+        scenes = list(_scenes(arguments.runs, cast, found.plan.specification.get("alias", {}), console))
+        film.write(path, *film.side_by_side(scenes, arguments.seconds))
+    console.print(f"film: {path}", soft_wrap=True, highlight=False)
+    if path == arguments.runs / casting.FILE:
+        console.print(f"report: {report.write(arguments.runs)}", soft_wrap=True, highlight=False)
+    return 0
+
+
+def _scenes(runs: Path, cast: Cast, alias: dict[str, str], console: Console) -> Iterator[Scene]:
+    source, best, scratch = (_policy(runs / folder) for folder in (cast.source, cast.best, cast.scratch))
+    yield Scene("source at home", cast.home, lambda seen: source.predict(seen)[0])
+    try:
+        target = world(cast.env).interface
+        actor = source_actor(source, target, align(source.interface, target, alias))
+        yield Scene("the same at step 0", cast.env, actor.predict)
+    except InputError as error:
+        console.print(f"not shown at step 0: {error}", style="yellow", highlight=False, soft_wrap=True)
+    yield Scene(f"{cast.method} at the end", cast.env, lambda seen: best.predict(seen)[0])
+    yield Scene("scratch at the end", cast.env, lambda seen: scratch.predict(seen)[0])
+
+
+def _policy(run: Path) -> Policy:
+    folder = run / "policy"
+    if not folder.is_dir():
+        raise InputError(f"{folder}: is not here; a film needs the policies, which results that were kept leave out")
+    return load(folder)

@@ -1,0 +1,62 @@
+"""`trl-suite probe`: what is known of a policy on a target before any training, and the method that the rules name."""
+
+import math
+
+import msgspec
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from trl_suite.cli.arguments import Probe, aliases
+from trl_suite.evidence import similarity
+from trl_suite.evidence.wording import number
+from trl_suite.experiment.probing import Probing, probe
+from trl_suite.training.library import load_policy
+from trl_suite.training.train import one_thread
+
+MOST = 4  # joints that are named
+
+
+def execute(arguments: Probe) -> int:
+    """Print the probes with the suggestion and its rule, and return the exit code."""
+    target = f"{arguments.env}.{arguments.variant}" if arguments.variant else arguments.env
+    policy, alias = load_policy(arguments.policy), aliases(arguments.alias)
+    with one_thread():
+        found = probe(policy, target, alias=alias, episodes=arguments.episodes, reference=arguments.reference)
+    suggestion = similarity.suggest(found.probes)
+    if arguments.json:
+        table = msgspec.to_builtins(found) | {"suggestion": suggestion._asdict()}
+        print(msgspec.json.format(msgspec.json.encode(table), indent=2).decode())
+        return 0
+    console = Console(markup=False)
+    console.print(_table(found, arguments.reference), highlight=False)
+    for note in found.notes:
+        console.print(note, style="yellow", highlight=False, soft_wrap=True)
+    depth = f", of whose trunk {suggestion.freeze_depth} layers may be held" if suggestion.method != "scratch" else ""
+    console.print(f"suggested: {suggestion.method}{depth}", style="bold", highlight=False)
+    console.print(f"by the rule: {suggestion.rule}. No rule has been validated yet.", highlight=False)
+    return 0
+
+
+def _table(found: Probing, reference: float | None) -> Table:
+    probes = found.probes
+    one = "its return at home" if reference is None else "the reference given"
+    returns = f"{number(found.target)} on the target, {number(found.home)} at home"
+    table = Table("probe", "value", "what it says", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    zero = f"0: random actions ({number(found.untrained)}), 1: {one}; returns: {returns}"
+    table.add_row("zero-shot", number(probes.zero_shot), zero)
+    apart = f"0: the same world, 1: as far apart as two steps{_joints(found)}"
+    table.add_row("dynamics", number(probes.dynamics), apart)
+    table.add_row(
+        "critic", number(probes.critic), "1: its critic predicts the returns there, 0: no more than a constant"
+    )
+    told = "share of return and motion to come that can be read off it"
+    for layer, value in enumerate(probes.layers):
+        table.add_row(f"layer {layer}" if layer else "observation", number(value), "" if layer else told)
+    return table
+
+
+def _joints(found: Probing) -> str:
+    most = sorted(found.joints.items(), key=lambda joint: -joint[1])[:MOST]
+    shown = ", ".join(f"{name} {number(distance)}" for name, distance in most if 0 < distance < math.inf)
+    return f"; most: {shown}" if shown else ""

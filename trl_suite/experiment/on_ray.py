@@ -1,0 +1,110 @@
+"""Runs on a Ray cluster: one task per cohort, with the cores and GPUs that the experiment asks for.
+
+All machines see the same folder of runs. A node that is lost is noticed, and its runs go on elsewhere from their newest
+checkpoints; Ray itself tries nothing again, since it would not know where to go on.
+"""
+
+import importlib
+from typing import Any
+
+from trl_suite.errors import InputError, NotInstalledError
+from trl_suite.experiment.execution import Ended
+from trl_suite.experiment.remote import Follower, Remote
+from trl_suite.experiment.spec import Execution
+from trl_suite.experiment.worker import Task, Tell
+
+POLL = 0.2  # seconds
+
+
+class OnRay:
+    """Makes cohorts as tasks of a Ray cluster.
+
+    Args:
+        execution: cores and GPUs per cohort.
+        address: of a cluster; one is started on this machine where not given.
+        workers: cohorts at a time; as many as the cluster has room for where not given.
+
+    Raises:
+        InputError: there is no cluster at the address, or it has too few cores or GPUs.
+        NotInstalledError: Ray is missing.
+    """
+
+    def __init__(self, execution: Execution, address: str | None, workers: int | None) -> None:
+        self._ray = _ray()
+        self._own = not self._ray.is_initialized()
+        self._needs = {"num_cpus": execution.cores, "num_gpus": execution.gpus, "max_retries": 0}
+        self._workers = workers
+        self._tasks: dict[Any, Task] = {}  # by what Ray gives for a result to come
+        self._follower = Follower()
+        if self._own:
+            try:
+                # Ray's dashboard listens, and it is not needed
+                self._ray.init(address=address, include_dashboard=None if address else False, log_to_driver=False)
+            except (ConnectionError, ValueError) as error:
+                raise InputError(f"--address {address}: {error}") from None
+        if not self.size:
+            raise InputError(
+                f"no node of the Ray cluster has {execution.cores} cores and {execution.gpus:g} GPUs for a cohort: "
+                "lower execution.cores or execution.gpus"
+            )
+
+    @property
+    def size(self) -> int:
+        """How many cohorts at a time: nodes may come and go."""
+        rooms = [self._room(node["Resources"]) for node in self._ray.nodes() if node["Alive"]]
+        return min(sum(rooms), self._workers or sum(rooms))
+
+    @property
+    def busy(self) -> int:
+        """How many cohorts are being made."""
+        return len(self._tasks)
+
+    def start(self, task: Task) -> None:
+        """Begin to make a cohort."""
+        self._tasks[self._ray.remote(_make).options(**self._needs).remote(task)] = task
+
+    def listen(self, tell: Tell) -> list[Ended]:
+        """Wait a moment, pass on what the run folders say, and return the cohorts that have ended."""
+        ready, _ = self._ray.wait(list(self._tasks), timeout=POLL) if self._tasks else ([], [])
+        self._follower.follow(list(self._tasks.values()), tell)
+        return [self._over(one, tell) for one in ready]
+
+    def stop(self) -> None:
+        """Ask all cohorts to keep what they have and to end."""
+        for one in self._tasks:
+            self._ray.cancel(one, force=False)  # arrives as Ctrl-C
+
+    def kill(self) -> None:
+        """End all cohorts now, and the cluster where it was started here."""
+        for one in self._tasks:
+            self._ray.cancel(one, force=True)
+        self._tasks.clear()
+        if self._own:
+            self._ray.shutdown()
+
+    def _room(self, resources: dict[str, float]) -> int:
+        """Return how many cohorts a node has room for."""
+        rooms = [int(resources.get("CPU", 0) // self._needs["num_cpus"])]
+        if self._needs["num_gpus"]:
+            rooms.append(int(resources.get("GPU", 0) / self._needs["num_gpus"]))
+        return min(rooms)
+
+    def _over(self, one: Any, tell: Tell) -> Ended:
+        task, why = self._tasks.pop(one), "ended without a word"
+        try:
+            for news in self._ray.get(one):
+                tell(news)
+        except (self._ray.exceptions.RayError, KeyboardInterrupt) as error:
+            why = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+        return Ended(task.cohort, why)
+
+
+def _make(task: Task) -> Any:
+    return Remote(task)()
+
+
+def _ray() -> Any:
+    try:
+        return importlib.import_module("ray")
+    except ModuleNotFoundError:
+        raise NotInstalledError("--on ray needs Ray: pip install 'trl-suite[ray]'") from None

@@ -1,0 +1,127 @@
+"""Runs as jobs of Slurm, through submitit: one job per cohort, queued again when its time is over or it is pre-empted.
+
+All nodes see the same folder of runs. submitit pickles what it sends into the user's own `slurm/` below that folder.
+"""
+
+import importlib
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from trl_suite.errors import InputError, NotInstalledError
+from trl_suite.experiment.execution import Ended
+from trl_suite.experiment.remote import Follower, Remote
+from trl_suite.experiment.spec import Execution
+from trl_suite.experiment.stop import Stop
+from trl_suite.experiment.worker import News, Task, Tell
+
+POLL = 0.5  # seconds
+NOTICE = 120  # seconds before the end of its time at which a job is told
+AGAIN = 10_000  # times that a job may be queued again: as often as it takes
+FOLDER = "slurm"  # below the experiment's: submitit's scripts, logs and pickles
+
+
+class Job(Remote):
+    """A cohort as submitit calls it."""
+
+    def __call__(self) -> list[News]:
+        """Make the cohort; a job that is told of its end is queued again, once its runs have kept what they have."""
+        stop, requeue = Stop(), signal.getsignal(signal.SIGUSR2)  # submitit's
+        made = self._made(stop)
+        if stop.by in (signal.SIGUSR1, signal.SIGUSR2) and callable(requeue):
+            requeue(signal.SIGUSR2, None)
+        return made
+
+    def checkpoint(self) -> Any:
+        """Return what goes on after this job was queued again: itself, from what its runs have kept."""
+        return _submitit().helpers.DelayedSubmission(self)
+
+
+class OnSlurm:
+    """Makes cohorts as jobs.
+
+    Args:
+        root: folder of the experiment.
+        execution: cores, GPUs, and what Slurm is asked for.
+        cluster: `slurm`, or `local` to try it out on one machine; what there is where not given.
+
+    Raises:
+        InputError: there is no Slurm here, or it knows no such option.
+        NotInstalledError: submitit is missing.
+    """
+
+    def __init__(self, root: Path, execution: Execution, cluster: str | None = None) -> None:
+        self._submitit = _submitit()
+        if cluster is None and shutil.which("sbatch") is None:
+            raise InputError("--on slurm: there is no sbatch on this machine; run this where jobs are submitted")
+        self.size = execution.slurm.jobs
+        self._executor = self._submitit.AutoExecutor(
+            folder=root / FOLDER / "%j",
+            cluster=cluster or "slurm",
+            slurm_max_num_timeout=AGAIN,
+        )
+        try:
+            self._executor.update_parameters(**_parameters(execution))
+        except (TypeError, ValueError, NameError) as error:
+            raise InputError(f"execution.slurm: {error}") from None
+        self._jobs: dict[Any, Task] = {}
+        self._follower = Follower()
+
+    @property
+    def busy(self) -> int:
+        """How many cohorts are being made, or wait in the cluster's queue."""
+        return len(self._jobs)
+
+    def start(self, task: Task) -> None:
+        """Submit a cohort."""
+        self._jobs[self._executor.submit(Job(task))] = task
+
+    def listen(self, tell: Tell) -> list[Ended]:
+        """Wait a moment, pass on what the run folders say, and return the cohorts that have ended."""
+        time.sleep(POLL)
+        self._follower.follow(list(self._jobs.values()), tell)
+        return [self._over(job, tell) for job in list(self._jobs) if job.done()]
+
+    def stop(self) -> None:
+        """Ask all jobs to keep what they have and to end; Slurm gives them thirty seconds."""
+        for job in self._jobs:
+            job.cancel(check=False)
+
+    def kill(self) -> None:
+        """Take back what is queued or runs."""
+        self.stop()
+        self._jobs.clear()
+
+    def _over(self, job: Any, tell: Tell) -> Ended:
+        task, why = self._jobs.pop(job), "ended without a word"
+        error = job.exception()
+        if error is not None:
+            why = f"job {job.job_id}: {str(error).strip().splitlines()[-1]}; see {job.paths.stderr}"
+        else:
+            for news in job.result():
+                tell(news)
+        return Ended(task.cohort, why)
+
+
+def _parameters(execution: Execution) -> dict[str, Any]:
+    slurm = execution.slurm
+    given = {
+        "timeout_min": slurm.minutes,
+        "cpus_per_task": execution.cores,
+        "slurm_partition": slurm.partition,
+        "slurm_mem": slurm.memory,
+        "gpus_per_node": round(execution.gpus) or None,
+        "name": "trl-suite",
+        "slurm_signal_delay_s": NOTICE,
+        "slurm_additional_parameters": {"requeue": True, **slurm.extra},
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _submitit() -> Any:
+    try:
+        return importlib.import_module("submitit")
+    except ModuleNotFoundError:
+        raise NotInstalledError("--on slurm needs submitit: pip install 'trl-suite[slurm]'") from None

@@ -1,0 +1,80 @@
+"""What a source policy can still do at home after its target: measured on finished runs, which stay as they are."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from trl_suite.errors import InputError
+from trl_suite.experiment.ledger import POLICY, state_of
+from trl_suite.experiment.plan import Step
+from trl_suite.networks.actor import source_actor
+from trl_suite.networks.align import align
+from trl_suite.networks.policy import Policy, load
+from trl_suite.training.evaluation import Act, Episode, Evaluator, append
+
+FILE = "retention.csv"  # as evaluations.csv: the source policy at step 0, and at the end what the target made of it
+
+
+class Home:
+    """The world of a source, and what its policies can do there."""
+
+    def __init__(self, source: Step) -> None:
+        self._evaluator = Evaluator(source.planned.env, source.evaluation.episodes)
+        self._before: dict[str, list[Episode]] = {}
+
+    def measure(self, path: Path, source: Policy, trained: Policy, alias: Mapping[str, str], steps: int) -> None:
+        """Write what the source policy earns here, and what the policy does that was trained from it on a target.
+
+        Args:
+            path: of the file.
+            source: policy that the training started from.
+            trained: policy that it ended with.
+            alias: names in the target -> names in the source.
+            steps: env steps of the training.
+
+        Raises:
+            InputError: the trained policy sees or moves other slots than this world has.
+        """
+        names = {theirs: ours for ours, theirs in alias.items()}
+        actor = source_actor(trained, source.interface, align(trained.interface, source.interface, names))
+        if source.digest not in self._before:
+            self._before[source.digest] = self._evaluator(_mean_action(source))
+        part = path.with_name(f"{path.name}.{os.getpid()}.tmp")  # others may be at work on the same experiment
+        part.unlink(missing_ok=True)
+        append(part, 0, self._before[source.digest])
+        append(part, steps, self._evaluator(actor.predict))
+        part.replace(path)
+
+    def close(self) -> None:
+        """Close the worlds."""
+        self._evaluator.close()
+
+
+def write(root: Path, steps: Sequence[Step]) -> list[str]:
+    """Write `retention.csv` beside every finished target run that has a source and none yet; return what could not be.
+
+    Args:
+        root: the experiment's folder.
+        steps: the plan's runs.
+    """
+    sources = {step.planned.folder: step for step in steps if step.planned.role == "source"}
+    homes: dict[str, Home] = {}
+    notes: dict[str, None] = {}
+    for step in steps:
+        source, path = sources.get(step.planned.source), root / step.planned.folder / FILE
+        if source is None or path.is_file() or state_of(root, step).condition != "done":
+            continue
+        if source.planned.env not in homes:
+            homes[source.planned.env] = Home(source)
+        before, after = (load(root / folder / POLICY) for folder in (step.planned.source, step.planned.folder))
+        try:
+            homes[source.planned.env].measure(path, before, after, step.specification["alias"], step.steps)
+        except InputError as error:
+            notes[f"no retention of {step.planned.env} on {source.planned.env}: {error}"] = None
+    for home in homes.values():
+        home.close()
+    return list(notes)
+
+
+def _mean_action(policy: Policy) -> Act:
+    return lambda seen: policy.predict(seen)[0]

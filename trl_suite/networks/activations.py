@@ -1,0 +1,72 @@
+"""What a policy's networks compute besides actions: the outputs of its layers, and its critic's values."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional
+
+from trl_suite.networks.components import RETURN_STATISTICS
+from trl_suite.networks.policy import Policy
+
+Floats = npt.NDArray[np.float64]
+
+
+def trunk(policy: Policy, observations: Floats) -> list[Floats]:
+    """Return what the actor's first layer sees, then the output of each trunk layer: (states, units) each.
+
+    Args:
+        policy: any.
+        observations: (states, slots), unnormalised.
+    """
+    seen = torch.as_tensor(policy.normalised(observations))
+    return [layer.numpy().astype(np.float64) for layer in _layers(policy, "actor", seen)]
+
+
+def values(policy: Policy, observations: Floats, actions: Floats) -> Floats:
+    """Return the critic's value of each state in units of reward, of twins the lower: (states,).
+
+    Args:
+        policy: any.
+        observations: (states, slots), unnormalised.
+        actions: (states, actions), as the env takes them; PPO's critic does not look at them.
+    """
+    seen = torch.as_tensor(policy.normalised(observations))
+    if policy.card.algorithm == "ppo":
+        found = _value(policy, seen, "")
+    else:
+        both = torch.cat([seen, torch.as_tensor(_centred(policy, actions))], dim=1)
+        found = torch.stack([_value(policy, both, f"q{net}_") for net in range(policy.card.network.critics)]).amin(0)
+    return found.numpy().astype(np.float64) * _reward_scale(policy)
+
+
+def _value(policy: Policy, seen: torch.Tensor, prefix: str) -> torch.Tensor:
+    return _linear(_layers(policy, "critic", seen, prefix)[-1], policy.components["critic.head"], prefix)[:, 0]
+
+
+def _layers(policy: Policy, part: str, seen: torch.Tensor, prefix: str = "") -> list[torch.Tensor]:
+    activation = torch.tanh if policy.card.network.activation == "tanh" else torch.relu
+    found = [seen]
+    for layer in range(len(getattr(policy.card.network, part))):
+        found.append(activation(_linear(found[-1], policy.components[f"{part}.trunk.{layer}"], prefix)))
+    return found
+
+
+def _linear(seen: torch.Tensor, layer: Mapping[str, torch.Tensor], prefix: str) -> torch.Tensor:
+    with torch.no_grad():
+        return functional.linear(seen, layer[f"{prefix}weight"], layer[f"{prefix}bias"])
+
+
+def _centred(policy: Policy, actions: Floats) -> npt.NDArray[np.float32]:
+    """Return actions on the scale from -1 to 1 on which SAC's and TD3's critics see them."""
+    low, high = np.array(policy.card.network.action_low), np.array(policy.card.network.action_high)
+    return (2 * (actions - low) / (high - low) - 1).astype(np.float32)
+
+
+def _reward_scale(policy: Policy) -> float:
+    """Return what the critic's values are to be multiplied with: the deviation that rewards were divided by."""
+    how = policy.card.normaliser
+    if how is None or not how.reward:
+        return 1.0
+    return float(np.sqrt(float(policy.components[RETURN_STATISTICS]["var"]) + how.epsilon))

@@ -1,0 +1,159 @@
+"""Policies in motion, side by side, as a short loop."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+from imageio import v3
+from PIL import Image, ImageDraw, ImageFont
+
+from trl_suite.errors import InputError, NotInstalledError
+from trl_suite.training.evaluation import Act
+from trl_suite.training.seeds import seed_for
+from trl_suite.worlds.address import FOREIGN
+from trl_suite.worlds.env import make
+from trl_suite.worlds.picture import draw_without_a_screen, rendered
+
+SUFFIXES = (".gif", ".png", ".webp", ".mp4")
+SIZE = (256, 192)  # of one picture, in pixels
+HEAD, FOOT, GAP = 34, 18, 4  # heights of the words above and below, and the space between pictures, in pixels
+RATE = 12.5  # pictures a second, at most
+COLOURS = 64  # of a GIF, which has one palette for all pictures
+INK, SOFT, GROUND = (26, 26, 26), (90, 90, 90), (255, 255, 255)
+Frame = npt.NDArray[np.uint8]
+
+
+class Scene(NamedTuple):
+    """One policy in one world."""
+
+    title: str
+    address: str
+    act: Act
+
+
+class Take(NamedTuple):
+    """A scene as it was shot."""
+
+    frames: list[Frame]  # (height, width, 3)
+    earned: list[float]  # return up to each frame
+    rate: float  # frames a second, so that it plays as fast as it happened
+
+
+def shoot(scene: Scene, seconds: float, size: tuple[int, int] = SIZE) -> Take:
+    """Return the first seconds of the first episode of an evaluation; one that ends early stands still from there on.
+
+    Raises:
+        InputError: there is no such env, or it cannot be drawn.
+        NotInstalledError: nothing to draw with is installed.
+    """
+    draw_without_a_screen()
+    world = _world(scene.address, size)
+    try:
+        pause = float(getattr(world.unwrapped, "dt", 1 / world.metadata.get("render_fps", 30)))
+        every = max(1, round(1 / (RATE * pause)))
+        frames, earned = _frames(world, scene, round(seconds / (pause * every)), every)
+    finally:
+        world.close()
+    return Take([_fitted(frame, size) for frame in frames], earned, 1 / (pause * every))
+
+
+def _world(address: str, size: tuple[int, int]) -> gymnasium.Env[Any, Any]:
+    if address.startswith(FOREIGN):
+        return make(address, render_mode="rgb_array")
+    return make(address, render_mode="rgb_array", width=size[0], height=size[1])
+
+
+def _frames(world: gymnasium.Env[Any, Any], scene: Scene, count: int, every: int) -> tuple[list[Frame], list[float]]:
+    observation, _ = world.reset(seed=seed_for(0, "evaluation"))
+    frames, earned, value, ended = [rendered(world, scene.address)], [0.0], 0.0, False
+    while len(frames) < count:
+        for _ in range(0 if ended else every):
+            observation, reward, terminated, truncated, _ = world.step(scene.act(observation[None])[0])
+            value, ended = value + float(reward), terminated or truncated
+            if ended:
+                break
+        frames.append(frames[-1] if ended else rendered(world, scene.address))
+        earned.append(value)
+    return frames, earned
+
+
+def _fitted(frame: Frame, size: tuple[int, int]) -> Frame:
+    """Return the picture in the wanted size; worlds of others come in their own."""
+    if frame.shape[1::-1] == size:
+        return frame
+    return np.asarray(Image.fromarray(frame).resize(size), np.uint8)
+
+
+def side_by_side(scenes: Sequence[Scene], seconds: float) -> tuple[list[Image.Image], float]:
+    """Return pictures of all scenes at once, each below its title and above its return so far, and their rate.
+
+    Raises:
+        InputError: an env does not exist, or cannot be drawn.
+        NotInstalledError: nothing to draw with is installed.
+    """
+    takes = [shoot(scene, seconds) for scene in scenes]
+    rate, count = takes[0].rate, max(len(take.frames) for take in takes)
+    return [_picture(scenes, takes, place) for place in range(count)], rate
+
+
+def _picture(scenes: Sequence[Scene], takes: Sequence[Take], place: int) -> Image.Image:
+    width, height = SIZE
+    image = Image.new("RGB", (len(scenes) * (width + GAP) - GAP, HEAD + height + FOOT), GROUND)
+    pen, large, small = ImageDraw.Draw(image), ImageFont.load_default(12), ImageFont.load_default(11)
+    for column, (scene, take) in enumerate(zip(scenes, takes, strict=True)):
+        left, at = column * (width + GAP), min(place, len(take.frames) - 1)
+        image.paste(Image.fromarray(take.frames[at]), (left, HEAD))
+        pen.text((left + 2, 1), scene.title, fill=INK, font=large)
+        pen.text((left + 2, 17), scene.address, fill=SOFT, font=small)
+        pen.text((left + 2, HEAD + height + 2), f"return so far {take.earned[at]:,.0f}", fill=SOFT, font=small)
+    return image
+
+
+def write(path: Path, pictures: Sequence[Image.Image], rate: float) -> Path:
+    """Write the pictures as a loop and return its path; the ending says how: .gif, .png (animated), .webp, .mp4.
+
+    Raises:
+        InputError: another ending, or it cannot be written.
+        NotInstalledError: .mp4 without imageio-ffmpeg.
+    """
+    check(path)
+    try:
+        if path.suffix == ".mp4":
+            _movie(path, pictures, rate)
+        else:
+            shown = _flat(pictures) if path.suffix == ".gif" else list(pictures)
+            options: dict[str, Any] = {"duration": round(1000 / rate), "loop": 0}
+            shown[0].save(path, save_all=True, append_images=shown[1:], optimize=True, **options)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
+    return path
+
+
+def check(path: Path) -> None:
+    """Refuse a path that no film can be written to.
+
+    Raises:
+        InputError: its ending is none of `SUFFIXES`, or its folder does not exist.
+    """
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"{path}: a film ends with one of {', '.join(SUFFIXES)}")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: no folder {path.parent}")
+
+
+def _flat(pictures: Sequence[Image.Image]) -> list[Image.Image]:
+    """Return the pictures in the few colours of one palette, without dither: what stands still costs nothing."""
+    tall = np.concatenate([np.asarray(one) for one in pictures[:: max(1, len(pictures) // 4)]])
+    palette = Image.fromarray(tall).quantize(COLOURS, method=Image.Quantize.FASTOCTREE)
+    return [one.quantize(palette=palette, dither=Image.Dither.NONE) for one in pictures]
+
+
+def _movie(path: Path, pictures: Sequence[Image.Image], rate: float) -> None:
+    if find_spec("imageio_ffmpeg") is None:
+        raise NotInstalledError(f"{path}: no encoder; pip install 'trl-suite[video]', or take .gif")
+    even = [np.asarray(one)[: one.height // 2 * 2, : one.width // 2 * 2] for one in pictures]
+    v3.imwrite(path, np.stack(even), fps=rate, macro_block_size=2)
