@@ -7,6 +7,7 @@ import numpy.typing as npt
 import torch
 
 from trl_suite.training.cohort.stack import Stack
+from trl_suite.training.sb3.rates import WARM
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-5  # as SB3's PPO
@@ -39,6 +40,7 @@ class Adam:
         self.count = np.zeros(shape, dtype=np.int64)
         self._learning = np.ones(shape, dtype=bool)
         self._rates = rate * factors
+        self._thawed = np.zeros(shape, dtype=bool)
         self._plan: dict[float, _Slices] | None = None
 
     @property
@@ -50,6 +52,10 @@ class Adam:
         """Let exactly these parts move from now on."""
         if not np.array_equal(cells, self._learning):
             self._learning, self._plan = cells.copy(), None
+
+    def set_thawed(self, cells: Cells) -> None:
+        """Let the rate of these parts, which were frozen at first, rise over their first steps; see `sb3.rates`."""
+        self._thawed, self._plan = cells.copy(), None
 
     def restart(self, cells: Cells) -> None:
         """Forget the moments and the count of these parts, as for a part that was just thawed."""
@@ -67,15 +73,23 @@ class Adam:
         for rate, slices in self._plan.items():
             slices.steps.add_(1.0)
             _fused(slices.tensors, list(slices.steps.unbind()), rate)
+        rose = (self._rising & self._learning).any()
         self.count[self._learning] += 1
+        if rose:
+            self._plan = None  # each of these steps has a rate of its own
 
     def resumed(self) -> None:
         """Take notice that moments and counts were written from outside."""
         self._plan = None
 
+    @property
+    def _rising(self) -> Cells:
+        return self._thawed & (self.count < WARM)
+
     def _planned(self) -> dict[float, _Slices]:
         plan: dict[float, _Slices] = {}
-        cells = (self._learning.reshape(-1).tolist(), self._rates.reshape(-1).tolist(), self.count.reshape(-1).tolist())
+        rates = self._rates * np.where(self._rising, (self.count + 1) / WARM, 1.0)
+        cells = (self._learning.reshape(-1).tolist(), rates.reshape(-1).tolist(), self.count.reshape(-1).tolist())
         for cell, (learns, rate, count) in enumerate(zip(*cells, strict=True)):
             if not learns:
                 continue
