@@ -176,7 +176,7 @@ def test_a_replay_that_no_source_can_keep_is_refused(tiny):
         spec.load(tiny)
     text = 'algorithm = "sac"\n' + path.read_text() + "\n[sac]\nbuffer_size = 400\n"
     path.write_text(text)
-    with pytest.raises(InputError, match="'mine': the source's transitions would fill the whole replay of 400"):
+    with pytest.raises(InputError, match="'mine': the source's transitions would fill a replay of 400"):
         spec.load(tiny)
     path.write_text(text.replace('copy = ["replay"]', 'copy = ["replay"]\nkeep = {replay = 0.5}'))
     assert spec.load(tiny)

@@ -142,6 +142,10 @@ class Run(Verb):
     """Where: in this process, in processes of this machine, on a Ray cluster, or through Slurm."""
     address: str | None = None
     """Of the Ray cluster; one is started on this machine where not given."""
+    plan: bool = False
+    """Say which runs train together, where and why, and make none."""
+    json: bool = False
+    """With --plan: print it as JSON, run by run."""
     mix_versions: bool = False
     """Go on with runs that were begun with other versions of torch and the like: their results are of neither."""
     quiet: bool = False

@@ -2,13 +2,15 @@
 
 import signal
 
+import msgspec
 from rich.console import Console
 
 from trl_suite.cli.arguments import Run
 from trl_suite.cli.outcome import show
 from trl_suite.evidence import report, results
 from trl_suite.experiment.execution import Tally
-from trl_suite.experiment.run import run
+from trl_suite.experiment.grouping import summary
+from trl_suite.experiment.run import planned, run
 
 RESUMABLE, CTRL_C = 75, 130  # exit codes
 
@@ -16,6 +18,8 @@ RESUMABLE, CTRL_C = 75, 130  # exit codes
 def execute(arguments: Run) -> int:
     """Make the runs and the report; return 0, 1 where runs failed, or 75 or 130 where they were stopped."""
     console = Console()
+    if arguments.plan or arguments.json:
+        return _plan(console, arguments)
     finished = run(
         arguments.experiment,
         runs=arguments.runs,
@@ -36,6 +40,16 @@ def execute(arguments: Run) -> int:
     console.print(f"report: {page}", soft_wrap=True, highlight=False)
     console.print(f"curves: tensorboard --logdir {finished.folder}", soft_wrap=True, highlight=False)
     return _verdict(console, tally)
+
+
+def _plan(console: Console, arguments: Run) -> int:
+    found = planned(arguments.experiment, arguments.workers)
+    if arguments.json:
+        print(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+        return 0
+    for line in summary(found):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+    return 0
 
 
 def _verdict(console: Console, tally: Tally) -> int:

@@ -12,8 +12,10 @@ from trl_suite.experiment.spec import Experiment, Source
 from trl_suite.experiment.states import digest_of
 from trl_suite.networks import methods
 from trl_suite.networks.methods import Method
+from trl_suite.networks.policy import Policy
 from trl_suite.record import SCRATCH, SOURCE, Planned
 from trl_suite.training import settings
+from trl_suite.training.job import Job
 from trl_suite.training.seeds import seed_for
 from trl_suite.worlds.identity import folder_name, identity
 
@@ -70,6 +72,30 @@ def step_of(run: record.Run, folder: str) -> Step:
         steps=run.steps,
         evaluation=msgspec.convert(run.specification["evaluation"], settings.Evaluation),
         definition=msgspec.convert(run.specification["method"], Method),
+    )
+
+
+def job_of(step: Step, source: Policy | None) -> Job:
+    """Return the training that a step asks for.
+
+    Args:
+        step: of a plan.
+        source: the policy that its source run has left; None where it needs none, or none is there yet.
+    """
+    specification = step.specification
+    return Job(
+        env=step.planned.env,
+        how=msgspec.convert(specification["hyperparameters"], settings.BY_ALGORITHM[specification["algorithm"]]),
+        seed=step.planned.seed,
+        steps=specification["steps"],
+        evaluation=step.evaluation,
+        method=step.planned.method,
+        definition=step.definition,
+        source=source,
+        alias=specification["alias"],
+        mix=tuple(specification["mix"]),
+        upbringing=msgspec.convert(specification.get("upbringing", {}), settings.Upbringing),
+        head_start=specification.get("head_start", 0),
     )
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from trl_suite.errors import InputError
 from trl_suite.experiment import ledger, plan, probes, progress, retention, spec
 from trl_suite.experiment.execution import Place, Scheduler, Tally
-from trl_suite.experiment.grouping import Grouping
+from trl_suite.experiment.grouping import Assignment, Grouping, assignments, summary
 from trl_suite.experiment.local import Here, Processes, cores
 from trl_suite.experiment.on_ray import OnRay
 from trl_suite.experiment.on_slurm import OnSlurm
@@ -68,6 +68,8 @@ def run(
     steps = plan.steps(specification)
     grouping = Grouping(specification, workers or cores())
     ledger.write_plan(root, plan.plan(name, specification, f"trl-suite run {experiment}", steps))
+    for line in summary(assignments(steps, grouping)):
+        Console(quiet=quiet, markup=False).print(line, highlight=False, soft_wrap=True)
     with Stop() as stop, progress.display(Console(quiet=quiet), steps) as display:
         place = _place(on, root, specification.execution, stop, grouping.workers, address)
         scheduler = Scheduler(
@@ -83,6 +85,16 @@ def run(
     for note in [] if tally.interrupted else _afterwards(root, specification, steps):
         Console(quiet=quiet, markup=False).print(note, style="yellow", highlight=False, soft_wrap=True)
     return Finished(folder=runs / name, tally=tally)
+
+
+def planned(experiment: str | Path, workers: int | None = None) -> list[Assignment]:
+    """Return which of an experiment's runs would train together, and why.
+
+    Raises:
+        InputError: the file is wrong, or a run does not fit into the memory.
+    """
+    specification = spec.load(spec.locate(str(experiment)))
+    return assignments(plan.steps(specification), Grouping(specification, workers or cores()))
 
 
 def _afterwards(root: Path, experiment: Experiment, steps: list[Step]) -> list[str]:

@@ -158,7 +158,7 @@ def _check_memory(path: Path, experiment: Experiment) -> None:
             raise InputError(f"{path}: a replay can be copied from SAC or TD3, trained on source.env alone")
         if method.keep.get(REPLAY, 1.0) * min(source.steps, how.buffer_size) >= how.buffer_size:
             raise InputError(
-                f"{path}: method '{name}': the source's transitions would fill the whole replay of {how.buffer_size:,}: "
+                f"{path}: method '{name}': the source's transitions would fill a replay of {how.buffer_size:,}: "
                 "keep a share of them (keep = { replay = 0.1 }), or give a larger buffer_size"
             )
 

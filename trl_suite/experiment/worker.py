@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import torch
 
 from trl_suite.errors import InputError, StorageError
@@ -16,11 +15,11 @@ from trl_suite.experiment import ledger
 from trl_suite.experiment.cohorts import Cohort
 from trl_suite.experiment.lease import Lease, LeaseLostError, Observer
 from trl_suite.experiment.ledger import POLICY, RunFolder
-from trl_suite.experiment.plan import Step
+from trl_suite.experiment.plan import Step, job_of
 from trl_suite.experiment.spec import Execution
 from trl_suite.experiment.stop import Stop
 from trl_suite.networks.policy import load
-from trl_suite.training import engines, settings
+from trl_suite.training import engines
 from trl_suite.training.engines import Result
 from trl_suite.training.evaluation import Episode, mean_return
 from trl_suite.training.job import DivergedError, Job, Outcome, Snapshot, Watcher
@@ -201,21 +200,7 @@ def _prepared(task: Task, reporters: list[_Reporter]) -> tuple[list[Job], list[_
 
 
 def _job(root: Path, step: Step) -> Job:
-    specification = step.specification
-    return Job(
-        env=step.planned.env,
-        how=msgspec.convert(specification["hyperparameters"], settings.BY_ALGORITHM[specification["algorithm"]]),
-        seed=step.planned.seed,
-        steps=specification["steps"],
-        evaluation=step.evaluation,
-        method=step.planned.method,
-        definition=step.definition,
-        source=load(root / step.planned.source / POLICY) if step.planned.source else None,
-        alias=specification["alias"],
-        mix=tuple(specification["mix"]),
-        upbringing=msgspec.convert(specification.get("upbringing", {}), settings.Upbringing),
-        head_start=specification.get("head_start", 0),
-    )
+    return job_of(step, load(root / step.planned.source / POLICY) if step.planned.source else None)
 
 
 @contextmanager

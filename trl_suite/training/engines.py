@@ -30,7 +30,7 @@ def device(wanted: Literal["auto"] | Device) -> Device:
 
 def alone(job: Job) -> Engine:
     """Return the engine for a single training: the cohort's where it can."""
-    return "sb3" if obstacle(job.env, job.how, job.definition, job.upbringing) else "cohort"
+    return "sb3" if obstacle(job) else "cohort"
 
 
 def train(

@@ -7,10 +7,10 @@ import numpy.typing as npt
 import torch
 
 from trl_suite.training.cohort.stack import Stack
-from trl_suite.training.sb3.rates import WARM
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-5  # as SB3's PPO
+WARM = 10  # updates over which the rate of a thawed part rises, as on SB3
 Cells = npt.NDArray[np.bool_]  # (rows, members, parts)
 
 
@@ -40,7 +40,7 @@ class Adam:
         self.count = np.zeros(shape, dtype=np.int64)
         self._learning = np.ones(shape, dtype=bool)
         self._rates = rate * factors
-        self._thawed = np.zeros(shape, dtype=bool)
+        self.warming = np.zeros(shape, dtype=bool)  # parts whose rate rises after a thaw
         self._plan: dict[float, _Slices] | None = None
 
     @property
@@ -53,13 +53,12 @@ class Adam:
         if not np.array_equal(cells, self._learning):
             self._learning, self._plan = cells.copy(), None
 
-    def set_thawed(self, cells: Cells) -> None:
-        """Let the rate of these parts, which were frozen at first, rise over their first steps; see `sb3.rates`."""
-        self._thawed, self._plan = cells.copy(), None
-
     def restart(self, cells: Cells) -> None:
-        """Forget the moments and the count of these parts, as for a part that was just thawed."""
-        self.count[cells] = 0
+        """Forget the moments and the count of these parts, and let their rate rise over the first `WARM` steps.
+
+        Adam's first step is as long as the rate, however small the gradient: it would throw a thawed layer off at once.
+        """
+        self.count[cells], self.warming[cells] = 0, True
         for row, member, part in np.argwhere(cells):
             span = slice(self._parts[part].start, self._parts[part].stop)
             self.mean[row, member, span] = 0.0
@@ -73,23 +72,19 @@ class Adam:
         for rate, slices in self._plan.items():
             slices.steps.add_(1.0)
             _fused(slices.tensors, list(slices.steps.unbind()), rate)
-        rose = (self._rising & self._learning).any()
         self.count[self._learning] += 1
-        if rose:
-            self._plan = None  # each of these steps has a rate of its own
+        if self.warming.any():
+            self.warming &= self.count < WARM
+            self._plan = None
 
     def resumed(self) -> None:
         """Take notice that moments and counts were written from outside."""
         self._plan = None
 
-    @property
-    def _rising(self) -> Cells:
-        return self._thawed & (self.count < WARM)
-
     def _planned(self) -> dict[float, _Slices]:
         plan: dict[float, _Slices] = {}
-        rates = self._rates * np.where(self._rising, (self.count + 1) / WARM, 1.0)
-        cells = (self._learning.reshape(-1).tolist(), rates.reshape(-1).tolist(), self.count.reshape(-1).tolist())
+        rates = np.where(self.warming, self._rates * (self.count + 1) / WARM, self._rates)
+        cells = (one.reshape(-1).tolist() for one in (self._learning, rates, self.count))
         for cell, (learns, rate, count) in enumerate(zip(*cells, strict=True)):
             if not learns:
                 continue

@@ -70,10 +70,6 @@ class Cohort:
         """Hold exactly what the members hold, and all of those that have diverged."""
         each = [member.learning(self.layout) & alive for member, alive in zip(self.members, self.alive, strict=True)]
         self._learning: Cells = np.stack(each, axis=1)
-        thawed = np.zeros_like(self._learning)
-        for name, row, part in self.layout.components():
-            thawed[row, :, self.layout.parts.index(part)] = [name in one.holding.released for one in self.members]
-        self.learner.adam.set_thawed(thawed)
         self.normaliser.hold([member.holding.frozen for member in self.members])
 
     def iterate(self, iteration: int) -> Report:

@@ -4,48 +4,45 @@ import hashlib
 
 import msgspec
 
-from trl_suite.networks.methods import Method, remembered
+from trl_suite.networks.methods import remembered
 from trl_suite.training import settings
 from trl_suite.training.cohort.layout import Layout
+from trl_suite.training.job import Job
 from trl_suite.training.library import world
 from trl_suite.worlds.address import FOREIGN, Address
 from trl_suite.worlds.batch import bytes_per_world
 
 
-def obstacle(env: str, how: settings.Settings, method: Method, upbringing: settings.Upbringing | None = None) -> str:
-    """Return why a training cannot be a member of a cohort, or `""` if it can."""
-    if not isinstance(how, settings.PPO):
-        return f"{how.algorithm.upper()} has no cohort"
-    if env.startswith(FOREIGN):
-        return "the env is not the suite's own"
-    if method.guide is not None:
-        return "its method lets a guide open the episodes"
-    if method.adapter is not None:
-        return "its method has an adapter"
-    if remembered(method):
-        return "its method copies more than a policy"
-    if method.head_start:
-        return "it has a head start"
-    if upbringing and upbringing != settings.Upbringing():
-        return "it has heads for several tasks, learns dynamics, or keeps more than a policy"
-    return ""
+def obstacle(job: Job) -> str:
+    """Return why a training cannot be a member of a cohort, or `""` if it can; its source may be missing."""
+    method = job.definition
+    why = {
+        f"{job.how.algorithm.upper()} has no cohort": not isinstance(job.how, settings.PPO),
+        "the env is not the suite's own": job.env.startswith(FOREIGN),
+        "a guide opens its episodes": method.guide is not None,
+        "its method has an adapter": method.adapter is not None,
+        f"its method copies {', '.join(sorted(remembered(method)))}": bool(remembered(method)),
+        "it starts before the others": job.head_start > 0,
+        "its source has heads, dynamics or memories": job.upbringing != settings.Upbringing(),
+    }
+    return next((reason for reason, holds in why.items() if holds), "")
 
 
-def signature(env: str, how: settings.Settings, steps: int, evaluation: settings.Evaluation) -> str:
+def signature(job: Job) -> str:
     """Return a digest that trainings share exactly when they can be members of one cohort.
 
     Variants of one robot may differ in anything but the slots, the bounds of the actions and the robot itself.
     """
-    place = world(env)
+    place = world(job.env)
     common = {
-        "env": Address.parse(env).env,
+        "env": Address.parse(job.env).env,
         "interface": place.interface.digest(),
         "low": place.action_low,
         "high": place.action_high,
-        "algorithm": how.algorithm,
-        "how": msgspec.to_builtins(how),
-        "steps": steps,
-        "evaluation": msgspec.to_builtins(evaluation),
+        "algorithm": job.how.algorithm,
+        "how": msgspec.to_builtins(job.how),
+        "steps": job.steps,
+        "evaluation": msgspec.to_builtins(job.evaluation),
     }
     return hashlib.sha256(msgspec.json.encode(common, order="deterministic")).hexdigest()
 

@@ -27,7 +27,7 @@ def take(cohort: Cohort, index: int, step: int, measured: int) -> Snapshot:
     arrays = {name: value[:, index].cpu().numpy() for name, value in _by_row(cohort).items()}
     arrays |= {name: value[index] for name, value in _by_member(cohort).items()}
     arrays["seen"] = cohort.collector.seen[index].cpu().numpy()
-    arrays["count"] = cohort.learner.adam.count[:, index]
+    arrays["count"], arrays["warming"] = cohort.learner.adam.count[:, index], cohort.learner.adam.warming[:, index]
     arrays |= {EPISODES + name: np.asarray(value) for name, value in cohort.collector.episodes.state(index).items()}
     arrays |= {WORLDS + name: value for name, value in cohort.worlds.batch.state(_worlds(cohort, index)).items()}
     facts = {"measured": measured, "last": member.last, "holding": member.holding.state()}
@@ -42,7 +42,7 @@ def put(cohort: Cohort, index: int, snapshot: Snapshot) -> None:
     for name, value in _by_member(cohort).items():
         value[index] = arrays[name]
     cohort.collector.seen[index] = torch.as_tensor(arrays["seen"])
-    cohort.learner.adam.count[:, index] = arrays["count"]
+    cohort.learner.adam.count[:, index], cohort.learner.adam.warming[:, index] = arrays["count"], arrays["warming"]
     cohort.learner.adam.resumed()
     cohort.collector.episodes.restore(index, _below(EPISODES, arrays))
     cohort.worlds.batch.restore(_worlds(cohort, index), _below(WORLDS, arrays))
