@@ -9,9 +9,8 @@ import pytest
 
 from trl_suite.experiment import ledger, plan, spec
 from trl_suite.experiment.cohorts import Cohort
-from trl_suite.experiment.execution import Scheduler, Tally
+from trl_suite.experiment.execution import Place, Scheduler, Tally
 from trl_suite.experiment.grouping import Grouping
-from trl_suite.experiment.local import Processes
 from trl_suite.experiment.plan import Step
 from trl_suite.experiment.stop import Stop
 from trl_suite.experiment.worker import News
@@ -105,14 +104,22 @@ class Hearing:
         self.tell(step, news)
 
 
-def make(folder: Path, root: Path, hearing: Hearing, place: Processes, only: slice = slice(None), **execution) -> Tally:
+def make(
+    folder: Path,
+    root: Path,
+    hearing: Hearing,
+    place: Place,
+    only: slice = slice(None),
+    mix_versions: bool = False,
+    **execution,
+) -> Tally:
     """Make an experiment's runs in `root`, with settings of how they are made."""
     specification = spec.load(folder)
     ledger.write_plan(root, plan.plan("tiny", specification, ""))
     how = spec.Execution(**execution)
     with Stop() as stop:
         group = Grouping(specification, 2)
-        scheduler = Scheduler(root, "tiny", place, hearing, execution=how, group=group)
+        scheduler = Scheduler(root, "tiny", place, hearing, execution=how, group=group, mix_versions=mix_versions)
         return scheduler.run(plan.steps(specification)[only], stop)
 
 

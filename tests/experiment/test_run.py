@@ -96,7 +96,7 @@ def test_a_failed_run_is_recorded_and_the_others_go_on(tiny, tmp_path, finished)
 
 def test_a_runs_folder_that_cannot_be_made_is_an_error_with_the_way_out(tiny, tmp_path):
     (tmp_path / "runs").write_text("a file")
-    with pytest.raises(InputError, match="choose another folder with --runs"):
+    with pytest.raises(InputError, match="or choose another folder with --runs"):
         run(tiny, runs=tmp_path / "runs")
 
 

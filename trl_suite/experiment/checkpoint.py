@@ -115,12 +115,6 @@ def discard(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def sweep(folder: Path) -> None:
-    """Remove what was half written; only who holds the run's lease may."""
-    for path in folder.glob(f"*{files.TEMPORARY}"):
-        shutil.rmtree(path, ignore_errors=True)
-
-
 class _Segments(Mapping[str, Arrays]):
     """The segments of a checkpoint, each read when it is asked for: together they may be as large as the memory."""
 

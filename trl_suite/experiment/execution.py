@@ -112,6 +112,8 @@ class Scheduler:
         states = {name: ledger.state_of(self._root, step) for name, step in self._steps.items()}
         self._done = {name for name, state in states.items() if state.condition == "done"}
         self._refused = {name: state.why for name, state in states.items() if state.condition == "refused"}
+        for name in self._done:
+            ledger.tidy(self._root, self._steps[name])
         self._allowed = {name: state.failures + self._execution.retries for name, state in states.items()}
         self._failed: set[str] = set()
         self._retried: set[str] = set()  # have failed and go back to the queue

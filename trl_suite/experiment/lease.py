@@ -125,7 +125,10 @@ class Lease:
         except LeaseLostError:
             return
         gone = self._path.with_name(f"{FOLDER}.{secrets.token_hex(8)}{files.TEMPORARY}")
-        self._path.rename(gone)
+        try:
+            self._path.rename(gone)
+        except OSError:  # a disk that is full takes no new name
+            gone = self._path
         for path in (gone, *self._path.parent.glob(f"{FOLDER}.*")):
             shutil.rmtree(path, ignore_errors=True)
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import msgspec
 
 from trl_suite import files, provenance, record
-from trl_suite.errors import InputError
-from trl_suite.experiment import checkpoint
+from trl_suite.errors import InputError, StorageError
+from trl_suite.experiment import checkpoint, lease
 from trl_suite.experiment.checkpoint import Facts
 from trl_suite.experiment.cohorts import Cohort
 from trl_suite.experiment.lease import Lease, Observer
@@ -34,14 +34,18 @@ def write_plan(root: Path, plan: Plan) -> Plan:
 
     Raises:
         InputError: the folder cannot be written, or its plan is of a newer schema.
+        StorageError: the disk is full.
     """
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        files.sweep(root)
-        plan = _versioned(root, plan)
-        files.write_atomically(root / PLAN, record.encode(plan))
-    except OSError as error:
-        raise InputError(f"{root}: cannot be written: {error.strerror}; choose another folder with --runs") from None
+        with files.storing(root):
+            root.mkdir(parents=True, exist_ok=True)
+            files.sweep(root)
+            plan = _versioned(root, plan)
+            files.write_atomically(root / PLAN, record.encode(plan))
+    except StorageError as error:
+        if error.full:
+            raise
+        raise InputError(f"{error}; or choose another folder with --runs") from None
     return plan
 
 
@@ -79,19 +83,19 @@ class RunFolder:
         root: Path,
         experiment: str,
         step: Step,
-        lease: Lease,
+        held: Lease,
         cohort: Cohort,
         *,
         every: float = 60.0,
         mixed: bool = False,
     ) -> None:
         self._cohort = cohort
-        self.path, self._root, self._lease, self._every = root / step.planned.folder, root, lease, every
+        self.path, self._root, self._lease, self._every = root / step.planned.folder, root, held, every
         self._step, self._experiment = step, experiment
         self._started, self._before = time.monotonic(), 0.0
         self._next = self._started + every
         with files.storing(self.path):
-            self._sweep()
+            _sweep(self.path)
             self.resumed = self._resumed(mixed)
             self._run = self._opened()
             self._write()
@@ -155,12 +159,6 @@ class RunFolder:
         """Close the record as failed."""
         self._lease.check()
         self._close("failed", error=error, failures=self._run.failures + 1)
-
-    def _sweep(self) -> None:
-        """Remove what an attempt that died left half written: only the lease's owner writes here."""
-        for stale in self.path.glob(f"*{files.TEMPORARY}"):
-            stale.unlink() if stale.is_file() else shutil.rmtree(stale, ignore_errors=True)
-        checkpoint.sweep(self.path / checkpoint.FOLDER)
 
     def _resumed(self, mixed: bool) -> Snapshot | None:
         """Return the snapshot to go on from, with the evaluations cut back to what was told before it."""
@@ -252,14 +250,32 @@ class RunFolder:
         files.write_atomically(self.path / RUN, record.encode(self._run))
 
 
+def tidy(root: Path, step: Step) -> None:
+    """Remove what a process left of a finished run that died before it could."""
+    folder = root / step.planned.folder
+    if (folder / lease.FOLDER).exists() and (held := Lease.claim(folder, Observer())):
+        _sweep(folder)
+        checkpoint.discard(folder / checkpoint.FOLDER)
+        held.release()
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what an attempt that died left half written; only the lease's owner may."""
+    for stale in folder.rglob(f"*{files.TEMPORARY}"):
+        if stale.is_dir():
+            shutil.rmtree(stale, ignore_errors=True)
+        else:
+            stale.unlink(missing_ok=True)
+
+
 def mark_dead(root: Path, step: Step, error: str) -> None:
     """Close the record of a run whose process, one of this process's own, died without a word."""
     path = root / step.planned.folder / RUN
-    lease = Lease.claim(path.parent, Observer())
-    if lease is None:
+    held = Lease.claim(path.parent, Observer())
+    if held is None:
         return  # another process goes on with it already
     if path.is_file():
         run = record.decode(path, Run)
         closed = msgspec.structs.replace(run, status="failed", error=error, failures=run.failures + 1)
         files.write_atomically(path, record.encode(closed))
-    lease.release()
+    held.release()

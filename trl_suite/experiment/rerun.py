@@ -1,6 +1,7 @@
 """One recorded run made again in a fresh place, and how far the two agree."""
 
 import csv
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -8,6 +9,7 @@ import msgspec
 from trl_suite import record
 from trl_suite.errors import InputError
 from trl_suite.experiment import plan
+from trl_suite.experiment.cohorts import Group
 from trl_suite.experiment.execution import Listener, Scheduler
 from trl_suite.experiment.ledger import POLICY
 from trl_suite.experiment.local import Here
@@ -17,6 +19,8 @@ from trl_suite.experiment.states import EVALUATIONS, RUN, digest_of
 from trl_suite.experiment.stop import Stop
 from trl_suite.networks.policy import load
 from trl_suite.record import Run
+from trl_suite.training import engines
+from trl_suite.training.engines import Device, Engine
 from trl_suite.worlds.identity import identity
 
 
@@ -60,10 +64,20 @@ def rerun(folder: Path, out: Path, listener: Listener, stop: Stop) -> Comparison
     made = out / steps[-1].planned.folder
     if (made / POLICY).exists():
         raise InputError(f"{made}: the run has been made again there already; name another folder with --out")
-    tally = Scheduler(out, recorded.experiment, Here(stop), listener, execution=Execution()).run(steps, stop)
+    as_it_was = partial(_group, folder.resolve().parents[2])
+    scheduler = Scheduler(out, recorded.experiment, Here(stop), listener, execution=Execution(), group=as_it_was)
+    tally = scheduler.run(steps, stop)
     if tally.failed or tally.refused or tally.storage:
         raise InputError(f"{made}: the run could not be made again: see {RUN} there")
     return None if tally.interrupted else compare(folder, made)
+
+
+def _group(root: Path, step: Step) -> Group:
+    """Return the run alone, on the engine that it was made by: the engines' noise differs."""
+    run = record.decode(root / step.planned.folder / RUN, Run)
+    engine: Engine = msgspec.convert(run.engine, Engine)
+    device: Device = msgspec.convert(run.device, Device)
+    return Group(run.digest, engine, "as it was made", device=engines.device(device))
 
 
 def compare(recorded: Path, made: Path) -> Comparison:

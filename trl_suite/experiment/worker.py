@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from trl_suite import files
 from trl_suite.errors import InputError, StorageError
 from trl_suite.experiment import ledger
 from trl_suite.experiment.cohorts import Cohort
@@ -149,9 +150,10 @@ def _claimed(task: Task, step: Step, tell: Tell, stop: Stop) -> _Reporter | None
     """Return who makes a run, if nobody else does or has; where it cannot be opened, the parent hears why."""
     run = step.planned.folder
     try:
-        lease = Lease.claim(task.root / run, Observer())
-    except OSError as error:
-        tell(News(run=run, error=str(error), storage=StorageError(f"{task.root / run}: {error.strerror}")))
+        with files.storing(task.root / run):
+            lease = Lease.claim(task.root / run, Observer())
+    except StorageError as error:
+        tell(News(run=run, error=str(error), storage=error))
         return None
     if lease is None:
         tell(News(run=run, elsewhere=True))
