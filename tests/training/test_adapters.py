@@ -239,3 +239,9 @@ def test_fisher_information_with_an_adapter_is_refused():
 def test_a_wrong_kind_lists_those_that_exist():
     with pytest.raises(InputError, match=r"there is no 'low-rnk' \(did you mean 'low-rank'\?\); known: learned-input"):
         methods.read({"mine": {"adapter": {"kind": "low-rnk"}}}, "x.toml")
+
+
+def test_a_residual_of_actions_that_the_source_has_not_is_refused_by_their_names():
+    hopper = sb3.policy_of(sb3.build("hopper", HOW["ppo"], 0), CARD)
+    with pytest.raises(InputError, match="has none for thigh_left_joint.control, leg_left_joint.control, foot_left"):
+        implant(hopper, sb3.build("walker2d", HOW["ppo"], 0), "residual", methods.find("residual"), None, 0)
