@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 STAMP   = $(VENV)/.installed
 
-.PHONY: help setup check test test-slow test-gpu test-faults test-ray bench build quickstart clean
+.PHONY: help setup check test test-slow test-gpu test-faults test-ray bench bench-gpu build quickstart clean
 
 help:           ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -39,10 +39,14 @@ test-ray: setup     ## the tests that need Ray, which is half a gigabyte
 	$(BIN)/python -m pip install --quiet -c constraints.txt --group ray
 	$(BIN)/python -m pytest -m "slow" tests/experiment/test_ray.py
 
-bench: setup    ## speeds side by side with other libraries, in some ten quiet minutes; writes experiments/benchmarks/
+bench: setup    ## speeds side by side with other libraries, in some forty quiet minutes; writes experiments/benchmarks/
 	$(BIN)/python -m pip install --quiet -c constraints.txt --group bench
 	$(BIN)/python benchmarks/worlds.py --seconds 2
+	$(BIN)/python benchmarks/cohort.py --rounds 1
 	$(BIN)/python benchmarks/evidence.py --out experiments/benchmarks/evidence.json
+
+bench-gpu: setup    ## the speed of cohorts that learn on a CUDA device, with their physics on all cores
+	$(BIN)/python benchmarks/cohort.py --device cuda --rounds 1 --out experiments/benchmarks/cohort-gpu.json
 
 build: setup    ## the wheel and the source distribution
 	$(BIN)/python -m pip install --quiet build -c constraints.txt

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from trl_suite import tables
 from trl_suite.cli import arguments
 from trl_suite.evidence import results
 from trl_suite.experiment import plan, spec
@@ -63,6 +64,13 @@ def test_what_an_experiment_may_ask_for_is_understood(tmp_path):
     (tmp_path / "experiment.toml").write_text(f"{keys}{quickstart}\n[reference]{tables}")
     found = spec.load(tmp_path)
     assert (found.retention, found.probes, len(found.reference.seeds)) == (True, 3, 3)
+
+
+def test_a_method_and_a_source_of_ones_own_are_understood():
+    method, source, *_ = (tomllib.loads(block) for block in blocks("toml"))
+    [found] = methods.read(method["method"], "README.md").values()
+    assert methods.remembered(found) == ("replay", "optimiser.actor")
+    assert tables.convert(source["source"], spec.Source, "README.md").heads
 
 
 def test_the_table_of_methods_is_that_of_the_definitions():

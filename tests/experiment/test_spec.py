@@ -174,3 +174,9 @@ def test_a_replay_that_no_source_can_keep_is_refused(tiny):
     path.write_text(path.read_text().replace('"finetune"', '"mine"') + '\n[method.mine]\ncopy = ["replay"]\n')
     with pytest.raises(InputError, match="a replay can be copied from SAC or TD3"):
         spec.load(tiny)
+    text = 'algorithm = "sac"\n' + path.read_text() + "\n[sac]\nbuffer_size = 400\n"
+    path.write_text(text)
+    with pytest.raises(InputError, match="'mine': the source's transitions would fill a replay of 400"):
+        spec.load(tiny)
+    path.write_text(text.replace('copy = ["replay"]', 'copy = ["replay"]\nkeep = {replay = 0.5}'))
+    assert spec.load(tiny)

@@ -1,5 +1,6 @@
 """A world whose optimum is known, learners that take a second, and a source for each algorithm."""
 
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium
@@ -59,15 +60,28 @@ HOW: dict[str, settings.Settings] = {
 EVERYTHING = ("actor", "critic", "log_std", "temperature", "normaliser")
 
 
+class OnDemand(dict[str, Policy]):
+    """A policy per algorithm, each made when it is first asked for."""
+
+    def __init__(self, make: Callable[[str], Policy]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, algorithm: str) -> Policy:
+        self[algorithm] = self._make(algorithm)
+        return self[algorithm]
+
+
+def source(algorithm: str) -> Policy:
+    """A policy that has learned to follow, a little."""
+    model = sb3.build(FOLLOW, HOW[algorithm], 7)
+    model.learn(512 if algorithm == "ppo" else 250)
+    return sb3.policy_of(model, CARD)
+
+
 @pytest.fixture(scope="session")
-def sources() -> dict[str, Policy]:
-    """Policies that have learned to follow, a little."""
-    found = {}
-    for algorithm, how in HOW.items():
-        model = sb3.build(FOLLOW, how, 7)
-        model.learn(512)
-        found[algorithm] = sb3.policy_of(model, CARD)
-    return found
+def sources() -> OnDemand:
+    return OnDemand(source)
 
 
 def job(algorithm: str, source: Policy | None, definition: Method, **changes: Any) -> Job:

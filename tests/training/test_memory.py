@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training.conftest import CARD, EVERYTHING, FOLLOW, HOW, LESS, job, prepared
+from tests.training.conftest import CARD, EVERYTHING, FOLLOW, HOW, LESS, OnDemand, job, prepared
 from trl_suite.errors import InputError
 from trl_suite.networks.components import REPLAY
 from trl_suite.networks.methods import Method
@@ -24,7 +24,7 @@ from trl_suite.training.train import Unwatched
 from trl_suite.worlds.env import make
 
 SWIMMER = "swimmer"
-OFF = pytest.mark.parametrize("algorithm", ["sac", "td3"])
+OFF = pytest.mark.parametrize("algorithm", ["sac", pytest.param("td3", marks=pytest.mark.slow)])
 KEEP = settings.Upbringing(keep=("optimiser", "replay"))
 
 
@@ -36,10 +36,10 @@ def source_of(algorithm: str, env: str = FOLLOW, steps: int = 120) -> Policy:
 
 @pytest.fixture(scope="module")
 def remembering() -> dict[str, Policy]:
-    return {algorithm: source_of(algorithm, steps=256 if algorithm == "ppo" else 120) for algorithm in HOW}
+    return OnDemand(lambda algorithm: source_of(algorithm, steps=256 if algorithm == "ppo" else 120))
 
 
-@pytest.mark.parametrize("algorithm", HOW)
+@pytest.mark.parametrize("algorithm", ["ppo", "sac", pytest.param("td3", marks=pytest.mark.slow)])
 def test_what_is_remembered_survives_the_folder(algorithm, remembering, tmp_path):
     source = remembering[algorithm]
     again = load(source.save(tmp_path / "policy"))
@@ -102,7 +102,7 @@ def test_replay_and_moments_stand_in_the_record_and_are_fresh_by_default(algorit
     assert model.replay_buffer.size() == 120
 
 
-@pytest.mark.parametrize("algorithm", HOW)
+@pytest.mark.parametrize("algorithm", ["ppo", "sac", pytest.param("td3", marks=pytest.mark.slow)])
 def test_moments_are_copied_to_the_bit_and_the_rate_stays(algorithm, remembering):
     source = remembering[algorithm]
     model, _, _ = prepared(algorithm, source, Method(copy=(*EVERYTHING, "optimiser.critic")), env=FOLLOW)

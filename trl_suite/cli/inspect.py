@@ -44,8 +44,10 @@ def _card(policy: Policy) -> Table:
         "env": training.env,
         "algorithm": card.algorithm.upper(),
         "network": f"actor {_widths(card.network.actor)}, critic {_widths(card.network.critic)}, "
-        + card.network.activation,
+        + card.network.activation
+        + (f", a residual within {card.network.residual:g}" if card.network.residual else ""),
         "normalises": _normalises(card),
+        "keeps": _memory(card),
         "steps": f"{training.steps:,}",
         "seed": "" if training.seed < 0 else str(training.seed),
         "return": value,
@@ -72,6 +74,14 @@ def _normalises(card: Card) -> str:
     how = card.normaliser
     switches = (("observations", how.observation), ("rewards", how.reward)) if how else ()
     return ", ".join(what for what, on in switches if on) or "nothing"
+
+
+def _memory(card: Card) -> str:
+    """Return what lies beside the weights."""
+    if card.memory is None:
+        return ""
+    transitions = (f"{card.memory.transitions:,} transitions",) if card.memory.transitions else ()
+    return ", ".join((*transitions, *card.memory.moments))
 
 
 def _slots(card: Card) -> Table:

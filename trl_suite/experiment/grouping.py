@@ -52,7 +52,7 @@ class Grouping:
 
     def _cohort(self, step: Step, job: Job, how: settings.PPO) -> tuple[str, int]:
         """Return the run's signature, and how many of its kind fit into a worker's share of the memory."""
-        known = (job.env, job.steps, msgspec.json.encode(job.evaluation))
+        known = (job.env, job.total, msgspec.json.encode(job.evaluation))
         if known not in self._known:
             size = bytes_of(job.env, how, job.evaluation)
             if size > self._room:

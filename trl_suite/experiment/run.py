@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from rich.console import Console
 
@@ -71,17 +71,9 @@ def run(
     for line in summary(assignments(steps, grouping)):
         Console(quiet=quiet, markup=False).print(line, highlight=False, soft_wrap=True)
     with Stop() as stop, progress.display(Console(quiet=quiet), steps) as display:
-        place = _place(on, root, specification.execution, stop, grouping.workers, address)
-        scheduler = Scheduler(
-            root,
-            name,
-            place,
-            display,
-            execution=specification.execution,
-            mix_versions=mix_versions,
-            group=grouping,
-        )
-        tally = scheduler.run(steps, stop)
+        place = _place(on, root, specification.execution, stop, workers if on == "ray" else grouping.workers, address)
+        how: dict[str, Any] = {"execution": specification.execution, "mix_versions": mix_versions, "group": grouping}
+        tally = Scheduler(root, name, place, display, **how).run(steps, stop)
     for note in [] if tally.interrupted else _afterwards(root, specification, steps):
         Console(quiet=quiet, markup=False).print(note, style="yellow", highlight=False, soft_wrap=True)
     return Finished(folder=runs / name, tally=tally)
@@ -105,9 +97,9 @@ def _afterwards(root: Path, experiment: Experiment, steps: list[Step]) -> list[s
         return retention.write(root, steps) if experiment.retention else []
 
 
-def _place(on: Where, root: Path, execution: Execution, stop: Stop, workers: int, address: str | None) -> Place:
+def _place(on: Where, root: Path, execution: Execution, stop: Stop, workers: int | None, address: str | None) -> Place:
     if on == "ray":
         return OnRay(execution, address, workers)
     if on == "slurm":
         return OnSlurm(root, execution)
-    return Here(stop) if on == "here" else Processes(workers)
+    return Here(stop) if on == "here" else Processes(workers or cores())

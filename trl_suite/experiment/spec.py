@@ -127,6 +127,7 @@ def load(folder: Path) -> Experiment:
         identity(env)
     _check_source(path, experiment.source)
     _check_upbringing(path, experiment)
+    _check_memory(path, experiment)
     return experiment
 
 
@@ -141,11 +142,25 @@ def _check_upbringing(path: Path, experiment: Experiment) -> None:
         raise InputError(f"{path}: source: give either heads or dynamics, which trains none")
     if source.dynamics and not source.dynamics.forward + source.dynamics.inverse:
         raise InputError(f"{path}: source.dynamics: forward and inverse are both 0: nothing would be learned")
-    kept = {name for one in experiment.methods for name in methods.remembered(methods.find(one, experiment.method))}
-    if kept and (source.dynamics or source.heads):
-        raise InputError(f"{path}: source: {', '.join(sorted(kept))} can be copied from a source of one task alone")
-    if REPLAY in kept and (experiment.algorithm == "ppo" or source.variants or source.randomise):
-        raise InputError(f"{path}: a replay can be copied from SAC or TD3, trained on source.env alone")
+
+
+def _check_memory(path: Path, experiment: Experiment) -> None:
+    """Refuse a replay, or moments, that the source could not keep or the target not hold."""
+    source, how = experiment.source, experiment.how
+    for name in experiment.methods:
+        method = methods.find(name, experiment.method)
+        kept = methods.remembered(method)
+        if kept and (source.dynamics or source.heads):
+            raise InputError(f"{path}: source: {', '.join(kept)} can be copied from a source of one task alone")
+        if REPLAY not in kept:
+            continue
+        if not isinstance(how, settings.OffPolicy) or source.variants or source.randomise:
+            raise InputError(f"{path}: a replay can be copied from SAC or TD3, trained on source.env alone")
+        if method.keep.get(REPLAY, 1.0) * min(source.steps, how.buffer_size) >= how.buffer_size:
+            raise InputError(
+                f"{path}: method '{name}': the source's transitions would fill a replay of {how.buffer_size:,}: "
+                "keep a share of them (keep = { replay = 0.1 }), or give a larger buffer_size"
+            )
 
 
 def _check_names(path: Path, experiment: Experiment) -> None:

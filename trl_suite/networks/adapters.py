@@ -160,8 +160,9 @@ def _laterals(adapter: Lateral, learner: Components, source: Components) -> Adde
 
 
 def _residual(learner: Components, source: Components, alignment: Alignment) -> Added:
-    if None in alignment.action:
-        raise InputError("a residual needs the source's action wherever the target acts; some slots have none")
+    if idle := alignment.action.count(None):
+        slots = ", ".join(alignment.unmatched[-idle:])  # where actions stand last
+        raise InputError(f"a residual corrects the source's actions, and the source has none for {slots}")
     head = {name: torch.zeros_like(tensor) for name, tensor in learner["actor.head"].items()}
     room = _room("actor.head", source["actor.head"], alignment)
     return _columns(("actor",), learner, source, alignment) | {f"{SOURCE}actor.head": room, "actor.head": head}

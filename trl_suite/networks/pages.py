@@ -24,6 +24,7 @@ def page(text: str) -> str:
 
 
 def _during(method: Method) -> str:
+    kind = msgspec.to_builtins(method.adapter)["kind"] if method.adapter else ""
     acts: dict[str, object] = {
         "thaws": method.thaw,
         "scales rates": method.rate,
@@ -31,9 +32,8 @@ def _during(method: Method) -> str:
         "pulls actions": method.behaviour,
         "guides": method.guide,
         "starts earlier": method.head_start,
+        f"adapts ({kind})": kind,
     }
-    if method.adapter:
-        acts[f"adapts ({msgspec.to_builtins(method.adapter)['kind']})"] = method.adapter
     return ", ".join(name for name, active in acts.items() if active)
 
 

@@ -122,7 +122,7 @@ class Cohort:
 
     def _show(self, rollout: Transitions, iteration: int) -> None:
         """Give the penalties on behaviour the states of the coming update."""
-        progress = (iteration + 1) * self.rollout / self.members[0].job.steps
+        progress = (iteration + 1) * self.rollout / self.members[0].job.total
         for index, imitation in self._imitations:
             raw = self.members[index].home
             if raw is None:

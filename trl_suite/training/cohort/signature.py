@@ -22,7 +22,6 @@ def obstacle(job: Job) -> str:
         "a guide opens its episodes": method.guide is not None,
         "its method has an adapter": method.adapter is not None,
         f"its method copies {', '.join(sorted(remembered(method)))}": bool(remembered(method)),
-        "it starts before the others": job.head_start > 0,
         "its source has heads, dynamics or memories": job.upbringing != settings.Upbringing(),
     }
     return next((reason for reason, holds in why.items() if holds), "")
@@ -41,7 +40,7 @@ def signature(job: Job) -> str:
         "high": place.action_high,
         "algorithm": job.how.algorithm,
         "how": msgspec.to_builtins(job.how),
-        "steps": job.steps,
+        "steps": (job.head_start, job.steps),
         "evaluation": msgspec.to_builtins(job.evaluation),
     }
     return hashlib.sha256(msgspec.json.encode(common, order="deterministic")).hexdigest()

@@ -58,7 +58,7 @@ class _Course:
         self._cohort, self._job = cohort, cohort.members[0].job
         self._step = step
         measured = kept[0].facts["measured"] if kept[0] else 0
-        self._grid = deque(self._job.grid()[measured:])
+        self._grid = deque(self._job.head_start + point for point in self._job.grid()[measured:])
         self._started, self._first = time.monotonic(), step
         if any(one is None for one in kept):
             cohort.collector.reset()
@@ -69,7 +69,7 @@ class _Course:
     def run(self) -> Iterator[tuple[int, Result]]:
         """Yield each member's result."""
         size = self._cohort.rollout
-        while self._step + size <= self._job.steps:
+        while self._step + size <= self._job.total:
             self._cohort.release(self._step)
             if not self._measure(self._step + size - 1) or self._stopping():
                 yield from self._interrupted()
@@ -79,7 +79,7 @@ class _Course:
             self._step += size
             yield from self._diverged()
             self._tell(report)
-        if not self._measure(self._job.steps):
+        if not self._measure(self._job.total):
             yield from self._interrupted()
             return
         for index, member in self._alive():
@@ -104,7 +104,7 @@ class _Course:
             self._grid.popleft()
             for index, member in self._alive():
                 member.last = [one for one in episodes[index] if one.mode == "deterministic"]
-                member.watcher.evaluated(point, episodes[index])
+                member.watcher.evaluated(point - self._job.head_start, episodes[index])
                 log_evaluation(member.logger, point, member.last)
         return True
 

@@ -1,0 +1,120 @@
+"""Which runs train together, and what is said of it."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tests.experiment.conftest import TINY
+from trl_suite import memory
+from trl_suite.cli.arguments import Run
+from trl_suite.cli.run import execute
+from trl_suite.errors import InputError
+from trl_suite.experiment import grouping, plan, spec
+from trl_suite.experiment.cohorts import Queue
+from trl_suite.experiment.grouping import Grouping, assignments, summary
+from trl_suite.training import engines, settings
+
+
+@pytest.fixture
+def table(tmp_path):
+    """An experiment whose file is TINY with changes."""
+
+    def made(*changes: tuple[str, str], workers: int = 2):
+        text = TINY
+        for before, after in changes:
+            assert before in text
+            text = text.replace(before, after)
+        folder = tmp_path / "study"
+        folder.mkdir(exist_ok=True)
+        (folder / "experiment.toml").write_text(text)
+        experiment = spec.load(folder)
+        return plan.steps(experiment), Grouping(experiment, workers)
+
+    return made
+
+
+METHODS = 'methods  = ["scratch", "finetune", "random-frozen"]'
+
+
+def test_methods_and_seeds_and_variants_of_one_robot_are_one_group_and_sources_another(table):
+    steps, group = table(
+        ('["inverted-pendulum.gravity-1.5"]', '["inverted-pendulum.gravity-1.5", "inverted-pendulum"]')
+    )
+    found = assignments(steps, group)
+    assert {one.engine for one in found} == {"cohort"}
+    assert len({one.group for one in found}) == 2
+    assert {one.group for one in found if "/source/" in one.run} == {0}
+    assert summary(found) == [
+        "2 runs: a cohort on the CPU, PPO of inverted-pendulum, 512 steps: same slots, networks and schedule",
+        "12 runs: a cohort on the CPU, PPO of inverted-pendulum, 256 steps: same slots, networks and schedule",
+    ]
+
+
+def test_shapes_that_differ_are_never_stacked(table):
+    steps, group = table(
+        ('env   = "inverted-pendulum"', 'env   = "link-swimmer"'),
+        ('["inverted-pendulum.gravity-1.5"]', '["link-swimmer", "link-swimmer.links-4"]'),
+    )
+    targets = [one for one in assignments(steps, group) if "/source/" not in one.run]
+    assert len({one.group for one in targets}) == 2
+
+
+def test_what_a_cohort_cannot_do_goes_to_sb3_and_the_reason_is_told(table):
+    steps, group = table((METHODS, 'methods = ["scratch", "jumpstart", "lora"]'))
+    alone = {one.why for one in assignments(steps, group) if one.engine == "sb3"}
+    assert alone == {
+        "Stable-Baselines3, one run at a time: a guide opens its episodes",
+        "Stable-Baselines3, one run at a time: its method has an adapter",
+    }
+
+
+def test_an_engine_can_be_asked_for(table):
+    steps, group = table((METHODS, METHODS + '\nengine = "sb3"'))
+    assert {one.engine for one in assignments(steps, group)} == {"sb3"}
+    by_cohort, _ = table((METHODS, METHODS + '\nengine = "cohort"'))
+    assert {step.digest for step in steps}.isdisjoint(step.digest for step in by_cohort)
+    steps, group = table((METHODS, 'methods = ["scratch", "jumpstart"]\nengine = "cohort"'))
+    with pytest.raises(InputError, match=r"jumpstart, seed 0 cannot train in a cohort: a guide .* 'auto' can"):
+        assignments(steps, group)
+
+
+def test_a_gpu_that_is_missing_is_an_error_only_where_it_is_asked_for(table, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert engines.device("auto") == "cpu"
+    with pytest.raises(InputError, match="torch finds no CUDA device here; 'auto' takes the CPU"):
+        table((METHODS, METHODS + '\ndevice = "cuda"'))
+
+
+def test_a_cohort_that_does_not_fit_is_cut_before_it_starts(table, monkeypatch):
+    how = settings.PPO(n_envs=2, n_steps=64, batch_size=64, n_epochs=2, hidden=(8, 8))  # TINY's
+    size = grouping.bytes_of("inverted-pendulum", how, settings.Evaluation(episodes=2))
+    room = int((grouping.PROCESS + 2.5 * size) * 2 / (1 - grouping.SPARE))
+    monkeypatch.setattr(memory, "available", lambda: room)
+    steps, group = table()
+    queue = Queue([step for step in steps if step.planned.role == "target"], 1, group)
+    sizes = []
+    while cohort := queue.take(lambda _: True):
+        sizes.append(len(cohort.steps))
+    assert sizes == [2, 2, 2]
+    monkeypatch.setattr(memory, "available", lambda: 1)
+    with pytest.raises(InputError, match="takes .* MB and a worker has .*: fewer workers"):
+        assignments(*table())
+
+
+def test_the_command_line_shows_the_plan_and_makes_nothing(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "study"
+    folder.mkdir()
+    (folder / "experiment.toml").write_text(TINY)
+    monkeypatch.chdir(tmp_path)
+    run = Run(experiment=str(folder), plan=True)
+    assert execute(run) == 0
+    assert "6 runs: a cohort on the CPU" in capsys.readouterr().out
+    assert execute(replace(run, json=True)) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 8
+    assert not (tmp_path / "runs").exists()
+
+
+def test_memory_that_is_available_is_no_more_than_the_machine_has():
+    assert 0 < memory.available() < 2**50

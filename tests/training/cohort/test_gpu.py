@@ -1,0 +1,44 @@
+"""A cohort that learns on a GPU learns what it learns on the CPU, to rounding."""
+
+import numpy as np
+import pytest
+import torch
+
+from trl_suite.training import settings
+from trl_suite.training.cohort.layout import Layout
+from trl_suite.training.cohort.ppo import Learner, Transitions
+from trl_suite.training.cohort.stack import Stack
+from trl_suite.training.cohort.train import train
+from trl_suite.training.job import Outcome, Unwatched
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device"),
+]
+CUDA = torch.device("cuda")
+
+
+def test_an_update_is_the_cpus():
+    how = settings.PPO(batch_size=64, n_epochs=2)
+    layout, size, members = Layout(17, 6, how.hidden), 256, 4
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(2, members, layout.size, generator=generator) * 0.1
+    given = [torch.randn(members, size, *more, generator=generator) for more in ((17,), (6,), (), (), ())]
+    given[2] = given[2] * 0.1 - 8.0
+    orders = np.stack([np.stack([np.random.default_rng(k).permutation(size) for k in range(2)])] * members)
+    found = []
+    for device in (torch.device("cpu"), CUDA):
+        stack = Stack.zeros(layout, members, device)
+        stack.flat.copy_(start)
+        learner = Learner(how, stack, np.ones((2, members, len(layout.parts))))
+        learner.update(Transitions(*(one.to(device) for one in given)), orders, np.ones_like(learner.adam.learning))
+        found.append(stack.flat.cpu())
+    assert float((found[0] - found[1]).abs().max()) < 1e-4
+
+
+def test_a_whole_training_runs_there_and_keeps_what_is_frozen(make_job):
+    jobs = [make_job(seed=0), make_job(seed=1, method="feature-extraction"), make_job(seed=2, method="kickstart")]
+    found = dict(train(jobs, [Unwatched() for _ in jobs], [None] * 3, CUDA))
+    for outcome in found.values():
+        assert isinstance(outcome, Outcome), outcome
+        assert outcome.freeze.holds

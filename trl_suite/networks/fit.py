@@ -1,0 +1,146 @@
+"""How a source's components fit into a learner, and what is refused before anything is written."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+from trl_suite.errors import InputError
+from trl_suite.networks.adapters import in_source_slots
+from trl_suite.networks.align import Alignment
+from trl_suite.networks.components import (
+    OBSERVATION_STATISTICS,
+    OPTIMISER,
+    OPTIONAL,
+    REPLAY,
+    SOURCE,
+    TARGET,
+    Axis,
+    Components,
+    select,
+    slot_axes,
+)
+from trl_suite.networks.methods import Lateral, Method, Residual
+from trl_suite.networks.policy import Policy
+
+_DRIFT = {"normaliser", OBSERVATION_STATISTICS}  # selectors that thaw the statistics
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A source's components beside those of the learner that is to take them."""
+
+    where: str  # opens every message
+    source: Policy
+    into: Components
+    alignment: Alignment
+    method: Method
+    frozen: tuple[str, ...]
+
+    @cached_property
+    def offered(self) -> Mapping[str, Mapping[str, torch.Tensor]]:
+        """What the source has, under both of its names where it also makes a column beside the learner's own."""
+        own = self.source.components
+        return {**own, **self.source.memory, **{name: own[name.removeprefix(SOURCE)] for name in self.columns}}
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The components of the learner that are the source's own, frozen beside it."""
+        return tuple(component for component in self.into if component.startswith(SOURCE))
+
+    @cached_property
+    def wanted(self) -> tuple[str, ...]:
+        """What the method asks for, whoever has it."""
+        known = {**dict.fromkeys(self.into), **self.offered}
+        return select((*self.method.copy, *self.columns), known, self.where)
+
+    @cached_property
+    def copied(self) -> tuple[str, ...]:
+        """What the method asks for and both have."""
+        return tuple(component for component in self.wanted if component in self.offered and component in self.into)
+
+    @cached_property
+    def unmoved(self) -> frozenset[str]:
+        """The components that keep the source's slots."""
+        return in_source_slots(self.method.adapter)
+
+    def axes(self, component: str, tensor: str) -> dict[int, Axis]:
+        """Return which dimensions of a tensor follow their slots."""
+        return {} if component in self.unmoved else slot_axes(component, tensor)
+
+    def shape(self, component: str, tensor: str) -> tuple[int, ...]:
+        """Return the shape that a tensor of the source has at the target's slots."""
+        axes = self.axes(component, tensor)
+        sizes = self.offered[component][tensor].shape
+        return tuple(len(self.alignment.indices(axes[i])) if i in axes else size for i, size in enumerate(sizes))
+
+
+def check(fit: Fit) -> None:
+    """Refuse what cannot be copied as the method says.
+
+    Raises:
+        InputError: only one side has a layer, a tensor's shape differs, the source is a residual, an adapter stands
+            around what is not the source, or moments would be of other slots.
+    """
+    _check_sides(fit)
+    _check_residual(fit)
+    _check_adapter(fit)
+    _check_moments(fit)
+    _check_shapes(fit)
+
+
+def _check_sides(fit: Fit) -> None:
+    """Refuse a layer that only one side has: what lies above it would work on other features."""
+    for component in fit.wanted:
+        if component not in fit.offered and component.startswith((REPLAY, OPTIMISER)):
+            reason = f"the source has kept no {component}: make it in an experiment with this method"
+            raise InputError(f"{fit.where}: {reason}")
+        if component not in fit.copied and component not in OPTIONAL:
+            owner, other = ("source", "target") if component in fit.offered else ("target", "source")
+            reason = f"the {owner} has {component} and the {other} has not; name the layers to copy"
+            raise InputError(f"{fit.where}: {reason}")
+
+
+def _check_residual(fit: Fit) -> None:
+    acting = any(component.removeprefix(SOURCE).startswith("actor.") for component in fit.copied)
+    if acting and fit.source.card.network.residual is not None:
+        raise InputError(
+            f"{fit.where}: the source is a residual policy, whose actor is more than layers: it can guide and be "
+            "imitated (jumpstart, kickstart), and its actor cannot be copied"
+        )
+
+
+def _check_adapter(fit: Fit) -> None:
+    """Refuse an adapter around layers that are not the source's, or whose inputs would drift away from them."""
+    behind = {name for name in fit.unmoved if not name.startswith(TARGET)} - {*fit.copied}
+    if behind:
+        layers = ", ".join(sorted(behind))
+        raise InputError(f"{fit.where}: a learned input leads into the source's own layer: copy {layers} too")
+    name, released = OBSERVATION_STATISTICS, fit.method.thaw.keys() & _DRIFT
+    held = name in fit.copied and name in fit.frozen and not released
+    if isinstance(fit.method.adapter, Lateral | Residual) and name in fit.source.components and not held:
+        raise InputError(f"{fit.where}: the source's column sees what its own statistics give: copy and freeze {name}")
+
+
+def _check_moments(fit: Fit) -> None:
+    """Refuse moments whose slots have moved: they are of single weights, and nobody aligns them."""
+    slots = fit.source.interface
+    same = fit.alignment.observation == tuple(range(len(slots.observation)))
+    same = same and fit.alignment.action == tuple(range(len(slots.action)))
+    if not same and any(name.startswith(OPTIMISER) for name in fit.copied):
+        raise InputError(f"{fit.where}: an optimiser's moments are copied between equal interfaces only")
+
+
+def _check_shapes(fit: Fit) -> None:
+    """Refuse a whole component if one of its tensors does not fit."""
+    for component in fit.copied:
+        for tensor, target in fit.into[component].items():
+            if tensor not in fit.offered[component]:
+                raise InputError(f"{fit.where}: the source's {component} has no {tensor}; leave this component out")
+            shape = fit.shape(component, tensor)
+            if shape != tuple(target.shape):
+                raise InputError(
+                    f"{component}.{tensor}: {shape} from the source, {tuple(target.shape)} in the target; "
+                    "copy between networks of equal widths, or leave this component out"
+                )
