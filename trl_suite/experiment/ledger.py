@@ -137,7 +137,7 @@ class RunFolder:
         )
         checkpoint.save(self.path / checkpoint.FOLDER, facts, snapshot)
         now = time.monotonic()
-        self._next = now + max(self._every, PATIENCE * (now - begun))
+        self._next = now + (max(self._every, PATIENCE * (now - begun)) if self._every else 0.0)
 
     def finish(self, outcome: Outcome) -> None:
         """Store the policy and close the record as done, or as interrupted where the run was stopped."""
