@@ -64,8 +64,6 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     retries: Annotated[int, msgspec.Meta(ge=0)] = 1  # of a run that failed, from its newest checkpoint
     # seconds between two, a hundredth of the time at most; 0 is at every rollout, whatever it costs
     checkpoint: Annotated[float, msgspec.Meta(ge=0)] = 60.0
-        60.0  # seconds between two; a hundredth of the time at most; 0: always
-    )
     silence: Bound = 480.0  # seconds without a sign of life after which a worker counts as hung
     threads: Count = 1  # of torch in each worker
     cores: Count = 1  # per cohort, where a cluster hands them out
