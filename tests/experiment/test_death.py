@@ -1,8 +1,8 @@
 """A process that dies in the middle of writing: nothing is half there, and the next one goes on."""
 
+import contextlib
 import os
 import signal
-import stat
 
 import pytest
 
@@ -27,7 +27,7 @@ def die_at(at: int, tiny, root) -> bool:
             nonlocal count
             count += 1
             if count == at:
-                if stat.S_ISREG(os.fstat(handle).st_mode):
+                with contextlib.suppress(OSError):  # a folder, or a file that was opened to be flushed only
                     os.truncate(handle, os.fstat(handle).st_size // 2)
                 os.kill(os.getpid(), signal.SIGKILL)
             real(handle)

@@ -77,8 +77,12 @@ def test_without_slurm_it_is_said_where_to_go(tiny, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("on", "package"), [("slurm", "submitit"), ("ray", "ray")])
 def test_what_is_not_installed_is_named(tiny, tmp_path, monkeypatch, on, package):
-    def missing(name):
-        raise ModuleNotFoundError(name)
+    real = importlib.import_module
+
+    def missing(name, *more):
+        if name == package:
+            raise ModuleNotFoundError(name)
+        return real(name, *more)
 
     monkeypatch.setattr(importlib, "import_module", missing)
     with pytest.raises(NotInstalledError, match=rf"pip install 'trl-suite\[{on}\]'"):

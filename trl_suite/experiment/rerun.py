@@ -61,6 +61,8 @@ def rerun(folder: Path, out: Path, listener: Listener, stop: Stop) -> Comparison
     """
     steps = steps_of(folder)
     recorded = record.decode(folder / RUN, Run)
+    if recorded.status != "done":
+        raise InputError(f"{folder}: the run is {recorded.status}: only what is done can be compared with")
     made = out / steps[-1].planned.folder
     if (made / POLICY).exists():
         raise InputError(f"{made}: the run has been made again there already; name another folder with --out")
