@@ -147,7 +147,8 @@ def contend(
         "steps_per_second": steps / (max(one.stop for one in found) - min(one.start for one in found)),
         "cpu_us": 1e6 * sum(one.cpu for one in found) / steps,
         "physics_us": 1e6 * sum(one.physics for one in found) / steps,
-        "bytes": max(one.grown for one in found) / len(shares[0]),
+        "bytes": max(one.grown for one in found),
+        "share": len(shares[0]),
     }
 
 
@@ -224,11 +225,19 @@ def measure(given: argparse.Namespace, robot: str, batch_size: int) -> list[dict
                 ),
                 "floor_us": round(own["physics_us"] + floor, 1),
                 "share_of_floor": round((own["physics_us"] + floor) / own["cpu_us"], 2),
-                "memory": round(own["bytes"] / counted, 2) if engine == "cohort" else None,
+                "memory": _memory(rows, own, counted) if engine == "cohort" else None,
             }
         )
         print(_line(rows[-1]), flush=True)
     return rows
+
+
+def _memory(rows: list[dict[str, Any]], own: dict[str, float], counted: int) -> float | None:
+    """Return what each member more takes, beside the count; None for the smallest cohort, which has what is shared."""
+    first = next((row for row in rows if row["engine"] == "cohort"), None)
+    if first is None or own["share"] <= first["share"]:
+        return None
+    return round((own["bytes"] - first["bytes"]) / (own["share"] - first["share"]) / counted, 2)
 
 
 def _line(row: dict[str, Any]) -> str:

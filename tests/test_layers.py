@@ -28,7 +28,7 @@ ALLOWED = {
     },
     "cli": {
         "errors", "content", "record", "provenance", "networks", "worlds", "training", "experiment", "evidence",
-        "interface", "cli",
+        "interface", "cli", "memory",
     },
     "__init__": {"worlds", "networks", "training", "evidence", "experiment"},
 }  # fmt: skip

@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from trl_suite import content, provenance
+from trl_suite import content, memory, provenance
 from trl_suite.cli.arguments import Doctor
 
 _RENDERERS = ("", "egl", "osmesa", "glfw", "disable", "off")  # what mujoco takes for MUJOCO_GL
@@ -46,6 +46,7 @@ def findings() -> dict[str, str]:
         "commit": f"{commit or 'not a checkout'}{' with uncommitted changes' if dirty else ''}",
         "torch threads": f"{torch.get_num_threads()} by default; every run is given one",
         "gpu": _gpu(),
+        "memory": f"{memory.available() / 2**30:.1f} GB to be had; cohorts are cut to fit",
         "rendering": _rendering(),
         "envs": ", ".join(content.names("envs")) or "none found",
         "policies": ", ".join(content.names("policies")) or "none",
@@ -56,7 +57,7 @@ def findings() -> dict[str, str]:
 def _gpu() -> str:
     if not torch.cuda.is_available():
         return "none that torch can use; runs use the CPU"
-    return f"{torch.cuda.get_device_name()}; runs use the CPU, which is faster for one small network"
+    return f"{torch.cuda.get_device_name()}; cohorts learn there, with their physics on the CPU's cores"
 
 
 def _rendering() -> str:

@@ -89,3 +89,25 @@ def test_a_member_whose_method_does_not_fit_fails_alone(make_job):
     found = run([make_job(seed=3), make_job(seed=1, method="own", definition=broken)])
     assert isinstance(found[0], Outcome)
     assert "nothing would learn" in str(found[1])
+
+
+class _Losing(Keeping):
+    """A watcher that cannot write any more, as one whose run was taken over."""
+
+    def evaluated(self, step, episodes):
+        if step == 256:
+            raise OSError("taken over")
+        super().evaluated(step, episodes)
+
+
+def test_a_neighbour_whose_watcher_fails_is_lost_alone(make_job):
+    watchers = [Keeping(), _Losing(), Keeping()]
+    found = run([make_job(seed=3), make_job(seed=1), make_job(seed=4)], watchers)
+    assert str(found[1]) == "taken over"
+    for index, seed in ((0, 3), (2, 4)):
+        assert same(numbers(found[index]), numbers(run([make_job(seed=seed)])[0]))
+
+
+def test_what_stops_the_whole_cohort_is_told_of_every_member(make_job, monkeypatch):
+    monkeypatch.setattr("trl_suite.training.cohort.cohort.Cohort.iterate", lambda *_: 1 / 0)
+    assert [type(one) for one in run([make_job(seed=3), make_job(seed=4)])] == [ZeroDivisionError] * 2

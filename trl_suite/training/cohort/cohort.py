@@ -84,11 +84,15 @@ class Cohort:
         """Return the members whose parameters are no longer finite since this was last asked; they act no more."""
         finite = torch.isfinite(self.stack.flat).all(2).all(0).cpu().numpy()
         found = np.flatnonzero(self.alive & ~finite).tolist()
-        if found:
-            self.alive &= finite
+        self.drop(found)
+        return found
+
+    def drop(self, members: Sequence[int]) -> None:
+        """Let members learn and act no more; their places stay."""
+        if members:
+            self.alive[members] = False
             self.collector.alive[:, 0, 0] = self.alive
             self.hold()
-        return found
 
     def measure(self, stopping: Callable[[], bool]) -> list[list[Episode]] | None:
         """Return the episodes of every member's policy as it is now; None where it was stopped meanwhile."""

@@ -2,8 +2,8 @@
 
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import torch
@@ -12,6 +12,7 @@ from trl_suite.training.cohort import snapshot
 from trl_suite.training.cohort.cohort import Cohort
 from trl_suite.training.cohort.member import Member
 from trl_suite.training.cohort.ppo import Report
+from trl_suite.training.evaluation import Episode
 from trl_suite.training.job import DivergedError, Job, Outcome, Snapshot, Watcher
 from trl_suite.training.library import world
 from trl_suite.training.sb3.events import log_evaluation
@@ -44,11 +45,21 @@ def train(
             by_step.setdefault(kept.step if kept else 0, []).append((member, kept))
     with _without_denormals():
         for step, group in sorted(by_step.items()):
-            cohort = Cohort([member for member, _ in group], device)
-            try:
-                yield from _Course(cohort, [kept for _, kept in group], step).run()
-            finally:
-                cohort.close()
+            yield from _together([member for member, _ in group], [kept for _, kept in group], step, device)
+
+
+def _together(
+    members: Sequence[Member], kept: Sequence[Snapshot | None], step: int, device: torch.device
+) -> Iterator[tuple[int, Result]]:
+    """Yield the result of every member; what stops the whole cohort is told of each that was still at work."""
+    left = {member.index for member in members}
+    try:
+        with closing(Cohort(members, device)) as cohort:
+            for index, result in _Course(cohort, kept, step).run():
+                left.discard(index)
+                yield index, result
+    except Exception as error:
+        yield from ((index, error) for index in sorted(left))
 
 
 class _Course:
@@ -60,6 +71,7 @@ class _Course:
         measured = kept[0].facts["measured"] if kept[0] else 0
         self._grid = deque(self._job.head_start + point for point in self._job.grid()[measured:])
         self._started, self._first = time.monotonic(), step
+        self._lost: list[tuple[int, Exception]] = []  # members whose watcher could take no more, and why
         if any(one is None for one in kept):
             cohort.collector.reset()
         for index, one in enumerate(kept):
@@ -74,23 +86,44 @@ class _Course:
             if not self._measure(self._step + size - 1) or self._stopping():
                 yield from self._interrupted()
                 return
-            self._keep()
+            self._each(self._keep)
+            yield from self._gone()
             report = self._cohort.iterate(self._step // size)
             self._step += size
             yield from self._diverged()
-            self._tell(report)
+            self._each(lambda index, member, told=report: self._tell(index, member, told))
         if not self._measure(self._job.total):
             yield from self._interrupted()
             return
+        yield from self._gone()
         for index, member in self._alive():
             yield member.index, self._outcome(index, finished=True)
+
+    def _each(self, act: Callable[[int, Member], None]) -> None:
+        """Do something for every member; one whose watcher fails is lost, and the others go on.
+
+        Another process may have taken its run over.
+        """
+        for index, member in self._alive():
+            try:
+                act(index, member)
+            except Exception as error:
+                self._lost.append((member.index, error))
+                self._cohort.drop([index])
+
+    def _gone(self) -> Iterator[tuple[int, Result]]:
+        """Yield the members that were lost since this was last asked."""
+        while self._lost:
+            yield self._lost.pop(0)
 
     def _alive(self) -> list[tuple[int, Member]]:
         cohort = self._cohort
         return [(index, member) for index, member in enumerate(cohort.members) if cohort.alive[index]]
 
     def _stopping(self) -> bool:
-        return any(member.watcher.stopping() for _, member in self._alive())
+        wishes: list[bool] = []
+        self._each(lambda _, member: wishes.append(member.watcher.stopping()))
+        return any(wishes)
 
     def _measure(self, until: int) -> bool:
         """Measure at every point of the grid up to `until`: the same policy holds at all; False where stopped."""
@@ -102,24 +135,27 @@ class _Course:
             return False
         for point in due:
             self._grid.popleft()
-            for index, member in self._alive():
-                member.last = [one for one in episodes[index] if one.mode == "deterministic"]
-                member.watcher.evaluated(point - self._job.head_start, episodes[index])
-                log_evaluation(member.logger, point, member.last)
+            self._each(lambda index, member, at=point: self._show(member, at, episodes[index]))
         return True
 
-    def _keep(self) -> None:
-        """Give a snapshot to whom one is due."""
-        for index, member in self._alive():
-            if member.watcher.due():
-                member.watcher.keep(self._snapshot(index))
+    def _show(self, member: Member, point: int, episodes: list[Episode]) -> None:
+        """Tell a member's watcher and TensorBoard of an evaluation."""
+        member.last = [one for one in episodes if one.mode == "deterministic"]
+        member.watcher.evaluated(point - self._job.head_start, episodes)
+        log_evaluation(member.logger, point, member.last)
+
+    def _keep(self, index: int, member: Member) -> None:
+        """Give a member a snapshot if one is due."""
+        if member.watcher.due():
+            member.watcher.keep(self._snapshot(index))
 
     def _snapshot(self, index: int) -> Snapshot:
         return snapshot.take(self._cohort, index, self._step, len(self._job.grid()) - len(self._grid))
 
     def _interrupted(self) -> Iterator[tuple[int, Result]]:
+        self._each(lambda index, member: member.watcher.keep(self._snapshot(index)))
+        yield from self._gone()
         for index, member in self._alive():
-            member.watcher.keep(self._snapshot(index))
             yield member.index, self._outcome(index, finished=False)
 
     def _diverged(self) -> Iterator[tuple[int, Result]]:
@@ -132,20 +168,18 @@ class _Course:
             error = DivergedError(f"{', '.join(broken)} not finite after {self._step} steps")
             yield self._cohort.members[index].index, error
 
-    def _tell(self, report: Report) -> None:
-        """Tell watchers and TensorBoard of the last update."""
-        per_second = (self._step - self._first) / (time.monotonic() - self._started)
-        for index, member in self._alive():
-            member.watcher.advanced(self._step)
-            if ended := self._cohort.collector.episodes.mean(index):
-                member.logger.record("rollout/ep_rew_mean", ended[0])
-                member.logger.record("rollout/ep_len_mean", ended[1])
-            member.logger.record("time/fps", per_second)
-            member.logger.record("train/approx_kl", report.divergence[index])
-            member.logger.record("train/value_loss", report.value_loss[index])
-            member.logger.record("train/clip_fraction", report.clip_fraction[index])
-            member.logger.record("train/std", float(self._cohort.stack.log_std[index].exp().mean()))
-            member.logger.dump(self._step)
+    def _tell(self, index: int, member: Member, report: Report) -> None:
+        """Tell a member's watcher and TensorBoard of the last update."""
+        member.watcher.advanced(self._step)
+        if ended := self._cohort.collector.episodes.mean(index):
+            member.logger.record("rollout/ep_rew_mean", ended[0])
+            member.logger.record("rollout/ep_len_mean", ended[1])
+        member.logger.record("time/fps", (self._step - self._first) / (time.monotonic() - self._started))
+        member.logger.record("train/approx_kl", report.divergence[index])
+        member.logger.record("train/value_loss", report.value_loss[index])
+        member.logger.record("train/clip_fraction", report.clip_fraction[index])
+        member.logger.record("train/std", float(self._cohort.stack.log_std[index].exp().mean()))
+        member.logger.dump(self._step)
 
     def _outcome(self, index: int, finished: bool) -> Result:
         """Return what a member leaves, or that its freeze was broken."""
