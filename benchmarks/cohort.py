@@ -2,6 +2,7 @@
 
     python benchmarks/cohort.py                                  the figures of experiments/benchmarks/, some half hour
     python benchmarks/cohort.py --robots half-cheetah --batch-sizes 256 --members 1 8 32 --rounds 1
+    python benchmarks/cohort.py --page                           writes the committed figures into that folder's README
     python benchmarks/cohort.py --device cuda --out gpu.json     learning on a GPU, physics on all cores
 
 Every contender makes the same trainings: the same hyperparameters, ten rollouts of 2,048 steps, an evaluation of two
@@ -18,6 +19,7 @@ import itertools
 import json
 import multiprocessing
 import os
+import re
 import resource
 import statistics
 import time
@@ -42,6 +44,9 @@ from trl_suite.worlds import physics
 CORES = len(os.sched_getaffinity(0))
 ROLLOUTS = 10
 MEMBERS = (1, 8, 32, 128)
+RECORD = Path(__file__).parent.parent / "experiments" / "benchmarks" / "cohort.json"
+README = RECORD.with_name("README.md")
+BETWEEN = re.compile(r"(<!-- cohorts: [^\n]*-->\n).*?(<!-- /cohorts -->)", re.DOTALL)
 EPISODES = 2
 
 
@@ -250,6 +255,28 @@ def _line(row: dict[str, Any]) -> str:
     )
 
 
+def table(record: dict[str, Any]) -> str:
+    """Return the page's table of a record."""
+    lines = [
+        "| robot | minibatch | engine x runs | steps/s | beside SB3 | by CPU time | CPU us a step | of which MuJoCo "
+        "| of the floor | memory, counted |",
+        "|---|--:|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in record["rows"]:
+        memory = f"{row['memory']:.2f}" if row["memory"] is not None else ""
+        lines.append(
+            f"| {row['robot']} | {row['batch_size']} | {row['engine']} x {row['members']} "
+            f"| {row['steps_per_second']:,.0f} | {row['ratio']:.1f} | {row['cpu_ratio']:.1f} | {row['cpu_us']:.0f} "
+            f"| {row['physics_us']:.0f} | {row['share_of_floor']:.2f} | {memory} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def page(text: str) -> str:
+    """Return the README's text with the table as the committed record says."""
+    return BETWEEN.sub(lambda found: found[1] + table(json.loads(RECORD.read_text())) + found[2], text)
+
+
 def main() -> None:
     """Measure, print, and write the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -258,8 +285,12 @@ def main() -> None:
     parser.add_argument("--members", type=int, nargs="+", default=list(MEMBERS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--out", type=Path, default=Path("experiments/benchmarks/cohort.json"))
+    parser.add_argument("--out", type=Path, default=RECORD)
+    parser.add_argument("--page", action="store_true", help="measure nothing, write the README's table")
     given = parser.parse_args()
+    if given.page:
+        README.write_text(page(README.read_text()))
+        return
     given.device = engines.device(given.device)
     rows = [row for robot in given.robots for size in given.batch_sizes for row in measure(given, robot, size)]
     commit, dirty = provenance.commit()

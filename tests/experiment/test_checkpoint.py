@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 
 from trl_suite.errors import InputError, StorageError
-from trl_suite.experiment import checkpoint
+from trl_suite.experiment import checkpoint, plan, spec
 from trl_suite.experiment.checkpoint import Facts
+from trl_suite.experiment.cohorts import Cohort
+from trl_suite.experiment.lease import Lease, Observer
+from trl_suite.experiment.ledger import RunFolder
+from trl_suite.training.evaluation import Episode
 from trl_suite.training.job import Snapshot
 
 
@@ -44,11 +48,9 @@ def same(found: Snapshot, step: int) -> None:
 def test_what_was_kept_comes_back_and_the_last_two_stay(tmp_path):
     folder = tmp_path / "checkpoint"
     assert checkpoint.load(folder, "abc") is None
-    assert checkpoint.newest_step(folder) == 0
     for step in (1, 2, 30):
         keep(folder, step)
     assert [path.name for path in sorted(folder.iterdir())] == ["step-000000000002", "step-000000000030"]
-    assert checkpoint.newest_step(folder) == 30
     found = checkpoint.load(folder, "abc")
     assert found is not None
     same(found[1], 30)
@@ -105,3 +107,24 @@ def test_that_of_another_run_or_a_newer_version_is_refused(tmp_path):
     keep(tmp_path, 2, digest="other")
     with pytest.raises(InputError, match="is the checkpoint of another run"):
         checkpoint.load(tmp_path, "abc")
+
+
+def test_that_of_another_engine_is_not_gone_on_from(tiny, tmp_path):
+    step = plan.steps(spec.load(tiny))[0]
+    root = tmp_path / "runs"
+
+    def opened(engine):
+        lease = Lease.claim(root / step.planned.folder, Observer())
+        assert lease is not None
+        return lease, RunFolder(root, "tiny", step, lease, Cohort(steps=(step,), engine=engine, reason=""))
+
+    lease, folder = opened("sb3")
+    folder.evaluated(0, [Episode(1.0, 1)])
+    folder.keep(Snapshot(step=10, arrays={"a": np.zeros(1)}, facts={}))
+    lease.release()
+    lease, folder = opened("sb3")
+    assert folder.resumed.step == 10
+    lease.release()
+    with pytest.warns(UserWarning, match="begun on another engine"):
+        _, folder = opened("cohort")
+    assert folder.resumed is None

@@ -155,3 +155,11 @@ def test_a_readers_own_plain_model_can_be_a_target(algorithm, sources):
     model = kind("MlpPolicy", worlds, policy_kwargs={"net_arch": [8, 8]}, buffer_size=100, device="cpu")
     record = transplant(sources[algorithm], model, "finetune")
     assert "actor.head" in record.copied
+
+
+def test_a_temperature_that_is_thawed_is_tuned_again():
+    model = sb3.build("inverted-pendulum", HOW["sac"], 0)
+    sb3.hold_temperature(model, ("temperature",))
+    assert model.ent_coef_optimizer is None
+    sb3.hold_temperature(model, ())
+    assert model.ent_coef_optimizer.param_groups[0]["params"] == [model.log_ent_coef]

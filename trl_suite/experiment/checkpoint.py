@@ -93,18 +93,6 @@ def load(folder: Path, digest: str) -> tuple[Facts, Snapshot] | None:
     return None
 
 
-def newest_step(folder: Path) -> int:
-    """Return the step of the newest checkpoint, 0 where there is none; looks at names and sizes only."""
-    for path in reversed(_listed(folder)):
-        try:
-            manifest = _manifest(path)
-            if all((path / name).stat().st_size == entry.bytes for name, entry in manifest.items()):
-                return int(path.name.partition("-")[2])
-        except (_DamagedError, OSError):
-            continue
-    return 0
-
-
 def discard_newest(folder: Path) -> None:
     """Remove the newest checkpoint, which fits nothing that is there."""
     shutil.rmtree(_listed(folder)[-1])

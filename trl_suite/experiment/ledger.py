@@ -65,11 +65,6 @@ def state_of(root: Path, step: Step) -> State:
     return read(root / step.planned.folder, step.digest)
 
 
-def resumes_at(root: Path, step: Step) -> int:
-    """Return the step of a run's newest checkpoint, 0 where there is none; names and sizes are looked at, no more."""
-    return checkpoint.newest_step(root / step.planned.folder / checkpoint.FOLDER)
-
-
 class RunFolder:
     """One run's folder while the run is being made; a new attempt goes on from the newest checkpoint that is whole.
 
@@ -162,6 +157,10 @@ class RunFolder:
 
     def _resumed(self, mixed: bool) -> Snapshot | None:
         """Return the snapshot to go on from, with the evaluations cut back to what was told before it."""
+        why = "no checkpoint to go on from"
+        if self._of_another_engine():
+            why = "it was begun on another engine"
+            checkpoint.discard(self.path / checkpoint.FOLDER)
         while found := checkpoint.load(self.path / checkpoint.FOLDER, self._step.digest):
             facts, snapshot = found
             self._check_versions(facts, mixed)
@@ -174,12 +173,16 @@ class RunFolder:
             changed = f"{self.path / EVALUATIONS}: is not as it was at the checkpoint of step {facts.step}"
             warnings.warn(f"{changed}; an earlier one is used", stacklevel=2)
             checkpoint.discard_newest(self.path / checkpoint.FOLDER)
-        self._begin_anew()
+        self._begin_anew(why)
         return None
 
-    def _begin_anew(self) -> None:
+    def _of_another_engine(self) -> bool:
+        path = self.path / RUN
+        return path.is_file() and record.decode(path, Run).engine != self._cohort.engine
+
+    def _begin_anew(self, why: str) -> None:
         if (self.path / RUN).exists() and (self.path / EVALUATIONS).exists():
-            warnings.warn(f"{self.path}: no checkpoint to go on from; the run begins anew", stacklevel=2)
+            warnings.warn(f"{self.path}: {why}; the run begins anew", stacklevel=2)
         for stale in self.path.glob("events.out.tfevents.*"):
             stale.unlink()
         (self.path / EVALUATIONS).unlink(missing_ok=True)

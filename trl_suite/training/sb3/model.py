@@ -223,10 +223,14 @@ def hold_statistics(model: Model, frozen: tuple[str, ...]) -> None:
 
 
 def hold_temperature(model: Model, frozen: tuple[str, ...]) -> None:
-    """Stop SAC's temperature from being tuned where it is frozen."""
-    if TEMPERATURE in frozen and isinstance(model, SAC) and model.log_ent_coef is not None:
+    """Stop SAC's temperature from being tuned where it is frozen, and let it be tuned where it is not any more."""
+    if not isinstance(model, SAC) or model.log_ent_coef is None:
+        return
+    if TEMPERATURE in frozen:
         model.ent_coef_optimizer = None
         model.ent_coef_tensor = model.log_ent_coef.detach().exp()
+    elif model.ent_coef_optimizer is None:
+        model.ent_coef_optimizer = torch.optim.Adam([model.log_ent_coef], lr=model.lr_schedule(1.0))
 
 
 def world_of(model: Model, index: int) -> Monitor:

@@ -1,0 +1,30 @@
+"""The pages of committed benchmarks say what their records say."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parent.parent / "benchmarks"
+
+
+@pytest.fixture
+def script(request):
+    spec = importlib.util.spec_from_file_location(request.param, FOLDER / f"{request.param}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("script", ["cohort", "engines"], indirect=True)
+def test_the_page_is_made_of_the_results(script):
+    text = script.README.read_text()
+    assert script.page(text) == text
+
+
+@pytest.mark.parametrize("script", ["engines"], indirect=True)
+@pytest.mark.parametrize("env", ["hopper", "half-cheetah"])
+def test_areas_of_ten_seeds_agree_within_the_interval(script, env):
+    row = script.compared(env)
+    assert row["seeds"] == 10
+    assert row["low"] < 0 < row["high"]
