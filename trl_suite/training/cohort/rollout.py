@@ -18,6 +18,8 @@ from trl_suite.training.cohort.ppo import Transitions, gaussian
 from trl_suite.training.cohort.stack import Stack
 from trl_suite.training.cohort.worlds import Worlds
 
+Singles = npt.NDArray[np.float32]
+
 
 class Collector:
     """Acts with all members in all their worlds."""
@@ -44,7 +46,7 @@ class Collector:
         self.alive = np.ones((stack.members, 1, 1), dtype=bool)
 
     @property
-    def begins(self) -> npt.NDArray[np.float32]:
+    def begins(self) -> Singles:
         """Where an episode begins with what is seen next (P, W), 1 or 0."""
         return self._starts[-1]
 
@@ -62,8 +64,9 @@ class Collector:
         self._starts[0] = self.begins
         for step in range(self._how.n_steps):
             self._step(step, draws[:, step])
-        reward, starts = (torch.as_tensor(one, device=self.seen.device) for one in (self._reward, self._starts))
-        return self._transitions(advantages(reward, self._value, starts, self._values(), self._how))
+        value, beyond = self._value.cpu().numpy(), self._values().cpu().numpy()
+        advantage = advantages(self._reward, value, self._starts, beyond, self._how)
+        return self._transitions(torch.as_tensor(advantage, device=self.seen.device))
 
     def _step(self, step: int, draws: torch.Tensor) -> None:
         members, actions = self._stack.members, self._stack.layout.actions
@@ -84,7 +87,7 @@ class Collector:
         self._see(seen)
         self._starts[step + 1] = moment.ended
 
-    def _see(self, seen: npt.NDArray[np.float32]) -> None:
+    def _see(self, seen: Singles) -> None:
         self.seen.copy_(torch.from_numpy(seen))
 
     def _values(self) -> torch.Tensor:
@@ -102,9 +105,7 @@ class Collector:
         )
 
 
-def advantages(
-    reward: torch.Tensor, value: torch.Tensor, starts: torch.Tensor, beyond: torch.Tensor, how: settings.PPO
-) -> torch.Tensor:
+def advantages(reward: Singles, value: Singles, starts: Singles, beyond: Singles, how: settings.PPO) -> Singles:
     """Return the generalised advantage estimates (T, P, W) (Schulman et al. 2016), in SB3's order of operations.
 
     Args:
@@ -114,7 +115,7 @@ def advantages(
         beyond: value of what is seen after the last step (P, W).
         how: discount and lambda.
     """
-    found, last = torch.empty_like(reward), torch.zeros_like(beyond)
+    found, last = np.empty_like(reward), np.zeros_like(beyond)
     for step in reversed(range(len(reward))):
         following = value[step + 1] if step + 1 < len(reward) else beyond
         goes_on = 1.0 - starts[step + 1]
