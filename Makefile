@@ -52,7 +52,7 @@ build: setup    ## the wheel and the source distribution
 	$(BIN)/python -m pip install --quiet build -c constraints.txt
 	$(BIN)/python -m build
 
-quickstart: setup   ## from nothing to a measured acceleration, in about five minutes
+quickstart: setup   ## from nothing to a measured acceleration, in some three minutes and the installation
 	$(BIN)/trl-suite run experiments/quickstart
 
 clean:          ## everything that can be made again, except runs
