@@ -118,3 +118,11 @@ def test_the_command_line_shows_the_plan_and_makes_nothing(tmp_path, monkeypatch
 
 def test_memory_that_is_available_is_no_more_than_the_machine_has():
     assert 0 < memory.available() < 2**50
+
+
+def test_sources_go_first_since_others_wait_for_them(table):
+    steps, group = table()
+    queue = Queue(steps, 2, group)
+    first, second = queue.take(lambda step: not step.planned.source), queue.take(lambda step: not step.planned.source)
+    assert [step.planned.role for step in (*first.steps, *second.steps)] == ["source", "source"]
+    assert {step.planned.method for step in queue.take(lambda step: not step.planned.source).steps} == {"scratch"}

@@ -59,10 +59,11 @@ class Queue:
         self._shares.setdefault(one.key, 1)
 
     def take(self, ready: Callable[[Step], bool]) -> Cohort | None:
-        """Return the next cohort of runs that are ready, in the plan's order; None where none is."""
+        """Return the next cohort of runs that are ready, sources first, then in the plan's order; None where none is."""
         found = [(step, group) for step, group in self._waiting.values() if ready(step)]
         if not found:
             return None
+        found.sort(key=lambda one: one[0].planned.role != "source")  # others wait for them
         group = found[0][1]
         chosen = [step for step, own in found if own.key == group.key][: min(self._shares[group.key], group.most)]
         for step in chosen:
