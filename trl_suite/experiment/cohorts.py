@@ -59,7 +59,7 @@ class Queue:
         self._shares.setdefault(one.key, 1)
 
     def take(self, ready: Callable[[Step], bool]) -> Cohort | None:
-        """Return the next cohort of runs that are ready, sources first, then in the plan's order; None where none is."""
+        """Return the next cohort of runs that are ready, sources first, in the plan's order; None where none is."""
         found = [(step, group) for step, group in self._waiting.values() if ready(step)]
         if not found:
             return None
