@@ -7,6 +7,7 @@ import torch
 from tests.training.cohort.small import Keeping, numbers, run, same
 from trl_suite.networks.methods import Method
 from trl_suite.training import settings
+from trl_suite.training.cohort.rollout import Collector
 from trl_suite.training.job import DivergedError, Outcome
 
 COPIED = ("actor", "critic", "log_std", "normaliser")
@@ -111,3 +112,12 @@ def test_a_neighbour_whose_watcher_fails_is_lost_alone(make_job):
 def test_what_stops_the_whole_cohort_is_told_of_every_member(make_job, monkeypatch):
     monkeypatch.setattr("trl_suite.training.cohort.cohort.Cohort.iterate", lambda *_: 1 / 0)
     assert [type(one) for one in run([make_job(seed=3), make_job(seed=4)])] == [ZeroDivisionError] * 2
+
+
+def test_a_cohort_of_which_nobody_is_left_ends(make_job, monkeypatch):
+    wild = Method(rate={"critic": 1e38, "actor": 1e38})
+    rollouts = []
+    collect = Collector.collect
+    monkeypatch.setattr(Collector, "collect", lambda self, k: rollouts.append(k) or collect(self, k))
+    assert isinstance(run([make_job(method="own", definition=wild)])[0], DivergedError)
+    assert rollouts == [0]

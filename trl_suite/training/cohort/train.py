@@ -81,7 +81,7 @@ class _Course:
     def run(self) -> Iterator[tuple[int, Result]]:
         """Yield each member's result."""
         size = self._cohort.rollout
-        while self._step + size <= self._job.total:
+        while self._step + size <= self._job.total and self._cohort.alive.any():
             self._cohort.release(self._step)
             if not self._measure(self._step + size - 1) or self._stopping():
                 yield from self._interrupted()
