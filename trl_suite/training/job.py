@@ -28,7 +28,7 @@ class Job:
     env: str  # address
     how: settings.Settings
     seed: int
-    steps: int  # env steps; rounded up to whole rollouts
+    steps: int  # env steps; what is left after the last whole rollout teaches nothing
     evaluation: settings.Evaluation
     method: str = "scratch"
     definition: Method = field(default_factory=Method)

@@ -19,7 +19,7 @@ def train(
     Args:
         env: address of an env: `half-cheetah`, `hopper.gravity-1.5`, `gymnasium:Ant-v5`.
         algorithm: ppo, sac or td3.
-        steps: budget in env steps, rounded up to whole rollouts.
+        steps: budget in env steps; what is left after the last whole rollout teaches nothing.
         seed: of the network, the worlds and the noise.
         how: hyperparameters other than the suite's own; they decide the algorithm.
     """

@@ -1,7 +1,8 @@
 """Where the components of a member lie in its rows of the stacked parameters.
 
 A member has two rows of equal layout, its actor's and its critic's: both networks go through one batched product. The
-critic uses the first output of its head only, and no deviations.
+critic uses the first output of its head only, and no deviations. A head has as many outputs as fill a line of the
+cache, since a product with six takes three times as long; those that stand for no action stay 0.
 """
 
 import math
