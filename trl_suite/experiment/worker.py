@@ -21,9 +21,8 @@ from trl_suite.experiment.spec import Execution
 from trl_suite.experiment.stop import Stop
 from trl_suite.networks.policy import load
 from trl_suite.training import engines
-from trl_suite.training.engines import Result
 from trl_suite.training.evaluation import Episode, mean_return
-from trl_suite.training.job import DivergedError, Job, Outcome, Snapshot, Watcher
+from trl_suite.training.job import DivergedError, Job, Outcome, Result, Snapshot, Watcher
 
 TELL = 0.2  # seconds between two reports of progress; a step may take a fraction of a millisecond
 _FOR_GOOD = (DivergedError, InputError)  # what would come out the same again

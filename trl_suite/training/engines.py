@@ -9,12 +9,11 @@ import torch
 from trl_suite.errors import InputError
 from trl_suite.training.cohort import train as cohort
 from trl_suite.training.cohort.signature import obstacle
-from trl_suite.training.job import Job, Outcome, Watcher
+from trl_suite.training.job import Job, Result, Watcher
 from trl_suite.training.sb3 import train as sb3
 
 Engine = Literal["sb3", "cohort"]
 Device = Literal["cpu", "cuda"]
-Result = Outcome | Exception  # a training that failed takes none of the others with it
 
 
 def device(wanted: Literal["auto"] | Device) -> Device:

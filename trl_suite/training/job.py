@@ -147,3 +147,6 @@ class Outcome:
     steps: int  # env steps made
     unstable_episodes: int
     finished: bool  # False where the watcher ended it
+
+
+Result = Outcome | Exception  # a training that failed takes none of the others with it

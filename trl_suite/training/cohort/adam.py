@@ -7,10 +7,10 @@ import numpy.typing as npt
 import torch
 
 from trl_suite.training.cohort.stack import Stack
+from trl_suite.training.sb3.rates import WARM
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-5  # as SB3's PPO
-WARM = 10  # updates over which the rate of a thawed part rises, as on SB3
 Cells = npt.NDArray[np.bool_]  # (rows, members, parts)
 
 

@@ -10,12 +10,12 @@ from trl_suite.training.cohort import noise
 from trl_suite.training.cohort.adam import Cells
 from trl_suite.training.cohort.evaluation import Evaluator
 from trl_suite.training.cohort.layout import Layout
-from trl_suite.training.cohort.member import Member, Tensors
+from trl_suite.training.cohort.member import Member
 from trl_suite.training.cohort.normaliser import Normaliser
 from trl_suite.training.cohort.ppo import Learner, Report, Transitions
 from trl_suite.training.cohort.pull import Imitation, WeightDecay
 from trl_suite.training.cohort.rollout import Collector
-from trl_suite.training.cohort.stack import Stack
+from trl_suite.training.cohort.stack import Stack, Tensors
 from trl_suite.training.cohort.worlds import Worlds
 from trl_suite.training.evaluation import Episode
 
@@ -59,12 +59,13 @@ class Cohort:
         """Let every member learn what is due after so many env steps."""
         for index, member in enumerate(self.members):
             released = member.holding.release(step, lambda index=index: self.components(index))
+            if not released:
+                continue
             cells = np.zeros_like(self.learner.adam.learning)
             for name, row, part in self.layout.components():
                 cells[row, index, self.layout.parts.index(part)] = name in released
-            if released:
-                self.learner.adam.restart(cells)
-                self.hold()
+            self.learner.adam.restart(cells)
+            self.hold()
 
     def hold(self) -> None:
         """Hold exactly what the members hold, and all of those that have diverged."""

@@ -18,6 +18,7 @@ from trl_suite.networks.policy import Policy
 from trl_suite.networks.zip import World
 from trl_suite.training import settings
 from trl_suite.training.cohort.layout import Layout
+from trl_suite.training.cohort.stack import Tensors
 from trl_suite.training.evaluation import Episode
 from trl_suite.training.holding import Holding
 from trl_suite.training.home import home_states
@@ -27,8 +28,6 @@ from trl_suite.training.sb3 import model as sb3
 from trl_suite.training.sb3.pull import SEEN
 from trl_suite.training.sb3.transplant import implant, importance
 from trl_suite.training.seeds import seed_for
-
-Tensors = dict[str, torch.Tensor]
 
 
 def _ppo(job: Job) -> settings.PPO:

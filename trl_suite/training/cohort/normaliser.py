@@ -12,8 +12,8 @@ import torch
 
 from trl_suite.networks.card import Normaliser as How
 from trl_suite.networks.components import OBSERVATION_STATISTICS, RETURN_STATISTICS
+from trl_suite.training.cohort.stack import Tensors
 
-Tensors = dict[str, torch.Tensor]
 Doubles = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 
@@ -22,11 +22,8 @@ class Moments:
     """Mean, variance and count (members, numbers) of what has been seen; Chan et al.'s parallel update, as SB3's."""
 
     def __init__(self, members: int, size: int) -> None:
-        self.mean, self.var, self.count = (
-            np.zeros((members, size)),
-            np.ones((members, size)),
-            np.full((members, 1), 1e-4),
-        )
+        self.mean, self.var = np.zeros((members, size)), np.ones((members, size))
+        self.count = np.full((members, 1), 1e-4)
         self._held: list[int] = []
 
     def hold(self, members: list[int]) -> None:

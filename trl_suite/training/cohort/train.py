@@ -13,11 +13,9 @@ from trl_suite.training.cohort.cohort import Cohort
 from trl_suite.training.cohort.member import Member
 from trl_suite.training.cohort.ppo import Report
 from trl_suite.training.evaluation import Episode
-from trl_suite.training.job import DivergedError, Job, Outcome, Snapshot, Watcher
+from trl_suite.training.job import DivergedError, Job, Outcome, Result, Snapshot, Watcher
 from trl_suite.training.library import world
 from trl_suite.training.sb3.events import log_evaluation
-
-Result = Outcome | Exception
 
 
 def train(
