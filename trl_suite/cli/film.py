@@ -16,7 +16,7 @@ from trl_suite.networks.policy import Policy, load
 from trl_suite.training import film
 from trl_suite.training.film import Scene
 from trl_suite.training.library import world
-from trl_suite.training.train import one_thread
+from trl_suite.training.threads import threads
 
 
 def execute(arguments: Film) -> int:
@@ -26,7 +26,7 @@ def execute(arguments: Film) -> int:
         film.check(arguments.out)
     found, path = results.load(arguments.runs), arguments.out or arguments.runs / casting.FILE
     cast = casting.cast(found, arguments.env)
-    with one_thread():
+    with threads(1):
         scenes = list(_scenes(arguments.runs, cast, found.plan.specification.get("alias", {}), console))
         film.write(path, *film.side_by_side(scenes, arguments.seconds))
     console.print(f"film: {path}", soft_wrap=True, highlight=False)

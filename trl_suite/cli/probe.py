@@ -12,7 +12,7 @@ from trl_suite.evidence import similarity
 from trl_suite.evidence.wording import number
 from trl_suite.experiment.probing import Probing, probe
 from trl_suite.training.library import load_policy
-from trl_suite.training.train import one_thread
+from trl_suite.training.threads import threads
 
 MOST = 4  # joints that are named
 
@@ -21,7 +21,7 @@ def execute(arguments: Probe) -> int:
     """Print the probes with the suggestion and its rule, and return the exit code."""
     target = f"{arguments.env}.{arguments.variant}" if arguments.variant else arguments.env
     policy, alias = load_policy(arguments.policy), aliases(arguments.alias)
-    with one_thread():
+    with threads(1):
         found = probe(policy, target, alias=alias, episodes=arguments.episodes, reference=arguments.reference)
     suggestion = similarity.suggest(found.probes)
     if arguments.json:

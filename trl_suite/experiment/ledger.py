@@ -95,11 +95,6 @@ class RunFolder:
             self._run = self._opened()
             self._write()
 
-    @property
-    def alone(self) -> bool:
-        """Whether the run trains by itself."""
-        return len(self._cohort.steps) == 1
-
     def evaluated(self, step: int, episodes: Sequence[Episode]) -> None:
         """Append one evaluation."""
         self._lease.check()

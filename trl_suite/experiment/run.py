@@ -16,7 +16,7 @@ from trl_suite.experiment.on_slurm import OnSlurm
 from trl_suite.experiment.plan import Step
 from trl_suite.experiment.spec import Execution, Experiment
 from trl_suite.experiment.stop import Stop
-from trl_suite.training.train import one_thread
+from trl_suite.training.threads import threads
 
 Where = Literal["here", "local", "ray", "slurm"]
 
@@ -91,7 +91,7 @@ def planned(experiment: str | Path, workers: int | None = None) -> list[Assignme
 
 def _afterwards(root: Path, experiment: Experiment, steps: list[Step]) -> list[str]:
     """Measure on the finished runs what the experiment asks for besides them; return what could not be."""
-    with one_thread():
+    with threads(1):
         if experiment.probes:
             probes.write(root, steps, experiment.probes, experiment.alias)
         return retention.write(root, steps) if experiment.retention else []

@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from trl_suite import files
 from trl_suite.errors import InputError, StorageError
 from trl_suite.experiment import ledger
@@ -23,6 +21,7 @@ from trl_suite.networks.policy import load
 from trl_suite.training import engines
 from trl_suite.training.evaluation import Episode, mean_return
 from trl_suite.training.job import DivergedError, Job, Outcome, Result, Snapshot, Watcher
+from trl_suite.training.threads import threads
 
 TELL = 0.2  # seconds between two reports of progress; a step may take a fraction of a millisecond
 _FOR_GOOD = (DivergedError, InputError)  # what would come out the same again
@@ -60,14 +59,14 @@ class Task:
 
 def work(task: Task, tell: Tell, stop: Stop) -> None:
     """Make the runs of one cohort that nobody else is making, and write their folders."""
-    with _threads(task.execution.threads):
+    with threads(task.execution.threads):
         reporters = [one for step in task.cohort.steps if (one := _claimed(task, step, tell, stop))]
         jobs, able = _prepared(task, reporters)
         try:
             logs = [one.folder.path for one in able]
             for index, result in engines.train(task.cohort.engine, jobs, able, logs, task.cohort.device):
                 able[index].ended(result)
-        except Exception as error:  # what one of them could not write, none of them can
+        except Exception as error:  # no engine could begin
             for reporter in able:
                 reporter.ended(error)
 
@@ -79,11 +78,10 @@ class _Reporter(Watcher):
         self.step, self.folder = step, folder
         self._lease, self._tell, self._stop = lease, tell, stop
         self._run, self._at, self._told = step.planned.folder, 0, 0.0
-        self._lost: LeaseLostError | None = None  # this run is another's now; the rest of the cohort goes on
         self._over = False
 
     def evaluated(self, step: int, episodes: Sequence[Episode]) -> None:
-        self._while_mine(lambda: self.folder.evaluated(step, episodes))
+        self.folder.evaluated(step, episodes)
         self._tell(News(run=self._run, step=step, value=mean_return(episodes)))
 
     def advanced(self, step: int) -> None:
@@ -93,17 +91,18 @@ class _Reporter(Watcher):
             self._tell(News(run=self._run, step=step))
 
     def stopping(self) -> bool:
-        self._while_mine(self._beat)
-        return self._stop.wanted or (self._lost is not None and self.folder.alone)
+        if self.folder.beat(self._at):
+            self._tell(News(run=self._run, step=self._at))
+        return self._stop.wanted
 
     def resumed(self) -> Snapshot | None:
         return self.folder.resumed
 
     def due(self) -> bool:
-        return self._lost is None and self.folder.due()
+        return self.folder.due()
 
     def keep(self, snapshot: Snapshot) -> None:
-        self._while_mine(lambda: self.folder.keep(snapshot))
+        self.folder.keep(snapshot)
 
     def ended(self, result: Result) -> None:
         """Close the run's record and give the run back."""
@@ -111,26 +110,13 @@ class _Reporter(Watcher):
             return
         self._over = True
         try:
-            self._tell(self._closed(self._lost or result))
+            self._tell(self._closed(result))
         except LeaseLostError as error:
             self._tell(News(run=self._run, elsewhere=True, note=str(error)))
         except StorageError as error:
             self._tell(News(run=self._run, error=str(error), storage=error))
         finally:
             self._lease.release()
-
-    def _beat(self) -> None:
-        if self.folder.beat(self._at):
-            self._tell(News(run=self._run, step=self._at))
-
-    def _while_mine(self, act: Callable[[], object]) -> None:
-        """Write only while the run is this process's: once it is not, what it does here no longer counts."""
-        if self._lost is not None:
-            return
-        try:
-            act()
-        except LeaseLostError as error:
-            self._lost = error
 
     def _closed(self, result: Result) -> News:
         if isinstance(result, LeaseLostError):
@@ -212,14 +198,3 @@ def _noted(run: str, tell: Tell) -> Generator[None]:
         yield
     for one in caught:
         tell(News(run=run, note=str(one.message)))
-
-
-@contextmanager
-def _threads(count: int) -> Generator[None]:
-    """Give torch some threads for a while: two are ten times slower than one for networks of the usual size."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

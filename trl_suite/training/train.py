@@ -1,14 +1,10 @@
 """`trl_suite.train`: one policy from scratch, in this process."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
-
-import torch
-
 from trl_suite.networks.card import Algorithm
 from trl_suite.networks.policy import Policy
 from trl_suite.training import engines, settings
 from trl_suite.training.job import Job, Outcome, Unwatched, Watcher
+from trl_suite.training.threads import threads
 
 
 def train(
@@ -31,19 +27,8 @@ def run_alone(env: str, how: settings.Settings, *, steps: int, seed: int, watche
     """Return the outcome of training from scratch, evaluated 20 times on the way."""
     evaluation = settings.Evaluation(every=-(-steps // 20))
     job = Job(env=env, how=how, seed=seed, steps=steps, evaluation=evaluation)
-    with one_thread():
+    with threads(1):
         _, result = next(engines.train(engines.alone(job), [job], [watcher], [None]))
     if isinstance(result, Exception):
         raise result
     return result
-
-
-@contextmanager
-def one_thread() -> Generator[None]:
-    """Give torch one thread for a while: two are ten times slower for networks of this size."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
