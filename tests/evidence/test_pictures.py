@@ -132,6 +132,17 @@ def test_ratio_axes_have_few_ticks_and_some(low: float, high: float):
     assert 1 <= len(axis.get_xticks()) <= 9
 
 
+@pytest.mark.parametrize("ratios", [(0.47, 10.0), (0.01, 300.0), (0.9, 1.1)])
+def test_an_axis_of_ratios_ends_soon_after_what_is_drawn(ratios):
+    with styled():
+        axis = canvas(2).subplots()
+        axis.plot(ratios, (0, 1))
+        ratio_axis(axis)
+    low, high = axis.get_xlim()
+    assert 0.5 * ratios[0] < low <= ratios[0]
+    assert ratios[1] <= high < 2 * ratios[1]
+
+
 def test_no_name_is_mathematics_or_markup(build):
     experiment = build(methods=["scratch", "finetune"], seeds=3)
     odd = "$x_1$<b>"

@@ -80,10 +80,10 @@ def canvas(height: float, width: float = WIDTH) -> Figure:
 
 def ratio_axis(axis: Axes, vertical: bool = False) -> None:
     """Make an axis one of ratios, logarithmic, with ticks that can be read: 1/4, 1/2, 1, 2, 5, 10."""
+    (axis.set_yscale if vertical else axis.set_xscale)("log")  # first, so that margins are ratios too
     low, high = axis.get_ylim() if vertical else axis.get_xlim()
     low, high = max(min(low, 0.8), 1e-4), min(max(high, 1.25), 1e5)
     kept = next((ticks for ticks in _ladders(low, high) if len(ticks) <= 8), [1.0])
-    (axis.set_yscale if vertical else axis.set_xscale)("log")
     (axis.set_ylim if vertical else axis.set_xlim)(low, high)
     line = axis.yaxis if vertical else axis.xaxis
     line.set_major_locator(FixedLocator(kept))
