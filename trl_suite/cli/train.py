@@ -14,7 +14,7 @@ from trl_suite.training import settings
 from trl_suite.training.evaluation import Episode, append, mean_return
 from trl_suite.training.job import Unwatched
 from trl_suite.training.train import run_alone
-from trl_suite.worlds.identity import folder_name
+from trl_suite.worlds.identity import folder_name, identity
 
 CURVE = "curve.csv"
 
@@ -28,6 +28,7 @@ def execute(arguments: Train) -> int:
         raise InputError(
             f"--steps {arguments.steps} and --seed {arguments.seed}: more than 0 steps, a seed of 0 or more"
         )
+    identity(arguments.env)  # an env that does not exist is said before a bar is drawn
     console, how = Console(), settings.BY_ALGORITHM[arguments.algorithm]()
     with _Bar(console, folder / CURVE, arguments.steps) as bar:
         outcome = run_alone(arguments.env, how, steps=arguments.steps, seed=arguments.seed, watcher=bar)

@@ -9,6 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from trl_suite import provenance
+from trl_suite.errors import InputError
+from trl_suite.interface import Interface
+from trl_suite.networks.actor import SourceActor, source_actor
+from trl_suite.networks.align import align
 from trl_suite.networks.card import Training
 from trl_suite.networks.methods import Method
 from trl_suite.networks.policy import Policy
@@ -42,6 +46,16 @@ class Job:
     def total(self) -> int:
         """All env steps that are paid for."""
         return self.head_start + self.steps
+
+    def actor(self, interface: Interface) -> SourceActor:
+        """Return the source behind an interface.
+
+        Raises:
+            InputError: there is no source, or it cannot act there.
+        """
+        if self.source is None:
+            raise InputError(f"method '{self.method}' needs a source policy; none was given")
+        return source_actor(self.source, interface, align(self.source.interface, interface, self.alias))
 
     def grid(self) -> list[int]:
         """Return the env steps at which the policy is measured, counted from the end of the head start."""

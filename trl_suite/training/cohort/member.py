@@ -9,8 +9,6 @@ import numpy.typing as npt
 import torch
 
 from trl_suite.errors import InputError
-from trl_suite.networks.actor import SourceActor, source_actor
-from trl_suite.networks.align import align
 from trl_suite.networks.card import Normaliser
 from trl_suite.networks.components import select
 from trl_suite.networks.methods import WeightPull
@@ -22,7 +20,7 @@ from trl_suite.training.cohort.stack import Tensors
 from trl_suite.training.evaluation import Episode
 from trl_suite.training.holding import Holding
 from trl_suite.training.home import home_states
-from trl_suite.training.job import Job, Watcher
+from trl_suite.training.job import Job, Snapshot, Watcher
 from trl_suite.training.sb3 import events
 from trl_suite.training.sb3 import model as sb3
 from trl_suite.training.sb3.pull import SEEN
@@ -57,11 +55,22 @@ class Member:
         self.holding = Holding(job, self.record, sb3.components_of(self._model))
         method = job.definition
         self.decay = self._strengths(method.weights) if method.weights else None
-        self.imitated = self._source() if method.behaviour else None
+        self.imitated = job.actor(place.interface) if method.behaviour else None
         self.home = self._home() if method.behaviour and method.behaviour.states == "source" else None
         self.logger = events.logger(logs, step)
         self.last: list[Episode] = []
-        self._started = time.monotonic()
+        self._started, self._before = time.monotonic(), 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Wall time since the run began, with those of earlier attempts that it goes on from."""
+        return self._before + time.monotonic() - self._started
+
+    def goes_on(self, snapshot: Snapshot) -> None:
+        """Take up what a snapshot tells of the run besides its numbers."""
+        self.holding.restore(snapshot.facts["holding"])
+        self.last = [Episode(*one) for one in snapshot.facts["last"]]
+        self._before = snapshot.facts["seconds"]
 
     @property
     def addresses(self) -> list[str]:
@@ -85,8 +94,7 @@ class Member:
                 for tensor, value in tensors.items():
                     value.copy_(components[name][tensor])
         sb3.write_statistics(self._model, own)
-        seconds = time.monotonic() - self._started
-        return sb3.policy_of(self._model, self.job.training(steps, self.last, seconds))
+        return sb3.policy_of(self._model, self.job.training(steps, self.last, self.seconds))
 
     def factors(self, layout: Layout) -> npt.NDArray[np.float64]:
         """Return the factor of the learning rate for every part (rows, parts); a later selector wins."""
@@ -122,13 +130,6 @@ class Member:
             for name in names
         }
 
-    def _source(self) -> SourceActor:
-        source = self.job.source
-        if source is None:
-            raise InputError(f"method '{self.job.method}' needs a source policy; none was given")
-        interface = self.place.interface
-        return source_actor(source, interface, align(source.interface, interface, self.job.alias))
-
     def _home(self) -> npt.NDArray[np.float64]:
-        source = self._source()
+        source = self.job.actor(self.place.interface)
         return source.placed(home_states(source.policy, SEEN, seed_for(self.job.seed, "home")))

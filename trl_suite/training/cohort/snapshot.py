@@ -7,7 +7,6 @@ import numpy.typing as npt
 import torch
 
 from trl_suite.training.cohort.cohort import Cohort
-from trl_suite.training.evaluation import Episode
 from trl_suite.training.job import Snapshot
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -30,13 +29,18 @@ def take(cohort: Cohort, index: int, step: int, measured: int) -> Snapshot:
     arrays["count"], arrays["warming"] = cohort.learner.adam.count[:, index], cohort.learner.adam.warming[:, index]
     arrays |= {EPISODES + name: np.asarray(value) for name, value in cohort.collector.episodes.state(index).items()}
     arrays |= {WORLDS + name: value for name, value in cohort.worlds.batch.state(_worlds(cohort, index)).items()}
-    facts = {"measured": measured, "last": member.last, "holding": member.holding.state()}
+    facts = {
+        "measured": measured,
+        "last": member.last,
+        "holding": member.holding.state(),
+        "seconds": member.seconds,
+    }
     return Snapshot(step=step, arrays={name: value.copy() for name, value in arrays.items()}, facts=facts)
 
 
 def put(cohort: Cohort, index: int, snapshot: Snapshot) -> None:
     """Put a member where the snapshot found it."""
-    arrays, member = snapshot.arrays, cohort.members[index]
+    arrays = snapshot.arrays
     for name, value in _by_row(cohort).items():
         value[:, index] = torch.as_tensor(arrays[name])
     for name, value in _by_member(cohort).items():
@@ -46,8 +50,7 @@ def put(cohort: Cohort, index: int, snapshot: Snapshot) -> None:
     cohort.learner.adam.resumed()
     cohort.collector.episodes.restore(index, _below(EPISODES, arrays))
     cohort.worlds.batch.restore(_worlds(cohort, index), _below(WORLDS, arrays))
-    member.holding.restore(snapshot.facts["holding"])
-    member.last = [Episode(*one) for one in snapshot.facts["last"]]
+    cohort.members[index].goes_on(snapshot)
     cohort.hold()
 
 

@@ -7,9 +7,7 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 
-from trl_suite.errors import InputError
-from trl_suite.networks.actor import SourceActor, source_actor
-from trl_suite.networks.align import align
+from trl_suite.networks.actor import SourceActor
 from trl_suite.networks.components import Components
 from trl_suite.record import Freeze, Transplant
 from trl_suite.training.guided import Guided
@@ -39,7 +37,7 @@ class Course:
         if method.weights:
             pull_copied(job.source, model, method.weights, record, job.alias, job.seed)
         if method.behaviour or method.guide:
-            self._accompany(self._source())
+            self._accompany(job.actor(sb3.interface_of_model(model)))
 
     def advance(self, step: int) -> None:
         """Release what is due before the next rollout; its rate rises slowly."""
@@ -86,13 +84,6 @@ class Course:
 
     def _progress(self) -> float:
         return self._model.num_timesteps / self._job.steps
-
-    def _source(self) -> SourceActor:
-        source = self._job.source
-        if source is None:
-            raise InputError(f"method '{self._job.method}' needs a source policy; none was given")
-        interface = sb3.interface_of_model(self._model)
-        return source_actor(source, interface, align(source.interface, interface, self._job.alias))
 
     def _accompany(self, source: SourceActor) -> None:
         if pull := self._job.definition.behaviour:
