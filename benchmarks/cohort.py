@@ -218,7 +218,6 @@ def measure(given: argparse.Namespace, robot: str, batch_size: int) -> list[dict
         for _ in range(given.rounds)
     ]
     how = settings.PPO(batch_size=batch_size)
-    counted = bytes_of(robot, how, settings.Evaluation(episodes=EPISODES))
     floor = arithmetic(robot, how)
     rows: list[dict[str, Any]] = []
     for index, (engine, size) in enumerate(contenders):
@@ -236,28 +235,28 @@ def measure(given: argparse.Namespace, robot: str, batch_size: int) -> list[dict
                 ),
                 "floor_us": round(own["physics_us"] + floor, 1),
                 "share_of_floor": round((own["physics_us"] + floor) / own["cpu_us"], 2),
-                "memory": _memory(rows, own, counted) if engine == "cohort" else None,
             }
         )
         print(_line(rows[-1]), flush=True)
     return rows
 
 
-def _memory(rows: list[dict[str, Any]], own: dict[str, float], counted: int) -> float | None:
+def _memory(rows: list[dict[str, Any]], row: dict[str, Any]) -> float | None:
     """Return what each member more takes, beside the count; None for the smallest cohort, which has what is shared."""
-    first = next((row for row in rows if row["engine"] == "cohort"), None)
-    if first is None or own["share"] <= first["share"]:
+    first = next(one for one in rows if (one["robot"], one["batch_size"]) == (row["robot"], row["batch_size"])
+                 and one["engine"] == "cohort")  # fmt: skip
+    if row["engine"] != "cohort" or row["share"] <= first["share"]:
         return None
-    return round((own["bytes"] - first["bytes"]) / (own["share"] - first["share"]) / counted, 2)
+    counted = bytes_of(row["robot"], settings.PPO(batch_size=row["batch_size"]), settings.Evaluation(episodes=EPISODES))
+    return (row["bytes"] - first["bytes"]) / (row["share"] - first["share"]) / counted
 
 
 def _line(row: dict[str, Any]) -> str:
-    memory = f", {row['memory']:.2f} of the memory counted" if row["memory"] else ""
     return (
         f"{row['robot']}, minibatches of {row['batch_size']}, {row['engine']} x {row['members']}: "
         f"{row['steps_per_second']:,.0f} steps/s, {row['ratio']:.2f}x SB3 ({row['cpu_ratio']:.2f}x by CPU time), "
         f"{row['cpu_us']:.1f} us of CPU a step, of which MuJoCo {row['physics_us']:.1f}; "
-        f"{row['share_of_floor']:.2f} of the floor{memory}"
+        f"{row['share_of_floor']:.2f} of the floor"
     )
 
 
@@ -269,11 +268,11 @@ def table(record: dict[str, Any]) -> str:
         "|---|--:|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for row in record["rows"]:
-        memory = f"{row['memory']:.2f}" if row["memory"] is not None else ""
+        memory = _memory(record["rows"], row)
         lines.append(
             f"| {row['robot']} | {row['batch_size']} | {row['engine']} x {row['members']} "
             f"| {row['steps_per_second']:,.0f} | {row['ratio']:.1f} | {row['cpu_ratio']:.1f} | {row['cpu_us']:.0f} "
-            f"| {row['physics_us']:.0f} | {row['share_of_floor']:.2f} | {memory} |"
+            f"| {row['physics_us']:.0f} | {row['share_of_floor']:.2f} | {'' if memory is None else f'{memory:.2f}'} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -6,7 +6,7 @@ import msgspec
 
 from trl_suite.networks.methods import remembered
 from trl_suite.training import settings
-from trl_suite.training.cohort.layout import Layout
+from trl_suite.training.cohort.layout import Layout, padded
 from trl_suite.training.job import Job
 from trl_suite.training.library import world
 from trl_suite.worlds.address import FOREIGN, Address
@@ -49,14 +49,13 @@ def signature(job: Job) -> str:
 def bytes_of(env: str, how: settings.PPO, evaluation: settings.Evaluation) -> int:
     """Return how much memory a member takes: its arrays, counted."""
     place = world(env)
-    slots, actions = len(place.interface.observation), len(place.interface.action)
-    rollout, batch = how.n_envs * how.n_steps, min(how.batch_size, how.n_envs * how.n_steps)
-    parameters = 4 * 2 * Layout(slots, actions, how.hidden).size  # values, gradient, two moments
+    layout = Layout(len(place.interface.observation), len(place.interface.action), how.hidden)
+    slots, actions, rollout = layout.observations, layout.actions, how.n_envs * how.n_steps
+    batch, others, told = min(how.batch_size, rollout), how.n_envs + evaluation.episodes, slots + actions + 3
+    parameters = 4 * 2 * layout.size  # values, gradient, two moments
     stored = rollout * (slots + 2 * actions + 3)  # while it is collected
-    ordered = 2 * rollout * (slots + actions + 3)  # by world, and packed
+    ordered = rollout * (told + padded(told))  # by world, and packed
     orders = 2 * 2 * how.n_epochs * rollout  # of eight bytes
-    widths = 2 * (sum(how.hidden) + actions)
-    layers = widths * (batch + how.n_envs + evaluation.episodes) + 2 * 2 * batch * max(how.hidden, default=actions)
-    return 4 * (parameters + stored + ordered + orders + layers) + (how.n_envs + evaluation.episodes) * bytes_per_world(
-        env
-    )
+    widths = 2 * 2 * sum(map(padded, (*how.hidden, actions)))  # outputs and slopes of actor and critic
+    layers = widths * (batch + rollout % batch + others) + padded(slots) * others + batch * padded(told)
+    return 4 * (parameters + stored + ordered + orders + layers) + others * bytes_per_world(env)
