@@ -1,9 +1,9 @@
 """What a source policy can still do at home after its target: measured on finished runs, which stay as they are."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from trl_suite import files
 from trl_suite.errors import InputError
 from trl_suite.experiment.ledger import POLICY, state_of
 from trl_suite.experiment.plan import Step
@@ -39,7 +39,7 @@ class Home:
         actor = source_actor(trained, source.interface, align(trained.interface, source.interface, names))
         if source.digest not in self._before:
             self._before[source.digest] = self._evaluator(_mean_action(source))
-        part = path.with_name(f"{path.name}.{os.getpid()}.tmp")  # others may be at work on the same experiment
+        part = files.temporary(path)  # others may be at work on the same experiment
         part.unlink(missing_ok=True)
         append(part, 0, self._before[source.digest])
         append(part, steps, self._evaluator(actor.predict))

@@ -27,14 +27,21 @@ def batch_arguments(addresses: Sequence[str]) -> dict[str, Any]:
     return {"env": parsed[0].env, "variants": variants}
 
 
-def make_vector(address: str, count: int) -> VectorEnv[Any, Any, Any]:
-    """Return `count` worlds in this thread, for one episode each: what they do after its end is no part of it.
+def make_vector(address: str, count: int, *, again: bool = False) -> VectorEnv[Any, Any, Any]:
+    """Return `count` worlds in this thread.
+
+    Args:
+        address: of all.
+        count: how many.
+        again: whether another episode follows one that has ended, at the step after; otherwise what a world does after
+            its first one means nothing, and is not computed where the world is the suite's.
 
     Raises:
         InputError: there is no such env, variant or axis.
     """
     if not address.startswith(FOREIGN):
-        return Batch(count, threads=1, autoreset_mode=AutoresetMode.DISABLED, **batch_arguments([address] * count))
+        mode = AutoresetMode.NEXT_STEP if again else AutoresetMode.DISABLED
+        return Batch(count, threads=1, autoreset_mode=mode, **batch_arguments([address] * count))
 
     def one() -> gymnasium.Env[Any, Any]:
         return make(address)
