@@ -34,7 +34,7 @@ import torch
 from trl_suite import provenance
 from trl_suite.training import engines, settings
 from trl_suite.training.cohort.adam import Adam
-from trl_suite.training.cohort.layout import Layout
+from trl_suite.training.cohort.layout import Layout, on_policy
 from trl_suite.training.cohort.signature import bytes_of
 from trl_suite.training.cohort.stack import Stack
 from trl_suite.training.job import Job, Unwatched
@@ -166,8 +166,8 @@ def contend(
 def arithmetic(robot: str, how: settings.PPO) -> float:
     """Return how many microseconds of arithmetic a training step takes at the least, on one core of this machine."""
     place = world(robot)
-    layout = Layout(len(place.interface.observation), len(place.interface.action), how.hidden)
-    widths = (layout.observations, *how.hidden, layout.actions)
+    layout = on_policy(len(place.interface.observation), len(place.interface.action), how.hidden)
+    widths = (layout.inputs, *how.hidden, layout.outputs)
     layers = [2 * below * above for below, above in itertools.pairwise(widths)]
     forward = 2 * sum(layers)  # actor and critic
     products = forward + how.n_epochs * (3 * forward - 2 * layers[0])  # the first layer passes no slope on
@@ -186,7 +186,7 @@ def _rates(batch: int, layout: Layout) -> dict[str, float]:
     left, right = torch.randn(2 * members, batch, 64), torch.randn(2 * members, 64, 64)
     out = torch.empty_like(left)
     stack = Stack.zeros(layout, members, torch.device("cpu"))
-    adam = Adam(stack, stack.zeros_like(), 3e-4, np.ones((2, members, len(layout.parts))))
+    adam = Adam(stack, stack.zeros_like(), 3e-4, 1e-5)
     backward = torch.ops.aten.tanh_backward.grad_input
     return {
         "flops_per_us": 2 * left.numel() * 64 / _fastest(lambda: torch.bmm(left, right, out=out)),

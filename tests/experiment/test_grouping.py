@@ -16,6 +16,7 @@ from trl_suite.experiment import grouping, plan, spec
 from trl_suite.experiment.cohorts import Queue
 from trl_suite.experiment.grouping import Grouping, assignments, summary
 from trl_suite.training import engines, settings
+from trl_suite.training.job import Job
 
 
 @pytest.fixture
@@ -90,7 +91,8 @@ def test_a_gpu_that_is_missing_is_an_error_only_where_it_is_asked_for(table, mon
 
 def test_a_cohort_that_does_not_fit_is_cut_before_it_starts(table, monkeypatch):
     how = settings.PPO(n_envs=2, n_steps=64, batch_size=64, n_epochs=2, hidden=(8, 8))  # TINY's
-    size = grouping.bytes_of("inverted-pendulum", how, settings.Evaluation(episodes=2))
+    evaluation = settings.Evaluation(episodes=2)
+    size = grouping.bytes_of(Job(env="inverted-pendulum", how=how, seed=0, steps=1_000, evaluation=evaluation))
     room = int((grouping.PROCESS + 2.5 * size) * 2 / (1 - grouping.SPARE))
     monkeypatch.setattr(memory, "available", lambda: room)
     steps, group = table()

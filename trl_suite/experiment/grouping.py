@@ -10,7 +10,7 @@ from trl_suite.errors import InputError
 from trl_suite.experiment.cohorts import Group, alone
 from trl_suite.experiment.plan import Step, job_of
 from trl_suite.experiment.spec import Experiment
-from trl_suite.training import engines, settings
+from trl_suite.training import engines
 from trl_suite.training.cohort.signature import bytes_of, obstacle, signature
 from trl_suite.training.job import Job
 from trl_suite.worlds.address import Address
@@ -43,18 +43,18 @@ class Grouping:
         why = obstacle(job)
         if why and self._engine == "cohort":
             raise InputError(f"engine = 'cohort': {_named(step)} cannot train in a cohort: {why}; engine = 'auto' can")
-        if why or not isinstance(job.how, settings.PPO):
+        if why:
             return alone(step, why)
-        key, most = self._cohort(step, job, job.how)
+        key, most = self._cohort(step, job)
         env = Address.parse(job.env).env
-        reason = f"PPO of {env}, {step.steps:,} steps: same slots, networks and schedule"
+        reason = f"{job.how.algorithm.upper()} of {env}, {step.steps:,} steps: same slots, networks and schedule"
         return Group(key=key, engine="cohort", reason=reason, most=most, device=self.device)
 
-    def _cohort(self, step: Step, job: Job, how: settings.PPO) -> tuple[str, int]:
+    def _cohort(self, step: Step, job: Job) -> tuple[str, int]:
         """Return the run's signature, and how many of its kind fit into a worker's share of the memory."""
-        known = (job.env, job.total, msgspec.json.encode(job.evaluation))
+        known = (job.env, job.total, msgspec.json.encode((job.how.algorithm, job.how, job.evaluation)))
         if known not in self._known:
-            size = bytes_of(job.env, how, job.evaluation)
+            size = bytes_of(job)
             if size > self._room:
                 raise InputError(
                     f"{_named(step)} takes {size / 2**20:,.0f} MB and a worker has {self._room / 2**20:,.0f}: fewer "

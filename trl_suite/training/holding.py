@@ -27,6 +27,10 @@ class Holding:
             self.frozen -= due
         return due
 
+    def next(self, step: int) -> int | None:
+        """Return the next step after this one at which something is due; None where nothing is."""
+        return min((at for name, at in self._due.items() if at > step and name in self.frozen), default=None)
+
     def proof(self, components: Components) -> Freeze:
         """Return the proof that nothing moved while it was frozen.
 

@@ -4,10 +4,10 @@ import numpy as np
 import torch
 
 from trl_suite.training.cohort.adam import Adam
-from trl_suite.training.cohort.layout import Layout
+from trl_suite.training.cohort.layout import on_policy
 from trl_suite.training.cohort.stack import Stack
 
-LAYOUT = Layout(5, 3, (7, 6))
+LAYOUT = on_policy(5, 3, (7, 6))
 PARTS = len(LAYOUT.parts)
 
 
@@ -15,7 +15,7 @@ def made(members: int, factors: np.ndarray | None = None) -> tuple[Stack, Stack,
     stack = Stack.zeros(LAYOUT, members, torch.device("cpu"))
     stack.flat.normal_(generator=torch.Generator().manual_seed(0))
     gradient = stack.zeros_like()
-    return stack, gradient, Adam(stack, gradient, 1e-3, np.ones((2, members, PARTS)) if factors is None else factors)
+    return stack, gradient, Adam(stack, gradient, 1e-3, 1e-5, factors)
 
 
 def part(stack: Stack, row: int, member: int, index: int) -> torch.Tensor:

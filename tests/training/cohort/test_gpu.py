@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from trl_suite.training import settings
-from trl_suite.training.cohort.layout import Layout
+from trl_suite.training.cohort.layout import on_policy
 from trl_suite.training.cohort.ppo import Learner, Transitions
 from trl_suite.training.cohort.stack import Stack
 from trl_suite.training.cohort.train import train
@@ -20,7 +20,7 @@ CUDA = torch.device("cuda")
 
 def test_an_update_is_the_cpus():
     how = settings.PPO(batch_size=64, n_epochs=2)
-    layout, size, members = Layout(17, 6, how.hidden), 256, 4
+    layout, size, members = on_policy(17, 6, how.hidden), 256, 4
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(2, members, layout.size, generator=generator) * 0.1
     given = [torch.randn(members, size, *more, generator=generator) for more in ((17,), (6,), (), (), ())]
@@ -30,7 +30,7 @@ def test_an_update_is_the_cpus():
     for device in (torch.device("cpu"), CUDA):
         stack = Stack.zeros(layout, members, device)
         stack.flat.copy_(start)
-        learner = Learner(how, stack, np.ones((2, members, len(layout.parts))))
+        learner = Learner(how, stack)
         learner.update(Transitions(*(one.to(device) for one in given)), orders, np.ones_like(learner.adam.learning))
         found.append(stack.flat.cpu())
     assert float((found[0] - found[1]).abs().max()) < 1e-4

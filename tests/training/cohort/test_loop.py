@@ -72,14 +72,14 @@ def test_four_rollouts_are_sb3s(env, limit):
     job = Job(env=env, how=how, seed=3, steps=10_000, evaluation=settings.Evaluation(episodes=1))
     cohort = Cohort([Member(0, job, world(env), Unwatched(), None)], torch.device("cpu"))
     cohort.worlds.batch._limit = limit  # it cuts episodes off, and their value goes on
-    cohort.collector.reset()
+    cohort.algorithm.collector.reset()
     with patch.object(vec_env, "Batch", partial(vec_env.Batch, max_episode_steps=limit)):
         model, theirs = _sb3(job, cohort.members[0].seed)
     ours = []
-    collect = cohort.collector.collect
-    with patch.object(cohort.collector, "collect", lambda k: ours.append(collect(k)) or ours[-1]):
+    collect = cohort.algorithm.collector.collect
+    with patch.object(cohort.algorithm.collector, "collect", lambda k: ours.append(collect(k)) or ours[-1]):
         for iteration in range(ROLLOUTS):
-            cohort.iterate(iteration)
+            cohort.iterate(iteration * cohort.rollout, cohort.rollout)
     for mine, sb3s in zip(ours, theirs, strict=True):
         assert np.abs(mine.observation[0].numpy() - sb3s["observations"]).max() < 2e-5
         assert np.abs(mine.advantage[0].numpy() - sb3s["advantages"][:, 0]).max() < 2e-5

@@ -25,7 +25,7 @@ def test_a_scratch_member_starts_from_sb3s_parameters_of_its_seed(make_job):
     run([make_job(seed=5)], [watcher])
     model = sb3.build("inverted-pendulum", msgspec.structs.replace(HOW, batch_size=64), 5)
     components = sb3.components_of(model)
-    actor = watcher.snapshots[0].arrays["parameters"][0]
+    actor = watcher.snapshots[0].arrays["parameters.policy"][0]
     weight = components["actor.trunk.0"]["weight"].detach().numpy()
     assert np.array_equal(actor[: weight.size].reshape(weight.shape), weight)
 
@@ -96,7 +96,7 @@ def test_a_thawed_layer_moves_from_its_step_on(make_job):
     thaws = Method(copy=COPIED, freeze=("actor.trunk",), thaw={"actor.trunk": 0.5})
     watcher = Keeping(keep=True)
     outcome = run([make_job(method="own", definition=thaws)], [watcher])[0]
-    first = [snapshot.arrays["parameters"][0, :80] for snapshot in watcher.snapshots]  # of actor.trunk.0
+    first = [snapshot.arrays["parameters.policy"][0, :80] for snapshot in watcher.snapshots]  # of actor.trunk.0
     assert [np.array_equal(first[0], one) for one in first[1:]] == [True, True, False]
     assert outcome.freeze.until == {"actor.trunk.0": 256, "actor.trunk.1": 256}
 
@@ -106,7 +106,9 @@ def test_a_rate_of_a_component_scales_its_steps(make_job):
     watchers = [Keeping(keep=True), Keeping(keep=True)]
     run([make_job(method="finetune"), make_job(method="own", definition=slow)], watchers)
     moved = [
-        np.abs((one.snapshots[1].arrays["parameters"] - one.snapshots[0].arrays["parameters"])[:, :80]).max(1)
+        np.abs(
+            (one.snapshots[1].arrays["parameters.policy"] - one.snapshots[0].arrays["parameters.policy"])[:, :80]
+        ).max(1)
         for one in watchers  # the first layer's
     ]
     assert moved[1][0] < 0.01 * moved[0][0]

@@ -11,7 +11,7 @@ from stable_baselines3.common.logger import Logger
 
 from trl_suite.networks.components import group
 from trl_suite.training import settings
-from trl_suite.training.cohort.layout import Layout
+from trl_suite.training.cohort.layout import on_policy
 from trl_suite.training.cohort.ppo import Learner, Transitions
 from trl_suite.training.cohort.stack import Stack
 from trl_suite.training.sb3 import model as sb3
@@ -33,13 +33,13 @@ def learned(how: settings.PPO, seed: int = 0) -> PPO:
 
 
 def cohort_of(model: PPO, how: settings.PPO, members: int, dtype=torch.float32) -> Learner:
-    layout = Layout(17, 6, how.hidden)
+    layout = on_policy(17, 6, how.hidden)
     stack = Stack.zeros(layout, members, torch.device("cpu"), dtype)
     components = group("ppo", model.policy.named_parameters())
     with torch.no_grad():
         for member in range(members):
             stack.write(member, components)
-    return Learner(how, stack, np.ones((2, members, len(layout.parts))))
+    return Learner(how, stack)
 
 
 def rollout_of(model: PPO, members: int, dtype=torch.float32) -> Transitions:
@@ -156,14 +156,14 @@ def test_members_stop_at_target_kl_where_sb3_does(dtype, limit):
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
 def test_the_gradient_is_autograds(clip, activation):
     how = settings.PPO(n_envs=4, n_steps=100, clip_range=clip, ent_coef=0.01, activation=activation, hidden=(24, 32))
-    layout = Layout(7, 3, how.hidden)
+    layout = on_policy(7, 3, how.hidden)
     generator = torch.Generator().manual_seed(0)
     stack = Stack.zeros(layout, 2, torch.device("cpu"), torch.float64)
     for member in range(2):
         for tensors in stack.member(member).values():
             for value in tensors.values():
                 value.normal_(std=0.3, generator=generator)
-    learner = Learner(how, stack, np.ones((2, 2, len(layout.parts))))
+    learner = Learner(how, stack)
     batch = torch.randn(2, 50, 16, dtype=torch.float64, generator=generator)
     batch[..., 10] = batch[..., 10] * 0.1 - 4.0  # log probabilities near those that the networks give
     learner.differentiate(batch)

@@ -1,5 +1,6 @@
 """Adam over the stacked parameters: every part of every member has its own rate, step count and freeze."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,7 +11,6 @@ from trl_suite.training.cohort.stack import Stack
 from trl_suite.training.sb3.rates import WARM
 
 BETAS = (0.9, 0.999)
-EPSILON = 1e-5  # as SB3's PPO
 Cells = npt.NDArray[np.bool_]  # (rows, members, parts)
 
 
@@ -32,14 +32,36 @@ class Adam:
     slice: in the common case there is a single one.
     """
 
-    def __init__(self, stack: Stack, gradient: Stack, rate: float, factors: npt.NDArray[np.float64]) -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        gradient: Stack,
+        rate: float,
+        epsilon: float,
+        factors: npt.NDArray[np.float64] | None = None,
+        gentle: bool = True,
+    ) -> None:
+        """Start with all parts learning.
+
+        Args:
+            stack: the parameters.
+            gradient: of the same layout.
+            rate: of learning.
+            epsilon: added to the root of the second moment.
+            factors: of the rate (rows, members, parts); 1 where none are given.
+            gentle: whether the rate of what is thawed rises slowly.
+        """
+        self.stack, self.gradient, self.rate = stack, gradient, rate
+        self.before: list[Callable[[], None]] = []  # called before every step, with the gradient in place
+        self.after: list[Callable[[], None]] = []  # called after it
+        self._epsilon, self._gentle = epsilon, gentle
         self._parameters, self._gradient = stack.flat.view(-1), gradient.flat.view(-1)
         self.mean, self.square = torch.zeros_like(stack.flat), torch.zeros_like(stack.flat)
         self._parts, self._size = stack.layout.parts, stack.layout.size
-        shape = (2, stack.members, len(self._parts))
+        shape = (stack.layout.rows, stack.members, len(self._parts))
         self.count = np.zeros(shape, dtype=np.int64)
         self._learning = np.ones(shape, dtype=bool)
-        self._rates = rate * factors
+        self._rates = rate * (np.ones(shape) if factors is None else factors)
         self.warming = np.zeros(shape, dtype=bool)  # parts whose rate rises after a thaw
         self._plan: dict[float, _Slices] | None = None
 
@@ -58,7 +80,7 @@ class Adam:
 
         Adam's first step is as long as the rate, however small the gradient: it would throw a thawed layer off at once.
         """
-        self.count[cells], self.warming[cells] = 0, True
+        self.count[cells], self.warming[cells] = 0, self._gentle
         for row, member, part in np.argwhere(cells):
             span = slice(self._parts[part].start, self._parts[part].stop)
             self.mean[row, member, span] = 0.0
@@ -67,11 +89,15 @@ class Adam:
 
     def step(self) -> None:
         """Move what learns by the gradient."""
+        for act in self.before:
+            act()
         if self._plan is None:
             self._plan = self._planned()
         for rate, slices in self._plan.items():
             slices.steps.add_(1.0)
-            _fused(slices.tensors, list(slices.steps.unbind()), rate)
+            _fused(slices.tensors, list(slices.steps.unbind()), rate, self._epsilon)
+        for act in self.after:
+            act()
         self.count[self._learning] += 1
         if self.warming.any():
             self.warming &= self.count < WARM
@@ -103,7 +129,7 @@ class Adam:
         return plan
 
 
-def _fused(tensors: tuple[list[torch.Tensor], ...], counts: list[torch.Tensor], rate: float) -> None:
+def _fused(tensors: tuple[list[torch.Tensor], ...], counts: list[torch.Tensor], rate: float, epsilon: float) -> None:
     """Make one step of Adam in place, with what `torch.optim.Adam(fused=True)` calls.
 
     The public class cannot do it: its groups are whole tensors, and a part of a tensor may be frozen here.
@@ -120,7 +146,7 @@ def _fused(tensors: tuple[list[torch.Tensor], ...], counts: list[torch.Tensor], 
         beta1=BETAS[0],
         beta2=BETAS[1],
         weight_decay=0.0,
-        eps=EPSILON,
+        eps=epsilon,
         amsgrad=False,
         maximize=False,
     )

@@ -1,21 +1,24 @@
 """The members of a cohort and everything that they share: one stack, one batch of worlds, one optimiser."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from gymnasium.vector import AutoresetMode
 
-from trl_suite.training.cohort import noise
+from trl_suite.networks.components import TEMPERATURE
+from trl_suite.training import settings
 from trl_suite.training.cohort.adam import Cells
+from trl_suite.training.cohort.algorithm import Algorithm, Report
 from trl_suite.training.cohort.evaluation import Evaluator
 from trl_suite.training.cohort.layout import Layout
 from trl_suite.training.cohort.member import Member
 from trl_suite.training.cohort.normaliser import Normaliser
-from trl_suite.training.cohort.ppo import Learner, Report, Transitions
-from trl_suite.training.cohort.pull import Imitation, WeightDecay
-from trl_suite.training.cohort.rollout import Collector
-from trl_suite.training.cohort.stack import Stack, Tensors
+from trl_suite.training.cohort.off_policy import OffPolicy
+from trl_suite.training.cohort.on_policy import OnPolicy
+from trl_suite.training.cohort.pull import WeightDecay
+from trl_suite.training.cohort.stack import Tensors
 from trl_suite.training.cohort.worlds import Worlds
 from trl_suite.training.evaluation import Episode
 
@@ -26,34 +29,38 @@ class Cohort:
     def __init__(self, members: Sequence[Member], device: torch.device) -> None:
         self.members = list(members)
         job, self.how = members[0].job, members[0].how
-        place, worlds = members[0].place, self.how.n_envs
-        slots, actions = len(place.interface.observation), len(place.interface.action)
+        slots = len(members[0].place.interface.observation)
         seeds, count = [member.seed for member in members], len(members)
-        self.layout = Layout(slots, actions, self.how.hidden)
-        self.stack = Stack.zeros(self.layout, count, device)
-        self.normaliser = Normaliser(members[0].normaliser, count, worlds, slots)
+        self.alive = np.ones(count, dtype=bool)
+        self.normaliser = Normaliser(members[0].normaliser, count, self.how.n_envs, slots)
         for index, member in enumerate(members):
-            self.stack.write(index, member.components())
             self.normaliser.write(index, member.components())
-        factors = np.stack([member.factors(self.layout) for member in members], axis=1)
-        self.learner = Learner(self.how, self.stack, factors)
         threads = 1 if device.type == "cpu" else None  # on a CPU every core has a cohort of its own
         self.worlds = Worlds([member.addresses for member in members], threads, AutoresetMode.SAME_STEP)
-        self.collector = Collector(self.how, self.stack, self.learner.networks, self.normaliser, self.worlds, seeds)
-        self._evaluator = Evaluator([member.job.env for member in members], seeds, job.evaluation.episodes, threads)
+        shared = (members, self.worlds, self.normaliser, self.alive, device)
+        self.algorithm: Algorithm = (
+            OnPolicy(self.how, *shared) if isinstance(self.how, settings.PPO) else OffPolicy(self.how, *shared)
+        )
+        addresses = [member.job.env for member in members]
+        self._evaluator = Evaluator(addresses, seeds, job.evaluation.episodes, threads, device)
         self._stochastic = job.evaluation.stochastic
-        self._imitations = self._pull()
-        self.alive = np.ones(count, dtype=bool)
+        for index, member in enumerate(members):
+            if member.decay is not None:
+                for name in self.algorithm.optimisers.keys() - {TEMPERATURE}:
+                    WeightDecay(self.algorithm.optimisers[name], index, member.decay)
         self.hold()
 
     @property
     def rollout(self) -> int:
         """Env steps of one member between two updates."""
-        return self.how.n_envs * self.how.n_steps
+        return self.algorithm.rollout
 
     def components(self, index: int) -> dict[str, Tensors]:
         """Return a member's components as they are: parameters in place, statistics as copies."""
-        return {**self.stack.member(index), **self.normaliser.member(index)}
+        found = self.normaliser.member(index)
+        for stack in self.algorithm.stacks.values():
+            found |= stack.member(index)
+        return found
 
     def release(self, step: int) -> None:
         """Let every member learn what is due after so many env steps."""
@@ -61,29 +68,48 @@ class Cohort:
             released = member.holding.release(step, lambda index=index: self.components(index))
             if not released:
                 continue
-            cells = np.zeros_like(self.learner.adam.learning)
-            for name, row, part in self.layout.components():
-                cells[row, index, self.layout.parts.index(part)] = name in released
-            self.learner.adam.restart(cells)
+            for adam in self.algorithm.optimisers.values():
+                cells = np.zeros_like(adam.learning)
+                for place in adam.stack.layout.places:
+                    cells[place.row, index, place.part] = place.component in released
+                adam.restart(cells)
             self.hold()
 
     def hold(self) -> None:
         """Hold exactly what the members hold, and all of those that have diverged."""
-        each = [member.learning(self.layout) & alive for member, alive in zip(self.members, self.alive, strict=True)]
-        self._learning: Cells = np.stack(each, axis=1)
+        self._learning: Mapping[str, Cells] = {
+            name: np.stack([self._learns(index, adam.stack.layout) for index in range(len(self.members))], axis=1)
+            for name, adam in self.algorithm.optimisers.items()
+        }
         self.normaliser.hold([member.holding.frozen for member in self.members])
 
-    def iterate(self, iteration: int) -> Report:
-        """Make one rollout and one update."""
-        rollout = self.collector.collect(iteration)
-        self._show(rollout, iteration)
-        seeds = [member.seed for member in self.members]
-        orders = noise.permutations(seeds, iteration, self.how.n_epochs, self.rollout)
-        return self.learner.update(rollout, orders, self._learning)
+    def _learns(self, index: int, layout: Layout) -> npt.NDArray[np.bool_]:
+        return self.members[index].learning(layout) & self.alive[index]
+
+    def stretch(self, step: int, until: int) -> int:
+        """Return how many env steps may be made at once after so many: whole rollouts, at least one.
+
+        Args:
+            step: made so far.
+            until: the next step at which something else is to be done before a rollout that goes beyond it.
+        """
+        due = [at for member in self.members if (at := member.holding.next(step)) is not None]
+        rollouts = [
+            self.algorithm.most,
+            (until - step) // self.rollout,
+            *(-(-(at - step) // self.rollout) for at in due),
+        ]
+        return self.rollout * max(1, min(rollouts))
+
+    def iterate(self, step: int, size: int) -> Report:
+        """Make so many env steps after the first `step`, and the updates that belong to them."""
+        return self.algorithm.iterate(step, size, self._learning)
 
     def diverged(self) -> list[int]:
         """Return the members whose parameters are no longer finite since this was last asked; they act no more."""
-        finite = torch.isfinite(self.stack.flat).all(2).all(0).cpu().numpy()
+        finite = np.ones(len(self.members), dtype=bool)
+        for stack in self.algorithm.stacks.values():
+            finite &= torch.isfinite(stack.flat).all(2).all(0).cpu().numpy()
         found = np.flatnonzero(self.alive & ~finite).tolist()
         self.drop(found)
         return found
@@ -92,14 +118,13 @@ class Cohort:
         """Let members learn and act no more; their places stay."""
         if members:
             self.alive[members] = False
-            self.collector.alive[:, 0, 0] = self.alive
             self.hold()
 
     def measure(self, stopping: Callable[[], bool]) -> list[list[Episode]] | None:
         """Return the episodes of every member's policy as it is now; None where it was stopped meanwhile."""
         found: list[list[Episode]] = [[] for _ in self.members]
         for mode in ("deterministic", "stochastic") if self._stochastic else ("deterministic",):
-            episodes = self._evaluator(self.stack, self.learner.networks, self.normaliser, self.alive, mode, stopping)
+            episodes = self._evaluator(self.algorithm.act, self.normaliser, self.alive, mode, stopping)
             if episodes is None:
                 return None
             found = [before + more for before, more in zip(found, episodes, strict=True)]
@@ -111,28 +136,3 @@ class Cohort:
         self._evaluator.close()
         for member in self.members:
             member.logger.close()
-
-    def _pull(self) -> list[tuple[int, Imitation]]:
-        """Attach the members' penalties to the optimiser; return those that need states."""
-        imitations: list[tuple[int, Imitation]] = []
-        for index, member in enumerate(self.members):
-            if member.decay is not None:
-                self.learner.after.append(WeightDecay(self.learner, index, member.decay).apply)
-            behaviour = member.job.definition.behaviour
-            if behaviour is not None and member.imitated is not None:
-                one = Imitation(self.learner, index, member.seed, behaviour, member.imitated)
-                self.learner.before.append(one.apply)
-                imitations.append((index, one))
-        return imitations
-
-    def _show(self, rollout: Transitions, iteration: int) -> None:
-        """Give the penalties on behaviour the states of the coming update."""
-        progress = (iteration + 1) * self.rollout / self.members[0].job.total
-        for index, imitation in self._imitations:
-            raw = self.members[index].home
-            if raw is None:
-                seen = rollout.observation[index]
-                raw = self.normaliser.raw(index, seen.cpu().numpy())
-            else:
-                seen = torch.as_tensor(self.normaliser.seen(raw, index), device=self.stack.flat.device)
-            imitation.begin(iteration, progress, raw, seen)

@@ -8,26 +8,32 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 from trl_suite.training.cohort import noise
-from trl_suite.training.cohort.network import Networks
 from trl_suite.training.cohort.normaliser import Normaliser
-from trl_suite.training.cohort.stack import Stack
 from trl_suite.training.cohort.worlds import Worlds
 from trl_suite.training.evaluation import Episode, Mode
 from trl_suite.training.seeds import seed_for
+
+Act = Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]  # what is seen, standard normal numbers -> actions
 
 
 class Evaluator:
     """Runs the same episodes for every member at every evaluation: episode i always starts from the same state."""
 
-    def __init__(self, addresses: Sequence[str], seeds: Sequence[int], episodes: int, threads: int | None) -> None:
+    def __init__(
+        self,
+        addresses: Sequence[str],
+        seeds: Sequence[int],
+        episodes: int,
+        threads: int | None,
+        device: torch.device,
+    ) -> None:
         self._worlds = Worlds([[one] * episodes for one in addresses], threads, AutoresetMode.DISABLED)
         self._resets = [seed_for(i, "evaluation") for i in range(episodes)] * len(addresses)
-        self._seeds, self._episodes = seeds, episodes
+        self._seeds, self._episodes, self._device = seeds, episodes, device
 
     def __call__(
         self,
-        stack: Stack,
-        networks: Networks,
+        act: Act,
         normaliser: Normaliser,
         alive: npt.NDArray[np.bool_],
         mode: Mode,
@@ -36,8 +42,7 @@ class Evaluator:
         """Return the episodes of each member; of one that is not alive nothing that counts; None where it was stopped.
 
         Args:
-            stack: parameters of all members.
-            networks: on them.
+            act: gives all members' actions.
             normaliser: statistics of all members; they are not changed.
             alive: which members are measured (members,).
             mode: mean actions, or drawn ones: the same draws at every evaluation.
@@ -50,11 +55,9 @@ class Evaluator:
         while running.any():
             if stopping():
                 return None
-            seen = torch.from_numpy(normaliser.seen(observation)).to(stack.flat.device)
-            action = networks.forward(seen)[: stack.members, :, : stack.layout.actions]
-            if mode == "stochastic":
-                action = action + self._drawn(draws, stack)
-            moment = self._worlds.step(np.where(running[..., None], action.cpu().numpy(), np.float32(0.0)))
+            seen = torch.from_numpy(normaliser.seen(observation)).to(self._device)
+            action = act(seen, self._drawn(draws) if mode == "stochastic" else None).cpu().numpy()
+            moment = self._worlds.step(np.where(running[..., None], action, np.float32(0.0)))
             observation = moment.observation
             values[running] += moment.reward[running]
             lengths += running
@@ -68,7 +71,7 @@ class Evaluator:
         """End the worlds."""
         self._worlds.close()
 
-    def _drawn(self, draws: Sequence[np.random.Generator], stack: Stack) -> torch.Tensor:
-        shape = (self._episodes, stack.layout.actions)
+    def _drawn(self, draws: Sequence[np.random.Generator]) -> torch.Tensor:
+        shape = (self._episodes, self._worlds.actions)
         drawn = np.stack([one.standard_normal(shape, dtype=np.float32) for one in draws])
-        return torch.as_tensor(drawn, device=stack.flat.device) * stack.log_std.exp()[:, None]
+        return torch.as_tensor(drawn, device=self._device)

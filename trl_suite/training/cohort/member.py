@@ -8,30 +8,23 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from trl_suite.errors import InputError
 from trl_suite.networks.card import Normaliser
-from trl_suite.networks.components import select
+from trl_suite.networks.components import REPLAY, select
 from trl_suite.networks.methods import WeightPull
 from trl_suite.networks.policy import Policy
 from trl_suite.networks.zip import World
-from trl_suite.training import settings
 from trl_suite.training.cohort.layout import Layout
 from trl_suite.training.cohort.stack import Tensors
 from trl_suite.training.evaluation import Episode
 from trl_suite.training.holding import Holding
 from trl_suite.training.home import home_states
 from trl_suite.training.job import Job, Snapshot, Watcher
-from trl_suite.training.sb3 import events
+from trl_suite.training.sb3 import events, memory
 from trl_suite.training.sb3 import model as sb3
+from trl_suite.training.sb3.learners import ActsFirst
 from trl_suite.training.sb3.pull import SEEN
 from trl_suite.training.sb3.transplant import implant, importance
 from trl_suite.training.seeds import seed_for
-
-
-def _ppo(job: Job) -> settings.PPO:
-    if not isinstance(job.how, settings.PPO):
-        raise InputError(f"the cohort engine trains PPO, not {job.how.algorithm.upper()}")
-    return job.how
 
 
 class Member:
@@ -47,11 +40,13 @@ class Member:
     def __init__(self, index: int, job: Job, place: World, watcher: Watcher, logs: Path | None, step: int = 0) -> None:
         self.index, self.job, self.place, self.watcher = index, job, place, watcher
         self.seed = seed_for(job.seed, "learner")
-        self.how = _ppo(job)
-        self._model = sb3.blank(place, self.how, job.seed)
+        self.how = job.how
+        self._model = sb3.blank(place, job.how, job.seed, buffered=REPLAY in job.definition.copy)
         self.record = implant(
             job.source, self._model, job.method, job.definition, job.alias, seed_for(job.seed, "method")
         )
+        self.acts_first = isinstance(self._model, ActsFirst) and self._model.acts_first
+        self._given = memory.collected(self._model)
         self.holding = Holding(job, self.record, sb3.components_of(self._model))
         method = job.definition
         self.decay = self._strengths(method.weights) if method.weights else None
@@ -78,6 +73,16 @@ class Member:
         return sb3.turns(self.job.env, self.job.mix, self.how.n_envs)
 
     @property
+    def rows_given(self) -> int:
+        """How many rows of its replay, of one transition per world, it was given."""
+        return len(self._given.get("rewards", ())) // self.how.n_envs
+
+    def given(self) -> Tensors:
+        """Return the transitions that it was given, by SB3's names; they are forgotten here."""
+        given, self._given = self._given, {}
+        return given
+
+    @property
     def normaliser(self) -> Normaliser | None:
         """How observations and rewards are scaled."""
         return sb3.normaliser_of(self._model)
@@ -98,20 +103,20 @@ class Member:
 
     def factors(self, layout: Layout) -> npt.NDArray[np.float64]:
         """Return the factor of the learning rate for every part (rows, parts); a later selector wins."""
-        found = np.ones((2, len(layout.parts)))
-        places = {name: (row, layout.parts.index(part)) for name, row, part in layout.components()}
+        found = np.ones((layout.rows, len(layout.parts)))
         for pattern, factor in self.job.definition.rate.items():
-            for name in select((pattern,), self.components(), "rate"):
-                if name in places:
-                    found[places[name]] = factor
+            chosen = select((pattern,), self.components(), "rate")
+            for place in layout.places:
+                if place.component in chosen:
+                    found[place.row, place.part] = factor
         return found
 
     def learning(self, layout: Layout) -> npt.NDArray[np.bool_]:
         """Return which parts learn (rows, parts); what no component uses goes with the part before it."""
-        found = np.ones((2, len(layout.parts)), dtype=bool)
-        for name, row, part in layout.components():
-            found[row, layout.parts.index(part)] = name not in self.holding.frozen
-        found[1, -1] = found[1, -2]
+        held = {(place.row, place.part): place.component in self.holding.frozen for place in layout.places}
+        found = np.ones((layout.rows, len(layout.parts)), dtype=bool)
+        for row, part in np.ndindex(*found.shape):
+            found[row, part] = not held[row, part] if (row, part) in held else found[row, part - 1]
         return found
 
     def _strengths(self, pull: WeightPull) -> dict[str, Tensors]:

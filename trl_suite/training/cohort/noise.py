@@ -10,6 +10,8 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
+CHUNK = 16  # steps that are drawn at once by `Draws`
+
 
 class Stream(IntEnum):
     """What a draw is for. The numbers are part of every result: none is ever given another meaning."""
@@ -18,6 +20,9 @@ class Stream(IntEnum):
     PERMUTATION = 2
     PULL = 3
     EVALUATION = 4
+    REPLAY = 5
+    POLICY = 6  # the actions within an update
+    UNIFORM = 7  # actions before there is anything to act by
 
 
 def generator(seed: int, stream: Stream, step: int) -> np.random.Generator:
@@ -34,3 +39,24 @@ def permutations(seeds: Sequence[int], step: int, count: int, size: int) -> npt.
     """Return `count` permutations of `size` numbers for each member (members, count, size)."""
     drawn = [generator(seed, Stream.PERMUTATION, step) for seed in seeds]
     return np.stack([np.stack([one.permutation(size) for _ in range(count)]) for one in drawn])
+
+
+class Draws:
+    """Numbers for one step after the other, drawn for several at once; a step's are the same whatever was asked."""
+
+    def __init__(self, seeds: Sequence[int], stream: Stream, shape: tuple[int, ...], uniform: bool = False) -> None:
+        self._seeds, self._stream, self._shape, self._uniform = seeds, stream, (CHUNK, *shape), uniform
+        self._held, self._from = np.zeros(0), -1
+
+    def at(self, step: int) -> npt.NDArray[np.float64]:
+        """Return standard normal numbers in single precision, or uniform ones in [0, 1) (members, *shape)."""
+        chunk, place = divmod(step, CHUNK)
+        if chunk != self._from:
+            self._held, self._from = np.stack([self._drawn(seed, chunk) for seed in self._seeds]), chunk
+        return self._held[:, place]
+
+    def _drawn(self, seed: int, chunk: int) -> npt.NDArray[np.float64]:
+        source = generator(seed, self._stream, chunk)
+        if self._uniform:
+            return source.random(self._shape)
+        return source.standard_normal(self._shape, dtype=np.float32)  # type: ignore[return-value]

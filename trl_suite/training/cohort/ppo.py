@@ -4,7 +4,6 @@ Axes: P members, n transitions of a rollout, B of a minibatch.
 """
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +19,7 @@ from trl_suite.training.cohort.stack import Stack
 KL_TOLERANCE = 1.5  # SB3 stops where the divergence exceeds target_kl by this factor
 NORM_EPSILON = 1e-6  # as torch.nn.utils.clip_grad_norm_
 ADVANTAGE_EPSILON = 1e-8
+ADAM_EPSILON = 1e-5
 
 
 class Transitions(NamedTuple):
@@ -76,13 +76,11 @@ class _Told:
 class Learner:
     """Stacked parameters, their gradient and optimiser, and PPO's update of them."""
 
-    def __init__(self, how: settings.PPO, stack: Stack, factors: npt.NDArray[np.float64]) -> None:
+    def __init__(self, how: settings.PPO, stack: Stack, factors: npt.NDArray[np.float64] | None = None) -> None:
         self.how, self.stack = how, stack
         self.gradient = stack.zeros_like()
         self.networks = Networks(stack, self.gradient, how.activation)
-        self.adam = Adam(stack, self.gradient, how.learning_rate, factors)
-        self.before: list[Callable[[], None]] = []  # called before every step, with the clipped gradient in place
-        self.after: list[Callable[[], None]] = []  # called after it
+        self.adam = Adam(stack, self.gradient, how.learning_rate, ADAM_EPSILON, factors)
         self._firsts = torch.arange(stack.members, device=stack.flat.device)[:, None]
 
     def update(self, rollout: Transitions, orders: npt.NDArray[np.int64], learning: Cells) -> Report:
@@ -110,7 +108,8 @@ class Learner:
                 if slopes.report is not None:
                     told.add(slopes.report, self.adam.learning, start == 0)
                     self._stop_early(slopes.report[0])
-                self._step(mask)
+                self._clip(mask)
+                self.adam.step()
                 if not self.adam.learning.any():
                     return told.report()
         return told.report()
@@ -121,24 +120,15 @@ class Learner:
             stopped = (divergence > KL_TOLERANCE * self.how.target_kl).cpu().numpy()
             self.adam.set_learning(self.adam.learning & ~stopped[None, :, None])
 
-    def _step(self, mask: torch.Tensor | None) -> None:
-        """Make one step by the gradient."""
-        self._clip(mask)
-        for act in self.before:
-            act()
-        self.adam.step()
-        for act in self.after:
-            act()
-
     def differentiate(self, batch: torch.Tensor, report: bool = False) -> Slopes:
         """Write the gradient of PPO's loss on packed transitions (P, B, numbers) into `gradient`."""
-        layout = self.stack.layout
-        seen = batch[..., : layout.observations]
-        told = batch[..., layout.observations : layout.observations + layout.actions + 3]
+        slots, actions = self.stack.layout.inputs, self.stack.layout.outputs
+        seen = batch[..., :slots]
+        told = batch[..., slots : slots + actions + 3]
         outputs = self.networks.forward(seen)
-        slopes = _slopes(outputs, self.stack.log_std, told, self.how, self.networks.slopes(batch.shape[1]), report)
+        slopes = _slopes(outputs, self.stack.free, told, self.how, self.networks.slopes(batch.shape[1]), report)
         self.networks.backward(seen, slopes.outputs)
-        self.gradient.log_std.copy_(slopes.log_std)
+        self.gradient.free.copy_(slopes.log_std)
         return slopes
 
     def _clip(self, mask: torch.Tensor | None) -> None:

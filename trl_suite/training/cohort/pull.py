@@ -1,78 +1,99 @@
 """Penalties towards a source for single members of a cohort: the same as `training.sb3.pull` gives a run of its own."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from trl_suite.networks.actor import SourceActor
-from trl_suite.networks.methods import BehaviourPull
-from trl_suite.training.cohort import noise
+from trl_suite.networks.card import Activation, Algorithm
+from trl_suite.networks.policy import LOG_STD_RANGE
+from trl_suite.training.cohort.adam import Adam
 from trl_suite.training.cohort.layout import ACTOR
 from trl_suite.training.cohort.network import Networks
-from trl_suite.training.cohort.ppo import Learner
-from trl_suite.training.cohort.stack import row_of
-from trl_suite.training.sb3.pull import BATCH, strength_at
+from trl_suite.training.cohort.stack import Tensors, row_of
 
 
 class WeightDecay:
-    """A decay of one member's weights towards where they are now, after every step of its optimiser."""
+    """A decay of one member's weights towards where they are now, after every step of their optimiser."""
 
-    def __init__(self, learner: Learner, member: int, strengths: Mapping[str, dict[str, torch.Tensor]]) -> None:
-        self._learner, self._member = learner, member
-        rows = learner.stack.flat[:, member]
+    def __init__(self, adam: Adam, member: int, strengths: Mapping[str, Tensors]) -> None:
+        self._adam, self._member = adam, member
+        rows = adam.stack.flat[:, member]
         self._anchor = rows.clone()
-        self._share = (learner.how.learning_rate * row_of(learner.stack.layout, strengths)).clamp(max=1.0).to(rows)
+        self._share = (adam.rate * row_of(adam.stack.layout, strengths)).clamp(max=1.0).to(rows)
+        adam.after.append(self._apply)
 
-    def apply(self) -> None:
+    def _apply(self) -> None:
         """Move what learns towards its anchor."""
-        parts, learning = self._learner.stack.layout.parts, self._learner.adam.learning[:, self._member]
+        parts, learning = self._adam.stack.layout.parts, self._adam.learning[:, self._member]
         for row, part in np.argwhere(learning):
             span = slice(parts[part].start, parts[part].stop)
-            numbers = self._learner.stack.flat[row, self._member, span]
+            numbers = self._adam.stack.flat[row, self._member, span]
             numbers.sub_(self._share[row, span] * (numbers - self._anchor[row, span]))
 
 
+class Example(NamedTuple):
+    """What a source does on states."""
+
+    seen: torch.Tensor  # states as the member's network sees them (count, slots)
+    mean: torch.Tensor  # of the source's actions, before any bound (count, actions)
+    log_std: torch.Tensor | None  # None for TD3, whose actions have no deviation
+
+    def at(self, chosen: torch.Tensor) -> "Example":
+        """Return some of the states."""
+        return Example(self.seen[chosen], self.mean[chosen], None if self.log_std is None else self.log_std[chosen])
+
+
 class Imitation:
-    """The gradient of strength * KL(source || member) on a batch of states, added before every step."""
+    """The gradient of strength * KL(source || member) for one member's actor."""
 
-    def __init__(self, learner: Learner, member: int, seed: int, pull: BehaviourPull, source: SourceActor) -> None:
-        self._learner, self._member, self._seed, self._pull, self._source = learner, member, seed, pull, source
-        self._one = learner.stack.alone(member)
+    def __init__(
+        self, adam: Adam, activation: Activation, algorithm: Algorithm, member: int, source: SourceActor
+    ) -> None:
+        self._adam, self._algorithm, self._member, self._source = adam, algorithm, member, source
+        self._one = adam.stack.alone(member)
         self._slope = self._one.zeros_like()
-        self._networks = Networks(self._one, self._slope, learner.how.activation)
-        self._strength = 0.0
+        self._networks = Networks(self._one, self._slope, activation)
 
-    def begin(self, iteration: int, progress: float, raw: npt.NDArray[np.float64], seen: torch.Tensor) -> None:
-        """Take the states of the next update.
+    def example(self, raw: np.ndarray, seen: torch.Tensor) -> Example:
+        """Return what the source does on states, given as they are and as the member sees them (count, slots)."""
+        mean, log_std = self._source.gaussian(raw)
+        return Example(seen, mean.to(seen), None if log_std is None else log_std.to(seen))
 
-        Args:
-            iteration: which update.
-            progress: share of the budget that is used.
-            raw: states (count, slots), unnormalised.
-            seen: the same as the member's networks see them.
-        """
-        self._strength = strength_at(self._pull, progress)
-        if self._strength > 0:
-            mean, log_std = self._source.gaussian(raw)
-            assert log_std is not None  # a source of another algorithm is refused before
-            self._seen, self._mean, self._log_std = seen, mean.to(seen), log_std.to(seen)
-            self._draws = noise.generator(self._seed, noise.Stream.PULL, iteration)
-
-    def apply(self) -> None:
-        """Add the gradient to the member's."""
-        if self._strength <= 0:
-            return
-        chosen = torch.as_tensor(self._draws.integers(len(self._seen), size=BATCH), device=self._seen.device)
-        seen = self._seen[chosen][None]
+    def add(self, example: Example, strength: float) -> None:
+        """Add the gradient on states to the member's."""
+        seen, size = example.seen[None], len(example.seen)
         outputs = self._networks.forward(seen)
-        log_std, actions = self._one.log_std[:, None], self._one.layout.actions
-        away, variance = outputs[:1, :, :actions] - self._mean[chosen], (2.0 * log_std).exp()
-        spread = (2.0 * self._log_std[chosen]).exp() + away.square()
-        slope = self._networks.slopes(BATCH)
-        slope[:1, :, :actions] = away / variance * (self._strength / BATCH)
+        slope = self._networks.slopes(size)
+        act = {"ppo": self._free_deviation, "sac": self._headed_deviation, "td3": self._no_deviation}[self._algorithm]
+        act(outputs, slope, example, strength / size)
         self._networks.backward(seen, slope)
-        by_log_std = (1.0 - spread / variance).mean(1) * self._strength
-        self._slope.log_std.copy_(by_log_std)
-        self._learner.gradient.flat[ACTOR, self._member] += self._slope.flat[ACTOR, 0]
+        self._adam.gradient.flat[ACTOR, self._member] += self._slope.flat[ACTOR, 0]
+
+    def _free_deviation(self, outputs: torch.Tensor, slope: torch.Tensor, example: Example, share: float) -> None:
+        """Write the slope for Gaussians with one deviation per action, as PPO's."""
+        assert example.log_std is not None  # a source of another algorithm is refused before
+        actions, log_std = self._one.layout.outputs, self._one.free[:, None]
+        away, variance = outputs[:1, :, :actions] - example.mean, (2.0 * log_std).exp()
+        spread = (2.0 * example.log_std).exp() + away.square()
+        slope[:1, :, :actions] = away / variance * share
+        self._slope.free.copy_((1.0 - spread / variance).mean(1) * (share * len(example.seen)))
+
+    def _headed_deviation(self, outputs: torch.Tensor, slope: torch.Tensor, example: Example, share: float) -> None:
+        """Write the slope for Gaussians whose deviations are a head, as SAC's; tanh changes no divergence."""
+        assert example.log_std is not None
+        actions, lane = self._one.layout.outputs, self._one.layout.lane
+        raw = outputs[..., lane : lane + actions]
+        log_std = raw.clamp(*LOG_STD_RANGE)
+        away, variance = outputs[..., :actions] - example.mean, (2.0 * log_std).exp()
+        spread = (2.0 * example.log_std).exp() + away.square()
+        slope[..., :actions] = away / variance * share
+        slope[..., lane : lane + actions] = (1.0 - spread / variance) * (raw == log_std) * share
+
+    def _no_deviation(self, outputs: torch.Tensor, slope: torch.Tensor, example: Example, share: float) -> None:
+        """Write the slope of the squared distance of actions, which stands for the divergence in TD3."""
+        actions = self._one.layout.outputs
+        action = torch.tanh(outputs[..., :actions])
+        slope[..., :actions] = 2.0 * (action - torch.tanh(example.mean)) * (1.0 - action.square()) * share

@@ -32,10 +32,12 @@ class Collector:
         normaliser: Normaliser,
         worlds: Worlds,
         seeds: Sequence[int],
+        alive: npt.NDArray[np.bool_],
     ) -> None:
+        """Begin; `alive` (members,) tells from now on who acts."""
         self._how, self._stack, self._networks = how, stack, networks
         self._normaliser, self._worlds, self._seeds = normaliser, worlds, seeds
-        slots, actions = stack.layout.observations, stack.layout.actions
+        slots, actions = stack.layout.inputs, stack.layout.outputs
         shape, made = (how.n_steps, stack.members, how.n_envs), stack.flat.new_zeros
         self._observation, self._action, self._mean = made(*shape, slots), made(*shape, actions), made(*shape, actions)
         self._value = made(shape)
@@ -43,7 +45,7 @@ class Collector:
         self._starts = np.zeros((how.n_steps + 1, *shape[1:]), dtype=np.float32)  # 1 where an episode begins
         self.seen = made(*shape[1:], slots)  # what the networks see next
         self.episodes = Episodes(stack.members, how.n_envs)
-        self.alive = np.ones((stack.members, 1, 1), dtype=bool)
+        self._alive = alive
 
     @property
     def begins(self) -> Singles:
@@ -58,9 +60,9 @@ class Collector:
 
     def collect(self, iteration: int) -> Transitions:
         """Return the next rollout; the noise of its actions is that of the iteration."""
-        shape = (self._how.n_steps, self._how.n_envs, self._stack.layout.actions)
+        shape = (self._how.n_steps, self._how.n_envs, self._stack.layout.outputs)
         drawn = noise.normals(self._seeds, noise.Stream.ACTION, iteration, shape)
-        draws = torch.as_tensor(drawn, device=self.seen.device) * self._stack.log_std.exp()[:, None, None]
+        draws = torch.as_tensor(drawn, device=self.seen.device) * self._stack.free.exp()[:, None, None]
         self._starts[0] = self.begins
         for step in range(self._how.n_steps):
             self._step(step, draws[:, step])
@@ -69,13 +71,14 @@ class Collector:
         return self._transitions(torch.as_tensor(advantage, device=self.seen.device))
 
     def _step(self, step: int, draws: torch.Tensor) -> None:
-        members, actions = self._stack.members, self._stack.layout.actions
+        members, actions = self._stack.members, self._stack.layout.outputs
         self._observation[step] = self.seen
         outputs = self._networks.forward(self.seen)
         self._mean[step], self._value[step] = outputs[:members, :, :actions], outputs[members:, :, 0]
         torch.add(self._mean[step], draws, out=self._action[step])
         # a member that has diverged acts no more, and must not stop the others with numbers that are none
-        moment = self._worlds.step(np.where(self.alive, self._action[step].cpu().numpy(), np.float32(0.0)))
+        alive = self._alive[:, None, None]
+        moment = self._worlds.step(np.where(alive, self._action[step].cpu().numpy(), np.float32(0.0)))
         self.episodes.add(moment)
         seen = self._normaliser.observed(moment.observation)
         # SB3's vector envs give rewards in float32
@@ -95,7 +98,7 @@ class Collector:
         return self._networks.forward(self.seen)[self._stack.members :, :, 0]
 
     def _transitions(self, advantage: torch.Tensor) -> Transitions:
-        log_prob = gaussian(self._action - self._mean, self._stack.log_std[None, :, None]).log_prob
+        log_prob = gaussian(self._action - self._mean, self._stack.free[None, :, None]).log_prob
         return Transitions(
             observation=_by_world(self._observation),
             action=_by_world(self._action),

@@ -4,9 +4,13 @@ import hashlib
 
 import msgspec
 
+from trl_suite.networks.components import REPLAY, TARGET
 from trl_suite.networks.methods import remembered
 from trl_suite.training import settings
-from trl_suite.training.cohort.layout import Layout, padded
+from trl_suite.training.cohort import replay
+from trl_suite.training.cohort.layout import on_policy, padded
+from trl_suite.training.cohort.noise import CHUNK
+from trl_suite.training.cohort.off_policy import layouts, rows_of
 from trl_suite.training.job import Job
 from trl_suite.training.library import world
 from trl_suite.worlds.address import FOREIGN, Address
@@ -16,12 +20,13 @@ from trl_suite.worlds.batch import bytes_per_world
 def obstacle(job: Job) -> str:
     """Return why a training cannot be a member of a cohort, or `""` if it can; its source may be missing."""
     method = job.definition
+    moments = sorted(set(remembered(method)) - {REPLAY})
     why = {
-        f"{job.how.algorithm.upper()} has no cohort": not isinstance(job.how, settings.PPO),
         "the env is not the suite's own": job.env.startswith(FOREIGN),
         "a guide opens its episodes": method.guide is not None,
         "its method has an adapter": method.adapter is not None,
-        f"its method copies {', '.join(sorted(remembered(method)))}": bool(remembered(method)),
+        f"its method copies {', '.join(moments)}": bool(moments),
+        "its method freezes a replay": REPLAY in method.freeze,
         "its source has heads, dynamics or memories": job.upbringing != settings.Upbringing(),
     }
     return next((reason for reason, holds in why.items() if holds), "")
@@ -46,16 +51,38 @@ def signature(job: Job) -> str:
     return hashlib.sha256(msgspec.json.encode(common, order="deterministic")).hexdigest()
 
 
-def bytes_of(env: str, how: settings.PPO, evaluation: settings.Evaluation) -> int:
+def bytes_of(job: Job) -> int:
     """Return how much memory a member takes: its arrays, counted."""
-    place = world(env)
-    layout = Layout(len(place.interface.observation), len(place.interface.action), how.hidden)
-    slots, actions, rollout = layout.observations, layout.actions, how.n_envs * how.n_steps
-    batch, others, told = min(how.batch_size, rollout), how.n_envs + evaluation.episodes, slots + actions + 3
-    parameters = 4 * 2 * layout.size  # values, gradient, two moments
+    place, how = world(job.env), job.how
+    slots, actions = len(place.interface.observation), len(place.interface.action)
+    others = how.n_envs + job.evaluation.episodes
+    numbers = (
+        _on_policy(how, slots, actions, others)
+        if isinstance(how, settings.PPO)
+        else _off_policy(how, job.total, slots, actions, others)
+    )
+    return 4 * numbers + others * bytes_per_world(job.env)
+
+
+def _on_policy(how: settings.PPO, slots: int, actions: int, others: int) -> int:
+    """Return how many numbers of four bytes PPO takes; `others` is how many worlds act beside the minibatch."""
+    rollout, told = how.n_envs * how.n_steps, slots + actions + 3
+    batch = min(how.batch_size, rollout)
+    parameters = 4 * 2 * on_policy(slots, actions, how.hidden).size  # values, gradient, two moments
     stored = rollout * (slots + 2 * actions + 3)  # while it is collected
     ordered = rollout * (told + padded(told))  # by world, and packed
     orders = 2 * 2 * how.n_epochs * rollout  # of eight bytes
     widths = 2 * 2 * sum(map(padded, (*how.hidden, actions)))  # outputs and slopes of actor and critic
     layers = widths * (batch + rollout % batch + others) + padded(slots) * others + batch * padded(told)
-    return 4 * (parameters + stored + ordered + orders + layers) + others * bytes_per_world(env)
+    return parameters + stored + ordered + orders + layers
+
+
+def _off_policy(how: settings.SAC | settings.TD3, total: int, slots: int, actions: int, others: int) -> int:
+    """Return how many numbers of four bytes SAC or TD3 takes."""
+    sizes = {name: layout.rows * layout.size for name, layout in layouts(how, slots, actions).items()}
+    parameters = sum(size if name.startswith(TARGET) else 4 * size for name, size in sizes.items())
+    heads = 2 * padded(actions) if isinstance(how, settings.SAC) else padded(actions)
+    actor, critic = 2 * (sum(map(padded, how.hidden)) + heads), 2 * (sum(map(padded, how.hidden)) + padded(1))
+    layers = how.batch_size * (2 * actor + (2 + 2 + 1) * critic) + others * actor
+    drawn = CHUNK * how.batch_size * (4 + 2 * actions) + how.batch_size * 3 * (slots + actions + 1)
+    return parameters + layers + drawn + replay.numbers(rows_of(how, total), how.n_envs, slots, actions)

@@ -22,46 +22,62 @@ def take(cohort: Cohort, index: int, step: int, measured: int) -> Snapshot:
         step: env steps that it has made.
         measured: points of the evaluation grid that were measured.
     """
-    member = cohort.members[index]
-    arrays = {name: value[:, index].cpu().numpy() for name, value in _by_row(cohort).items()}
+    member, algorithm = cohort.members[index], cohort.algorithm
+    arrays = {name: value[:, index] for name, value in _by_row(cohort).items()}
     arrays |= {name: value[index] for name, value in _by_member(cohort).items()}
-    arrays["seen"] = cohort.collector.seen[index].cpu().numpy()
-    arrays["count"], arrays["warming"] = cohort.learner.adam.count[:, index], cohort.learner.adam.warming[:, index]
-    arrays |= {EPISODES + name: np.asarray(value) for name, value in cohort.collector.episodes.state(index).items()}
+    arrays |= {name: value.cpu().numpy()[index] for name, value in algorithm.tensors().items()}
+    arrays |= {EPISODES + name: np.asarray(value) for name, value in algorithm.episodes.state(index).items()}
     arrays |= {WORLDS + name: value for name, value in cohort.worlds.batch.state(_worlds(cohort, index)).items()}
+    remembered, segments = algorithm.memory(index)
+    arrays |= remembered
     facts = {
         "measured": measured,
         "last": member.last,
         "holding": member.holding.state(),
         "seconds": member.seconds,
     }
-    return Snapshot(step=step, arrays={name: value.copy() for name, value in arrays.items()}, facts=facts)
+    copies = {name: value.copy() for name, value in arrays.items()}
+    return Snapshot(step=step, arrays=copies, facts=facts, segments=segments)
 
 
 def put(cohort: Cohort, index: int, snapshot: Snapshot) -> None:
     """Put a member where the snapshot found it."""
-    arrays = snapshot.arrays
-    for name, value in _by_row(cohort).items():
+    arrays, algorithm = snapshot.arrays, cohort.algorithm
+    for name, adam in algorithm.optimisers.items():
+        adam.count[:, index], adam.warming[:, index] = arrays[f"count.{name}"], arrays[f"warming.{name}"]
+        adam.resumed()
+    for name, value in _tensors(cohort).items():
         value[:, index] = torch.as_tensor(arrays[name])
     for name, value in _by_member(cohort).items():
         value[index] = arrays[name]
-    cohort.collector.seen[index] = torch.as_tensor(arrays["seen"])
-    cohort.learner.adam.count[:, index], cohort.learner.adam.warming[:, index] = arrays["count"], arrays["warming"]
-    cohort.learner.adam.resumed()
-    cohort.collector.episodes.restore(index, _below(EPISODES, arrays))
+    for name, value in algorithm.tensors().items():
+        value[index] = torch.as_tensor(arrays[name])
+    algorithm.remember(index, arrays, snapshot.segments)
+    algorithm.episodes.restore(index, _below(EPISODES, arrays))
     cohort.worlds.batch.restore(_worlds(cohort, index), _below(WORLDS, arrays))
     cohort.members[index].goes_on(snapshot)
     cohort.hold()
 
 
-def _by_row(cohort: Cohort) -> dict[str, torch.Tensor]:
-    adam = cohort.learner.adam
-    return {"parameters": cohort.stack.flat, "mean": adam.mean, "square": adam.square}  # (rows, members, ...)
+def _tensors(cohort: Cohort) -> dict[str, torch.Tensor]:
+    """Return parameters and moments, in place (rows, members, ...)."""
+    found = {f"parameters.{name}": stack.flat for name, stack in cohort.algorithm.stacks.items()}
+    for name, adam in cohort.algorithm.optimisers.items():
+        found |= {f"mean.{name}": adam.mean, f"square.{name}": adam.square}
+    return found
+
+
+def _by_row(cohort: Cohort) -> Arrays:
+    """Return what has rows and then members (rows, members, ...)."""
+    found: Arrays = {name: value.cpu().numpy() for name, value in _tensors(cohort).items()}
+    for name, adam in cohort.algorithm.optimisers.items():
+        found |= {f"count.{name}": adam.count, f"warming.{name}": adam.warming}
+    return found
 
 
 def _by_member(cohort: Cohort) -> Arrays:
     """Return the live arrays that have a row per member (members, ...)."""
-    return {"begins": cohort.collector.begins, **cohort.normaliser.arrays()}
+    return {**cohort.algorithm.arrays(), **cohort.normaliser.arrays()}
 
 
 def _worlds(cohort: Cohort, index: int) -> range:

@@ -5,29 +5,33 @@ from typing import Self
 
 import torch
 
-from trl_suite.networks.components import LOG_STD, Components
-from trl_suite.training.cohort.layout import Layout, Part
+from trl_suite.networks.components import Components
+from trl_suite.training.cohort.layout import Layout, Part, Place
 
 Tensors = dict[str, torch.Tensor]
 
 
 class Stack:
-    """Parameters (rows, members, size), with views of the layers for batched products: rows of actors, then of critics.
+    """Parameters (rows, members, size), with views of the layers for batched products: all members' first rows first.
 
     Weights are (outputs, inputs), as SB3 keeps them.
     """
 
     def __init__(self, layout: Layout, flat: torch.Tensor) -> None:
         self.layout, self.members, self.flat = layout, flat.shape[1], flat
-        self.weights = [_by_net(_weight(flat, part)) for part in layout.layers]  # (2 * members, outputs, inputs)
-        self.biases = [_by_net(_bias(flat, part))[:, None] for part in layout.layers]  # (2 * members, 1, outputs)
-        start = layout.deviations.start
-        self.log_std = flat[0, :, start : start + layout.actions]  # (members, actions)
+        self.weights = [_by_net(_weight(flat, part)) for part in layout.layers]  # (rows * members, outputs, inputs)
+        self.biases = [_by_net(_bias(flat, part))[:, None] for part in layout.layers]  # (rows * members, 1, outputs)
 
     @classmethod
     def zeros(cls, layout: Layout, members: int, device: torch.device, dtype: torch.dtype = torch.float32) -> Self:
         """Return a stack of zeros."""
-        return cls(layout, torch.zeros(2, members, layout.size, device=device, dtype=dtype))
+        return cls(layout, torch.zeros(layout.rows, members, layout.size, device=device, dtype=dtype))
+
+    @property
+    def free(self) -> torch.Tensor:
+        """The numbers that belong to no layer, of the first row (members, numbers)."""
+        part = self.layout.free[0]
+        return self.flat[0, :, part.start : part.start + part.shape[0]]
 
     def zeros_like(self) -> Self:
         """Return a stack of zeros of the same layout, members and kind."""
@@ -37,23 +41,29 @@ class Stack:
         """Return one member's rows, in place."""
         return type(self)(self.layout, self.flat[:, member : member + 1])
 
+    def first(self) -> Self:
+        """Return the first row of every member, in place."""
+        return type(self)(self.layout, self.flat[:1])
+
     def write(self, member: int, components: Components) -> None:
         """Put a member's components into its rows."""
         for name, tensors in self.member(member).items():
             for tensor, place in tensors.items():
-                place.copy_(components[name][tensor].detach())
+                place.copy_(components[name][tensor].detach().reshape(place.shape))
 
     def member(self, member: int) -> dict[str, Tensors]:
         """Return a member's components as live views of its rows."""
         found: dict[str, Tensors] = {}
-        for name, row, part in self.layout.components():
-            numbers = self.flat[row, member]
-            if name == LOG_STD:
-                found[name] = {"value": numbers[part.start : part.start + part.shape[0]]}
-            else:
-                used = self.layout.used(row, part)
-                found[name] = {"weight": _weight(numbers, part)[:used], "bias": _bias(numbers, part)[:used]}
+        for place in self.layout.places:
+            found.setdefault(place.component, {}).update(self._tensors(self.flat[place.row, member], place))
         return found
+
+    def _tensors(self, numbers: torch.Tensor, place: Place) -> Tensors:
+        part = self.layout.parts[place.part]
+        if part in self.layout.free:
+            return {"value": numbers[part.start : part.start + part.shape[0]]}
+        weight, bias = _weight(numbers, part)[: place.outputs], _bias(numbers, part)[: place.outputs]
+        return {f"{place.prefix}weight": weight, f"{place.prefix}bias": bias}
 
 
 def _by_net(numbers: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""PPO of a whole cohort: all members collect, learn and are measured in step with each other."""
+"""The training of a whole cohort: all members collect, learn and are measured in step with each other."""
 
 import time
 from collections import deque
@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 
 from trl_suite.training.cohort import snapshot
+from trl_suite.training.cohort.algorithm import Report
 from trl_suite.training.cohort.cohort import Cohort
 from trl_suite.training.cohort.member import Member
-from trl_suite.training.cohort.ppo import Report
 from trl_suite.training.evaluation import Episode
 from trl_suite.training.job import DivergedError, Job, Outcome, Result, Snapshot, Watcher
 from trl_suite.training.library import world
@@ -71,22 +71,23 @@ class _Course:
         self._started, self._first = time.monotonic(), step
         self._lost: list[tuple[int, Exception]] = []  # members whose watcher could take no more, and why
         if any(one is None for one in kept):
-            cohort.collector.reset()
+            cohort.algorithm.reset()
         for index, one in enumerate(kept):
             if one is not None:
                 snapshot.put(cohort, index, one)
 
     def run(self) -> Iterator[tuple[int, Result]]:
         """Yield each member's result."""
-        size = self._cohort.rollout
-        while self._step + size <= self._job.total and self._cohort.alive.any():
+        rollout = self._cohort.rollout
+        while self._step + rollout <= self._job.total and self._cohort.alive.any():
             self._cohort.release(self._step)
-            if not self._measure(self._step + size - 1) or self._stopping():
+            if not self._measure(self._step + rollout - 1) or self._stopping():
                 yield from self._interrupted()
                 return
             self._each(self._keep)
             yield from self._gone()
-            report = self._cohort.iterate(self._step // size)
+            size = self._cohort.stretch(self._step, min(self._grid[0], self._job.total))
+            report = self._cohort.iterate(self._step, size)
             self._step += size
             yield from self._diverged()
             self._each(lambda index, member, told=report: self._tell(index, member, told))
@@ -169,14 +170,12 @@ class _Course:
     def _tell(self, index: int, member: Member, report: Report) -> None:
         """Tell a member's watcher and TensorBoard of the last update."""
         member.watcher.advanced(self._step)
-        if ended := self._cohort.collector.episodes.mean(index):
+        if ended := self._cohort.algorithm.episodes.mean(index):
             member.logger.record("rollout/ep_rew_mean", ended[0])
             member.logger.record("rollout/ep_len_mean", ended[1])
         member.logger.record("time/fps", (self._step - self._first) / (time.monotonic() - self._started))
-        member.logger.record("train/approx_kl", report.divergence[index])
-        member.logger.record("train/value_loss", report.value_loss[index])
-        member.logger.record("train/clip_fraction", report.clip_fraction[index])
-        member.logger.record("train/std", float(self._cohort.stack.log_std[index].exp().mean()))
+        for name, values in report.items():
+            member.logger.record(name, float(values[index]))
         member.logger.dump(self._step)
 
     def _outcome(self, index: int, finished: bool) -> Result:
@@ -188,7 +187,7 @@ class _Course:
                 transplant=member.record,
                 freeze=member.holding.proof(components),
                 steps=self._step,
-                unstable_episodes=int(self._cohort.collector.episodes.unstable[index]),
+                unstable_episodes=int(self._cohort.algorithm.episodes.unstable[index]),
                 finished=finished,
             )
         except RuntimeError as error:

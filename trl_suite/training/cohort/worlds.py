@@ -30,7 +30,12 @@ class Worlds:
         every = [one for own in addresses for one in own]
         self.batch = Batch(len(every), threads=threads, autoreset_mode=autoreset, **batch_arguments(every))
         space: Any = self.batch.single_action_space
-        self._low, self._high = space.low, space.high
+        self.low, self.high = space.low, space.high  # of actions
+
+    @property
+    def actions(self) -> int:
+        """How many numbers an action has."""
+        return len(self.low)
 
     def reset(self, seeds: Sequence[int]) -> npt.NDArray[np.float64]:
         """Start episodes under one seed per world, in order; return the observations (members, worlds, slots)."""
@@ -39,7 +44,7 @@ class Worlds:
 
     def step(self, actions: npt.NDArray[np.float32]) -> Moment:
         """Step all worlds with actions (members, worlds, actions), clipped to the action space as by SB3's PPO."""
-        bounded = np.clip(actions, self._low, self._high).reshape(self.batch.num_envs, -1)
+        bounded = np.clip(actions, self.low, self.high).reshape(self.batch.num_envs, -1)
         observation, reward, terminated, truncated, infos = self.batch.step(bounded)
         ended, cut = terminated | truncated, truncated & ~terminated
         unstable = infos.get("final_info", infos).get("sim_unstable") if ended.any() else None

@@ -112,6 +112,15 @@ def fill(model: Model, transitions: Tensors) -> None:
         buffer.given = rows
 
 
+def collected(model: Model) -> Tensors:
+    """Return the transitions that a fresh learner was given (count, ...), by SB3's names; none where there are none."""
+    buffer = None if isinstance(model, PPO) else model.replay_buffer
+    if not isinstance(buffer, Replay) or not buffer.given:
+        return {}
+    fields = {name: getattr(buffer, name)[: buffer.given] for name in (*_STATES, "actions", *_NUMBERS)}
+    return {name: torch.as_tensor(values.reshape(-1, *values.shape[2:]).copy()) for name, values in fields.items()}
+
+
 def given(model: Model) -> dict[str, Tensors]:
     """Return the transitions that the learner was given and does not overwrite: what a freeze of its replay holds."""
     if isinstance(model, PPO) or not isinstance(model.replay_buffer, Replay) or not model.replay_buffer.held:

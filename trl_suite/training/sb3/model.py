@@ -28,6 +28,7 @@ from trl_suite.training.sb3.replay import Replay
 from trl_suite.training.sb3.tasks import Marked, share_trunk
 from trl_suite.training.sb3.vec_env import BatchVecEnv
 from trl_suite.training.seeds import seed_for
+from trl_suite.training.threads import threads
 from trl_suite.worlds.address import FOREIGN
 from trl_suite.worlds.env import interface_of, make
 from trl_suite.worlds.vector import batch_arguments
@@ -72,9 +73,10 @@ def build(
 
 
 def _learner(worlds: VecEnv, how: settings.Settings, seed: int) -> Model:
-    if isinstance(how, settings.PPO):
-        return _ppo(worlds, how, seed)
-    return _sac(worlds, how, seed) if isinstance(how, settings.SAC) else _td3(worlds, how, seed)
+    with threads(1):  # orthogonal initialisation depends on their number in the last bits
+        if isinstance(how, settings.PPO):
+            return _ppo(worlds, how, seed)
+        return _sac(worlds, how, seed) if isinstance(how, settings.SAC) else _td3(worlds, how, seed)
 
 
 def turns(env: str, mix: Sequence[str], worlds: int) -> list[str]:
@@ -82,23 +84,37 @@ def turns(env: str, mix: Sequence[str], worlds: int) -> list[str]:
     return [mix[i % len(mix)] if mix else env for i in range(worlds)]
 
 
-def blank(world: World, how: settings.PPO, seed: int) -> PPO:
+def blank(world: World, how: settings.Settings, seed: int, buffered: bool = False) -> Model:
     """Return the model that `build` returns, without worlds to learn in: the same parameters for the same seed.
 
     Args:
         world: what its numbers mean.
         how: hyperparameters.
         seed: of the run.
+        buffered: with the replay that `how` asks for, instead of one of a single row.
     """
+    count = 1 if isinstance(how, settings.PPO) else how.n_envs
+    worlds = _normalised(DummyVecEnv([lambda: _still(world) for _ in range(count)]), how)
+    if isinstance(how, settings.PPO):
+        model = _learner(worlds, _least(how), seed)
+        model.batch_size = how.batch_size
+        return model
+    return _learner(worlds, how if buffered else msgspec.structs.replace(how, buffer_size=how.n_envs), seed)
+
+
+def _still(world: World) -> gymnasium.Env[Any, Any]:
+    """Return an env that has the spaces of a world and does nothing."""
     env: gymnasium.Env[Any, Any] = gymnasium.Env()
     low, high = (np.asarray(bound, dtype=np.float32) for bound in (world.action_low, world.action_high))
     env.action_space = spaces.Box(low, high, dtype=np.float32)
     env.observation_space = spaces.Box(-np.inf, np.inf, (len(world.interface.observation),), np.float64)
-    env.interface = world.interface  # type: ignore[attr-defined]
-    worlds = _normalised(DummyVecEnv([lambda: env]), how)
-    model = _ppo(worlds, msgspec.structs.replace(how, n_steps=2, batch_size=2), seed)
-    model.batch_size = how.batch_size
-    return model
+    env.interface, env.address = world.interface, world.env  # type: ignore[attr-defined]
+    return env
+
+
+def _least(how: settings.PPO) -> settings.PPO:
+    """Return settings for the smallest rollout that SB3 takes."""
+    return msgspec.structs.replace(how, n_steps=2, batch_size=2)
 
 
 def _normalised(worlds: VecEnv, how: settings.Settings) -> VecEnv:

@@ -1,0 +1,68 @@
+"""What a cohort needs of the algorithm that its members learn by."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from trl_suite.networks.components import TEMPERATURE
+from trl_suite.training.cohort.adam import Adam, Cells
+from trl_suite.training.cohort.episodes import Episodes
+from trl_suite.training.cohort.member import Member
+from trl_suite.training.cohort.stack import Stack
+
+Arrays = dict[str, npt.NDArray[Any]]
+Report = Mapping[str, npt.NDArray[np.float64]]  # name in TensorBoard -> a number per member
+
+
+class Algorithm(Protocol):
+    """All members' parameters, and how they collect and learn."""
+
+    stacks: dict[str, Stack]
+    optimisers: dict[str, Adam]  # of those stacks that learn
+    episodes: Episodes
+    rollout: int  # env steps of a member between two updates
+    most: int  # rollouts that are made at a time
+
+    def reset(self) -> None:
+        """Start an episode in every world."""
+
+    def iterate(self, step: int, size: int, learning: Mapping[str, Cells]) -> Report:
+        """Make `size` env steps after the first `step`, whole rollouts with their updates; return what they did.
+
+        Args:
+            step: env steps of a member so far.
+            size: a multiple of the rollout.
+            learning: the parts that learn, for every optimiser.
+        """
+        ...
+
+    def act(self, seen: torch.Tensor, draws: torch.Tensor | None) -> torch.Tensor:
+        """Return actions in the worlds' units (P, W, actions): the mean's, or drawn with standard normal numbers."""
+        ...
+
+    def arrays(self) -> Arrays:
+        """Return the live arrays on the host that a snapshot needs (members, ...)."""
+        ...
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return the live tensors that a snapshot needs besides parameters and moments (members, ...)."""
+        ...
+
+    def memory(self, member: int) -> tuple[Arrays, dict[str, Arrays]]:
+        """Return what a member remembers: what changes, and large parts by a name that stands for their content."""
+        ...
+
+    def remember(self, member: int, arrays: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take up what `memory` returned."""
+
+
+def factors(optimised: Mapping[str, Stack], members: Sequence[Member]) -> dict[str, npt.NDArray[np.float64]]:
+    """Return the factors of the learning rate (rows, members, parts) for every stack."""
+    return {
+        name: np.stack([member.factors(stack.layout) for member in members], axis=1)
+        for name, stack in optimised.items()
+        if name != TEMPERATURE
+    }

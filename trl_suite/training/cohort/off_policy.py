@@ -1,0 +1,232 @@
+"""SAC and TD3 for a cohort: every member acts, remembers, and learns from what it remembers.
+
+Axes: P members, W worlds of each, B of a batch.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from trl_suite.networks.components import TARGET, TEMPERATURE
+from trl_suite.training import settings
+from trl_suite.training.cohort.adam import Cells
+from trl_suite.training.cohort.algorithm import Arrays, Report, factors
+from trl_suite.training.cohort.episodes import Episodes
+from trl_suite.training.cohort.layout import Layout, actors, critics, temperature
+from trl_suite.training.cohort.member import Member
+from trl_suite.training.cohort.noise import Draws, Stream
+from trl_suite.training.cohort.normaliser import Normaliser
+from trl_suite.training.cohort.pull import Imitation
+from trl_suite.training.cohort.replay import Replay
+from trl_suite.training.cohort.sac import SAC
+from trl_suite.training.cohort.stack import Stack
+from trl_suite.training.cohort.td3 import TD3
+from trl_suite.training.cohort.worlds import Worlds
+from trl_suite.training.sb3.pull import BATCH, strength_at
+
+Singles = npt.NDArray[np.float32]
+
+
+class OffPolicy:
+    """The members' SAC or TD3."""
+
+    most = 16  # env steps of a world between two looks at who wants to stop
+
+    def __init__(
+        self,
+        how: settings.SAC | settings.TD3,
+        members: Sequence[Member],
+        worlds: Worlds,
+        normaliser: Normaliser,
+        alive: npt.NDArray[np.bool_],
+        device: torch.device,
+    ) -> None:
+        """Begin with the members' parameters; `alive` (members,) tells from now on who acts."""
+        self._how, self._members, self._worlds, self._normaliser, self._alive = how, members, worlds, normaliser, alive
+        slots, actions = len(members[0].place.interface.observation), worlds.actions
+        self.stacks = _stacks(how, members, slots, actions, device)
+        learned = {name: stack for name, stack in self.stacks.items() if not name.startswith(TARGET)}
+        kind = SAC if isinstance(how, settings.SAC) else TD3
+        self.learner: SAC | TD3 = kind(how, self.stacks, factors(learned, members))  # type: ignore[arg-type]
+        self.optimisers = self.learner.optimisers
+        self.rollout = how.n_envs * how.train_freq
+        self.episodes = Episodes(len(members), how.n_envs)
+        rows = rows_of(how, members[0].job.total, max(member.rows_given for member in members))
+        self.replay = Replay(len(members), rows, how.n_envs, slots, actions, device)
+        for index, member in enumerate(members):
+            if given := member.given():
+                self.replay.give(index, given)
+        self._draws = _draws(how, [member.seed for member in members], actions)
+        self._raw = np.zeros((len(members), how.n_envs, slots))
+        self._device, self.updates = device, np.zeros(len(members), dtype=np.int64)
+        self._imitations = [
+            _Remembered(member, self, index) for index, member in enumerate(members) if member.imitated is not None
+        ]
+        self.optimisers["actor"].before += [one.apply for one in self._imitations]
+        self.progress = 0.0  # share of the budget that is used
+
+    def reset(self) -> None:
+        """Start an episode in every world."""
+        worlds = [member.seed + world for member in self._members for world in range(self._how.n_envs)]
+        self._raw[:] = self._worlds.reset(worlds)
+        self._normaliser.observed(self._raw)
+        self.replay.see(self._raw)
+
+    def iterate(self, step: int, size: int, learning: Mapping[str, Cells]) -> Report:
+        """Make some rollouts, each with its updates; see `Algorithm`."""
+        for name, cells in learning.items():
+            self.optimisers[name].set_learning(cells)
+        told: dict[str, torch.Tensor] = {}
+        steps = self._how.gradient_steps if self._how.gradient_steps >= 0 else self.rollout
+        for at in range(step, step + size, self._how.n_envs):
+            self._act(at)
+            made = at + self._how.n_envs
+            self.progress = made / self._members[0].job.total
+            if made % self.rollout == 0 and made > self._how.learning_starts:
+                for _ in range(steps):
+                    told |= self._update()
+        return {name: value.cpu().numpy().astype(np.float64) for name, value in told.items()}
+
+    def act(self, seen: torch.Tensor, draws: torch.Tensor | None) -> torch.Tensor:
+        """Return actions in the worlds' units; see `Algorithm`."""
+        low, high = (torch.as_tensor(bound, device=seen.device) for bound in (self._worlds.low, self._worlds.high))
+        return low + 0.5 * (self.learner.act(seen, draws) + 1.0) * (high - low)
+
+    def arrays(self) -> Arrays:
+        """Return what is seen next, and the number of updates."""
+        return {"raw": self._raw, "updates": self.updates}
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return nothing."""
+        return {}
+
+    def memory(self, member: int) -> tuple[Arrays, dict[str, Arrays]]:
+        """Return the member's replay."""
+        return self.replay.state(member)
+
+    def remember(self, member: int, arrays: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]]) -> None:
+        """Fill the member's replay."""
+        self.replay.restore(member, arrays, parts)
+        if isinstance(self.learner, TD3):
+            self.learner.updates = int(self.updates[member])
+
+    def seen(self, raw: npt.NDArray[np.float64], member: int) -> torch.Tensor:
+        """Return what one member sees of observations (count, slots)."""
+        return torch.as_tensor(self._normaliser.seen(raw, member), device=self._device)
+
+    def _act(self, step: int) -> None:
+        """Make one step in every world."""
+        action = self._actions(step)
+        # a member that has diverged acts no more, and must not stop the others with numbers that are none
+        action = np.where(self._alive[:, None, None] & np.isfinite(action), action, np.float32(0.0))
+        low, high = self._worlds.low, self._worlds.high
+        moment = self._worlds.step(low + np.float32(0.5) * (action + np.float32(1.0)) * (high - low))
+        self.episodes.add(moment)
+        self._normaliser.observed(moment.observation)
+        self._normaliser.rewarded(moment.reward.astype(np.float32), moment.ended)
+        self.replay.add(action, moment)
+        self._raw[:] = moment.observation
+
+    def _actions(self, step: int) -> Singles:
+        """Return actions in [-1, 1] (P, W, actions): drawn by the policies, or uniform before these have learned."""
+        turn = step // self._how.n_envs
+        seen = torch.as_tensor(self._normaliser.seen(self._raw), device=self._device)
+        draws = self._draws[Stream.ACTION].at(turn)
+        action = self.learner.act(seen, torch.as_tensor(draws, device=self._device)).cpu().numpy()
+        if step < self._how.learning_starts:
+            anew = np.array([not member.acts_first for member in self._members])[:, None, None]
+            action = np.where(anew, self._draws[Stream.UNIFORM].at(turn).astype(np.float32) * 2.0 - 1.0, action)
+        if isinstance(self._how, settings.TD3):
+            action = np.clip(action + np.float32(self._how.action_noise) * draws, -1.0, 1.0)
+        return action.astype(np.float32)
+
+    def _update(self) -> dict[str, torch.Tensor]:
+        """Make one update of every member on a batch of its own."""
+        at = int(self.updates[0])
+        batch = self.replay.draw(self._draws[Stream.REPLAY].at(at))
+        batch = batch._replace(
+            observation=self._normaliser.replayed(batch.observation),
+            following=self._normaliser.replayed(batch.following),
+            reward=self._normaliser.repaid(batch.reward),
+        )
+        draws = torch.as_tensor(self._draws[Stream.POLICY].at(at), device=self._device).transpose(0, 1)
+        told = self.learner.update(batch, draws)
+        self.updates += 1
+        return told
+
+
+class _Remembered:
+    """One member's imitation on states that it remembers, or on those of its source at home."""
+
+    def __init__(self, member: Member, cohort: OffPolicy, index: int) -> None:
+        assert member.imitated is not None
+        self._member, self._cohort, self._index = member, cohort, index
+        how = member.how
+        adam = cohort.optimisers["actor"]
+        self._imitation = Imitation(adam, how.activation, how.algorithm, index, member.imitated)
+        self._draws = Draws([member.seed], Stream.PULL, (BATCH, 2), uniform=True)
+
+    def apply(self) -> None:
+        """Add the gradient on a batch of states."""
+        pull = self._member.job.definition.behaviour
+        assert pull is not None
+        strength = strength_at(pull, self._cohort.progress)
+        if strength > 0:
+            raw = self._states(self._draws.at(int(self._cohort.updates[self._index]))[0])
+            self._imitation.add(self._imitation.example(raw, self._cohort.seen(raw, self._index)), strength)
+
+    def _states(self, uniform: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        home = self._member.home
+        if home is None:
+            return self._cohort.replay.seen(self._index, uniform)
+        return home[(uniform[:, 0] * len(home)).astype(np.int64)]
+
+
+def rows_of(how: settings.OffPolicy, total: int, given: int = 0) -> int:
+    """Return how many rows a ring holds, of one transition per world: no more than a whole training fills.
+
+    Args:
+        how: its hyperparameters.
+        total: env steps of the training.
+        given: rows that it begins with.
+    """
+    return min(max(how.buffer_size // how.n_envs, 1), -(-total // how.n_envs) + given)
+
+
+def layouts(how: settings.SAC | settings.TD3, slots: int, actions: int) -> dict[str, Layout]:
+    """Return the layout of every stack by its name; those of targets open with `target.`."""
+    found = {
+        "actor": actors(how.algorithm, slots, actions, how.hidden),
+        "critic": critics(slots, actions, how.hidden),
+        f"{TARGET}critic": critics(slots, actions, how.hidden, TARGET),
+    }
+    if isinstance(how, settings.TD3):
+        found[f"{TARGET}actor"] = actors(how.algorithm, slots, actions, how.hidden, TARGET)
+    if isinstance(how, settings.SAC) and how.ent_coef == "auto":
+        found[TEMPERATURE] = temperature()
+    return found
+
+
+def _stacks(
+    how: settings.SAC | settings.TD3, members: Sequence[Member], slots: int, actions: int, device: torch.device
+) -> dict[str, Stack]:
+    """Return the stacks with the members' parameters."""
+    found = {name: Stack.zeros(one, len(members), device) for name, one in layouts(how, slots, actions).items()}
+    for index, member in enumerate(members):
+        for stack in found.values():
+            stack.write(index, member.components())
+    return found
+
+
+def _draws(how: settings.SAC | settings.TD3, seeds: Sequence[int], actions: int) -> dict[Stream, Draws]:
+    """Return the numbers of every stream that the algorithm draws."""
+    batches = 2 if isinstance(how, settings.SAC) else 1
+    return {
+        Stream.ACTION: Draws(seeds, Stream.ACTION, (how.n_envs, actions)),
+        Stream.UNIFORM: Draws(seeds, Stream.UNIFORM, (how.n_envs, actions), uniform=True),
+        Stream.REPLAY: Draws(seeds, Stream.REPLAY, (how.batch_size, 2), uniform=True),
+        Stream.POLICY: Draws(seeds, Stream.POLICY, (batches, how.batch_size, actions)),
+    }

@@ -1,0 +1,128 @@
+"""PPO for a cohort: rollouts of all members, updates on them, and penalties on the states that were seen."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from trl_suite.training import settings
+from trl_suite.training.cohort import noise
+from trl_suite.training.cohort.adam import Cells
+from trl_suite.training.cohort.algorithm import Arrays, Report, factors
+from trl_suite.training.cohort.layout import on_policy
+from trl_suite.training.cohort.member import Member
+from trl_suite.training.cohort.normaliser import Normaliser
+from trl_suite.training.cohort.ppo import Learner, Transitions
+from trl_suite.training.cohort.pull import Imitation
+from trl_suite.training.cohort.rollout import Collector
+from trl_suite.training.cohort.stack import Stack
+from trl_suite.training.cohort.worlds import Worlds
+from trl_suite.training.sb3.pull import BATCH, strength_at
+
+
+class OnPolicy:
+    """The members' PPO."""
+
+    most = 1
+
+    def __init__(
+        self,
+        how: settings.PPO,
+        members: Sequence[Member],
+        worlds: Worlds,
+        normaliser: Normaliser,
+        alive: npt.NDArray[np.bool_],
+        device: torch.device,
+    ) -> None:
+        """Begin with the members' parameters; `alive` (members,) tells from now on who acts."""
+        interface = members[0].place.interface
+        layout = on_policy(len(interface.observation), len(interface.action), how.hidden)
+        stack = Stack.zeros(layout, len(members), device)
+        for index, member in enumerate(members):
+            stack.write(index, member.components())
+        self._how, self._members, self._stack, self._normaliser = how, members, stack, normaliser
+        self.stacks = {"policy": stack}
+        self.learner = Learner(how, stack, factors(self.stacks, members)["policy"])
+        self.optimisers = {"policy": self.learner.adam}
+        self._seeds = [member.seed for member in members]
+        self.rollout = how.n_envs * how.n_steps
+        self.collector = Collector(how, stack, self.learner.networks, normaliser, worlds, self._seeds, alive)
+        self.episodes = self.collector.episodes
+        self._imitations = [
+            _Seen(member, Imitation(self.learner.adam, how.activation, "ppo", index, member.imitated), index)
+            for index, member in enumerate(members)
+            if member.imitated is not None
+        ]
+        self.learner.adam.before += [one.apply for one in self._imitations]
+
+    def reset(self) -> None:
+        """Start an episode in every world."""
+        self.collector.reset()
+
+    def iterate(self, step: int, size: int, learning: Mapping[str, Cells]) -> Report:
+        """Make one rollout and one update; see `Algorithm`."""
+        iteration = step // size
+        rollout = self.collector.collect(iteration)
+        for imitation in self._imitations:
+            imitation.begin(iteration, (step + size) / self._members[0].job.total, *self._states(imitation, rollout))
+        orders = noise.permutations(self._seeds, iteration, self._how.n_epochs, self.rollout)
+        report = self.learner.update(rollout, orders, learning["policy"])
+        return {
+            "train/approx_kl": report.divergence,
+            "train/value_loss": report.value_loss,
+            "train/clip_fraction": report.clip_fraction,
+            "train/std": self._stack.free.exp().mean(1).cpu().numpy().astype(np.float64),
+        }
+
+    def act(self, seen: torch.Tensor, draws: torch.Tensor | None) -> torch.Tensor:
+        """Return actions before they are clipped; see `Algorithm`."""
+        stack = self._stack
+        mean = self.learner.networks.forward(seen)[: stack.members, :, : stack.layout.outputs]
+        return mean if draws is None else mean + draws * stack.free.exp()[:, None]
+
+    def arrays(self) -> Arrays:
+        """Return where episodes begin."""
+        return {"begins": self.collector.begins}
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return what is seen next."""
+        return {"seen": self.collector.seen}
+
+    def memory(self, member: int) -> tuple[Arrays, dict[str, Arrays]]:
+        """Return nothing: a rollout is used up by its update."""
+        return {}, {}
+
+    def remember(self, member: int, arrays: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take up nothing."""
+
+    def _states(self, imitation: "_Seen", rollout: Transitions) -> tuple[npt.NDArray[np.float64], torch.Tensor]:
+        """Return the states of the coming update on which a member is compared, as they are and as it sees them."""
+        raw = imitation.member.home
+        if raw is None:
+            seen = rollout.observation[imitation.index]
+            return self._normaliser.raw(imitation.index, seen.cpu().numpy()), seen
+        return raw, torch.as_tensor(self._normaliser.seen(raw, imitation.index), device=self._stack.flat.device)
+
+
+class _Seen:
+    """One member's imitation on states that are drawn from those of an update."""
+
+    def __init__(self, member: Member, imitation: Imitation, index: int) -> None:
+        self.member, self.index, self._imitation, self._strength = member, index, imitation, 0.0
+
+    def begin(self, iteration: int, progress: float, raw: npt.NDArray[np.float64], seen: torch.Tensor) -> None:
+        """Take the states of the next update, and the share of the budget that is used by then."""
+        pull = self.member.job.definition.behaviour
+        assert pull is not None
+        self._strength = strength_at(pull, progress)
+        if self._strength > 0:
+            self._example = self._imitation.example(raw, seen)
+            self._draws = noise.generator(self.member.seed, noise.Stream.PULL, iteration)
+
+    def apply(self) -> None:
+        """Add the gradient on a batch of them."""
+        if self._strength > 0:
+            chosen = self._draws.integers(len(self._example.seen), size=BATCH)
+            self._imitation.add(self._example.at(torch.as_tensor(chosen)), self._strength)
