@@ -1,5 +1,7 @@
 """Small cohorts: seconds, not minutes."""
 
+from copy import deepcopy
+
 import numpy as np
 import torch
 
@@ -39,7 +41,7 @@ class Keeping(Unwatched):
         return self._keep
 
     def keep(self, snapshot):
-        self.snapshots.append(snapshot)
+        self.snapshots.append(deepcopy(snapshot))  # large parts lie in memory that is written on
 
 
 def job(seed: int = 0, method: str = "scratch", env: str = "inverted-pendulum", source: Policy | None = None, **more):

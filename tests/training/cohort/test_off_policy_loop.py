@@ -1,0 +1,138 @@
+"""A whole SAC or TD3 training, physics, replay and normalisation included, is that of SB3."""
+
+from contextlib import ExitStack
+from functools import partial
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+import torch
+from stable_baselines3.common.logger import Logger
+
+from trl_suite.training import settings
+from trl_suite.training.cohort.cohort import Cohort
+from trl_suite.training.cohort.member import Member
+from trl_suite.training.cohort.noise import Draws, Stream
+from trl_suite.training.job import Job, Unwatched
+from trl_suite.training.library import world
+from trl_suite.training.sb3 import model as sb3
+from trl_suite.training.sb3 import vec_env
+
+STEPS, LIMIT = 160, 5
+SHARED = {"batch_size": 32, "hidden": (24, 16), "learning_starts": 40, "buffer_size": 1_000}
+HOWS = [
+    settings.SAC(**SHARED),
+    settings.SAC(**SHARED, n_envs=2, train_freq=2, gradient_steps=3, normalise_observation=True, normalise_reward=True),
+    settings.TD3(**SHARED),
+    settings.TD3(**SHARED, n_envs=2, train_freq=1, gradient_steps=-1, normalise_observation=True),
+]
+
+
+class _Noise:
+    """The numbers that a cohort of this one member draws, in the order in which SB3 asks for them."""
+
+    def __init__(self, how, seed: int, actions: int, low, high) -> None:
+        drawn = {
+            Stream.ACTION: (how.n_envs, actions),
+            Stream.UNIFORM: (how.n_envs, actions),
+            Stream.REPLAY: (how.batch_size, 2),
+            Stream.POLICY: (2 if how.algorithm == "sac" else 1, how.batch_size, actions),
+        }
+        uniform = (Stream.UNIFORM, Stream.REPLAY)
+        self._draws = {stream: Draws([seed], stream, shape, stream in uniform) for stream, shape in drawn.items()}
+        self._how, self._low, self._high = how, low, high
+        self.turn, self.update, self._worlds, self._asked, self._jittered, self._rows = -1, -1, 0, 0, 0, None
+
+    def uniform(self, *_):
+        """An action of one world; SB3 asks for one after the other."""
+        if self._worlds % self._how.n_envs == 0:
+            self.turn += 1
+        drawn = self._draws[Stream.UNIFORM].at(self.turn)[0, self._worlds % self._how.n_envs]
+        self._worlds += 1
+        return (self._low + drawn * (self._high - self._low)).astype(np.float32)
+
+    def action(self):
+        return self._draws[Stream.ACTION].at(self.turn)[0]
+
+    def jitter(self, *_):
+        """The noise on the action of one world; SB3 asks for one after the other."""
+        world, self._jittered = self._jittered % self._how.n_envs, self._jittered + 1
+        return np.float32(self._how.action_noise) * self.action()[world]
+
+    def rsample(self, normal, shape=None):
+        if len(normal.mean) == self._how.n_envs:  # it acts
+            self.turn += 1
+            return normal.mean + normal.stddev * torch.as_tensor(self.action())
+        drawn = self._draws[Stream.POLICY].at(self.update)[0, self._asked % 2]
+        self._asked += 1
+        return normal.mean + normal.stddev * torch.as_tensor(drawn)
+
+    def randint(self, low, high=None, size=None):
+        """Which row, and then which world."""
+        if self._rows is None:
+            self.update += 1
+            self._rows = self._draws[Stream.REPLAY].at(self.update)[0]
+            return (self._rows[:, 0] * high).astype(np.int64)
+        worlds, self._rows = (self._rows[:, 1] * high).astype(np.int64), None
+        return worlds
+
+    def blur(self, tensor, mean, std):
+        return tensor.copy_(torch.as_tensor(self._draws[Stream.POLICY].at(self.update)[0, 0] * std))
+
+
+def _sb3(job: Job, seed: int):
+    model = sb3.build(job.env, job.how, job.seed)
+    model.set_logger(Logger(folder=None, output_formats=[]))
+    space = model.action_space
+    noise = _Noise(job.how, seed, space.shape[0], space.low, space.high)
+    predict = model.predict
+
+    def acting(*arguments, **keywords):
+        if job.how.algorithm == "td3":
+            noise.turn += 1
+        return predict(*arguments, **keywords)
+
+    with ExitStack() as stack:
+        stack.enter_context(patch("torch.distributions.Normal.rsample", lambda *given: noise.rsample(*given)))
+        stack.enter_context(patch("torch.Tensor.normal_", lambda *given: noise.blur(*given)))
+        stack.enter_context(patch("numpy.random.randint", noise.randint))
+        stack.enter_context(patch.object(type(space), "sample", noise.uniform))
+        stack.enter_context(patch.object(model, "predict", acting))
+        if model.action_noise is not None:
+            stack.enter_context(patch.object(type(model.action_noise), "__call__", noise.jitter))
+        model.learn(STEPS)
+    return model
+
+
+@pytest.mark.parametrize("how", HOWS, ids=["sac", "sac normalised", "td3", "td3 normalised"])
+def test_a_training_is_sb3s(how):
+    # episodes are short: in longer ones contacts amplify the last bit of an action a thousandfold
+    job = Job(env="half-cheetah", how=how, seed=3, steps=STEPS, evaluation=settings.Evaluation(episodes=1))
+    cohort = Cohort([Member(0, job, world("half-cheetah"), Unwatched(), None)], torch.device("cpu"))
+    cohort.worlds.batch._limit = LIMIT
+    cohort.algorithm.reset()
+    with patch.object(vec_env, "Batch", partial(vec_env.Batch, max_episode_steps=LIMIT)):
+        model = _sb3(job, cohort.members[0].seed)
+    start = sb3.components_of(sb3.blank(world("half-cheetah"), how, 3))
+    step = 0
+    while step < STEPS:
+        size = cohort.stretch(step, STEPS)
+        cohort.iterate(step, size)
+        step += size
+    buffer, ring = model.replay_buffer, cohort.algorithm.replay
+    rows = STEPS // how.n_envs
+    stored = ring.rows[0, :rows].numpy()
+    assert np.abs(stored[..., :17] - buffer.observations[:rows]).max() < 1e-3
+    assert np.abs(stored[..., 17:23] - buffer.actions[:rows]).max() < 1e-4
+    assert np.abs(stored[..., 23] - buffer.rewards[:rows]).max() < 1e-3
+    ours, moved, away = cohort.components(0), 0.0, 0.0
+    for name, tensors in sb3.components_of(model).items():
+        for tensor, learned in tensors.items():
+            value = learned.detach()
+            moved = max(moved, float((value - start[name][tensor].detach()).abs().max()))
+            away = max(
+                away, float((value - ours[name][tensor].detach()).abs().max()) / (1.0 + float(value.abs().max()))
+            )
+    assert moved > 0.01
+    assert away < 1e-3
+    assert int(cohort.algorithm.updates[0]) == model._n_updates

@@ -1,0 +1,118 @@
+"""The ring gives back every transition that SB3's buffer would, with half of its observations."""
+
+import numpy as np
+import pytest
+import torch
+
+from trl_suite.training.cohort import replay
+from trl_suite.training.cohort.replay import Replay
+from trl_suite.training.cohort.worlds import Moment
+
+MEMBERS, WORLDS, SLOTS, ACTIONS = 3, 2, 4, 2
+CPU = torch.device("cpu")
+
+
+def filled(size: int, steps: int, seed: int = 0):
+    """A ring after some steps, and a list of all transitions as they were."""
+    rng = np.random.default_rng(seed)
+    ring, told = Replay(MEMBERS, size, WORLDS, SLOTS, ACTIONS, CPU), []
+    seen = rng.normal(size=(MEMBERS, WORLDS, SLOTS)).astype(np.float32).astype(np.float64)
+    ring.see(seen)
+    for _ in range(steps):
+        seen = told_step(ring, told, seen, rng)
+    return ring, told
+
+
+def told_step(ring, told, seen, rng):
+    action = rng.uniform(-1, 1, (MEMBERS, WORLDS, ACTIONS)).astype(np.float32)
+    following, last = (rng.normal(size=seen.shape).astype(np.float32).astype(np.float64) for _ in range(2))
+    ended = rng.random((MEMBERS, WORLDS)) < 0.3
+    cut = ended & (rng.random(ended.shape) < 0.5)
+    reward = rng.normal(size=ended.shape).astype(np.float32).astype(np.float64)
+    moment = Moment(following, reward, ended, cut if cut.any() else None, last if cut.any() else None, None)
+    ring.add(action, moment)
+    told.append((seen, action, reward, np.where(cut[..., None], last, following), ~(ended & ~cut)))
+    return following
+
+
+def rows(batch, member):
+    """A member's batch, one row per transition; what follows a terminal one has no meaning."""
+    following = np.where(batch.goes_on[member, :, None].numpy() > 0, batch.following[member].numpy(), 0.0)
+    parts = [batch.observation[member], batch.action[member], batch.reward[member, :, None], following]
+    return np.concatenate([*(np.asarray(part) for part in parts), batch.goes_on[member, :, None]], axis=1)
+
+
+def expected(told, member):
+    found = []
+    for seen, action, reward, following, goes_on in told:
+        for w in range(WORLDS):
+            keeps = goes_on[member, w]
+            numbers = (seen[member, w], action[member, w], [reward[member, w]], following[member, w] * keeps, [keeps])
+            found.append(np.concatenate(numbers))
+    return np.array(found)
+
+
+def every(ring, size):
+    """Numbers that stand for each transition once."""
+    grid = np.array([((row + 0.5) / size, (world + 0.5) / WORLDS) for row in range(size) for world in range(WORLDS)])
+    return np.repeat(grid[None], MEMBERS, axis=0)
+
+
+def in_order(values):
+    return values[np.lexsort(values.T[::-1])]
+
+
+@pytest.mark.parametrize("steps", [7, 40, 41, 42, 43, 61, 123])
+def test_every_transition_that_is_held_is_drawn(steps):
+    ring, told = filled(40, steps)
+    held = min(steps, 40)
+    assert (ring.drawable == held).all()
+    batch = ring.draw(every(ring, held))
+    for member in range(MEMBERS):
+        found, right = rows(batch, member), expected(told[-held:], member)
+        assert np.allclose(in_order(found), in_order(right.astype(np.float32)), atol=0)
+
+
+def test_what_was_given_comes_first_and_is_overwritten_last_in():
+    given = {
+        "observations": torch.arange(24.0, dtype=torch.float64).reshape(6, SLOTS),
+        "next_observations": -torch.arange(24.0, dtype=torch.float64).reshape(6, SLOTS),
+        "actions": torch.full((6, ACTIONS), 0.5),
+        "rewards": torch.arange(6.0),
+        "dones": torch.tensor([0.0, 1.0, 1.0, 0.0, 0.0, 0.0]),
+        "timeouts": torch.tensor([0.0, 0.0, 1.0, 0.0, 0.0, 0.0]),
+    }
+    ring = Replay(MEMBERS, 40, WORLDS, SLOTS, ACTIONS, CPU)
+    ring.give(1, given)
+    ring.see(np.zeros((MEMBERS, WORLDS, SLOTS)))
+    assert ring.drawable.tolist() == [0, 3, 0]
+    batch = ring.draw(np.repeat(every(ring, 3)[1][None], MEMBERS, axis=0))
+    assert torch.equal(batch.observation[1], given["observations"].float())
+    assert batch.goes_on[1].tolist() == [1, 0, 1, 1, 1, 1]
+    keeps = batch.goes_on[1] > 0
+    assert torch.equal(batch.following[1][keeps], given["next_observations"].float()[keeps])
+    rng, told = np.random.default_rng(0), []
+    seen = np.zeros((MEMBERS, WORLDS, SLOTS))
+    for _ in range(60):
+        seen = told_step(ring, told, seen, rng)
+    batch = ring.draw(every(ring, 40))
+    assert np.allclose(in_order(rows(batch, 1)), in_order(expected(told[-40:], 1).astype(np.float32)), atol=0)
+
+
+@pytest.mark.parametrize("steps", [5, 40, 45, 100])
+def test_a_member_goes_on_from_its_parts_in_other_company(steps, monkeypatch):
+    monkeypatch.setattr(replay, "SEGMENT", 400)  # a few rows each
+    ring, _ = filled(40, steps)
+    other, _ = filled(40, 3, seed=1)
+    arrays, parts = ring.state(2)
+    other.restore(0, arrays, parts)
+    uniform = np.random.default_rng(2).random((MEMBERS, 50, 2))
+    swapped = uniform[[2, 1, 0]]
+    assert np.array_equal(rows(ring.draw(uniform), 2), rows(other.draw(swapped), 0))
+    names = set(parts)
+    rng, told, seen = np.random.default_rng(3), [], np.zeros((MEMBERS, WORLDS, SLOTS))
+    told_step(ring, told, seen, rng)
+    later = ring.state(2)[1]
+    for name in names & set(later):  # what was kept under a name is not kept again
+        for key, value in parts[name].items():
+            assert np.array_equal(value, later[name][key])
