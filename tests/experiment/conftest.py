@@ -41,6 +41,14 @@ hidden = [8, 8]
 """
 
 
+OFF_POLICY = """
+[sac]
+hidden = [8, 8]
+learning_starts = 64
+batch_size = 32
+buffer_size = 200
+"""
+ON_SAC = TINY.replace("[source]", 'algorithm = "sac"\n\n[source]') + OFF_POLICY
 ON_SB3 = TINY.replace("[source]", 'engine = "sb3"\n\n[source]')
 
 

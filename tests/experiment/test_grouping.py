@@ -106,6 +106,22 @@ def test_a_cohort_that_does_not_fit_is_cut_before_it_starts(table, monkeypatch):
         assignments(*table())
 
 
+def test_a_replay_that_does_not_fit_is_refused_with_the_size_that_would(table, monkeypatch):
+    replay = 'algorithm = "sac"\nsac = { buffer_size = 100_000 }\n' + METHODS
+    longer = ("steps = 256", "steps = 90_000")
+    steps, group = table((METHODS, replay), longer)
+    assert {one.engine for one in assignments(steps, group)} == {"cohort"}
+    target = next(job for step in steps if (job := plan.job_of(step, None)).steps == 90_000)
+    rows = 90_000 * 4 * (4 + 1 + 2)
+    assert 1.0 < grouping.bytes_of(target) / rows < 20
+    room = int((grouping.PROCESS + grouping.bytes_of(target) - rows // 2) * 2 / (1 - grouping.SPARE))
+    monkeypatch.setattr(memory, "available", lambda: room)
+    with pytest.raises(
+        InputError, match=r"takes .* MB and a worker has .*: .* or a buffer_size of 4[45],\d{3} at most"
+    ):
+        assignments(*table((METHODS, replay), longer))
+
+
 def test_the_command_line_shows_the_plan_and_makes_nothing(tmp_path, monkeypatch, capsys):
     folder = tmp_path / "study"
     folder.mkdir()

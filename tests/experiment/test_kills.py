@@ -12,7 +12,7 @@ from trl_suite.experiment import local
 from trl_suite.experiment.local import Processes
 from trl_suite.record import Run
 
-from .conftest import Hearing, left_behind, make, results
+from .conftest import ON_SAC, Hearing, left_behind, made_of, make, results
 
 
 class Killer:
@@ -49,6 +49,13 @@ def survives(tiny, finished, root, times: int, seed: int) -> int:
 def test_workers_that_are_killed_go_on_where_they_were(either, tmp_path, monkeypatch):
     monkeypatch.setattr(local, "POLL", 0.02)
     survives(*either, tmp_path / "runs", times=6, seed=0)
+
+
+def test_sac_cohorts_that_are_killed_go_on_with_what_they_remember(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(local, "POLL", 0.02)
+    finished = made_of(ON_SAC, tmp_path)
+    (tiny / "experiment.toml").write_text(ON_SAC)
+    survives(tiny, finished, tmp_path / "killed", times=6, seed=0)
 
 
 @pytest.mark.faults

@@ -26,6 +26,7 @@ def test_every_shipped_experiment_can_be_planned():
         ('"inverted-pendulum"', '"inverted-pendulums"', r"unknown env 'inverted-pendulums'"),
         ("[ppo]", "[ppo]\nlearning_rate = 0.0", r"ppo.learning_rate: Expected `float` > 0.0"),
         ("[ppo]", "[ppo]\ngamma = nan", "ppo.gamma: nan is not a value"),
+        ("[source]", 'algorithm = "sac"\nsac = { learning_starts = 100 }\n[source]', "sac: batch_size 256 is larger"),
         ("[ppo]", "[method.mine]\nfreze = []\n[ppo]", r"unknown key 'freze' in \[method.\*\]"),
     ],
 )
@@ -35,6 +36,15 @@ def test_a_wrong_file_is_refused_before_anything_runs(tiny, old, new, message):
     path.write_text(path.read_text().replace(old, new, 1))
     with pytest.raises(InputError, match=message):
         spec.load(tiny)
+
+
+def test_td3_without_noise_is_warned_about(tiny):
+    path = tiny / "experiment.toml"
+    assert spec.cautions(spec.load(tiny)) == []
+    path.write_text(
+        path.read_text().replace("[source]", 'algorithm = "td3"\ntd3 = { action_noise = 0.0 }\n[source]', 1)
+    )
+    assert "action_noise = 0 explores nothing" in spec.cautions(spec.load(tiny))[0]
 
 
 def test_an_experiment_that_does_not_exist_lists_those_that_do():

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import msgspec
 
@@ -10,7 +11,7 @@ from trl_suite.errors import InputError
 from trl_suite.experiment.cohorts import Group, alone
 from trl_suite.experiment.plan import Step, job_of
 from trl_suite.experiment.spec import Experiment
-from trl_suite.training import engines
+from trl_suite.training import engines, settings
 from trl_suite.training.cohort.signature import bytes_of, obstacle, signature
 from trl_suite.training.job import Job
 from trl_suite.worlds.address import Address
@@ -58,10 +59,20 @@ class Grouping:
             if size > self._room:
                 raise InputError(
                     f"{_named(step)} takes {size / 2**20:,.0f} MB and a worker has {self._room / 2**20:,.0f}: fewer "
-                    "workers (--workers), fewer n_envs or n_steps"
+                    f"workers (--workers), {_smaller(job, size - self._room)}"
                 )
             self._known[known] = (signature(job), self._room // size)
         return self._known[known]
+
+
+def _smaller(job: Job, excess: int) -> str:
+    """Return what could be made smaller by so many bytes."""
+    if not isinstance(job.how, settings.OffPolicy):
+        return "fewer n_envs or n_steps"
+    kept = min(job.how.buffer_size, job.total)
+    row = (bytes_of(job) - bytes_of(replace(job, how=msgspec.structs.replace(job.how, buffer_size=1)))) / kept
+    fits = int(kept - excess / row)
+    return f"or a buffer_size of {fits:,} at most" if fits > 0 else "or smaller networks"
 
 
 def _named(step: Step) -> str:

@@ -70,6 +70,8 @@ def run(
     ledger.write_plan(root, plan.plan(name, specification, f"trl-suite run {experiment}", steps))
     for line in summary(assignments(steps, grouping)):
         Console(quiet=quiet, markup=False).print(line, highlight=False, soft_wrap=True)
+    for caution in spec.cautions(specification):
+        Console(quiet=quiet, markup=False).print(caution, style="yellow", highlight=False, soft_wrap=True)
     with Stop() as stop, progress.display(Console(quiet=quiet), steps) as display:
         place = _place(on, root, specification.execution, stop, workers if on == "ray" else grouping.workers, address)
         how: dict[str, Any] = {"execution": specification.execution, "mix_versions": mix_versions, "group": grouping}

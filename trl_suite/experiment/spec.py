@@ -129,7 +129,27 @@ def load(folder: Path) -> Experiment:
     _check_source(path, experiment.source)
     _check_upbringing(path, experiment)
     _check_memory(path, experiment)
+    _check_batch(path, experiment.how)
     return experiment
+
+
+def cautions(experiment: Experiment) -> list[str]:
+    """Return what is allowed and hardly meant."""
+    how = experiment.how
+    if isinstance(how, settings.TD3) and not how.action_noise:
+        return [
+            "td3: action_noise = 0 explores nothing once learning starts: on Hopper seeds end anywhere between 38 and "
+            "3,465; 0.1 is usual"
+        ]
+    return []
+
+
+def _check_batch(path: Path, how: settings.Settings) -> None:
+    if isinstance(how, settings.OffPolicy) and how.batch_size > how.learning_starts:
+        raise InputError(
+            f"{path}: {how.algorithm}: batch_size {how.batch_size} is larger than learning_starts "
+            f"{how.learning_starts}: the first updates would see every transition more than once; raise learning_starts"
+        )
 
 
 def _check_upbringing(path: Path, experiment: Experiment) -> None:
