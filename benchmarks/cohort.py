@@ -56,24 +56,17 @@ class Trial:
 
     engine: engines.Engine
     robot: str
-    batch_size: int
-    seeds: tuple[int, ...]
+    how: settings.Settings
+    steps: int  # env steps of one training
+    warm: int  # env steps of a training before the clock starts
+    seeds: tuple[int, ...] = ()
     device: engines.Device = "cpu"
-
-    @property
-    def how(self) -> settings.PPO:
-        """The hyperparameters."""
-        return settings.PPO(batch_size=self.batch_size)
-
-    @property
-    def steps(self) -> int:
-        """Env steps of one training."""
-        return ROLLOUTS * self.how.n_envs * self.how.n_steps
+    episodes: int = EPISODES
 
     @property
     def evaluation(self) -> settings.Evaluation:
         """Before and after."""
-        return settings.Evaluation(every=self.steps, episodes=EPISODES)
+        return settings.Evaluation(every=self.steps, episodes=self.episodes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +101,8 @@ def train(trial: Trial, ready: Barrier) -> Measured:
 
 
 def _warm_up(trial: Trial, job: Job) -> None:
-    """Make one rollout's training first: what libraries load when they are first used is no part of any speed."""
-    short = replace(job, steps=trial.how.n_envs * trial.how.n_steps)
+    """Make a short training first: what libraries load when they are first used is no part of any speed."""
+    short = replace(job, steps=trial.warm)
     list(engines.train(trial.engine, [short], [Unwatched()], [None], trial.device))
 
 
@@ -137,23 +130,16 @@ def _resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def contend(
-    engine: engines.Engine, robot: str, batch_size: int, members: int, device: engines.Device
-) -> dict[str, Any]:
+def contend(trial: Trial, members: int) -> dict[str, Any]:
     """Return what a contender made: its members shared out to processes that run at the same time."""
-    processes = 1 if device == "cuda" else min(CORES, members)
+    processes = 1 if trial.device == "cuda" else min(CORES, members)
     shares = np.array_split(np.arange(members), processes)
-    trials = [
-        Trial(
-            engine=engine, robot=robot, batch_size=batch_size, seeds=tuple(int(seed) for seed in share), device=device
-        )
-        for share in shares
-    ]
+    trials = [replace(trial, seeds=tuple(int(seed) for seed in share)) for share in shares]
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager, context.Pool(processes) as pool:
         ready = manager.Barrier(processes)
         found = pool.starmap(train, [(trial, ready) for trial in trials], chunksize=1)
-    steps = members * trials[0].steps
+    steps = members * trial.steps
     return {
         "steps_per_second": steps / (max(one.stop for one in found) - min(one.start for one in found)),
         "cpu_us": 1e6 * sum(one.cpu for one in found) / steps,
@@ -189,14 +175,14 @@ def _rates(batch: int, layout: Layout) -> dict[str, float]:
     adam = Adam(stack, stack.zeros_like(), 3e-4, 1e-5)
     backward = torch.ops.aten.tanh_backward.grad_input
     return {
-        "flops_per_us": 2 * left.numel() * 64 / _fastest(lambda: torch.bmm(left, right, out=out)),
-        "activation_us": _fastest(lambda: torch.sigmoid(left, out=out)) / left.numel(),
-        "slope_us": _fastest(lambda: backward(left, out, grad_input=out)) / left.numel(),
-        "adam_us": _fastest(adam.step) / members,
+        "flops_per_us": 2 * left.numel() * 64 / fastest(lambda: torch.bmm(left, right, out=out)),
+        "activation_us": fastest(lambda: torch.sigmoid(left, out=out)) / left.numel(),
+        "slope_us": fastest(lambda: backward(left, out, grad_input=out)) / left.numel(),
+        "adam_us": fastest(adam.step) / members,
     }
 
 
-def _fastest(call: Any, times: int = 200) -> float:
+def fastest(call: Any, times: int = 200) -> float:
     """Return the microseconds of CPU that a call takes at its best."""
     torch.set_num_threads(1)
     found: list[float] = []
@@ -210,14 +196,14 @@ def _fastest(call: Any, times: int = 200) -> float:
 def measure(given: argparse.Namespace, robot: str, batch_size: int) -> list[dict[str, Any]]:
     """Return a row per contender, Stable-Baselines3 first."""
     contenders: list[tuple[engines.Engine, int]] = [("sb3", CORES), *(("cohort", size) for size in given.members)]
-    rounds = [
-        [
-            contend(engine, robot, batch_size, size, given.device if engine == "cohort" else "cpu")
-            for engine, size in contenders
-        ]
-        for _ in range(given.rounds)
-    ]
     how = settings.PPO(batch_size=batch_size)
+    rollout = how.n_envs * how.n_steps
+
+    def trial(engine: engines.Engine) -> Trial:
+        device = given.device if engine == "cohort" else "cpu"
+        return Trial(engine=engine, robot=robot, how=how, steps=ROLLOUTS * rollout, warm=rollout, device=device)
+
+    rounds = [[contend(trial(engine), size) for engine, size in contenders] for _ in range(given.rounds)]
     floor = arithmetic(robot, how)
     rows: list[dict[str, Any]] = []
     for index, (engine, size) in enumerate(contenders):
@@ -247,7 +233,8 @@ def _memory(rows: list[dict[str, Any]], row: dict[str, Any]) -> float | None:
                  and one["engine"] == "cohort")  # fmt: skip
     if row["engine"] != "cohort" or row["share"] <= first["share"]:
         return None
-    counted = bytes_of(row["robot"], settings.PPO(batch_size=row["batch_size"]), settings.Evaluation(episodes=EPISODES))
+    how, evaluation = settings.PPO(batch_size=row["batch_size"]), settings.Evaluation(episodes=EPISODES)
+    counted = bytes_of(Job(env=row["robot"], how=how, seed=0, steps=1, evaluation=evaluation))
     return (row["bytes"] - first["bytes"]) / (row["share"] - first["share"]) / counted
 
 
@@ -298,22 +285,23 @@ def main() -> None:
         return
     given.device = engines.device(given.device)
     rows = [row for robot in given.robots for size in given.batch_sizes for row in measure(given, robot, size)]
+    write(given.out, "cohort", {"rollouts": ROLLOUTS, "episodes": EPISODES, "rounds": given.rounds, "rows": rows})
+
+
+def write(path: Path, benchmark: str, found: dict[str, Any]) -> None:
+    """Write what was found, with the machine and the versions that it was found with."""
     commit, dirty = provenance.commit()
     record = {
-        "benchmark": "cohort",
+        "benchmark": benchmark,
         "machine": provenance.machine(),
         "versions": provenance.versions(),
         "commit": commit,
         "dirty": dirty,
         "load": os.getloadavg(),
-        "rollouts": ROLLOUTS,
-        "episodes": EPISODES,
-        "rounds": given.rounds,
-        "rows": rows,
     }
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps(record, indent=1) + "\n")
-    print(given.out)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record | found, indent=1) + "\n")
+    print(path)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ FOLDER = Path(__file__).parent.parent / "benchmarks"
 
 
 @pytest.fixture
-def script(request):
+def script(request, monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER)  # as for a script that is run from there
     spec = importlib.util.spec_from_file_location(request.param, FOLDER / f"{request.param}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -1,0 +1,168 @@
+"""Updates per second of SAC cohorts beside Stable-Baselines3 in one process per core, in one run.
+
+    python benchmarks/off_policy.py                     the figures of experiments/benchmarks/, some twenty minutes
+    python benchmarks/off_policy.py --members 1 8 --updates 200
+    python benchmarks/off_policy.py --page              writes the committed figures into that folder's README
+    python benchmarks/off_policy.py --device cuda --members 1 8 32 64 --out sac-gpu.json
+
+Every contender makes the same trainings with SAC's defaults (256-256, batches of 256, an update per env step) on
+HalfCheetah: 300 steps of uniform actions, then as many updates as `--updates` says, an evaluation of one episode before
+and after. All of it counts: the rate is all updates over the time until the last process ends. As in `cohort.py`,
+members are shared out to one process per core with one torch thread each, and SB3 trains one run in each.
+
+The floor is what MuJoCo itself took in that run plus the products, counted, at the speed of a large one measured here,
+plus a pass of Adam.
+"""
+
+import argparse
+import itertools
+import json
+import re
+import statistics
+from pathlib import Path
+from typing import Any
+
+import torch
+from cohort import CORES, README, Trial, contend, fastest, write
+
+from trl_suite.training import engines, settings
+from trl_suite.training.cohort.adam import Adam
+from trl_suite.training.cohort.critics import ADAM_EPSILON
+from trl_suite.training.cohort.off_policy import layouts
+from trl_suite.training.cohort.signature import bytes_of
+from trl_suite.training.cohort.stack import Stack
+from trl_suite.training.job import Job
+from trl_suite.training.library import world
+
+ROBOT = "half-cheetah"
+STARTS = 300  # env steps before the first update
+MEMBERS = (1, 8, 32, 64)
+RECORD = README.with_name("sac.json")
+BETWEEN = re.compile(r"(<!-- sac: [^\n]*-->\n).*?(<!-- /sac -->)", re.DOTALL)
+
+
+def trial(engine: engines.Engine, updates: int, device: engines.Device) -> Trial:
+    """Return what every contender trains."""
+    how = settings.SAC(learning_starts=STARTS)
+    on: engines.Device = device if engine == "cohort" else "cpu"
+    return Trial(engine=engine, robot=ROBOT, how=how, steps=STARTS + updates, warm=STARTS + 10, device=on, episodes=1)
+
+
+def operations(how: settings.SAC) -> float:
+    """Return the floating-point operations of one member's update, products alone.
+
+    The actor goes forward twice and back once, the critics forward three times, back once for their own step and once
+    for the actions' slope alone.
+    """
+    place = world(ROBOT)
+    slots, actions = len(place.interface.observation), len(place.interface.action)
+    actor = _layers(slots, how.hidden, 2 * actions)
+    critic = _layers(slots + actions, how.hidden, 1)
+    actor_back = 2 * sum(actor) - actor[0]
+    critic_back = 2 * sum(critic) - critic[0]
+    inward = sum(critic[1:]) + critic[0] * actions / (slots + actions)
+    critics = 2 * (3 * sum(critic) + critic_back + inward)
+    return how.batch_size * (2 * sum(actor) + actor_back + critics)
+
+
+def _layers(inputs: int, hidden: tuple[int, ...], outputs: int) -> list[float]:
+    return [2.0 * below * above for below, above in itertools.pairwise((inputs, *hidden, outputs))]
+
+
+def arithmetic(how: settings.SAC) -> float:
+    """Return how many microseconds an update's arithmetic takes at the least, on one core of this machine."""
+    members = 4
+    left, right = torch.randn(2 * members, 256, 256), torch.randn(2 * members, 256, 256)
+    out = torch.empty_like(left)
+    per_us = 2 * left.numel() * 256 / fastest(lambda: torch.bmm(left, right, out=out), 40)
+    place = world(ROBOT)
+    moved = 0.0
+    for name, layout in layouts(how, len(place.interface.observation), len(place.interface.action)).items():
+        if not name.startswith("target."):
+            stack = Stack.zeros(layout, members, torch.device("cpu"))
+            moved += fastest(Adam(stack, stack.zeros_like(), 3e-4, ADAM_EPSILON).step) / members
+    return operations(how) / per_us + moved
+
+
+def measure(given: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return a row per contender, Stable-Baselines3 first."""
+    contenders: list[tuple[engines.Engine, int]] = [("sb3", CORES), *(("cohort", size) for size in given.members)]
+    found = [
+        [contend(trial(engine, given.updates, given.device), size) for engine, size in contenders]
+        for _ in range(given.rounds)
+    ]
+    floor = arithmetic(settings.SAC())
+    share = given.updates / (STARTS + given.updates)  # updates per env step: rates are counted in env steps
+    rows: list[dict[str, Any]] = []
+    for index, (engine, size) in enumerate(contenders):
+        own = {key: statistics.median(one[index][key] for one in found) for key in found[0][index]}
+        speeds = [one[index]["steps_per_second"] / one[0]["steps_per_second"] for one in found]
+        physics, cpu = own["physics_us"] / share, own["cpu_us"] / share
+        row = {
+            "robot": ROBOT,
+            "engine": engine,
+            "members": size,
+            "updates_per_second": round(own["steps_per_second"] * share, 1),
+            "ratio": round(statistics.median(speeds), 2),
+            "cpu_us": round(cpu, 1),
+            "physics_us": round(physics, 1),
+            "floor_us": round(floor + physics, 1),
+            "share_of_floor": round((floor + physics) / cpu, 2),
+            "bytes": int(own["bytes"]),
+            "share": own["share"],
+        }
+        rows.append(row)
+        print(row, flush=True)
+    return rows
+
+
+def memory(rows: list[dict[str, Any]], row: dict[str, Any], updates: int) -> float | None:
+    """Return what each member more takes, beside the count; None for the smallest cohort, which has what is shared."""
+    first = next(one for one in rows if one["engine"] == "cohort")
+    if row["engine"] != "cohort" or row["share"] <= first["share"]:
+        return None
+    one = trial("cohort", updates, "cpu")
+    job = Job(env=ROBOT, how=one.how, seed=0, steps=one.steps, evaluation=one.evaluation)
+    return (row["bytes"] - first["bytes"]) / (row["share"] - first["share"]) / bytes_of(job)
+
+
+def table(record: dict[str, Any]) -> str:
+    """Return the page's table of a record."""
+    lines = [
+        "| engine x runs | updates/s | beside SB3 | CPU us an update | of which MuJoCo | of the floor | memory |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in record["rows"]:
+        taken = memory(record["rows"], row, record["updates"])
+        lines.append(
+            f"| {row['engine']} x {row['members']} | {row['updates_per_second']:,.0f} | {row['ratio']:.2f} "
+            f"| {row['cpu_us']:,.0f} | {row['physics_us']:.0f} | {row['share_of_floor']:.2f} "
+            f"| {'' if taken is None else f'{taken:.2f}'} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def page(text: str) -> str:
+    """Return the README's text with the table as the committed record says."""
+    return BETWEEN.sub(lambda found: found[1] + table(json.loads(RECORD.read_text())) + found[2], text)
+
+
+def main() -> None:
+    """Measure, print, and write the figures as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--members", type=int, nargs="+", default=list(MEMBERS))
+    parser.add_argument("--updates", type=int, default=500)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--out", type=Path, default=RECORD)
+    parser.add_argument("--page", action="store_true", help="measure nothing, write the README's table")
+    given = parser.parse_args()
+    if given.page:
+        README.write_text(page(README.read_text()))
+        return
+    given.device = engines.device(given.device)
+    write(given.out, "sac", {"updates": given.updates, "rounds": given.rounds, "rows": measure(given)})
+
+
+if __name__ == "__main__":
+    main()
