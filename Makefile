@@ -43,10 +43,12 @@ bench: setup    ## speeds side by side with other libraries, in some forty quiet
 	$(BIN)/python -m pip install --quiet -c constraints.txt --group bench
 	$(BIN)/python benchmarks/worlds.py --seconds 2
 	$(BIN)/python benchmarks/cohort.py --rounds 1
+	$(BIN)/python benchmarks/off_policy.py --rounds 1
 	$(BIN)/python benchmarks/evidence.py --out experiments/benchmarks/evidence.json
 
 bench-gpu: setup    ## the speed of cohorts that learn on a CUDA device, with their physics on all cores
 	$(BIN)/python benchmarks/cohort.py --device cuda --rounds 1 --out experiments/benchmarks/cohort-gpu.json
+	$(BIN)/python benchmarks/off_policy.py --device cuda --rounds 1 --out experiments/benchmarks/sac-gpu.json
 
 build: setup    ## the wheel and the source distribution
 	$(BIN)/python -m pip install --quiet build -c constraints.txt

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from tests.training.cohort.small import job
+from trl_suite.networks import methods
 from trl_suite.training import settings
 from trl_suite.training.cohort.layout import on_policy
 from trl_suite.training.cohort.ppo import Learner, Transitions
@@ -34,6 +36,20 @@ def test_an_update_is_the_cpus():
         learner.update(Transitions(*(one.to(device) for one in given)), orders, np.ones_like(learner.adam.learning))
         found.append(stack.flat.cpu())
     assert float((found[0] - found[1]).abs().max()) < 1e-4
+
+
+@pytest.mark.parametrize("how", [settings.SAC, settings.TD3])
+def test_sac_and_td3_run_there_and_keep_what_is_frozen(how):
+    own = how(batch_size=32, hidden=(16, 16), learning_starts=64, buffer_size=300, n_envs=2, normalise_observation=True)
+    source = dict(train([job(seed=7, how=own)], [Unwatched()], [None], CUDA))[0].policy
+    names = ("scratch", "feature-extraction", "kickstart", "critic-warmup")
+    jobs = [
+        job(seed, name, how=own, source=source if methods.find(name).needs_source else None)
+        for seed, name in enumerate(names)
+    ]
+    for outcome in dict(train(jobs, [Unwatched() for _ in jobs], [None] * len(jobs), CUDA)).values():
+        assert isinstance(outcome, Outcome), outcome
+        assert outcome.freeze.holds
 
 
 def test_a_whole_training_runs_there_and_keeps_what_is_frozen(make_job):
