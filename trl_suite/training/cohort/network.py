@@ -2,7 +2,11 @@
 
 Axes: N = rows * members (all members' first networks first), B rows of a batch. The operations are the same for every
 number of members and batched products do not mix members, so that a member's bits do not depend on who else is there.
+
+A small product takes no longer than making the views that it is called with: these are made once.
 """
+
+from typing import NamedTuple
 
 import torch
 
@@ -18,6 +22,19 @@ def _tanh_(doubled: torch.Tensor) -> torch.Tensor:
     return torch.add(_MINUS_ONE, doubled.sigmoid_(), alpha=2.0, out=doubled)
 
 
+class _Buffers(NamedTuple):
+    """What batches of one size are computed in."""
+
+    inputs: torch.Tensor  # (members, B, inputs), for what does not come in whole lines
+    outputs: torch.Tensor  # of the networks (N, B, width)
+    trunk: list[torch.Tensor]  # outputs of every trunk layer (N, B, width)
+    trunk_whole: list[torch.Tensor]  # the same in one stretch each
+    into: list[list[torch.Tensor]]  # where each layer's products go
+    slopes: list[torch.Tensor]  # the loss's slopes by the outputs of every trunk layer
+    slopes_whole: list[torch.Tensor]
+    given: torch.Tensor  # the loss's slope by the outputs (N, B, width)
+
+
 class Networks:
     """The members' networks on parameters, writing their gradient into another stack of the same layout.
 
@@ -25,43 +42,48 @@ class Networks:
     """
 
     def __init__(self, stack: Stack, gradient: Stack, activation: Activation) -> None:
-        self._stack, self._gradient = stack, gradient
-        self._tanh = activation == "tanh"
-        self._trunks: dict[int, list[torch.Tensor]] = {}  # rows -> outputs of every trunk layer (N, rows, width)
-        self._slopes: dict[int, list[torch.Tensor]] = {}  # rows -> the loss's slopes by them
+        self._stack, self._tanh = stack, activation == "tanh"
+        layout, self._nets = stack.layout, stack.flat.shape[0] * stack.members
+        self._factors = [
+            [(bias[part], weight[part].transpose(1, 2)) for part in self._parts(layer)]
+            for layer, (weight, bias) in enumerate(zip(stack.weights, stack.biases, strict=True))
+        ]
+        self._gradients = [
+            (bias, [weight[part] for part in self._parts(layer)])
+            for layer, (weight, bias) in enumerate(zip(gradient.weights, gradient.biases, strict=True))
+        ]
+        self._lanes = [slice(head * layout.lane, (head + 1) * layout.lane) for head in range(len(layout.heads))]
+        self._buffers: dict[int, _Buffers] = {}
         self._inward: dict[int, torch.Tensor] = {}  # rows -> the loss's slope by some of the inputs
-        self._outputs: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}  # rows -> outputs, and the slopes by them
-        self._inputs: dict[int, torch.Tensor] = {}
 
     def forward(self, seen: torch.Tensor) -> torch.Tensor:
         """Return the outputs (N, B, outputs) for what is seen (members, B, inputs); each head's from its lane on.
 
         The result is overwritten by the next call with as many rows.
         """
-        rows, below = seen.shape[1], self._in_lines(seen)
-        outputs, lane = self._given(rows)[0], self._stack.layout.lane
-        scale = 2.0 if self._tanh else 1.0
-        for depth, out in enumerate(self._trunk(rows)):
-            self._product(depth, below, out, scale)
-            _ = _tanh_(whole(out)) if self._tanh else whole(out).relu_()
+        held = self._held(seen.shape[1])
+        below, scale = self._in_lines(seen, held), 2.0 if self._tanh else 1.0
+        for layer, out in enumerate(held.trunk):
+            self._product(layer, below, held, scale)
+            _ = _tanh_(held.trunk_whole[layer]) if self._tanh else held.trunk_whole[layer].relu_()
             below = out
-        for head in range(len(self._stack.layout.heads)):
-            self._product(len(self._trunk(rows)) + head, below, outputs[..., head * lane : (head + 1) * lane], 1.0)
-        return outputs
+        for layer in range(len(held.trunk), len(held.into)):
+            self._product(layer, below, held, 1.0)
+        return held.outputs
 
     def backward(self, seen: torch.Tensor, slope: torch.Tensor) -> None:
         """Write the gradient of all weights and biases, given the loss's slope by the outputs (N, B, outputs).
 
         `forward` must have been called with the same observations just before.
         """
-        seen = self._in_lines(seen)
-        trunk, lane = self._trunk(seen.shape[1]), self._stack.layout.lane
-        top = trunk[-1] if trunk else seen
-        for head in range(len(self._stack.layout.heads)):
-            self._differentiate(len(trunk) + head, top, slope[..., head * lane : (head + 1) * lane])
-        for depth in reversed(range(len(trunk))):
-            slope = self._passed(depth, slope, trunk[depth])
-            self._differentiate(depth, trunk[depth - 1] if depth else seen, slope)
+        held = self._held(seen.shape[1])
+        seen = self._in_lines(seen, held)
+        top = held.trunk[-1] if held.trunk else seen
+        for head, lane in enumerate(self._lanes):
+            self._differentiate(len(held.trunk) + head, top, slope[..., lane])
+        for layer in reversed(range(len(held.trunk))):
+            slope = self._passed(layer, slope, held)
+            self._differentiate(layer, held.trunk[layer - 1] if layer else seen, slope)
 
     def inward(self, first: int, slope: torch.Tensor) -> torch.Tensor:
         """Return the loss's slope by the inputs from the `first` on (N, B, inputs); no gradient is written.
@@ -71,41 +93,40 @@ class Networks:
             slope: the loss's slope by the outputs (N, B, outputs); `forward` was called with as many rows just before.
         """
         rows = slope.shape[1]
-        trunk, weight = self._trunk(rows), self._stack.weights[0][..., first:]
-        for depth in reversed(range(len(trunk))):
-            slope = self._passed(depth, slope, trunk[depth])
+        held, weight = self._held(rows), self._stack.weights[0][..., first:]
+        for layer in reversed(range(len(held.trunk))):
+            slope = self._passed(layer, slope, held)
         if rows not in self._inward:
             self._inward[rows] = aligned((self._nets, rows, weight.shape[2]), self._stack.flat)
         return torch.bmm(slope, weight, out=self._inward[rows])
 
     def slopes(self, rows: int) -> torch.Tensor:
         """Return zeros of the shape of the outputs (N, rows, outputs), to be filled and given to `backward`."""
-        return self._given(rows)[1]
+        return self._held(rows).given
 
-    def _product(self, layer: int, below: torch.Tensor, out: torch.Tensor, scale: float) -> None:
+    def _product(self, layer: int, below: torch.Tensor, held: _Buffers, scale: float) -> None:
         """Write a layer's outputs, times a scale."""
-        weight, bias = self._stack.weights[layer], self._stack.biases[layer]
-        for rows, inputs in self._rows(layer, below):
-            torch.baddbmm(bias[rows], inputs, weight[rows].transpose(1, 2), beta=scale, alpha=scale, out=out[rows])
+        for (bias, weight), out in zip(self._factors[layer], held.into[layer], strict=True):
+            torch.baddbmm(bias, below, weight, beta=scale, alpha=scale, out=out)
 
     def _differentiate(self, layer: int, below: torch.Tensor, slope: torch.Tensor) -> None:
         """Write the gradient of one layer, given the slope by its outputs."""
-        weight, bias = self._gradient.weights[layer], self._gradient.biases[layer]
-        for rows, inputs in self._rows(layer, below):
-            torch.bmm(slope[rows].transpose(1, 2), inputs, out=weight[rows])
+        bias, weights = self._gradients[layer]
+        turned = slope.transpose(1, 2)
+        for weight, part in zip(weights, self._parts(layer), strict=True):
+            torch.bmm(turned[part], below, out=weight)
         torch.sum(slope, 1, keepdim=True, out=bias)
 
-    def _passed(self, depth: int, slope: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+    def _passed(self, layer: int, slope: torch.Tensor, held: _Buffers) -> torch.Tensor:
         """Return the slope below the activation of a trunk layer, given the one by what the layer above gives."""
-        layout, weights = self._stack.layout, self._stack.weights
-        passed = self._slopes[output.shape[1]][depth]
-        if depth < len(layout.trunk) - 1:
-            torch.bmm(slope, weights[depth + 1], out=passed)
+        weights, passed = self._stack.weights, held.slopes[layer]
+        if layer < len(held.trunk) - 1:
+            torch.bmm(slope, weights[layer + 1], out=passed)
         else:
-            for head, weight in enumerate(weights[depth + 1 :]):
-                own = slope[..., head * layout.lane : (head + 1) * layout.lane]
+            for head, lane in enumerate(self._lanes):
+                own, weight = slope[..., lane], weights[layer + 1 + head]
                 _ = torch.baddbmm(passed, own, weight, out=passed) if head else torch.bmm(own, weight, out=passed)
-        self._through(whole(passed), whole(output))
+        self._through(held.slopes_whole[layer], held.trunk_whole[layer])
         return passed
 
     def _through(self, slope: torch.Tensor, output: torch.Tensor) -> None:
@@ -115,35 +136,34 @@ class Networks:
         else:
             torch.ops.aten.threshold_backward.grad_input(slope, output, 0.0, grad_input=slope)
 
-    def _in_lines(self, seen: torch.Tensor) -> torch.Tensor:
+    def _in_lines(self, seen: torch.Tensor, held: _Buffers) -> torch.Tensor:
         """Return the observations with rows of whole lines, as they are where they have them."""
-        if seen.stride(1) % ALIGNMENT == 0:
-            return seen
-        held = self._inputs.setdefault(seen.shape[1], aligned(tuple(seen.shape), self._stack.flat))
-        return held.copy_(seen)
+        return seen if seen.stride(1) % ALIGNMENT == 0 else held.inputs.copy_(seen)
 
-    def _rows(self, layer: int, below: torch.Tensor) -> list[tuple[slice, torch.Tensor]]:
-        """Return which networks see what: in the first layer all networks of a member see the same."""
-        members = self._stack.members
-        if len(below) > members or self._stack.flat.shape[0] == 1:
-            return [(slice(None), below)]
-        return [(slice(row * members, (row + 1) * members), below) for row in range(self._stack.flat.shape[0])]
+    def _parts(self, layer: int) -> list[slice]:
+        """Return which networks go through a product together: in the first layer those that see one tensor."""
+        rows, members = self._stack.flat.shape[:2]
+        shared = layer == 0 or not self._stack.layout.hidden
+        return [slice(row * members, (row + 1) * members) for row in range(rows)] if shared else [slice(None)]
 
-    def _given(self, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return outputs and slopes by them for so many rows."""
-        if rows not in self._outputs:
-            shape = (self._nets, rows, self._stack.layout.width)
-            self._outputs[rows] = aligned(shape, self._stack.flat), aligned(shape, self._stack.flat)
-        return self._outputs[rows]
+    def _held(self, rows: int) -> _Buffers:
+        """Return what batches of so many rows are computed in."""
+        if rows not in self._buffers:
+            self._buffers[rows] = self._made(rows)
+        return self._buffers[rows]
 
-    def _trunk(self, rows: int) -> list[torch.Tensor]:
-        """Return the outputs of the trunk's layers for so many rows."""
-        if rows not in self._trunks:
-            layout, like = self._stack.layout, self._stack.flat
-            self._trunks[rows] = [aligned((self._nets, rows, width), like) for width in layout.hidden]
-            self._slopes[rows] = [aligned((self._nets, rows, width), like) for width in layout.hidden]
-        return self._trunks[rows]
-
-    @property
-    def _nets(self) -> int:
-        return self._stack.flat.shape[0] * self._stack.members
+    def _made(self, rows: int) -> _Buffers:
+        layout, like = self._stack.layout, self._stack.flat
+        trunk, slopes = ([aligned((self._nets, rows, w), like) for w in layout.hidden] for _ in range(2))
+        outputs, given = (aligned((self._nets, rows, layout.width), like) for _ in range(2))
+        layers = [*trunk, *(outputs[..., lane] for lane in self._lanes)]
+        return _Buffers(
+            inputs=aligned((self._stack.members, rows, layout.inputs), like),
+            outputs=outputs,
+            trunk=trunk,
+            trunk_whole=[whole(one) for one in trunk],
+            into=[[out[part] for part in self._parts(layer)] for layer, out in enumerate(layers)],
+            slopes=slopes,
+            slopes_whole=[whole(one) for one in slopes],
+            given=given,
+        )

@@ -13,6 +13,7 @@ from trl_suite.training.cohort.adam import Cells
 from trl_suite.training.cohort.algorithm import Arrays, Report, factors
 from trl_suite.training.cohort.layout import on_policy
 from trl_suite.training.cohort.member import Member
+from trl_suite.training.cohort.network import Networks
 from trl_suite.training.cohort.normaliser import Normaliser
 from trl_suite.training.cohort.ppo import Learner, Transitions
 from trl_suite.training.cohort.pull import Imitation
@@ -46,6 +47,7 @@ class OnPolicy:
         self.stacks = {"policy": stack}
         self.learner = Learner(how, stack, factors(self.stacks, members)["policy"])
         self.optimisers = {"policy": self.learner.adam}
+        self._actors = Networks(stack.first(), self.learner.gradient.first(), how.activation)
         self._seeds = [member.seed for member in members]
         self.rollout = how.n_envs * how.n_steps
         self.collector = Collector(how, stack, self.learner.networks, normaliser, worlds, self._seeds, alive)
@@ -78,9 +80,8 @@ class OnPolicy:
 
     def act(self, seen: torch.Tensor, draws: torch.Tensor | None) -> torch.Tensor:
         """Return actions before they are clipped; see `Algorithm`."""
-        stack = self._stack
-        mean = self.learner.networks.forward(seen)[: stack.members, :, : stack.layout.outputs]
-        return mean if draws is None else mean + draws * stack.free.exp()[:, None]
+        mean = self._actors.forward(seen)[..., : self._stack.layout.outputs]
+        return mean if draws is None else mean + draws * self._stack.free.exp()[:, None]
 
     def arrays(self) -> Arrays:
         """Return where episodes begin."""
