@@ -1,4 +1,4 @@
-"""Random numbers of many worlds on a device, without state: a draw follows from its world's seed, its use and its place.
+"""Random numbers of many worlds on a device, without state: a draw follows from its world's seed, its use and its time.
 
 So a world draws the same however many others there are, nothing is asked of the host, and a step can be captured in a
 graph. SplitMix64 (Steele, Lea & Flood 2014): the n-th number of a seed is a mixture of seed + n·γ, so that any number
@@ -9,7 +9,6 @@ from enum import IntEnum
 
 import torch
 from torch import Tensor
-
 
 
 def _signed(number: int) -> int:

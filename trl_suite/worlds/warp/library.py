@@ -70,7 +70,9 @@ def refuse_unless_usable(device: torch.device) -> None:
     driver = warp.get_cuda_driver_version()
     if driver is None or driver < DRIVER:
         found = "unknown" if driver is None else ".".join(map(str, driver))
-        raise InputError(f"physics on Warp: the CUDA driver is {found}, {'.'.join(map(str, DRIVER))} is needed; {_OFFER}")
+        raise InputError(
+            f"physics on Warp: the CUDA driver is {found}, {'.'.join(map(str, DRIVER))} is needed; {_OFFER}"
+        )
 
 
 def annotations(struct: type[Any]) -> dict[str, Any]:
@@ -109,11 +111,7 @@ def _plane_capsule(wp: Any, core: Any) -> Any:
     @wp.func
     def plane_capsule(normal: Any, place: Any, centre: Any, axis: Any, radius: float, half: float) -> Any:
         along = axis - wp.dot(normal, axis) * normal
-        length = wp.length(along)
-        if length > 1.0e-6:
-            along = along / length
-        else:  # it stands upright
-            along = wp.vec3(1.0, 0.0, 0.0)
+        along = wp.normalize(along) if wp.length(along) > 1.0e-6 else wp.vec3(1.0, 0.0, 0.0)  # or it stands upright
         across = wp.cross(normal, along)
         one, there = plane_sphere(normal, place, centre + half * axis, radius)
         other, here = plane_sphere(normal, place, centre - half * axis, radius)
