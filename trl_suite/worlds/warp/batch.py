@@ -212,7 +212,7 @@ class DeviceBatch(VectorEnv[Tensor, Tensor, Tensor]):
         """Say what the step was worth and which episodes it ended; write the states that come next."""
         waiting = self._ended.clone() if self._stands_still else torch.zeros_like(self._ended)
         observation, unstable = self._watches[0][2].observe(), self._simulation.unstable()
-        unstable |= ~observation.isfinite().all(1)
+        unstable |= ~(observation.isfinite().all(1) & self._action.isfinite().all(1))
         unstable &= ~waiting
         healthy = self._score(unstable | waiting)
         if self._channel is not None:
