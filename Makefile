@@ -24,10 +24,10 @@ check: setup    ## style and types
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 test: check     ## style, types and the tests of a few minutes
-	$(BIN)/python -m pytest -n auto -m "not slow and not gpu and not faults"
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not slow and not gpu and not faults"
 
 test-slow: setup    ## the long tests
-	$(BIN)/python -m pytest -n auto -m "slow"
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m "slow"
 
 test-gpu: setup     ## the tests that need a CUDA device
 	$(BIN)/python -m pytest -m "gpu"

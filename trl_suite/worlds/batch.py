@@ -203,6 +203,9 @@ class Batch(VectorEnv[Array, Array, Array]):
             streams.restore(self._streams[world], state["streams"][row])
             streams.restore(self._noise[world], state["noise"][row])
 
+    def check(self) -> None:
+        """Nothing: MuJoCo makes room for every contact, and says of each world when it is unstable."""
+
     def close_extras(self, **kwargs: Any) -> None:
         """End the threads."""
         self._physics.close()

@@ -16,14 +16,14 @@ from trl_suite.training.cohort.ppo import Learner, Report, Transitions
 from trl_suite.training.cohort.pull import Imitation, WeightDecay
 from trl_suite.training.cohort.rollout import Collector
 from trl_suite.training.cohort.stack import Stack, Tensors
-from trl_suite.training.cohort.worlds import Worlds
+from trl_suite.training.cohort.worlds import Physics, Worlds, simulated
 from trl_suite.training.evaluation import Episode
 
 
 class Cohort:
     """Members that train together; all of one signature (see `signature`)."""
 
-    def __init__(self, members: Sequence[Member], device: torch.device) -> None:
+    def __init__(self, members: Sequence[Member], device: torch.device, physics: Physics = "mujoco") -> None:
         self.members = list(members)
         job, self.how = members[0].job, members[0].how
         place, worlds = members[0].place, self.how.n_envs
@@ -37,10 +37,10 @@ class Cohort:
             self.normaliser.write(index, member.components())
         factors = np.stack([member.factors(self.layout) for member in members], axis=1)
         self.learner = Learner(self.how, self.stack, factors)
-        threads = 1 if device.type == "cpu" else None  # on a CPU every core has a cohort of its own
-        self.worlds = Worlds([member.addresses for member in members], threads, AutoresetMode.SAME_STEP)
+        engine = simulated(physics, device)
+        self.worlds = Worlds([member.addresses for member in members], engine, AutoresetMode.SAME_STEP)
         self.collector = Collector(self.how, self.stack, self.learner.networks, self.normaliser, self.worlds, seeds)
-        self._evaluator = Evaluator([member.job.env for member in members], seeds, job.evaluation.episodes, threads)
+        self._evaluator = Evaluator([member.job.env for member in members], seeds, job.evaluation.episodes, engine)
         self._stochastic = job.evaluation.stochastic
         self._imitations = self._pull()
         self.alive = np.ones(count, dtype=bool)
@@ -76,6 +76,7 @@ class Cohort:
     def iterate(self, iteration: int) -> Report:
         """Make one rollout and one update."""
         rollout = self.collector.collect(iteration)
+        self.worlds.check()
         self._show(rollout, iteration)
         seeds = [member.seed for member in self.members]
         orders = noise.permutations(seeds, iteration, self.how.n_epochs, self.rollout)

@@ -11,7 +11,7 @@ from trl_suite.training.cohort import noise
 from trl_suite.training.cohort.network import Networks
 from trl_suite.training.cohort.normaliser import Normaliser
 from trl_suite.training.cohort.stack import Stack
-from trl_suite.training.cohort.worlds import Worlds
+from trl_suite.training.cohort.worlds import Make, Worlds
 from trl_suite.training.evaluation import Episode, Mode
 from trl_suite.training.seeds import seed_for
 
@@ -19,8 +19,8 @@ from trl_suite.training.seeds import seed_for
 class Evaluator:
     """Runs the same episodes for every member at every evaluation: episode i always starts from the same state."""
 
-    def __init__(self, addresses: Sequence[str], seeds: Sequence[int], episodes: int, threads: int | None) -> None:
-        self._worlds = Worlds([[one] * episodes for one in addresses], threads, AutoresetMode.DISABLED)
+    def __init__(self, addresses: Sequence[str], seeds: Sequence[int], episodes: int, engine: Make) -> None:
+        self._worlds = Worlds([[one] * episodes for one in addresses], engine, AutoresetMode.DISABLED)
         self._resets = [seed_for(i, "evaluation") for i in range(episodes)] * len(addresses)
         self._seeds, self._episodes = seeds, episodes
 
@@ -59,6 +59,7 @@ class Evaluator:
             values[running] += moment.reward[running]
             lengths += running
             running &= ~moment.ended
+        self._worlds.check()
         return [
             [Episode(float(value), int(length), mode) for value, length in zip(*both, strict=True)]
             for both in zip(values, lengths, strict=True)

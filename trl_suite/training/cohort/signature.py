@@ -7,10 +7,12 @@ import msgspec
 from trl_suite.networks.methods import remembered
 from trl_suite.training import settings
 from trl_suite.training.cohort.layout import Layout, padded
+from trl_suite.training.cohort.worlds import Physics
 from trl_suite.training.job import Job
 from trl_suite.training.library import world
 from trl_suite.worlds.address import FOREIGN, Address
 from trl_suite.worlds.batch import bytes_per_world
+from trl_suite.worlds.warp import limits
 
 
 def obstacle(job: Job) -> str:
@@ -46,16 +48,17 @@ def signature(job: Job) -> str:
     return hashlib.sha256(msgspec.json.encode(common, order="deterministic")).hexdigest()
 
 
-def bytes_of(env: str, how: settings.PPO, evaluation: settings.Evaluation) -> int:
+def bytes_of(env: str, how: settings.PPO, evaluation: settings.Evaluation, physics: Physics = "mujoco") -> int:
     """Return how much memory a member takes: its arrays, counted."""
     place = world(env)
     layout = Layout(len(place.interface.observation), len(place.interface.action), how.hidden)
     slots, actions, rollout = layout.observations, layout.actions, how.n_envs * how.n_steps
     batch, others, told = min(how.batch_size, rollout), how.n_envs + evaluation.episodes, slots + actions + 3
+    per_world = limits.bytes_per_world(env) if physics == "warp" else bytes_per_world(env)
     parameters = 4 * 2 * layout.size  # values, gradient, two moments
     stored = rollout * (slots + 2 * actions + 3)  # while it is collected
     ordered = rollout * (told + padded(told))  # by world, and packed
     orders = 2 * 2 * how.n_epochs * rollout  # of eight bytes
     widths = 2 * 2 * sum(map(padded, (*how.hidden, actions)))  # outputs and slopes of actor and critic
     layers = widths * (batch + rollout % batch + others) + padded(slots) * others + batch * padded(told)
-    return 4 * (parameters + stored + ordered + orders + layers) + others * bytes_per_world(env)
+    return 4 * (parameters + stored + ordered + orders + layers) + others * per_world

@@ -5,7 +5,7 @@ states and noise come from a generator of the device. Nothing in a step waits fo
 to ask for (has any episode ended?) is told as tensors, always under the same keys.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import mujoco
@@ -14,6 +14,7 @@ import torch
 from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
 from torch import Tensor
 
 from trl_suite import memory
@@ -28,6 +29,7 @@ from trl_suite.worlds.warp.program import Program, Stage, Stream
 from trl_suite.worlds.warp.simulation import Simulation
 from trl_suite.worlds.warp.start import Starts
 
+Array = NDArray[Any]
 SPARE = 0.2  # share of the device's memory that is left alone
 _DROPPED = 0b11111111  # bits of `overflow` that say something did not fit; the others are of iterations
 
@@ -177,6 +179,42 @@ class DeviceBatch(VectorEnv[Tensor, Tensor, Tensor]):
         if self.autoreset_mode == AutoresetMode.SAME_STEP:
             infos |= {"final_obs": self._final, "_final_obs": self._resets}
         return self._observation, self._reward, self._terminated, self._truncated, infos
+
+    def state(self, worlds: Sequence[int] | Array | None = None) -> dict[str, Array]:
+        """Return all that worlds need to go on exactly, in this batch or in another: arrays (len(worlds), ...).
+
+        Args:
+            worlds: their indices; all of them where not given.
+        """
+        chosen = self._chosen(worlds)
+        return {name: values[chosen].cpu().numpy() for name, values in self._carried().items()}
+
+    def restore(self, worlds: Sequence[int] | Array | None, state: Mapping[str, Array]) -> None:
+        """Put worlds where `state` found them, or found others of the same addresses; needs no reset before.
+
+        Raises:
+            InputError: the state is of another number of worlds.
+        """
+        chosen = self._chosen(worlds)
+        if len(state["elapsed"]) != len(chosen):
+            raise InputError(f"{self.addresses[0]}: a state of {len(state['elapsed'])} worlds for {len(chosen)}")
+        if not self._seeded:
+            self._seed(torch.zeros_like(self._ended), None)
+        for name, values in self._carried().items():
+            values[chosen] = torch.as_tensor(state[name], device=self.device)
+
+    def _carried(self) -> dict[str, Tensor]:
+        """Return what worlds need to go on exactly, in place, a row per world."""
+        found = {f"physics.{name}": values for name, values in self._simulation.carried.items()}
+        if self._channel is not None:
+            found |= {f"channel.{name}": values for name, values in self._channel.carried.items()}
+        own = {"elapsed": self._elapsed, "ended": self._ended, "steps": self._steps, "episodes": self._episodes}
+        told = {"observation": self._observation, "terminated": self._terminated, "truncated": self._truncated}
+        return found | own | told | {"keys": self._draws.keys()}
+
+    def _chosen(self, worlds: Sequence[int] | Array | None) -> Tensor:
+        chosen = np.arange(self.num_envs) if worlds is None else np.asarray(worlds, dtype=np.int64)
+        return torch.as_tensor(chosen, device=self.device)
 
     def overflown(self) -> int:
         """Return in how many worlds contacts or constraints did not fit, since the batch was made: a wait.

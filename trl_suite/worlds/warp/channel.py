@@ -35,6 +35,11 @@ class DeviceChannel:
         """Return what the policies see (worlds, observations)."""
         return self._senses.passed(observations, Use.OBSERVATION, times)
 
+    @property
+    def carried(self) -> dict[str, Tensor]:
+        """The rows that are still on their way (worlds, age, numbers), youngest first, in place."""
+        return {"acts": self._acts.past.movedim(0, 1), "senses": self._senses.past.movedim(0, 1)}
+
     def begin(self, worlds: Tensor, observations: Tensor, times: Tensor) -> Tensor:
         """Start an episode in the worlds of a mask (worlds,); return what all would see first (worlds, slots)."""
         self._acts.fill(worlds, torch.zeros_like(self._acts.latest))
@@ -52,16 +57,16 @@ class _Line:
     def delay(self, steps: Sequence[int]) -> None:
         """Let each world's rows come so many control steps late."""
         like = self._factor
-        self._past = like.new_zeros(max(steps) + 1, *like.shape)  # (age, worlds, numbers), youngest first
+        self.past = like.new_zeros(max(steps) + 1, *like.shape)  # (age, worlds, numbers), youngest first
         self._late = torch.tensor(steps, device=like.device)[None, :, None].expand(1, *like.shape)
 
     @property
     def latest(self) -> Tensor:
-        return self._past[0]
+        return self.past[0]
 
     def fill(self, worlds: Tensor, rows: Tensor) -> None:
         """Let the worlds of a mask have had nothing but these rows."""
-        self._past.copy_(torch.where(worlds[:, None], rows, self._past))
+        self.past.copy_(torch.where(worlds[:, None], rows, self.past))
 
     def disturbed(self, rows: Tensor, use: Use, times: Tensor) -> Tensor:
         if self._std is not None:
@@ -69,5 +74,5 @@ class _Line:
         return rows * self._factor
 
     def passed(self, rows: Tensor, use: Use, times: Tensor) -> Tensor:
-        self._past.copy_(torch.cat([rows[None], self._past[:-1]]))
-        return self.disturbed(self._past.gather(0, self._late)[0], use, times)
+        self.past.copy_(torch.cat([rows[None], self.past[:-1]]))
+        return self.disturbed(self.past.gather(0, self._late)[0], use, times)

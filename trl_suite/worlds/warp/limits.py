@@ -4,7 +4,6 @@ The device drops what does not fit, and the physics is silently another; so the 
 with poses that are worse than those of an episode, with headroom, and the batch counts what did not fit all the same.
 """
 
-import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -17,7 +16,7 @@ from trl_suite.worlds.env import built
 from trl_suite.worlds.warp import library
 from trl_suite.worlds.warp.merge import device_model, solvable
 
-STEPS = 1000  # control steps of a measurement
+STEPS = 1000  # control steps of a measurement, shared out among many models
 EPISODE = 50  # of them from one pose
 HEADROOM, SPARE = 1.5, 8
 _PAIRS = 256  # more candidates of contact than this per world are not provided for
@@ -39,18 +38,18 @@ def limits(models: Sequence[mujoco.MjModel], frame_skip: int) -> Limits:
         models: with solvers that Warp has.
         frame_skip: physics steps of a control step.
     """
-    found = [_measured(model, frame_skip) for model in models]
+    steps = max(STEPS // len(models), 2 * EPISODE)
+    found = [_measured(model, frame_skip, steps) for model in models]
     pairs = max(_candidates(model) for model in models)
     contacts = max(_with_headroom(max(one.contacts for one in found)), min(pairs, _PAIRS))
     return Limits(contacts, _with_headroom(max(one.constraints for one in found)))
 
 
-@functools.lru_cache(maxsize=512)
-def _measured(model: mujoco.MjModel, frame_skip: int) -> Limits:
+def _measured(model: mujoco.MjModel, frame_skip: int, steps: int) -> Limits:
     """Return the most contacts and constraint rows of a robot that is thrown about at full force."""
     rng, data = np.random.default_rng(_ANY), mujoco.MjData(model)
     contacts = constraints = 0
-    for step in range(STEPS):
+    for step in range(steps):
         if step % EPISODE == 0:
             mujoco.mj_resetData(model, data)
             data.qpos[:] += rng.normal(0.0, _SPREAD[step // EPISODE % 2], model.nq)

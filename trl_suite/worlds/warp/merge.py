@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trl_suite.errors import InputError
+from trl_suite.worlds.address import Address
+from trl_suite.worlds.env import built
 from trl_suite.worlds.warp import library
 
 NEWTON_ITERATIONS = 100  # MuJoCo's default
@@ -97,6 +99,17 @@ def structure(model: mujoco.MjModel) -> str:
         if not library.per_world(entry.kind) and entry.name not in _SWITCHES:
             found.update(repr((entry.label, _plain(entry.of(made)))).encode())
     return found.hexdigest()[:16]
+
+
+def shared(address: str) -> str:
+    """Return a digest that worlds share exactly when they can be of one batch: that of the model, and of the steps.
+
+    Raises:
+        InputError: there is no such env, variant or axis, or Warp cannot run it.
+        NotInstalledError: Warp is missing.
+    """
+    table, model, *_ = built(Address.parse(address))
+    return f"{structure(model)}-{table.frame_skip}"
 
 
 def _entries() -> Iterator[Entry]:

@@ -59,9 +59,11 @@ class Simulation:
         self.control, self.warm_start = self.field("ctrl"), self.field("qacc_warmstart")
         self.overflow: Tensor = self._shared("overflow")  # (worlds,) bits of what did not fit, or'ed over all steps
         self._acceleration = self.field("qacc")
-        self._cleared = [self.control, self.warm_start, self.field("act")]
-        self._time: Tensor = self._shared("time")
-        self._follows = [self.field(name) for name in fields if name not in ("qpos", "qvel")]
+        self._cleared = [self.control, self.warm_start, self.field("act"), self.field("time")]
+        following = [name for name in fields if name not in ("qpos", "qvel")]
+        self._follows = [self.field(name) for name in following]
+        carried = ("qpos", "qvel", "ctrl", "act", "time", "qacc_warmstart", *following)
+        self.carried = {name: self.field(name) for name in carried}  # what worlds need to go on exactly
         self._zero = [self.field(name) for name in fields if name in _LEFT_AT_ZERO or self._is_motor(name, models)]
         forward = not all(name in _KINEMATIC | _LEFT_AT_ZERO or self._is_motor(name, models) for name in fields)
         self._passes_forward = forward
@@ -106,7 +108,6 @@ class Simulation:
         self.velocity.copy_(torch.where(chosen, velocity, self.velocity))
         for array in self._cleared:
             array.masked_fill_(chosen, 0.0)
-        self._time.masked_fill_(worlds, 0.0)
 
     def lagging(self) -> list[Tensor]:
         """Return copies of what `refresh` overwrites: after a step it lags a substep behind the state, as MuJoCo's."""
