@@ -45,8 +45,10 @@ bench: setup    ## speeds side by side with other libraries, in some forty quiet
 	$(BIN)/python benchmarks/cohort.py --rounds 1
 	$(BIN)/python benchmarks/evidence.py --out experiments/benchmarks/evidence.json
 
-bench-gpu: setup    ## the speed of cohorts that learn on a CUDA device, with their physics on all cores
-	$(BIN)/python benchmarks/cohort.py --device cuda --rounds 1 --out experiments/benchmarks/cohort-gpu.json
+bench-gpu: setup    ## the speed of worlds and of cohorts on a CUDA device, beside all cores
+	$(BIN)/python benchmarks/physics.py --seconds 2
+	$(BIN)/python benchmarks/cohort.py --device cuda --physics warp --robots half-cheetah --batch-sizes 256 --members 8 32 128 \
+		--rounds 1 --out experiments/benchmarks/cohort-gpu.json
 
 build: setup    ## the wheel and the source distribution
 	$(BIN)/python -m pip install --quiet build -c constraints.txt

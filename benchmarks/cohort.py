@@ -4,6 +4,7 @@
     python benchmarks/cohort.py --robots half-cheetah --batch-sizes 256 --members 1 8 32 --rounds 1
     python benchmarks/cohort.py --page                           writes the committed figures into that folder's README
     python benchmarks/cohort.py --device cuda --out gpu.json     learning on a GPU, physics on all cores
+    python benchmarks/cohort.py --device cuda --physics warp --out gpu.json     physics on the GPU as well
 
 Every contender makes the same trainings: the same hyperparameters, ten rollouts of 2,048 steps, an evaluation of two
 episodes before and after. Members are shared out to one process per core with one torch thread each; SB3 trains one run
@@ -37,6 +38,7 @@ from trl_suite.training.cohort.adam import Adam
 from trl_suite.training.cohort.layout import Layout
 from trl_suite.training.cohort.signature import bytes_of
 from trl_suite.training.cohort.stack import Stack
+from trl_suite.training.cohort.worlds import Physics
 from trl_suite.training.job import Job, Unwatched
 from trl_suite.training.library import world
 from trl_suite.worlds import physics
@@ -48,6 +50,7 @@ RECORD = Path(__file__).parent.parent / "experiments" / "benchmarks" / "cohort.j
 README = RECORD.with_name("README.md")
 BETWEEN = re.compile(r"(<!-- cohorts: [^\n]*-->\n).*?(<!-- /cohorts -->)", re.DOTALL)
 EPISODES = 2
+ON_CPU = ("cpu", "mujoco")  # where Stable-Baselines3 learns, and with what physics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +62,7 @@ class Trial:
     batch_size: int
     seeds: tuple[int, ...]
     device: engines.Device = "cpu"
+    physics: Physics = "mujoco"
 
     @property
     def how(self) -> settings.PPO:
@@ -99,7 +103,7 @@ def train(trial: Trial, ready: Barrier) -> Measured:
     ready.wait()
     start, cpu = time.time(), time.process_time()
     watchers = [Unwatched() for _ in jobs]
-    for _, result in engines.train(trial.engine, jobs, watchers, [None] * len(jobs), trial.device):
+    for _, result in engines.train(trial.engine, jobs, watchers, [None] * len(jobs), trial.device, trial.physics):
         if isinstance(result, Exception):
             raise result
     cpu = time.process_time() - cpu
@@ -110,7 +114,7 @@ def train(trial: Trial, ready: Barrier) -> Measured:
 def _warm_up(trial: Trial, job: Job) -> None:
     """Make one rollout's training first: what libraries load when they are first used is no part of any speed."""
     short = replace(job, steps=trial.how.n_envs * trial.how.n_steps)
-    list(engines.train(trial.engine, [short], [Unwatched()], [None], trial.device))
+    list(engines.train(trial.engine, [short], [Unwatched()], [None], trial.device, trial.physics))
 
 
 def _timed_physics() -> list[float]:
@@ -138,14 +142,19 @@ def _resident() -> int:
 
 
 def contend(
-    engine: engines.Engine, robot: str, batch_size: int, members: int, device: engines.Device
+    engine: engines.Engine, robot: str, batch_size: int, members: int, device: engines.Device, physics: Physics
 ) -> dict[str, Any]:
     """Return what a contender made: its members shared out to processes that run at the same time."""
     processes = 1 if device == "cuda" else min(CORES, members)
     shares = np.array_split(np.arange(members), processes)
     trials = [
         Trial(
-            engine=engine, robot=robot, batch_size=batch_size, seeds=tuple(int(seed) for seed in share), device=device
+            engine=engine,
+            robot=robot,
+            batch_size=batch_size,
+            seeds=tuple(int(seed) for seed in share),
+            device=device,
+            physics=physics,
         )
         for share in shares
     ]
@@ -212,7 +221,7 @@ def measure(given: argparse.Namespace, robot: str, batch_size: int) -> list[dict
     contenders: list[tuple[engines.Engine, int]] = [("sb3", CORES), *(("cohort", size) for size in given.members)]
     rounds = [
         [
-            contend(engine, robot, batch_size, size, given.device if engine == "cohort" else "cpu")
+            contend(engine, robot, batch_size, size, *((given.device, given.physics) if engine == "cohort" else ON_CPU))
             for engine, size in contenders
         ]
         for _ in range(given.rounds)
@@ -290,6 +299,7 @@ def main() -> None:
     parser.add_argument("--members", type=int, nargs="+", default=list(MEMBERS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--physics", choices=["mujoco", "warp"], default="mujoco", help="of cohorts")
     parser.add_argument("--out", type=Path, default=RECORD)
     parser.add_argument("--page", action="store_true", help="measure nothing, write the README's table")
     given = parser.parse_args()

@@ -94,3 +94,9 @@ def _largest(ours: torch.Tensor, theirs: np.ndarray, relative: bool) -> np.ndarr
 @pytest.fixture(scope="session")
 def beside():
     return Beside
+
+
+@pytest.fixture(autouse=True)
+def _cuda(request):
+    if request.node.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("torch finds no CUDA device")
