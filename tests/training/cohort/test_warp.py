@@ -6,8 +6,12 @@ import torch
 
 from tests.training.cohort.small import EVALUATION, Keeping, numbers
 from trl_suite.errors import InputError
+from trl_suite.training.cohort.cohort import Cohort
+from trl_suite.training.cohort.member import Member
+from trl_suite.training.cohort.rollout import Collector
 from trl_suite.training.cohort.train import train
-from trl_suite.training.job import Outcome
+from trl_suite.training.job import Outcome, Unwatched
+from trl_suite.training.library import world
 from trl_suite.worlds.warp import library
 from trl_suite.worlds.warp.batch import DeviceBatch
 
@@ -60,3 +64,28 @@ def test_physics_that_was_wrong_fails_the_run(make_job, monkeypatch):
     outcome = run([make_job()])[0]
     assert isinstance(outcome, InputError)
     assert "contacts or constraints of 3 of" in str(outcome)
+
+
+@pytest.mark.parametrize("env", ["inverted-pendulum", "hopper"])
+def test_a_rollout_on_the_device_is_the_hosts(make_job, env):
+    """The same worlds, collected with nothing asked of the host and with everything: statistics, values, episodes."""
+    found = []
+    for on_host in (False, True):
+        members = [Member(seed, make_job(seed, env=env), world(env), Unwatched(), None) for seed in range(2)]
+        cohort = Cohort(members, torch.device("cpu"), "warp")
+        cohort.worlds.batch.on_device._limit = 11  # some episodes are cut off, and their value goes on
+        if on_host:
+            given = (cohort.how, cohort.stack, cohort.learner.networks, cohort.normaliser, cohort.worlds, [0, 1])
+            cohort.collector = Collector(*given)
+        cohort.collector._seeds = [0, 1]
+        cohort.collector.reset()
+        rollouts = [cohort.collector.collect(iteration) for iteration in range(2)]
+        found.append((rollouts, cohort))
+    (ours, on_device), (theirs, on_host) = found
+    for mine, wanted in zip(ours, theirs, strict=True):
+        for name in ("observation", "action", "log_prob", "advantage", "value_target"):
+            assert torch.allclose(getattr(mine, name), getattr(wanted, name), atol=1e-4), name
+    for name, values in on_device.normaliser.arrays().items():
+        assert np.allclose(values, on_host.normaliser.arrays()[name], rtol=1e-6, atol=1e-9), name
+    for member in range(2):
+        assert on_device.collector.episodes.mean(member) == pytest.approx(on_host.collector.episodes.mean(member))

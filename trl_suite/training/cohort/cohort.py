@@ -8,6 +8,7 @@ from gymnasium.vector import AutoresetMode
 
 from trl_suite.training.cohort import noise
 from trl_suite.training.cohort.adam import Cells
+from trl_suite.training.cohort.device_rollout import DeviceCollector
 from trl_suite.training.cohort.evaluation import Evaluator
 from trl_suite.training.cohort.layout import Layout
 from trl_suite.training.cohort.member import Member
@@ -18,6 +19,7 @@ from trl_suite.training.cohort.rollout import Collector
 from trl_suite.training.cohort.stack import Stack, Tensors
 from trl_suite.training.cohort.worlds import Physics, Worlds, simulated
 from trl_suite.training.evaluation import Episode
+from trl_suite.worlds.warp.host import HostBatch
 
 
 class Cohort:
@@ -39,12 +41,18 @@ class Cohort:
         self.learner = Learner(self.how, self.stack, factors)
         engine = simulated(physics, device)
         self.worlds = Worlds([member.addresses for member in members], engine, AutoresetMode.SAME_STEP)
-        self.collector = Collector(self.how, self.stack, self.learner.networks, self.normaliser, self.worlds, seeds)
+        self.collector = self._collector(seeds)
         self._evaluator = Evaluator([member.job.env for member in members], seeds, job.evaluation.episodes, engine)
         self._stochastic = job.evaluation.stochastic
         self._imitations = self._pull()
         self.alive = np.ones(count, dtype=bool)
         self.hold()
+
+    def _collector(self, seeds: Sequence[int]) -> Collector:
+        given = (self.how, self.stack, self.learner.networks, self.normaliser, self.worlds, seeds)
+        if isinstance(self.worlds.batch, HostBatch):
+            return DeviceCollector(self.worlds.batch.on_device, *given)
+        return Collector(*given)
 
     @property
     def rollout(self) -> int:
