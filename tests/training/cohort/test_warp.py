@@ -7,6 +7,7 @@ import torch
 from tests.training.cohort.small import EVALUATION, Keeping, numbers
 from trl_suite.errors import InputError
 from trl_suite.training.cohort.cohort import Cohort
+from trl_suite.training.cohort.evaluation import Evaluator
 from trl_suite.training.cohort.member import Member
 from trl_suite.training.cohort.rollout import Collector
 from trl_suite.training.cohort.train import train
@@ -89,3 +90,25 @@ def test_a_rollout_on_the_device_is_the_hosts(make_job, env):
         assert np.allclose(values, on_host.normaliser.arrays()[name], rtol=1e-6, atol=1e-9), name
     for member in range(2):
         assert on_device.collector.episodes.mean(member) == pytest.approx(on_host.collector.episodes.mean(member))
+
+
+def test_a_measurement_on_the_device_is_the_hosts(make_job):
+    members = [Member(seed, make_job(seed), world("inverted-pendulum"), Unwatched(), None) for seed in range(2)]
+    cohort = Cohort(members, torch.device("cpu"), "warp")
+    ours = cohort.measure(lambda: False)
+    on_host = Evaluator(cohort._evaluator._worlds, [0, 1], EVALUATION.episodes)
+    given = (cohort.stack, cohort.learner.networks, cohort.normaliser, cohort.alive, "deterministic", lambda: False)
+    for mine, wanted in zip(ours, on_host(*given), strict=True):
+        assert [one.length for one in mine] == [one.length for one in wanted]
+        assert [one.value for one in mine] == pytest.approx([one.value for one in wanted])
+    assert cohort.measure(lambda: True) is None
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device")
+def test_a_training_runs_on_a_gpu(make_job):
+    jobs = [make_job(seed=0), make_job(1, "feature-extraction"), make_job(2, env="inverted-pendulum.gravity-1.5")]
+    found = dict(train(jobs, [Unwatched() for _ in jobs], [None] * 3, torch.device("cuda"), "warp"))
+    for outcome in found.values():
+        assert isinstance(outcome, Outcome), outcome
+        assert outcome.freeze.holds

@@ -8,6 +8,7 @@ from gymnasium.vector import AutoresetMode
 
 from trl_suite.training.cohort import noise
 from trl_suite.training.cohort.adam import Cells
+from trl_suite.training.cohort.device_evaluation import DeviceEvaluator
 from trl_suite.training.cohort.device_rollout import DeviceCollector
 from trl_suite.training.cohort.evaluation import Evaluator
 from trl_suite.training.cohort.layout import Layout
@@ -17,7 +18,7 @@ from trl_suite.training.cohort.ppo import Learner, Report, Transitions
 from trl_suite.training.cohort.pull import Imitation, WeightDecay
 from trl_suite.training.cohort.rollout import Collector
 from trl_suite.training.cohort.stack import Stack, Tensors
-from trl_suite.training.cohort.worlds import Physics, Worlds, simulated
+from trl_suite.training.cohort.worlds import Make, Physics, Worlds, simulated
 from trl_suite.training.evaluation import Episode
 from trl_suite.worlds.warp.host import HostBatch
 
@@ -42,7 +43,7 @@ class Cohort:
         engine = simulated(physics, device)
         self.worlds = Worlds([member.addresses for member in members], engine, AutoresetMode.SAME_STEP)
         self.collector = self._collector(seeds)
-        self._evaluator = Evaluator([member.job.env for member in members], seeds, job.evaluation.episodes, engine)
+        self._evaluator = self._measuring(seeds, engine)
         self._stochastic = job.evaluation.stochastic
         self._imitations = self._pull()
         self.alive = np.ones(count, dtype=bool)
@@ -53,6 +54,13 @@ class Cohort:
         if isinstance(self.worlds.batch, HostBatch):
             return DeviceCollector(self.worlds.batch.on_device, *given)
         return Collector(*given)
+
+    def _measuring(self, seeds: Sequence[int], engine: Make) -> Evaluator:
+        episodes = self.members[0].job.evaluation.episodes
+        worlds = Worlds([[member.job.env] * episodes for member in self.members], engine, AutoresetMode.DISABLED)
+        if isinstance(worlds.batch, HostBatch):
+            return DeviceEvaluator(worlds.batch.on_device, worlds, seeds, episodes)
+        return Evaluator(worlds, seeds, episodes)
 
     @property
     def rollout(self) -> int:

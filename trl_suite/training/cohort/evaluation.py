@@ -5,23 +5,28 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
-from gymnasium.vector import AutoresetMode
 
 from trl_suite.training.cohort import noise
 from trl_suite.training.cohort.network import Networks
 from trl_suite.training.cohort.normaliser import Normaliser
 from trl_suite.training.cohort.stack import Stack
-from trl_suite.training.cohort.worlds import Make, Worlds
+from trl_suite.training.cohort.worlds import Worlds
 from trl_suite.training.evaluation import Episode, Mode
 from trl_suite.training.seeds import seed_for
 
 
 class Evaluator:
-    """Runs the same episodes for every member at every evaluation: episode i always starts from the same state."""
+    """Runs the same episodes for every member at every evaluation: episode i always starts from the same state.
 
-    def __init__(self, addresses: Sequence[str], seeds: Sequence[int], episodes: int, engine: Make) -> None:
-        self._worlds = Worlds([[one] * episodes for one in addresses], engine, AutoresetMode.DISABLED)
-        self._resets = [seed_for(i, "evaluation") for i in range(episodes)] * len(addresses)
+    Args:
+        worlds: as many for each member as there are episodes; an episode that has ended stays so until its reset.
+        seeds: of the members.
+        episodes: how many.
+    """
+
+    def __init__(self, worlds: Worlds, seeds: Sequence[int], episodes: int) -> None:
+        self._worlds = worlds
+        self._resets = [seed_for(i, "evaluation") for i in range(episodes)] * len(seeds)
         self._seeds, self._episodes = seeds, episodes
 
     def __call__(
@@ -43,6 +48,28 @@ class Evaluator:
             mode: mean actions, or drawn ones: the same draws at every evaluation.
             stopping: asked at every step.
         """
+        found = self._run(stack, networks, normaliser, alive, mode, stopping)
+        if found is None:
+            return None
+        return [
+            [Episode(float(value), int(length), mode) for value, length in zip(*both, strict=True)]
+            for both in zip(*found, strict=True)
+        ]
+
+    def close(self) -> None:
+        """End the worlds."""
+        self._worlds.close()
+
+    def _run(
+        self,
+        stack: Stack,
+        networks: Networks,
+        normaliser: Normaliser,
+        alive: npt.NDArray[np.bool_],
+        mode: Mode,
+        stopping: Callable[[], bool],
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]] | None:
+        """Return returns and lengths (members, episodes)."""
         draws = [noise.generator(seed, noise.Stream.EVALUATION, 0) for seed in self._seeds]
         running = np.repeat(alive[:, None], self._episodes, 1)
         observation = self._worlds.reset(self._resets)
@@ -60,14 +87,7 @@ class Evaluator:
             lengths += running
             running &= ~moment.ended
         self._worlds.check()
-        return [
-            [Episode(float(value), int(length), mode) for value, length in zip(*both, strict=True)]
-            for both in zip(values, lengths, strict=True)
-        ]
-
-    def close(self) -> None:
-        """End the worlds."""
-        self._worlds.close()
+        return values, lengths
 
     def _drawn(self, draws: Sequence[np.random.Generator], stack: Stack) -> torch.Tensor:
         shape = (self._episodes, stack.layout.actions)

@@ -76,8 +76,8 @@ class DeviceBatch(VectorEnv[Tensor, Tensor, Tensor]):
         render_mode: str | None = None,
         **axes: Any,
     ) -> None:
-        self.device = torch.device(device)
-        refuse_unless_usable(self.device)
+        refuse_unless_usable(torch.device(device))
+        self.device = torch.empty(0, device=device).device  # with its index, as Warp wants it
         if render_mode is not None:
             raise InputError(f"{env}: a batch draws no pictures: make one world with render_mode='{render_mode}'")
         self.autoreset_mode = AutoresetMode(autoreset_mode)
@@ -274,10 +274,10 @@ class DeviceBatch(VectorEnv[Tensor, Tensor, Tensor]):
         for before, (rows, labels, watch) in zip(self._before, self._watches, strict=True):
             well = watch.healthy()
             each = watch.rewards(before, self._action, well)
-            healthy[rows] = _of(rows, well)
-            self._reward[rows] = _of(rows, watch.total(each))
+            _fill(healthy, rows, well)
+            _fill(self._reward, rows, watch.total(each))
             for label, value in zip(labels, each, strict=True):
-                self._terms[label][rows] = _of(rows, value)
+                _fill(self._terms[label], rows, value)
         for values in (self._reward, *self._terms.values()):
             values.masked_fill_(nothing, 0.0)
         return healthy
@@ -360,15 +360,18 @@ class DeviceBatch(VectorEnv[Tensor, Tensor, Tensor]):
         kind = torch.float32 if array.dtype.kind == "f" else torch.int64
         return torch.as_tensor(array, dtype=kind, device=self.device)
 
-    def _rows(self, rows: Any) -> Any:
-        return rows if isinstance(rows, slice) else self._put(rows)
+    def _rows(self, rows: Any) -> Tensor | None:
+        return None if isinstance(rows, slice) else self._put(rows)
 
 
-def _of(rows: Any, value: Any) -> Any:
-    """Return the rows of a value per world, in single precision where it is a number; one value of all as it is."""
+def _fill(target: Tensor, rows: Tensor | None, value: Any) -> None:
+    """Write a value per world, or one of all, into some rows, or all: without asking the host, as `[]` would."""
     if not isinstance(value, Tensor):
-        return value
-    return value[rows] if value.dtype == torch.bool else value[rows].float()
+        _ = target.fill_(value) if rows is None else target.index_fill_(0, rows, value)
+    elif rows is None:
+        target.copy_(value)
+    else:
+        target.index_copy_(0, rows, value[rows].to(target.dtype))
 
 
 def _simulation(lineup: Lineup, device: torch.device) -> Simulation:

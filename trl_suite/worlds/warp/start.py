@@ -1,6 +1,7 @@
 """First states of episodes, drawn on the device from the distributions that the envs' tables name."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,8 +35,8 @@ class Starts:
             _Noise([start.velocity for start in starts], Use.VELOCITY, put),
         )
         goals = [start.goal for start in starts if start.goal]
-        self._goal = _index(tasks[0].goal, self.position) if goals else None
-        self._still = _index(tasks[0].still, self.position)
+        self._goal = _indices(tasks[0].goal, self.position) if goals else None
+        self._still = _indices(tasks[0].still, self.velocity)
         if goals:
             self._low = put(np.array([goal.low for goal in goals]))
             self._size = put(np.array([goal.high for goal in goals])) - self._low
@@ -47,9 +48,9 @@ class Starts:
         position = self.position + self._noises[0].drawn(self._draws, episodes, self.position.shape[1])
         velocity = self.velocity + self._noises[1].drawn(self._draws, episodes, self.velocity.shape[1])
         if self._goal is not None:
-            position[:, self._goal] = self._goals(episodes)
+            position = position.index_copy(1, self._goal, self._goals(episodes))
         if self._still is not None:
-            velocity[:, self._still] = 0.0
+            velocity = velocity.index_fill(1, self._still, 0.0)
         return position, velocity
 
     def _goals(self, episodes: Tensor) -> Tensor:
@@ -83,7 +84,6 @@ class _Noise:
         return put(np.array(spreads)[:, None]) if any(spreads) else None
 
 
-def _index(places: object, like: Tensor) -> slice | Tensor | None:
-    if isinstance(places, np.ndarray):
-        return torch.from_numpy(places).to(like.device)
-    return places if isinstance(places, slice) else None
+def _indices(places: Any, like: Tensor) -> Tensor | None:
+    """Return the columns that a slice or indices choose, on the device."""
+    return None if places is None else torch.from_numpy(np.arange(like.shape[1])[places]).to(like.device)
