@@ -11,6 +11,7 @@ under controls drawn before. `physics` is the share of the time that MuJoCo Warp
 
 import argparse
 import json
+import os
 import platform
 import re
 import time
@@ -114,7 +115,7 @@ def page(text: str) -> str:
     """Return the README's text with the figures of a GPU, or, while there are none, those of the rehearsal."""
     gpu, rehearsal = RECORDS["cuda"], RECORDS["cpu"]
     record = json.loads((gpu if gpu.is_file() else rehearsal).read_text())
-    said = f"On {record['device']}, {record['cores']} cores.\n\n"
+    said = f"On {record['device']}, {record['cores']} cores, at a load of {record['load'][0]:.0f}.\n\n"
     return BETWEEN.sub(lambda found: found[1] + said + table(record) + found[2], text)
 
 
@@ -136,7 +137,7 @@ def main() -> None:
     device = torch.cuda.get_device_name() if given.device == "cuda" else f"Warp's CPU device, {platform.machine()}"
     machine = provenance.machine()
     record = {"device": device, "cores": torch.get_num_threads(), "machine": machine, "rows": rows}
-    record["versions"] = provenance.versions()
+    record |= {"versions": provenance.versions(), "load": os.getloadavg()}
     (given.out or RECORDS[given.device]).write_text(json.dumps(record, indent=1) + "\n")
     print(table(record), end="")
 
