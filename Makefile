@@ -24,10 +24,10 @@ check: setup    ## style and types
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 test: check     ## style, types and the tests of a few minutes
-	$(BIN)/python -m pytest -n auto -m "not slow and not gpu and not faults"
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not slow and not gpu and not faults"
 
 test-slow: setup    ## the long tests
-	$(BIN)/python -m pytest -n auto -m "slow"
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m "slow"
 
 test-gpu: setup     ## the tests that need a CUDA device
 	$(BIN)/python -m pytest -m "gpu"
@@ -46,8 +46,10 @@ bench: setup    ## speeds side by side with other libraries, in some forty quiet
 	$(BIN)/python benchmarks/off_policy.py --rounds 1
 	$(BIN)/python benchmarks/evidence.py --out experiments/benchmarks/evidence.json
 
-bench-gpu: setup    ## the speed of cohorts that learn on a CUDA device, with their physics on all cores
-	$(BIN)/python benchmarks/cohort.py --device cuda --rounds 1 --out experiments/benchmarks/cohort-gpu.json
+bench-gpu: setup    ## the speed of worlds and of cohorts on a CUDA device, beside all cores
+	$(BIN)/python benchmarks/physics.py --seconds 2
+	$(BIN)/python benchmarks/cohort.py --device cuda --physics warp --robots half-cheetah --batch-sizes 256 --members 8 32 128 \
+		--rounds 1 --out experiments/benchmarks/cohort-gpu.json
 	$(BIN)/python benchmarks/off_policy.py --device cuda --rounds 1 --out experiments/benchmarks/sac-gpu.json
 
 build: setup    ## the wheel and the source distribution

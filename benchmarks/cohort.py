@@ -4,6 +4,7 @@
     python benchmarks/cohort.py --robots half-cheetah --batch-sizes 256 --members 1 8 32 --rounds 1
     python benchmarks/cohort.py --page                           writes the committed figures into that folder's README
     python benchmarks/cohort.py --device cuda --out gpu.json     learning on a GPU, physics on all cores
+    python benchmarks/cohort.py --device cuda --physics warp --out gpu.json     physics on the GPU as well
 
 Every contender makes the same trainings: the same hyperparameters, ten rollouts of 2,048 steps, an evaluation of two
 episodes before and after. Members are shared out to one process per core with one torch thread each; SB3 trains one run
@@ -37,6 +38,7 @@ from trl_suite.training.cohort.adam import Adam
 from trl_suite.training.cohort.layout import Layout, on_policy
 from trl_suite.training.cohort.signature import bytes_of
 from trl_suite.training.cohort.stack import Stack
+from trl_suite.training.cohort.worlds import Physics
 from trl_suite.training.job import Job, Unwatched
 from trl_suite.training.library import world
 from trl_suite.worlds import physics
@@ -61,6 +63,7 @@ class Trial:
     warm: int  # env steps of a training before the clock starts
     seeds: tuple[int, ...] = ()
     device: engines.Device = "cpu"
+    physics: Physics = "mujoco"
     episodes: int = EPISODES
 
     @property
@@ -92,7 +95,7 @@ def train(trial: Trial, ready: Barrier) -> Measured:
     ready.wait()
     start, cpu = time.time(), time.process_time()
     watchers = [Unwatched() for _ in jobs]
-    for _, result in engines.train(trial.engine, jobs, watchers, [None] * len(jobs), trial.device):
+    for _, result in engines.train(trial.engine, jobs, watchers, [None] * len(jobs), trial.device, trial.physics):
         if isinstance(result, Exception):
             raise result
     cpu = time.process_time() - cpu
@@ -103,7 +106,7 @@ def train(trial: Trial, ready: Barrier) -> Measured:
 def _warm_up(trial: Trial, job: Job) -> None:
     """Make a short training first: what libraries load when they are first used is no part of any speed."""
     short = replace(job, steps=trial.warm)
-    list(engines.train(trial.engine, [short], [Unwatched()], [None], trial.device))
+    list(engines.train(trial.engine, [short], [Unwatched()], [None], trial.device, trial.physics))
 
 
 def _timed_physics() -> list[float]:
@@ -200,8 +203,9 @@ def measure(given: argparse.Namespace, robot: str, batch_size: int) -> list[dict
     rollout = how.n_envs * how.n_steps
 
     def trial(engine: engines.Engine) -> Trial:
-        device = given.device if engine == "cohort" else "cpu"
-        return Trial(engine=engine, robot=robot, how=how, steps=ROLLOUTS * rollout, warm=rollout, device=device)
+        device, physics = (given.device, given.physics) if engine == "cohort" else ("cpu", "mujoco")
+        where = {"device": device, "physics": physics}
+        return Trial(engine=engine, robot=robot, how=how, steps=ROLLOUTS * rollout, warm=rollout, **where)
 
     rounds = [[contend(trial(engine), size) for engine, size in contenders] for _ in range(given.rounds)]
     floor = arithmetic(robot, how)
@@ -277,6 +281,7 @@ def main() -> None:
     parser.add_argument("--members", type=int, nargs="+", default=list(MEMBERS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--physics", choices=["mujoco", "warp"], default="mujoco", help="of cohorts")
     parser.add_argument("--out", type=Path, default=RECORD)
     parser.add_argument("--page", action="store_true", help="measure nothing, write the README's table")
     given = parser.parse_args()

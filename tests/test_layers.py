@@ -18,7 +18,7 @@ ALLOWED = {
     "record": {"errors"},
     "provenance": set(),
     "memory": set(),
-    "worlds": {"errors", "content", "tables", "interface"},
+    "worlds": {"errors", "content", "tables", "interface", "memory"},
     "networks": {"errors", "files", "content", "tables", "interface", "record"},
     "evidence": {"errors", "content", "tables", "interface", "record"},
     "training": {"errors", "files", "content", "interface", "record", "provenance", "networks", "worlds"},
@@ -35,6 +35,7 @@ ALLOWED = {
 HEAVY = {"torch", "mujoco", "stable_baselines3", "gymnasium"}
 MAY_LOAD = {
     "worlds": {"mujoco", "gymnasium"},
+    "worlds.warp": {"torch"},
     "networks": {"torch"},
     "networks.zip_export": {"torch", "gymnasium", "stable_baselines3"},  # inside functions, for an export alone
     "training": HEAVY,
@@ -79,8 +80,9 @@ def test_a_room_imports_only_what_lies_below_it(path):
             other = name.split(".")[1]
             assert other == room(path) or other in ALLOWED[room(path)], f"{path} imports {name}"
         elif name.split(".")[0] in HEAVY:
-            own = MAY_LOAD.get(module(path).removeprefix("trl_suite."), set())
-            assert name.split(".")[0] in own | MAY_LOAD.get(room(path), set()), f"{path} imports {name}"
+            place = module(path).removeprefix("trl_suite.") + "."
+            may = set().union(*(loads for above, loads in MAY_LOAD.items() if place.startswith(above + ".")))
+            assert name.split(".")[0] in may, f"{path} imports {name}"
 
 
 def test_sb3_is_imported_only_by_its_engine_and_by_zip():

@@ -70,6 +70,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     engine: str = "sb3"
     cohort_size: int = 1  # runs that trained together in one process
     device: str = "cpu"
+    physics: str = "mujoco"  # or "warp", in single precision
     attempts: int = 1  # how often it was begun or gone on with
     failures: int = 0  # how many of them failed
     command: tuple[str, ...] = ()

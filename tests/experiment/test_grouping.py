@@ -11,12 +11,13 @@ from tests.experiment.conftest import TINY
 from trl_suite import memory
 from trl_suite.cli.arguments import Run
 from trl_suite.cli.run import execute
-from trl_suite.errors import InputError
+from trl_suite.errors import InputError, NotInstalledError
 from trl_suite.experiment import grouping, plan, spec
 from trl_suite.experiment.cohorts import Queue
 from trl_suite.experiment.grouping import Grouping, assignments, summary
 from trl_suite.training import engines, settings
 from trl_suite.training.job import Job
+from trl_suite.worlds.warp import library
 
 
 @pytest.fixture
@@ -145,3 +146,42 @@ def test_sources_go_first_since_others_wait_for_them(table):
     first, second = queue.take(lambda step: not step.planned.source), queue.take(lambda step: not step.planned.source)
     assert [step.planned.role for step in (*first.steps, *second.steps)] == ["source", "source"]
     assert {step.planned.method for step in queue.take(lambda step: not step.planned.source).steps} == {"scratch"}
+
+
+def on_warp(*more: tuple[str, str]) -> list[tuple[str, str]]:
+    return [("[source]", 'physics = "warp"\n\n[source]'), *more]
+
+
+@pytest.mark.skipif(bool(library.obstacle()), reason=library.obstacle())
+def test_physics_on_warp_is_said_and_worlds_of_another_structure_are_another_group(table):
+    envs = '["inverted-pendulum.gravity-1.5"]'
+    steps, group = table(*on_warp((envs, '["inverted-pendulum.gravity-1.5", "inverted-pendulum?timestep=0.5"]')))
+    found = assignments(steps, group)
+    assert len({one.group for one in found}) == 3  # sources, and targets with as many physics steps as them, or more
+    assert all("schedule, physics on Warp" in line for line in summary(found))
+    assert {group(step).physics for step in steps} == {"warp"}
+    assert all(step.specification["physics"] == "warp" for step in steps)
+
+
+def test_without_a_gpu_physics_is_mujocos_unless_it_is_asked_for(table):
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    steps, group = table()
+    assert {group(step).physics for step in steps} == {"mujoco"}
+    assert all("physics" not in step.specification for step in steps)
+
+
+def test_physics_on_warp_is_for_cohorts(table, monkeypatch):
+    with pytest.raises(InputError, match="physics = 'warp' simulates cohorts: engine = 'sb3' has none"):
+        table(("[source]", 'engine = "sb3"\nphysics = "warp"\n\n[source]'))
+    if not library.obstacle():
+        steps, group = table(*on_warp((METHODS, 'methods = ["scratch", "jumpstart"]')))
+        with pytest.raises(
+            InputError, match=r"physics = 'warp': .* cannot train in a cohort: .*; physics = 'auto' can"
+        ):
+            [group(step) for step in steps]
+    monkeypatch.setattr(library, "obstacle", lambda: "mujoco-warp is not installed")
+    library.library.cache_clear()
+    with pytest.raises(NotInstalledError, match="mujoco-warp is not installed"):
+        table(*on_warp())
+    library.library.cache_clear()

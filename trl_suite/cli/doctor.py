@@ -11,8 +11,17 @@ from rich.table import Table
 
 from trl_suite import content, memory, provenance
 from trl_suite.cli.arguments import Doctor
+from trl_suite.worlds.warp import library
 
 _RENDERERS = ("", "egl", "osmesa", "glfw", "disable", "off")  # what mujoco takes for MUJOCO_GL
+_ROBOTS = ("inverted-pendulum", "hopper", "half-cheetah", "ant", "humanoid")
+_PHYSICS = """
+import sys
+from trl_suite.training import engines
+from trl_suite.worlds.warp import limits
+print(engines.physics("auto", engines.device("auto")))
+print(", ".join(f"{name} {limits.bytes_per_world(name) / 1024:.0f} KB" for name in sys.argv[1:]))
+"""
 _DRAW = """
 import mujoco
 model = mujoco.MjModel.from_xml_string("<mujoco><worldbody><geom size='1'/></worldbody></mujoco>")
@@ -46,6 +55,7 @@ def findings() -> dict[str, str]:
         "commit": f"{commit or 'not a checkout'}{' with uncommitted changes' if dirty else ''}",
         "torch threads": f"{torch.get_num_threads()} by default; every run is given one",
         "gpu": _gpu(),
+        "physics on the gpu": _warp(),
         "memory": f"{memory.available() / 2**30:.1f} GB to be had; cohorts are cut to fit",
         "rendering": _rendering(),
         "envs": ", ".join(content.names("envs")) or "none found",
@@ -57,7 +67,19 @@ def findings() -> dict[str, str]:
 def _gpu() -> str:
     if not torch.cuda.is_available():
         return "none that torch can use; runs use the CPU"
-    return f"{torch.cuda.get_device_name()}; cohorts learn there, with their physics on the CPU's cores"
+    return f"{torch.cuda.get_device_name()}; cohorts learn there"
+
+
+def _warp() -> str:
+    """Ask in a process of its own, as of rendering: a wrong display keeps MuJoCo from being imported."""
+    if why := library.obstacle():
+        return f"no: {why}; cohorts have their physics on the CPU's cores"
+    done = subprocess.run([sys.executable, "-c", _PHYSICS, *_ROBOTS], capture_output=True, text=True, check=False)
+    if done.returncode:
+        return f"does not work: {done.stderr.strip().splitlines()[-1]}"
+    *_, physics, each = done.stdout.splitlines()
+    where = "there" if physics == "warp" else "on the CPU's cores unless physics = 'warp'"
+    return f"Warp is installed; cohorts have their physics {where}. A world takes: {each}"
 
 
 def _rendering() -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from trl_suite.experiment.plan import Step
+from trl_suite.training.cohort.worlds import Physics
 from trl_suite.training.engines import Device, Engine
 
 
@@ -16,6 +17,7 @@ class Group(NamedTuple):
     reason: str  # why these runs are together, or why one is alone
     most: int = 1  # how many of them fit into a worker's memory
     device: Device = "cpu"
+    physics: Physics = "mujoco"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +28,7 @@ class Cohort:
     engine: Engine
     reason: str
     device: Device = "cpu"
+    physics: Physics = "mujoco"
 
 
 def alone(step: Step, why: str = "") -> Group:
@@ -68,4 +71,6 @@ class Queue:
         chosen = [step for step, own in found if own.key == group.key][: min(self._shares[group.key], group.most)]
         for step in chosen:
             del self._waiting[step.planned.folder]
-        return Cohort(steps=tuple(chosen), engine=group.engine, reason=group.reason, device=group.device)
+        return Cohort(
+            steps=tuple(chosen), engine=group.engine, reason=group.reason, device=group.device, physics=group.physics
+        )

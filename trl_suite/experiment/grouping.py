@@ -3,8 +3,10 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import msgspec
+import torch
 
 from trl_suite import memory
 from trl_suite.errors import InputError
@@ -13,8 +15,10 @@ from trl_suite.experiment.plan import Step, job_of
 from trl_suite.experiment.spec import Experiment
 from trl_suite.training import engines, settings
 from trl_suite.training.cohort.signature import bytes_of, obstacle, signature
+from trl_suite.training.cohort.worlds import Physics
 from trl_suite.training.job import Job
 from trl_suite.worlds.address import Address
+from trl_suite.worlds.warp.merge import shared
 
 PROCESS = 500 * 2**20  # bytes of a worker before it has any member: interpreter, torch and MuJoCo
 SPARE = 0.2  # share of the memory that is left alone
@@ -33,8 +37,9 @@ class Grouping:
         self.device: engines.Device = engines.device(experiment.device)
         # one program fills a GPU, and takes all cores for physics
         self.workers = workers if self.device == "cpu" else 1
-        self._room = int(memory.available() * (1 - SPARE)) // self.workers - PROCESS
-        self._known: dict[tuple[str, int, bytes], tuple[str, int]] = {}
+        self._wanted = experiment.physics
+        self._physics: Physics = engines.physics(experiment.physics, self.device)
+        self._known: dict[tuple[str, int, bytes], _Kind] = {}
 
     def __call__(self, step: Step) -> Group:
         """Return the run's group."""
@@ -42,27 +47,68 @@ class Grouping:
             return alone(step, "the experiment asks for Stable-Baselines3")
         job = job_of(step, None)
         why = obstacle(job)
-        if why and self._engine == "cohort":
-            raise InputError(f"engine = 'cohort': {_named(step)} cannot train in a cohort: {why}; engine = 'auto' can")
+        for key, wanted in (("engine", self._engine == "cohort"), ("physics", self._wanted == "warp")):
+            if why and wanted:
+                value = "cohort" if key == "engine" else "warp"
+                named = f"{key} = '{value}': {_named(step)}"
+                raise InputError(f"{named} cannot train in a cohort: {why}; {key} = 'auto' can")
         if why:
             return alone(step, why)
-        key, most = self._cohort(step, job)
+        kind = self._cohort(step, job)
         env = Address.parse(job.env).env
         reason = f"{job.how.algorithm.upper()} of {env}, {step.steps:,} steps: same slots, networks and schedule"
-        return Group(key=key, engine="cohort", reason=reason, most=most, device=self.device)
+        if kind.physics == "warp":
+            reason += ", physics on Warp"
+        return Group(
+            key=kind.key, engine="cohort", reason=reason, most=kind.most, device=self.device, physics=kind.physics
+        )
 
-    def _cohort(self, step: Step, job: Job) -> tuple[str, int]:
-        """Return the run's signature, and how many of its kind fit into a worker's share of the memory."""
+    def _cohort(self, step: Step, job: Job) -> "_Kind":
         known = (job.env, job.total, msgspec.json.encode((job.how.algorithm, job.how, job.evaluation)))
         if known not in self._known:
-            size = bytes_of(job)
-            if size > self._room:
-                raise InputError(
-                    f"{_named(step)} takes {size / 2**20:,.0f} MB and a worker has {self._room / 2**20:,.0f}: fewer "
-                    f"workers (--workers), {_smaller(job, size - self._room)}"
-                )
-            self._known[known] = (signature(job), self._room // size)
+            self._known[known] = self._kind(step, job)
         return self._known[known]
+
+    def _kind(self, step: Step, job: Job) -> "_Kind":
+        """Return what the run is trained with, and how many of its kind fit into a worker's share of the memory."""
+        physics: Physics = self._physics
+        key = signature(job)
+        if physics == "warp":
+            try:
+                key += f" {_one_batch(job)}"
+            except InputError:
+                if self._wanted == "warp":
+                    raise
+                physics = "mujoco"
+        size, room = bytes_of(job, physics), self._room(physics)
+        if size > room:
+            raise InputError(
+                f"{_named(step)} takes {size / 2**20:,.0f} MB and a worker has {room / 2**20:,.0f}: fewer "
+                f"workers (--workers), {_smaller(job, size - room)}"
+            )
+        return _Kind(key, room // size, physics)
+
+    def _room(self, physics: Physics) -> int:
+        """Return how many bytes the members of one worker may take, where their worlds are."""
+        if physics == "warp" and self.device == "cuda":
+            return int(torch.cuda.mem_get_info()[0] * (1 - SPARE))
+        return int(memory.available() * (1 - SPARE)) // self.workers - PROCESS
+
+
+def _one_batch(job: Job) -> str:
+    """Return what a training's worlds share on Warp; runs of one cohort share it too."""
+    found = {shared(address): address for address in (job.env, *job.mix)}
+    if len(found) > 1:
+        raise InputError(f"physics = 'warp': {' and '.join(found.values())} cannot be of one batch; 'mujoco' can")
+    return next(iter(found))
+
+
+class _Kind(NamedTuple):
+    """What runs of one env, budget and evaluation have in common."""
+
+    key: str
+    most: int  # how many fit into a worker's memory
+    physics: Physics
 
 
 def _smaller(job: Job, excess: int) -> str:

@@ -173,7 +173,10 @@ class RunFolder:
 
     def _of_another_engine(self) -> bool:
         path = self.path / RUN
-        return path.is_file() and record.decode(path, Run).engine != self._cohort.engine
+        if not path.is_file():
+            return False
+        earlier = record.decode(path, Run)
+        return (earlier.engine, earlier.physics) != (self._cohort.engine, self._cohort.physics)
 
     def _begin_anew(self, why: str) -> None:
         if (self.path / RUN).exists() and (self.path / EVALUATIONS).exists():
@@ -220,6 +223,7 @@ class RunFolder:
             engine=self._cohort.engine,
             cohort_size=len(self._cohort.steps),
             device=self._cohort.device,
+            physics=self._cohort.physics,
             diff=self._diff() if dirty else "",
         )
 

@@ -189,6 +189,8 @@ class _Planner:
         }
         if self._experiment.engine != "auto":  # asked for by name it is part of a run: the engines' noise differs
             specification["engine"] = self._experiment.engine
+        if self._experiment.physics != "auto":
+            specification["physics"] = self._experiment.physics
         digest = digest_of(specification)
         kind = planned.role if planned.role == "reference" else planned.method
         folder = f"{folder_name(planned.env)}/{kind}/seed-{planned.seed}--{digest[:10]}"

@@ -20,6 +20,7 @@ from trl_suite.experiment.stop import Stop
 from trl_suite.networks.policy import load
 from trl_suite.record import Run
 from trl_suite.training import engines
+from trl_suite.training.cohort.worlds import Physics
 from trl_suite.training.engines import Device, Engine
 from trl_suite.worlds.identity import identity
 
@@ -79,7 +80,8 @@ def _group(root: Path, step: Step) -> Group:
     run = record.decode(root / step.planned.folder / RUN, Run)
     engine: Engine = msgspec.convert(run.engine, Engine)
     device: Device = msgspec.convert(run.device, Device)
-    return Group(run.digest, engine, "as it was made", device=engines.device(device))
+    on, physics = engines.device(device), msgspec.convert(run.physics, Physics)
+    return Group(run.digest, engine, "as it was made", device=on, physics=engines.physics(physics, on))
 
 
 def compare(recorded: Path, made: Path) -> Comparison:

@@ -85,6 +85,8 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     algorithm: Algorithm = "ppo"
     engine: Literal["auto", "sb3", "cohort"] = "auto"  # auto: runs train together where the cohort engine can do it
     device: Literal["auto", "cpu", "cuda"] = "auto"  # of the cohort engine; auto: CUDA where there is one
+    # what simulates cohorts; auto: Warp on a CUDA device where it is installed and can run the robot, else MuJoCo
+    physics: Literal["auto", "mujoco", "warp"] = "auto"
     evaluation: settings.Evaluation = settings.Evaluation()
     ppo: settings.PPO = settings.PPO()
     sac: settings.SAC = settings.SAC()
@@ -122,6 +124,8 @@ def load(folder: Path) -> Experiment:
     _check_names(path, experiment)
     if SCRATCH not in experiment.methods:
         raise InputError(f"{path}: methods: '{SCRATCH}' is missing, and every measure compares with it")
+    if (experiment.engine, experiment.physics) == ("sb3", "warp"):
+        raise InputError(f"{path}: physics = 'warp' simulates cohorts: engine = 'sb3' has none; 'auto' and 'cohort' do")
     for name in experiment.methods:
         methods.find(name, experiment.method)
     for env in (experiment.source.env, *experiment.target.envs):

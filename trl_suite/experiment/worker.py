@@ -64,7 +64,8 @@ def work(task: Task, tell: Tell, stop: Stop) -> None:
         jobs, able = _prepared(task, reporters)
         try:
             logs = [one.folder.path for one in able]
-            for index, result in engines.train(task.cohort.engine, jobs, able, logs, task.cohort.device):
+            cohort = task.cohort
+            for index, result in engines.train(cohort.engine, jobs, able, logs, cohort.device, cohort.physics):
                 able[index].ended(result)
         except Exception as error:  # no engine could begin
             for reporter in able:

@@ -9,8 +9,10 @@ import torch
 from trl_suite.errors import InputError
 from trl_suite.training.cohort import train as cohort
 from trl_suite.training.cohort.signature import obstacle
+from trl_suite.training.cohort.worlds import Physics
 from trl_suite.training.job import Job, Result, Watcher
 from trl_suite.training.sb3 import train as sb3
+from trl_suite.worlds.warp import library
 
 Engine = Literal["sb3", "cohort"]
 Device = Literal["cpu", "cuda"]
@@ -27,6 +29,24 @@ def device(wanted: Literal["auto"] | Device) -> Device:
     return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
 
 
+def physics(wanted: Literal["auto"] | Physics, on: Device) -> Physics:
+    """Return what simulates a cohort's worlds: Warp on a CUDA device where it can be used, unless MuJoCo is wanted.
+
+    Raises:
+        InputError: Warp is wanted, and the device's driver is too old.
+        NotInstalledError: Warp is wanted, and is not installed.
+    """
+    if wanted == "mujoco" or (wanted == "auto" and (on == "cpu" or library.obstacle())):
+        return "mujoco"
+    try:
+        library.refuse_unless_usable(torch.device(on))
+    except InputError:
+        if wanted == "warp":
+            raise
+        return "mujoco"
+    return "warp"
+
+
 def alone(job: Job) -> Engine:
     """Return the engine for a single training: the cohort's where it can."""
     return "sb3" if obstacle(job) else "cohort"
@@ -38,6 +58,7 @@ def train(
     watchers: Sequence[Watcher],
     logs: Sequence[Path | None],
     on: Device = "cpu",
+    physics: Physics = "mujoco",
 ) -> Iterator[tuple[int, Result]]:
     """Yield (which job, its outcome or why it failed), each as soon as it is known.
 
@@ -47,9 +68,10 @@ def train(
         watchers: one per job.
         logs: folder for each job's TensorBoard event files, or None.
         on: where the cohort engine learns.
+        physics: what simulates the cohort engine's worlds.
     """
     if engine == "cohort":
-        yield from cohort.train(jobs, watchers, logs, torch.device(on))
+        yield from cohort.train(jobs, watchers, logs, torch.device(on), physics)
         return
     for index, (job, watcher, folder) in enumerate(zip(jobs, watchers, logs, strict=True)):
         try:

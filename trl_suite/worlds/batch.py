@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 from trl_suite.errors import InputError
 from trl_suite.worlds import streams
 from trl_suite.worlds.address import Address
-from trl_suite.worlds.channel import Channel, applies, settings
-from trl_suite.worlds.env import action_space, built
+from trl_suite.worlds.channel import Channel
+from trl_suite.worlds.env import built
+from trl_suite.worlds.lineup import Lineup, Variant
 from trl_suite.worlds.physics import physics
-from trl_suite.worlds.task import Task, stacked
 
 Array = NDArray[Any]
-Variant = str | Mapping[str, Any] | None
 
 
 class Judged(NamedTuple):
@@ -74,52 +73,37 @@ class Batch(VectorEnv[Array, Array, Array]):
         **axes: Any,
     ) -> None:
         self.autoreset_mode = AutoresetMode(autoreset_mode)
-        addresses = _addresses(num_envs, env, variants, variant, axes)
-        self._describe(addresses, render_mode)
+        if render_mode is not None:
+            raise InputError(f"{env}: a batch draws no pictures: make one world with render_mode='{render_mode}'")
+        lineup = Lineup(num_envs, env, variants, variant, axes)
+        self._describe(lineup)
         self._limit = max_episode_steps or self.table.episode_steps
         self._physics = physics(
-            self._models,
-            [spec.frame_skip for spec in self._tables],
+            lineup.models,
+            [spec.frame_skip for spec in lineup.tables],
             sorted({"qpos", "qvel", *(field for task in self._tasks for field in task.fields)}),
             contact_forces=any(task.needs_contact_forces for task in self._tasks),
             warm_start=warm_start,
             threads=threads,
         )
-        self._watches = [(rows, task.labels, task.watch(self._physics.field)) for rows, task in _judges(self._tasks)]
+        self._watches = [(rows, task.labels, task.watch(self._physics.field)) for rows, task in lineup.judges()]
         self._elapsed, self._ended = np.zeros(num_envs, dtype=np.int64), np.zeros(num_envs, dtype=bool)
         self._streams: list[np.random.Generator] = []
         self._noise: list[np.random.Generator] = []
         self._all, self._every = np.arange(num_envs), np.ones(num_envs, dtype=bool)
 
-    def _describe(self, addresses: Sequence[Address], render_mode: str | None) -> None:
-        """Build each different world once; set what Gymnasium asks a vector env for."""
-        env, self.num_envs = addresses[0].env, len(addresses)
-        if render_mode is not None:
-            raise InputError(f"{env}: a batch draws no pictures: make one world with render_mode='{render_mode}'")
-        self.addresses = tuple(map(str, addresses))
-        unique = {text: built(one) for text, one in dict(zip(self.addresses, addresses, strict=True)).items()}
-        every = [unique[text] for text in self.addresses]
-        self._tables = [spec for spec, *_ in every]
-        self._models = [model for _, model, *_ in every]
-        self._tasks = [task for _, _, task, _ in every]
-        self.table, self.interface = self._tables[0], self._tasks[0].interface
-        _refuse_unless_alike(self.addresses, [task.interface.digest() for task in self._tasks])
-        self._ends = np.array([task.ends for task in self._tasks])
-        variations = [variation for *_, variation in every]
-        channelled = any(map(applies, variations))
-        self._channel = Channel([settings(one, self.interface) for one in variations]) if channelled else None
-        self._name_spaces(env)
-        self.metadata = {"render_modes": [], "autoreset_mode": self.autoreset_mode}
-        self.render_mode = None
-
-    def _name_spaces(self, env: str) -> None:
-        spaces = {str(space): space for space in map(action_space, dict.fromkeys(self._models))}
-        if len(spaces) > 1:
-            raise InputError(f"{env}: the worlds' control ranges differ: {', '.join(spaces)}")
-        self.single_action_space = next(iter(spaces.values()))
+    def _describe(self, lineup: Lineup) -> None:
+        """Set what Gymnasium asks a vector env for."""
+        self.num_envs, self.addresses = len(lineup.addresses), lineup.addresses
+        self.table, self.interface, self._tasks = lineup.table, lineup.interface, lineup.tasks
+        self._ends = np.array([task.ends for task in lineup.tasks])
+        self._channel = Channel(lineup.settings) if lineup.settings else None
+        self.single_action_space = lineup.action_space
         self.single_observation_space = Box(-np.inf, np.inf, (len(self.interface.observation),), np.float64)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self.metadata = {"render_modes": [], "autoreset_mode": self.autoreset_mode}
+        self.render_mode = None
 
     @property
     def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]  as SyncVectorEnv's
@@ -218,6 +202,9 @@ class Batch(VectorEnv[Array, Array, Array]):
         for row, world in enumerate(chosen):
             streams.restore(self._streams[world], state["streams"][row])
             streams.restore(self._noise[world], state["noise"][row])
+
+    def check(self) -> None:
+        """Nothing: MuJoCo makes room for every contact, and says of each world when it is unstable."""
 
     def close_extras(self, **kwargs: Any) -> None:
         """End the threads."""
@@ -336,20 +323,6 @@ def bytes_per_world(address: str) -> int:
     return data.nbuffer + 2**19 if task.needs_contact_forces else data.nbuffer
 
 
-def _judges(tasks: Sequence[Task]) -> list[tuple[Any, Task]]:
-    """Return tasks over all worlds, each with the rows that it speaks for: as many as there are structures."""
-    rows: dict[Any, list[int]] = {}
-    for world, task in enumerate(tasks):
-        rows.setdefault(task.structure, []).append(world)
-    if len(rows) == 1:
-        return [(slice(None), stacked(tasks))]
-    found: list[tuple[Any, Task]] = []
-    for structure, own in rows.items():
-        filled = [task if task.structure == structure else tasks[own[0]] for task in tasks]
-        found.append((np.array(own), stacked(filled)))
-    return found
-
-
 def _told(values: Mapping[str, Array], worlds: Array) -> dict[str, Array]:
     """Return Gymnasium's form of numbers that speak of some worlds: 0 elsewhere, nothing at all if of none."""
     if not worlds.any():
@@ -360,32 +333,3 @@ def _told(values: Mapping[str, Array], worlds: Array) -> dict[str, Array]:
 
 def _rows(value: Any, rows: Any) -> Any:
     return value[rows] if np.ndim(value) else value
-
-
-def _addresses(
-    num_envs: int, env: str, variants: Sequence[Variant] | None, variant: str | None, axes: Mapping[str, Any]
-) -> list[Address]:
-    if num_envs < 1:
-        raise InputError(f"{env}: {num_envs} worlds")
-    shared = Address.of(env, variant or "", dict(axes))
-    if variants is None:
-        return [shared] * num_envs
-    if variant is not None:
-        raise InputError(f"{env}: give either variant or variants")
-    if len(variants) != num_envs:
-        raise InputError(f"{env}: {len(variants)} variants for {num_envs} worlds")
-    return [_address(env, one, axes) for one in variants]
-
-
-def _address(env: str, variant: Variant, axes: Mapping[str, Any]) -> Address:
-    own = {"variant": variant or ""} if isinstance(variant, str) or variant is None else dict(variant)
-    name = own.pop("variant", "")
-    for axis in own.keys() & axes.keys():
-        raise InputError(f"{env}: {axis} is set twice, for one world and for all")
-    return Address.of(env, name, {**axes, **own})
-
-
-def _refuse_unless_alike(addresses: Sequence[str], digests: Sequence[str]) -> None:
-    for address, digest in zip(addresses, digests, strict=True):
-        if digest != digests[0]:
-            raise InputError(f"{address} has other slots than {addresses[0]}: they cannot share a batch")

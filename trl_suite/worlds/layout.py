@@ -50,6 +50,11 @@ class Reading(NamedTuple):
         """Whether the numbers lie in MuJoCo's memory as they are read."""
         return isinstance(self.indices, slice) and self.limit is None and self.form is None and self.origin is None
 
+    def moved(self, put: Callable[[Any], Any]) -> "Reading":
+        """Return the reading for arrays that lie elsewhere: where `put` puts its indices."""
+        indices, origin = (put(one) if isinstance(one, np.ndarray) else one for one in (self.indices, self.origin))
+        return self._replace(indices=indices, origin=origin)
+
     def of(self, fields: Fields) -> Callable[[], Any]:
         """Return what reads the numbers (..., n) of a state that is stepped in place; a plain reading is no copy."""
         read = self._raw(fields(self.field))
@@ -152,8 +157,8 @@ _INERTIA = (
 QUANTITIES: dict[str, Quantity] = {
     "position": Quantity("qpos", _positions),
     "velocity": Quantity("qvel", _velocities),
-    "cosine": Quantity("qpos", _positions, np.cos, "1"),
-    "sine": Quantity("qpos", _positions, np.sin, "1"),
+    "cosine": Quantity("qpos", _positions, terms.cosine, "1"),
+    "sine": Quantity("qpos", _positions, terms.sine, "1"),
     "motor_force": Quantity("qfrc_actuator", _forces),
     "constraint_force": Quantity("qfrc_constraint", _forces),
     "place": Quantity("xpos", _per_body(_SPACE)),  # of a body's frame in the world

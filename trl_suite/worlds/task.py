@@ -3,6 +3,7 @@
 `fields` gives a state's arrays under MjData's names, flat per world, with any leading dimensions.
 """
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -62,12 +63,12 @@ class Task:
         self.parts = tuple(_part(term, model, self.duration) for term in spec.reward)
         slots = tuple(slot for block in self.observed for slot in block.slots)
         self.interface = Interface(observation=slots, action=controls(model))
-        self._start = spec.reset
+        self.starts = spec.reset
         self.nominal = (model.qpos0.copy(), np.zeros(model.nv))
         goal = spec.reset.goal
-        self._goal = reading(model, "position", goal.joints).indices if goal else None
+        self.goal = reading(model, "position", goal.joints).indices if goal else None
         still = [*spec.reset.still, *(goal.joints if goal else ())]
-        self._still = degrees_of_freedom(model, still) if still else None
+        self.still = degrees_of_freedom(model, still) if still else None
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -88,17 +89,26 @@ class Task:
 
     def start(self, rng: np.random.Generator) -> tuple[Floats, Floats]:
         """Return a first state: positions (nq,), with the goal, and velocities (nv,), drawn in this order."""
-        position = self.nominal[0] + _noise(rng, self._start.position, len(self.nominal[0]))
-        if self._start.goal:
-            position[self._goal] = _place(rng, self._start.goal)
-        velocity = self.nominal[1] + _noise(rng, self._start.velocity, len(self.nominal[1]))
-        if self._still is not None:
-            velocity[self._still] = 0.0
+        position = self.nominal[0] + _noise(rng, self.starts.position, len(self.nominal[0]))
+        if self.starts.goal:
+            position[self.goal] = _place(rng, self.starts.goal)
+        velocity = self.nominal[1] + _noise(rng, self.starts.velocity, len(self.nominal[1]))
+        if self.still is not None:
+            velocity[self.still] = 0.0
         return position, velocity
 
-    def watch(self, fields: Fields) -> "Watch":
-        """Return the task as seen on a state that is stepped in place."""
-        return Watch(self, fields)
+    def watch(self, fields: Fields, join: Callable[..., Any] = np.concatenate) -> "Watch":
+        """Return the task as seen on a state that is stepped in place; `join` joins its arrays, as NumPy's does."""
+        return Watch(self, fields, join)
+
+    def moved(self, put: Callable[[Any], Any]) -> "Task":
+        """Return the task for a state whose arrays lie elsewhere: where `put` puts the task's own."""
+        found = copy.copy(self)
+        found.observed = tuple(one.moved(put) for one in self.observed)
+        found.bounded = tuple(one.moved(put) for one in self.bounded)
+        found.parts = tuple(_moved(part, put) for part in self.parts)
+        found.low, found.high = put(self.low), put(self.high)
+        return found
 
 
 def stacked(tasks: Sequence[Task]) -> Task:
@@ -110,8 +120,7 @@ def stacked(tasks: Sequence[Task]) -> Task:
     first = tasks[0]
     if any(task.structure != first.structure for task in tasks):
         raise ValueError("the tasks differ in more than numbers")
-    joined = object.__new__(Task)
-    joined.__dict__.update(first.__dict__)
+    joined = copy.copy(first)
     joined.parts = tuple(_joined(parts) for parts in zip(*(task.parts for task in tasks), strict=True))
     joined.low, joined.high = _many([task.low for task in tasks]), _many([task.high for task in tasks])
     return joined
@@ -120,8 +129,8 @@ def stacked(tasks: Sequence[Task]) -> Task:
 class Watch:
     """What a task observes, pays for and ends on one state; the state's arrays are read anew at every call."""
 
-    def __init__(self, task: Task, fields: Fields) -> None:
-        self._task = task
+    def __init__(self, task: Task, fields: Fields, join: Callable[..., Any]) -> None:
+        self._task, self._join = task, join
         self._observed = [block.of(fields) for block in task.observed]
         plain = all(block.plain for block in task.observed)
         self._views = [read() for read in self._observed] if plain else None  # nothing to be computed: MuJoCo's memory
@@ -139,21 +148,21 @@ class Watch:
 
     def observe(self) -> Any:
         """Return the observation (..., slots) in slot order, as a copy."""
-        return np.concatenate(self._views or [read() for read in self._observed], axis=-1)
+        return self._join(self._views or [read() for read in self._observed], axis=-1)
 
     def healthy(self) -> Any:
         """Return whether every bound holds (...)."""
         if not self._bounded:
             return True
         values = [read() for read in self._bounded]
-        joined = values[0] if len(values) == 1 else np.concatenate(values, axis=-1)
+        joined = values[0] if len(values) == 1 else self._join(values, axis=-1)
         if joined.ndim == 1:
             return terms.all_inside(joined.tolist(), *self._ends)
         return terms.inside(joined, self._task.low, self._task.high)
 
     def before(self) -> list[Any]:
         """Return copies of what the terms compare across a step, None for a term that compares nothing."""
-        return [None if read is None else read().copy() for read in self._compared]
+        return [None if read is None else terms.copied(read()) for read in self._compared]
 
     def rewards(self, before: list[Any], action: Any, healthy: Any) -> list[Any]:
         """Return the signed terms of the reward (...), in the order of the task's labels."""
@@ -161,7 +170,7 @@ class Watch:
         for earlier, (weight, cap, value, numbers, read) in zip(before, self._values, strict=True):
             raw = value(earlier, None if read is None else read(), action, healthy, numbers)
             one = _weighted(weight, raw)
-            found.append(one if cap is None else np.clip(one, -cap, cap))
+            found.append(one if cap is None else terms.clipped(one, cap))
         return found
 
     def total(self, rewards: list[Any]) -> Any:
@@ -215,7 +224,7 @@ def _effort(before: Any, after: Any, action: Any, healthy: Any, numbers: Numbers
 
 
 def _effort_double(before: Any, after: Any, action: Any, healthy: Any, numbers: Numbers) -> Any:
-    return terms.effort(action.astype(np.float64))
+    return terms.effort(terms.double(action))
 
 
 def _squares(before: Any, after: Any, action: Any, healthy: Any, numbers: Numbers) -> Any:
@@ -334,6 +343,14 @@ def _part(term: Term, model: mujoco.MjModel, duration: float) -> Part:
 def _joined(parts: Sequence[Part]) -> Part:
     numbers = tuple(_many(values) for values in zip(*(part.numbers for part in parts), strict=True))
     return parts[0]._replace(weight=_many([part.weight for part in parts]), numbers=numbers)
+
+
+def _moved(part: Part, put: Callable[[Any], Any]) -> Part:
+    def elsewhere(value: Any) -> Any:
+        return put(value) if isinstance(value, np.ndarray) else value
+
+    read = part.reading.moved(put) if part.reading else None
+    return part._replace(weight=elsewhere(part.weight), reading=read, numbers=tuple(map(elsewhere, part.numbers)))
 
 
 def _many(values: Sequence[Any]) -> Any:

@@ -2,6 +2,8 @@
 
 They see arrays and numbers, and know nothing of models, names or weights. Each operation is one whose rounding does not
 depend on the leading dimensions, so that a world in a batch gets the numbers that it gets alone.
+The arrays are NumPy's or torch's. Methods and operators serve both; where NumPy has only a function, or where
+Gymnasium's last digit needs more than an operator, both ways are written out, and torch is never imported.
 """
 
 from collections.abc import Iterable
@@ -12,7 +14,7 @@ import numpy as np
 
 def clipped(values: Any, limit: float) -> Any:
     """Return the values held within +-limit."""
-    return values.clip(-limit, limit)
+    return np.clip(values, -limit, limit) if isinstance(values, float) else values.clip(-limit, limit)
 
 
 def inside(values: Any, low: Any, high: Any) -> Any:
@@ -63,11 +65,35 @@ def sum_of_squares(values: Any) -> Any:
 
 def distance(values: Any) -> Any:
     """Return the Euclidean length of vectors (..., n)."""
-    return np.sqrt(np.vecdot(values, values))
+    if isinstance(values, np.ndarray):
+        return np.sqrt(np.vecdot(values, values))
+    return (values * values).sum(-1) ** 0.5
 
 
 def square(value: Any) -> Any:
     """Return the squared value (...), to the last digit as C's `pow` gives it to Gymnasium: x·x differs at times."""
     if np.ndim(value) == 0:
         return np.float64(float(value) ** 2)
-    return np.array([number**2 for number in value.tolist()])
+    if isinstance(value, np.ndarray):
+        return np.array([number**2 for number in value.tolist()])
+    return value * value
+
+
+def cosine(values: Any) -> Any:
+    """Return the cosines."""
+    return np.cos(values) if isinstance(values, np.ndarray) else values.cos()
+
+
+def sine(values: Any) -> Any:
+    """Return the sines."""
+    return np.sin(values) if isinstance(values, np.ndarray) else values.sin()
+
+
+def double(values: Any) -> Any:
+    """Return the values in double precision."""
+    return values.astype(np.float64) if isinstance(values, np.ndarray) else values.double()
+
+
+def copied(values: Any) -> Any:
+    """Return the values in memory of their own."""
+    return values.copy() if isinstance(values, np.ndarray) else values.clone()

@@ -43,6 +43,7 @@ class MjModel:
     geom_pos: Floats
     geom_quat: Floats
     geom_size: Floats
+    actuator_biastype: NDArray[np.int32]
     actuator_ctrllimited: NDArray[np.bool_]
     actuator_ctrlrange: Floats
     actuator_gear: Floats
@@ -60,6 +61,8 @@ class MjModel:
 
 class MjData:
     nbuffer: int
+    ncon: int
+    nefc: int
     def __init__(self, model: MjModel) -> None: ...
     time: float
     qpos: Floats
@@ -156,6 +159,10 @@ class mjtInertiaFromGeom:
     mjINERTIAFROMGEOM_TRUE: int
     mjINERTIAFROMGEOM_AUTO: int
 
+class mjtSolver:
+    mjSOL_PGS: int
+    mjSOL_NEWTON: int
+
 class mjtWarning:
     mjWARN_BADQPOS: int
     mjWARN_BADCTRL: int
@@ -189,6 +196,8 @@ class mjtTrn:
 def mj_step(m: MjModel, d: MjData, nstep: int = 1) -> None: ...
 def mj_forward(m: MjModel, d: MjData) -> None: ...
 def mj_resetData(m: MjModel, d: MjData) -> None: ...
+def mj_kinematics(m: MjModel, d: MjData) -> None: ...
+def mj_normalizeQuat(m: MjModel, qpos: Floats) -> None: ...
 def mj_stateSize(m: MjModel, sig: int) -> int: ...
 def mj_getState(m: MjModel, d: MjData, state: Floats, sig: int) -> None: ...
 def mj_setState(m: MjModel, d: MjData, state: Floats, sig: int) -> None: ...

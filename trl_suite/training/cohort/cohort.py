@@ -11,6 +11,7 @@ from trl_suite.networks.components import TEMPERATURE
 from trl_suite.training import settings
 from trl_suite.training.cohort.adam import Cells
 from trl_suite.training.cohort.algorithm import Algorithm, Report
+from trl_suite.training.cohort.device_evaluation import DeviceEvaluator
 from trl_suite.training.cohort.evaluation import Evaluator
 from trl_suite.training.cohort.layout import Layout
 from trl_suite.training.cohort.member import Member
@@ -19,14 +20,15 @@ from trl_suite.training.cohort.off_policy import OffPolicy
 from trl_suite.training.cohort.on_policy import OnPolicy
 from trl_suite.training.cohort.pull import WeightDecay
 from trl_suite.training.cohort.stack import Tensors
-from trl_suite.training.cohort.worlds import Worlds
+from trl_suite.training.cohort.worlds import Make, Physics, Worlds, simulated
 from trl_suite.training.evaluation import Episode
+from trl_suite.worlds.warp.host import HostBatch
 
 
 class Cohort:
     """Members that train together; all of one signature (see `signature`)."""
 
-    def __init__(self, members: Sequence[Member], device: torch.device) -> None:
+    def __init__(self, members: Sequence[Member], device: torch.device, physics: Physics = "mujoco") -> None:
         self.members = list(members)
         job, self.how = members[0].job, members[0].how
         slots = len(members[0].place.interface.observation)
@@ -35,20 +37,26 @@ class Cohort:
         self.normaliser = Normaliser(members[0].normaliser, count, self.how.n_envs, slots)
         for index, member in enumerate(members):
             self.normaliser.write(index, member.components())
-        threads = 1 if device.type == "cpu" else None  # on a CPU every core has a cohort of its own
-        self.worlds = Worlds([member.addresses for member in members], threads, AutoresetMode.SAME_STEP)
+        engine = simulated(physics, device)
+        self.worlds = Worlds([member.addresses for member in members], engine, AutoresetMode.SAME_STEP)
         shared = (members, self.worlds, self.normaliser, self.alive, device)
         self.algorithm: Algorithm = (
             OnPolicy(self.how, *shared) if isinstance(self.how, settings.PPO) else OffPolicy(self.how, *shared)
         )
-        addresses = [member.job.env for member in members]
-        self._evaluator = Evaluator(addresses, seeds, job.evaluation.episodes, threads, device)
+        self._evaluator = self._measuring(seeds, engine, device)
         self._stochastic = job.evaluation.stochastic
         for index, member in enumerate(members):
             if member.decay is not None:
                 for name in self.algorithm.optimisers.keys() - {TEMPERATURE}:
                     WeightDecay(self.algorithm.optimisers[name], index, member.decay)
         self.hold()
+
+    def _measuring(self, seeds: Sequence[int], engine: Make, device: torch.device) -> Evaluator:
+        episodes = self.members[0].job.evaluation.episodes
+        worlds = Worlds([[member.job.env] * episodes for member in self.members], engine, AutoresetMode.DISABLED)
+        if isinstance(worlds.batch, HostBatch):
+            return DeviceEvaluator(worlds.batch.on_device, worlds, seeds, episodes, device)
+        return Evaluator(worlds, seeds, episodes, device)
 
     @property
     def rollout(self) -> int:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
-from gymnasium.vector import AutoresetMode
 
 from trl_suite.training.cohort import noise
 from trl_suite.training.cohort.normaliser import Normaliser
@@ -17,18 +16,18 @@ Act = Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]  # what is see
 
 
 class Evaluator:
-    """Runs the same episodes for every member at every evaluation: episode i always starts from the same state."""
+    """Runs the same episodes for every member at every evaluation: episode i always starts from the same state.
 
-    def __init__(
-        self,
-        addresses: Sequence[str],
-        seeds: Sequence[int],
-        episodes: int,
-        threads: int | None,
-        device: torch.device,
-    ) -> None:
-        self._worlds = Worlds([[one] * episodes for one in addresses], threads, AutoresetMode.DISABLED)
-        self._resets = [seed_for(i, "evaluation") for i in range(episodes)] * len(addresses)
+    Args:
+        worlds: as many for each member as there are episodes; an episode that has ended stays so until its reset.
+        seeds: of the members.
+        episodes: how many.
+        device: where the networks are.
+    """
+
+    def __init__(self, worlds: Worlds, seeds: Sequence[int], episodes: int, device: torch.device) -> None:
+        self._worlds = worlds
+        self._resets = [seed_for(i, "evaluation") for i in range(episodes)] * len(seeds)
         self._seeds, self._episodes, self._device = seeds, episodes, device
 
     def __call__(
@@ -48,6 +47,27 @@ class Evaluator:
             mode: mean actions, or drawn ones: the same draws at every evaluation.
             stopping: asked at every step.
         """
+        found = self._run(act, normaliser, alive, mode, stopping)
+        if found is None:
+            return None
+        return [
+            [Episode(float(value), int(length), mode) for value, length in zip(*both, strict=True)]
+            for both in zip(*found, strict=True)
+        ]
+
+    def close(self) -> None:
+        """End the worlds."""
+        self._worlds.close()
+
+    def _run(
+        self,
+        act: Act,
+        normaliser: Normaliser,
+        alive: npt.NDArray[np.bool_],
+        mode: Mode,
+        stopping: Callable[[], bool],
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]] | None:
+        """Return returns and lengths (members, episodes)."""
         draws = [noise.generator(seed, noise.Stream.EVALUATION, 0) for seed in self._seeds]
         running = np.repeat(alive[:, None], self._episodes, 1)
         observation = self._worlds.reset(self._resets)
@@ -62,14 +82,8 @@ class Evaluator:
             values[running] += moment.reward[running]
             lengths += running
             running &= ~moment.ended
-        return [
-            [Episode(float(value), int(length), mode) for value, length in zip(*both, strict=True)]
-            for both in zip(values, lengths, strict=True)
-        ]
-
-    def close(self) -> None:
-        """End the worlds."""
-        self._worlds.close()
+        self._worlds.check()
+        return values, lengths
 
     def _drawn(self, draws: Sequence[np.random.Generator]) -> torch.Tensor:
         shape = (self._episodes, self._worlds.actions)

@@ -24,11 +24,11 @@ class Moments:
     def __init__(self, members: int, size: int) -> None:
         self.mean, self.var = np.zeros((members, size)), np.ones((members, size))
         self.count = np.full((members, 1), 1e-4)
-        self._held: list[int] = []
+        self.held: list[int] = []
 
     def hold(self, members: list[int]) -> None:
         """Let exactly these members' statistics stay as they are."""
-        self._held = members
+        self.held = members
 
     def update(self, values: Doubles) -> None:
         """Take in a batch of values (members, worlds, numbers)."""
@@ -42,8 +42,8 @@ class Moments:
 
     def _set(self, mean: Doubles, var: Doubles, count: Doubles) -> None:
         for old, new in ((self.mean, mean), (self.var, var), (self.count, count)):
-            if self._held:
-                new[self._held] = old[self._held]
+            if self.held:
+                new[self.held] = old[self.held]
             old[:] = new
 
     def write(self, member: int, values: Tensors) -> None:
@@ -66,7 +66,7 @@ class Normaliser:
     """Observations and rewards of all members, scaled as VecNormalize does; axes (members, worlds, ...)."""
 
     def __init__(self, how: How | None, members: int, worlds: int, slots: int) -> None:
-        self._how = how
+        self.how = how
         self.observation = Moments(members, slots) if how and how.observation else None
         self.reward = Moments(members, 1) if how and how.reward else None
         self.discounted = np.zeros((members, worlds))  # returns so far
@@ -79,42 +79,42 @@ class Normaliser:
 
     def seen(self, raw: Doubles, member: int | None = None) -> Singles:
         """Return what the networks of all members, or of one (count, slots), see of observations."""
-        if self._how is None or self.observation is None:
+        if self.how is None or self.observation is None:
             return raw.astype(np.float32)
         mean, scale = self._scale(member)
-        bound = self._how.clip_observation
+        bound = self.how.clip_observation
         return np.clip((raw - mean) / scale, -bound, bound).astype(np.float32)
 
     def replayed(self, raw: torch.Tensor) -> torch.Tensor:
         """Return what the networks see of stored observations (members, count, slots), by the statistics of now."""
-        if self._how is None or self.observation is None:
+        if self.how is None or self.observation is None:
             return raw
         mean, scale = (torch.as_tensor(one, device=raw.device) for one in self._scale(None))
-        bound = self._how.clip_observation
+        bound = self.how.clip_observation
         return ((raw.double() - mean) / scale).clamp(-bound, bound).to(raw.dtype)
 
     def repaid(self, reward: torch.Tensor) -> torch.Tensor:
         """Return stored rewards (members, count) as they are learned from, by the statistics of now."""
-        if self._how is None or self.reward is None:
+        if self.how is None or self.reward is None:
             return reward
-        scale = torch.as_tensor(np.sqrt(self.reward.var + self._how.epsilon), device=reward.device)
-        return (reward.double() / scale).clamp(-self._how.clip_reward, self._how.clip_reward).to(reward.dtype)
+        scale = torch.as_tensor(np.sqrt(self.reward.var + self.how.epsilon), device=reward.device)
+        return (reward.double() / scale).clamp(-self.how.clip_reward, self.how.clip_reward).to(reward.dtype)
 
     def raw(self, member: int, seen: Singles) -> Doubles:
         """Return what one member's networks have seen as (count, slots)."""
-        if self._how is None or self.observation is None:
+        if self.how is None or self.observation is None:
             return seen.astype(np.float64)
         mean, scale = self._scale(member)
         return seen * scale + mean
 
     def rewarded(self, reward: Singles, ended: npt.NDArray[np.bool_]) -> Singles:
         """Take in rewards, and return them divided by the deviation of the discounted returns."""
-        if self._how is None or self.reward is None:
+        if self.how is None or self.reward is None:
             return reward
-        self.discounted[:] = self.discounted * self._how.gamma + reward
+        self.discounted[:] = self.discounted * self.how.gamma + reward
         self.reward.update(self.discounted[..., None])
         self.discounted[ended] = 0.0
-        scale, bound = np.sqrt(self.reward.var + self._how.epsilon), self._how.clip_reward
+        scale, bound = np.sqrt(self.reward.var + self.how.epsilon), self.how.clip_reward
         return np.clip(reward / scale, -bound, bound).astype(np.float32)
 
     def write(self, member: int, components: Mapping[str, Tensors]) -> None:
@@ -137,9 +137,9 @@ class Normaliser:
         return found | {"discounted": self.discounted}
 
     def _scale(self, member: int | None) -> tuple[Any, Any]:
-        assert self._how is not None
+        assert self.how is not None
         assert self.observation is not None
-        scale = np.sqrt(self.observation.var + self._how.epsilon)
+        scale = np.sqrt(self.observation.var + self.how.epsilon)
         if member is not None:
             return self.observation.mean[member], scale[member]
         return self.observation.mean[:, None], scale[:, None]

@@ -88,6 +88,7 @@ class OffPolicy:
             if made % self.rollout == 0 and made > self._how.learning_starts:
                 for _ in range(steps):
                     told |= self._update()
+        self._worlds.check()
         return {name: value.cpu().numpy().astype(np.float64) for name, value in told.items()}
 
     def act(self, seen: torch.Tensor, draws: torch.Tensor | None) -> torch.Tensor:

@@ -11,6 +11,7 @@ from trl_suite.training import settings
 from trl_suite.training.cohort import noise
 from trl_suite.training.cohort.adam import Cells
 from trl_suite.training.cohort.algorithm import Arrays, Report, factors
+from trl_suite.training.cohort.device_rollout import DeviceCollector
 from trl_suite.training.cohort.layout import on_policy
 from trl_suite.training.cohort.member import Member
 from trl_suite.training.cohort.network import Networks
@@ -21,6 +22,7 @@ from trl_suite.training.cohort.rollout import Collector
 from trl_suite.training.cohort.stack import Stack
 from trl_suite.training.cohort.worlds import Worlds
 from trl_suite.training.sb3.pull import BATCH, strength_at
+from trl_suite.worlds.warp.host import HostBatch
 
 
 class OnPolicy:
@@ -50,7 +52,8 @@ class OnPolicy:
         self._actors = Networks(stack.first(), self.learner.gradient.first(), how.activation)
         self._seeds = [member.seed for member in members]
         self.rollout = how.n_envs * how.n_steps
-        self.collector = Collector(how, stack, self.learner.networks, normaliser, worlds, self._seeds, alive)
+        self._worlds = worlds
+        self.collector = self._collector(alive)
         self.episodes = self.collector.episodes
         self._imitations = [
             _Seen(member, Imitation(self.learner.adam, how.activation, "ppo", index, member.imitated), index)
@@ -58,6 +61,12 @@ class OnPolicy:
             if member.imitated is not None
         ]
         self.learner.adam.before += [one.apply for one in self._imitations]
+
+    def _collector(self, alive: npt.NDArray[np.bool_]) -> Collector:
+        given = (self._how, self._stack, self.learner.networks, self._normaliser, self._worlds, self._seeds, alive)
+        if isinstance(self._worlds.batch, HostBatch):
+            return DeviceCollector(self._worlds.batch.on_device, *given)
+        return Collector(*given)
 
     def reset(self) -> None:
         """Start an episode in every world."""
@@ -67,6 +76,7 @@ class OnPolicy:
         """Make one rollout and one update; see `Algorithm`."""
         iteration = step // size
         rollout = self.collector.collect(iteration)
+        self._worlds.check()
         for imitation in self._imitations:
             imitation.begin(iteration, (step + size) / self._members[0].job.total, *self._states(imitation, rollout))
         orders = noise.permutations(self._seeds, iteration, self._how.n_epochs, self.rollout)

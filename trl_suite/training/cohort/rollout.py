@@ -60,9 +60,7 @@ class Collector:
 
     def collect(self, iteration: int) -> Transitions:
         """Return the next rollout; the noise of its actions is that of the iteration."""
-        shape = (self._how.n_steps, self._how.n_envs, self._stack.layout.outputs)
-        drawn = noise.normals(self._seeds, noise.Stream.ACTION, iteration, shape)
-        draws = torch.as_tensor(drawn, device=self.seen.device) * self._stack.free.exp()[:, None, None]
+        draws = self._draws(iteration)
         self._starts[0] = self.begins
         for step in range(self._how.n_steps):
             self._step(step, draws[:, step])
@@ -70,15 +68,25 @@ class Collector:
         advantage = advantages(self._reward, value, self._starts, beyond, self._how)
         return self._transitions(torch.as_tensor(advantage, device=self.seen.device))
 
-    def _step(self, step: int, draws: torch.Tensor) -> None:
+    def _draws(self, iteration: int) -> torch.Tensor:
+        """Return the noise of an iteration's actions (P, T, W, actions)."""
+        shape = (self._how.n_steps, self._how.n_envs, self._stack.layout.outputs)
+        drawn = noise.normals(self._seeds, noise.Stream.ACTION, iteration, shape)
+        return torch.as_tensor(drawn, device=self.seen.device) * self._stack.free.exp()[:, None, None]
+
+    def _decide(self, step: int, draws: torch.Tensor) -> torch.Tensor:
+        """Return what is done at what is seen (P, W, actions), and keep it with what the networks say."""
         members, actions = self._stack.members, self._stack.layout.outputs
         self._observation[step] = self.seen
         outputs = self._networks.forward(self.seen)
         self._mean[step], self._value[step] = outputs[:members, :, :actions], outputs[members:, :, 0]
-        torch.add(self._mean[step], draws, out=self._action[step])
+        return torch.add(self._mean[step], draws, out=self._action[step])
+
+    def _step(self, step: int, draws: torch.Tensor) -> None:
+        action = self._decide(step, draws)
         # a member that has diverged acts no more, and must not stop the others with numbers that are none
         alive = self._alive[:, None, None]
-        moment = self._worlds.step(np.where(alive, self._action[step].cpu().numpy(), np.float32(0.0)))
+        moment = self._worlds.step(np.where(alive, action.cpu().numpy(), np.float32(0.0)))
         self.episodes.add(moment)
         seen = self._normaliser.observed(moment.observation)
         # SB3's vector envs give rewards in float32

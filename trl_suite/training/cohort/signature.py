@@ -11,10 +11,12 @@ from trl_suite.training.cohort import replay
 from trl_suite.training.cohort.layout import on_policy, padded
 from trl_suite.training.cohort.noise import CHUNK
 from trl_suite.training.cohort.off_policy import layouts, rows_of
+from trl_suite.training.cohort.worlds import Physics
 from trl_suite.training.job import Job
 from trl_suite.training.library import world
 from trl_suite.worlds.address import FOREIGN, Address
 from trl_suite.worlds.batch import bytes_per_world
+from trl_suite.worlds.warp import limits
 
 
 def obstacle(job: Job) -> str:
@@ -51,7 +53,7 @@ def signature(job: Job) -> str:
     return hashlib.sha256(msgspec.json.encode(common, order="deterministic")).hexdigest()
 
 
-def bytes_of(job: Job) -> int:
+def bytes_of(job: Job, physics: Physics = "mujoco") -> int:
     """Return how much memory a member takes: its arrays, counted."""
     place, how = world(job.env), job.how
     slots, actions = len(place.interface.observation), len(place.interface.action)
@@ -61,7 +63,8 @@ def bytes_of(job: Job) -> int:
         if isinstance(how, settings.PPO)
         else _off_policy(how, job.total, slots, actions, others)
     )
-    return 4 * numbers + others * bytes_per_world(job.env)
+    per_world = limits.bytes_per_world(job.env) if physics == "warp" else bytes_per_world(job.env)
+    return 4 * numbers + others * per_world
 
 
 def _on_policy(how: settings.PPO, slots: int, actions: int, others: int) -> int:

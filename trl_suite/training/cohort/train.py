@@ -12,6 +12,7 @@ from trl_suite.training.cohort import snapshot
 from trl_suite.training.cohort.algorithm import Report
 from trl_suite.training.cohort.cohort import Cohort
 from trl_suite.training.cohort.member import Member
+from trl_suite.training.cohort.worlds import Physics
 from trl_suite.training.evaluation import Episode
 from trl_suite.training.job import DivergedError, Job, Outcome, Result, Snapshot, Watcher
 from trl_suite.training.library import world
@@ -19,7 +20,11 @@ from trl_suite.training.sb3.events import log_evaluation
 
 
 def train(
-    jobs: Sequence[Job], watchers: Sequence[Watcher], logs: Sequence[Path | None], device: torch.device
+    jobs: Sequence[Job],
+    watchers: Sequence[Watcher],
+    logs: Sequence[Path | None],
+    device: torch.device,
+    physics: Physics = "mujoco",
 ) -> Iterator[tuple[int, Result]]:
     """Yield (which job, its outcome or why it failed) as each is known.
 
@@ -29,7 +34,8 @@ def train(
         jobs: all of one signature (see `signature`).
         watchers: one per job; a job that goes on from a snapshot trains with those that do so from the same step.
         logs: folder for each job's TensorBoard event files, or None.
-        device: where the learning is done; the physics is on the CPU.
+        device: where the learning is done.
+        physics: what simulates the worlds: MuJoCo on the CPU's cores, or Warp on the device.
     """
     places = {env: world(env) for env in dict.fromkeys(job.env for job in jobs)}
     by_step: dict[int, list[tuple[Member, Snapshot | None]]] = {}
@@ -43,16 +49,16 @@ def train(
             by_step.setdefault(kept.step if kept else 0, []).append((member, kept))
     with _without_denormals():
         for step, group in sorted(by_step.items()):
-            yield from _together([member for member, _ in group], [kept for _, kept in group], step, device)
+            yield from _together([member for member, _ in group], [kept for _, kept in group], step, device, physics)
 
 
 def _together(
-    members: Sequence[Member], kept: Sequence[Snapshot | None], step: int, device: torch.device
+    members: Sequence[Member], kept: Sequence[Snapshot | None], step: int, device: torch.device, physics: Physics
 ) -> Iterator[tuple[int, Result]]:
     """Yield the result of every member; what stops the whole cohort is told of each that was still at work."""
     left = {member.index for member in members}
     try:
-        with closing(Cohort(members, device)) as cohort:
+        with closing(Cohort(members, device, physics)) as cohort:
             for index, result in _Course(cohort, kept, step).run():
                 left.discard(index)
                 yield index, result

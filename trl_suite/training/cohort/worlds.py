@@ -1,14 +1,69 @@
 """The worlds of all members as one batch."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from gymnasium.vector import AutoresetMode
 
 from trl_suite.worlds.batch import Batch
 from trl_suite.worlds.vector import batch_arguments
+from trl_suite.worlds.warp.batch import DeviceBatch
+from trl_suite.worlds.warp.host import HostBatch
+
+Physics = Literal["mujoco", "warp"]
+Array = npt.NDArray[Any]
+
+
+class Simulated(Protocol):
+    """What a batch of worlds gives its caller on the host, whatever simulates it."""
+
+    num_envs: int
+    single_action_space: Any
+
+    def reset(self, *, seed: Sequence[int] | None = None) -> tuple[Array, dict[str, Any]]:
+        """Start new episodes in all worlds."""
+        ...
+
+    def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
+        """Return observations, rewards, terminations, truncations and infos."""
+        ...
+
+    def state(self, worlds: Sequence[int] | Array | None = None) -> dict[str, Array]:
+        """Return all that worlds need to go on exactly."""
+        ...
+
+    def restore(self, worlds: Sequence[int] | Array | None, state: Mapping[str, Array]) -> None:
+        """Put worlds where `state` found them."""
+        ...
+
+    def check(self) -> None:
+        """Stop where the physics was wrong."""
+        ...
+
+    def close(self) -> None:
+        """End the worlds."""
+        ...
+
+
+Make = Callable[[Sequence[str], AutoresetMode], Simulated]
+"""Makes the worlds of these addresses."""
+
+
+def simulated(physics: Physics, device: torch.device) -> Make:
+    """Return what makes worlds: on Warp on the learner's device, or on MuJoCo on the CPU's cores."""
+
+    def on_warp(addresses: Sequence[str], mode: AutoresetMode) -> Simulated:
+        made = DeviceBatch(len(addresses), device=device, autoreset_mode=mode, **batch_arguments(addresses))
+        return HostBatch(made)
+
+    def on_mujoco(addresses: Sequence[str], mode: AutoresetMode) -> Simulated:
+        threads = 1 if device.type == "cpu" else None  # on a CPU every core has a cohort of its own
+        return Batch(len(addresses), threads=threads, autoreset_mode=mode, **batch_arguments(addresses))
+
+    return on_warp if physics == "warp" else on_mujoco
 
 
 class Moment(NamedTuple):
@@ -25,10 +80,9 @@ class Moment(NamedTuple):
 class Worlds:
     """As many worlds for each member, stepped together."""
 
-    def __init__(self, addresses: Sequence[Sequence[str]], threads: int | None, autoreset: AutoresetMode) -> None:
+    def __init__(self, addresses: Sequence[Sequence[str]], make: Make, autoreset: AutoresetMode) -> None:
         self._shape = (len(addresses), len(addresses[0]))
-        every = [one for own in addresses for one in own]
-        self.batch = Batch(len(every), threads=threads, autoreset_mode=autoreset, **batch_arguments(every))
+        self.batch = make([one for own in addresses for one in own], autoreset)
         space: Any = self.batch.single_action_space
         self.low, self.high = space.low, space.high  # of actions
 
@@ -56,6 +110,14 @@ class Worlds:
             last=self._by_member(_last(observation, cut, infos)) if cut.any() else None,
             unstable=None if unstable is None else self._by_member(unstable),
         )
+
+    def check(self) -> None:
+        """Stop where the physics was wrong since the worlds were made.
+
+        Raises:
+            InputError: it was, on Warp, for want of room for contacts.
+        """
+        self.batch.check()
 
     def close(self) -> None:
         """End the threads."""

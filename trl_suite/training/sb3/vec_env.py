@@ -10,7 +10,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 from trl_suite.errors import InputError
-from trl_suite.worlds.batch import Batch, Variant
+from trl_suite.worlds.batch import Batch
+from trl_suite.worlds.lineup import Variant
 
 
 class BatchVecEnv(VecEnv):

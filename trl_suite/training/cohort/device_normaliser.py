@@ -1,0 +1,90 @@
+"""The members' running statistics on a device during a rollout: what `normaliser` keeps, in the same arithmetic.
+
+Between rollouts they are the host's: a snapshot, a freeze and a component read them there.
+"""
+
+import torch
+from torch import Tensor
+
+from trl_suite.training.cohort.normaliser import Moments, Normaliser
+
+
+class DeviceMoments:
+    """Mean, variance and count (members, numbers) on a device, taken from the host's and given back.
+
+    Args:
+        host: the statistics.
+        device: where they are used.
+    """
+
+    def __init__(self, host: Moments, device: torch.device) -> None:
+        self._host = host
+        self.mean, self.var, self.count = (
+            torch.as_tensor(host.arrays()[name].copy(), device=device) for name in ("mean", "var", "count")
+        )
+        moving = torch.ones(len(self.mean), 1, dtype=torch.bool)
+        moving[host.held] = False
+        self._moving = moving.to(device)
+
+    def update(self, values: Tensor) -> None:
+        """Take in a batch of values (members, worlds, numbers); see `Moments.update`."""
+        size = values.shape[1]
+        mean = values.mean(1)
+        var = (values - mean[:, None]).square().mean(1)
+        total = self.count + size
+        away = mean - self.mean
+        squares = self.var * self.count + var * size + away.square() * self.count * size / total
+        self.mean = torch.where(self._moving, self.mean + away * size / total, self.mean)
+        self.var = torch.where(self._moving, squares / total, self.var)
+        self.count = torch.where(self._moving, total, self.count)
+
+    def give_back(self) -> None:
+        """Let the host's statistics be these: a wait."""
+        for name, place in self._host.arrays().items():
+            place[:] = getattr(self, name).cpu().numpy()
+
+
+class DeviceNormaliser:
+    """Observations and rewards of all members, scaled on a device; axes (members, worlds, ...).
+
+    Args:
+        host: what it does, and its statistics so far.
+        device: where.
+    """
+
+    def __init__(self, host: Normaliser, device: torch.device) -> None:
+        self._host, self._how = host, host.how
+        self._observation = DeviceMoments(host.observation, device) if host.observation else None
+        self._reward = DeviceMoments(host.reward, device) if host.reward else None
+        self._discounted = torch.as_tensor(host.discounted.copy(), device=device)
+
+    def observed(self, raw: Tensor) -> Tensor:
+        """Take in observations, and return what the networks see."""
+        if self._observation is not None:
+            self._observation.update(raw.double())
+        return self.seen(raw)
+
+    def seen(self, raw: Tensor) -> Tensor:
+        """Return what the networks see of observations."""
+        if self._how is None or self._observation is None:
+            return raw.float()
+        scale = (self._observation.var + self._how.epsilon).sqrt()
+        bound = self._how.clip_observation
+        return ((raw.double() - self._observation.mean[:, None]) / scale[:, None]).clamp(-bound, bound).float()
+
+    def rewarded(self, reward: Tensor, ended: Tensor) -> Tensor:
+        """Take in rewards, and return them divided by the deviation of the discounted returns."""
+        if self._how is None or self._reward is None:
+            return reward
+        self._discounted = self._discounted * self._how.gamma + reward
+        self._reward.update(self._discounted[..., None])
+        self._discounted = self._discounted.masked_fill(ended, 0.0)
+        scale, bound = (self._reward.var + self._how.epsilon).sqrt(), self._how.clip_reward
+        return (reward / scale).clamp(-bound, bound).float()
+
+    def give_back(self) -> None:
+        """Let the host's statistics be these: a wait."""
+        for moments in (self._observation, self._reward):
+            if moments is not None:
+                moments.give_back()
+        self._host.discounted[:] = self._discounted.cpu().numpy()

@@ -1,0 +1,406 @@
+"""Many worlds of one env on a device, each under a variation of its own: torch tensors in and out.
+
+The worlds, their terms and their options are those of `worlds.batch.Batch`; numbers are in single precision, and first
+states and noise come from a generator of the device. Nothing in a step waits for the device: what a caller would have
+to ask for (has any episode ended?) is told as tensors, always under the same keys.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import mujoco
+import numpy as np
+import torch
+from gymnasium.spaces import Box
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trl_suite import memory
+from trl_suite.errors import InputError
+from trl_suite.worlds.lineup import Lineup, Variant
+from trl_suite.worlds.warp.channel import DeviceChannel
+from trl_suite.worlds.warp.draws import Draws
+from trl_suite.worlds.warp.library import refuse_unless_usable
+from trl_suite.worlds.warp.limits import bytes_of, limits
+from trl_suite.worlds.warp.merge import solvable
+from trl_suite.worlds.warp.program import Program, Stage, Stream
+from trl_suite.worlds.warp.simulation import Simulation
+from trl_suite.worlds.warp.start import Starts
+
+Array = NDArray[Any]
+SPARE = 0.2  # share of the device's memory that is left alone
+_DROPPED = 0b11111111  # bits of `overflow` that say something did not fit; the others are of iterations
+
+
+class DeviceBatch(VectorEnv[Tensor, Tensor, Tensor]):
+    """Many worlds of one env, stepped together on a CUDA device, or, to be tested, on the CPU.
+
+    What `step` and `reset` return lies where it always lies: it is overwritten by the next step. A world whose state is
+    no longer one (not finite, or beyond 1e10) ends its episode with reward 0 and `infos["sim_unstable"]`; the others go
+    on. An action that is not finite ends an episode so too.
+
+    `infos` has `reward_<term>`, the signed terms that the rewards are the sums of; `sim_unstable` (worlds,); and, where
+    the next episode begins in the same step, `final_obs` (worlds, slots) with `_final_obs`, the mask of what it holds.
+
+    Args:
+        num_envs: how many worlds.
+        env: the env's name: `half-cheetah`.
+        variants: as `Batch`'s.
+        variant: one of the env's named variants, for all worlds.
+        device: `cuda`, `cuda:1` or `cpu`.
+        autoreset_mode: as `Batch`'s.
+        max_episode_steps: after how many steps an episode is cut.
+        warm_start: as `World`'s.
+        render_mode: None: a batch draws no pictures.
+        axes: changes of single axes, for all worlds.
+
+    Raises:
+        InputError: as `Batch`, and where there is no such device, its driver is too old, its memory is too small, Warp
+            cannot run the robot, or two worlds differ in what all worlds of a batch on Warp share.
+        NotInstalledError: Warp is missing.
+    """
+
+    def __init__(
+        self,
+        num_envs: int,
+        env: str,
+        variants: Sequence[Variant] | None = None,
+        *,
+        variant: str | None = None,
+        device: str | torch.device = "cuda",
+        autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
+        max_episode_steps: int | None = None,
+        warm_start: bool = True,
+        render_mode: str | None = None,
+        **axes: Any,
+    ) -> None:
+        refuse_unless_usable(torch.device(device))
+        self.device = torch.empty(0, device=device).device  # with its index, as Warp wants it
+        if render_mode is not None:
+            raise InputError(f"{env}: a batch draws no pictures: make one world with render_mode='{render_mode}'")
+        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        lineup = Lineup(num_envs, env, variants, variant, axes)
+        self._describe(lineup)
+        self._limit = max_episode_steps or self.table.episode_steps
+        self._cold = not warm_start
+        self._stream = Stream(self.device)
+        with self._stream.entered():
+            self._build(lineup)
+
+    def _describe(self, lineup: Lineup) -> None:
+        """Set what Gymnasium asks a vector env for."""
+        self.num_envs, self.addresses = len(lineup.addresses), lineup.addresses
+        self.table, self.interface = lineup.table, lineup.interface
+        self.single_action_space = lineup.action_space
+        self.single_observation_space = Box(-np.inf, np.inf, (len(self.interface.observation),), np.float32)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self.metadata = {"render_modes": [], "autoreset_mode": self.autoreset_mode}
+        self.render_mode = None
+
+    def _build(self, lineup: Lineup) -> None:
+        self._simulation = _simulation(lineup, self.device)
+        self._draws = Draws(self.num_envs, self.device)
+        self._starts = Starts(lineup.tasks, self._draws, self._put)
+        settings = lineup.settings
+        self._channel = DeviceChannel(settings, self._draws, self._put) if settings else None
+        self._watches = [
+            (self._rows(rows), task.labels, task.moved(self._put).watch(self._simulation.field, torch.concatenate))
+            for rows, task in lineup.judges()
+        ]
+        self._ends = torch.tensor([task.ends for task in lineup.tasks], device=self.device)
+        self._allocate()
+        self._nominal = self._observed_at(self._starts.position, self._starts.velocity)
+        stages = [Stage(self._act, warp=False), Stage(self._simulation.advance, warp=True)]
+        stages += [Stage(self._judge, warp=False)]
+        if self._simulation.follows:
+            stages += [Stage(self._simulation.refresh, warp=True)]
+        self._program = Program([*stages, Stage(self._finish, warp=False)], self._stream)
+
+    def _allocate(self) -> None:
+        """Make the memory of what is returned and of what is kept between steps."""
+        worlds = self.num_envs
+
+        def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+            return torch.zeros(worlds, *shape, dtype=dtype, device=self.device)
+
+        slots, actions = len(self.interface.observation), len(self.interface.action)
+        self._action, self._observation, self._final = zeros(actions), zeros(slots), zeros(slots)
+        self._reward, self._terminated, self._truncated = zeros(), zeros(dtype=torch.bool), zeros(dtype=torch.bool)
+        self._ended, self._unstable, self._resets = (zeros(dtype=torch.bool) for _ in range(3))
+        self._elapsed, self._steps, self._episodes = (zeros(dtype=torch.int64) for _ in range(3))
+        labels = dict.fromkeys(label for _, labels, _ in self._watches for label in labels)
+        self._terms = {label: zeros() for label in labels}
+        self._before: list[list[Any]] = []
+        self._lagging: list[Tensor] = []
+        self._held: tuple[Tensor, Tensor] | None = None
+        self._seeded = False
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """Start new episodes, in all worlds or in those of `options["reset_mask"]` (worlds,).
+
+        World i is seeded with `seed + i`, or with `seed[i]`, as Gymnasium's vector envs do.
+
+        Raises:
+            InputError: the mask or the list of seeds is of another length.
+        """
+        mask = self._masked(options)
+        self._seed(mask, seed)
+        with self._stream.entered():
+            self._resets.copy_(mask)
+            self._lagging = self._simulation.lagging()
+            self._begin()
+            if self._simulation.follows:
+                self._simulation.refresh()
+            self._finish()
+            self._ended &= ~mask
+        return self._observation, {}
+
+    def step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
+        """Return observations, rewards, terminations, truncations and infos: see the class.
+
+        Raises:
+            InputError: the actions have another shape than the action space, or lie on another device.
+        """
+        if actions.shape != self._action.shape or actions.device.type != self.device.type:
+            wanted = f"{tuple(self._action.shape)} on {self.device}"
+            raise InputError(
+                f"{self.addresses[0]}: actions have shape {wanted}, not {tuple(actions.shape)} on {actions.device}"
+            )
+        with self._stream.entered():
+            self._action.copy_(actions)
+            self._program.run()
+        infos: dict[str, Any] = {f"reward_{label}": values for label, values in self._terms.items()}
+        infos["sim_unstable"] = self._unstable
+        if self.autoreset_mode == AutoresetMode.SAME_STEP:
+            infos |= {"final_obs": self._final, "_final_obs": self._resets}
+        return self._observation, self._reward, self._terminated, self._truncated, infos
+
+    def state(self, worlds: Sequence[int] | Array | None = None) -> dict[str, Array]:
+        """Return all that worlds need to go on exactly, in this batch or in another: arrays (len(worlds), ...).
+
+        Args:
+            worlds: their indices; all of them where not given.
+        """
+        chosen = self._chosen(worlds)
+        return {name: values[chosen].cpu().numpy() for name, values in self._carried().items()}
+
+    def restore(self, worlds: Sequence[int] | Array | None, state: Mapping[str, Array]) -> None:
+        """Put worlds where `state` found them, or found others of the same addresses; needs no reset before.
+
+        Raises:
+            InputError: the state is of another number of worlds.
+        """
+        chosen = self._chosen(worlds)
+        if len(state["elapsed"]) != len(chosen):
+            raise InputError(f"{self.addresses[0]}: a state of {len(state['elapsed'])} worlds for {len(chosen)}")
+        if not self._seeded:
+            self._seed(torch.zeros_like(self._ended), None)
+        for name, values in self._carried().items():
+            values[chosen] = torch.as_tensor(state[name], device=self.device)
+
+    def _carried(self) -> dict[str, Tensor]:
+        """Return what worlds need to go on exactly, in place, a row per world."""
+        found = {f"physics.{name}": values for name, values in self._simulation.carried.items()}
+        if self._channel is not None:
+            found |= {f"channel.{name}": values for name, values in self._channel.carried.items()}
+        own = {"elapsed": self._elapsed, "ended": self._ended, "steps": self._steps, "episodes": self._episodes}
+        told = {"observation": self._observation, "terminated": self._terminated, "truncated": self._truncated}
+        return found | own | told | {"keys": self._draws.keys()}
+
+    def _chosen(self, worlds: Sequence[int] | Array | None) -> Tensor:
+        chosen = np.arange(self.num_envs) if worlds is None else np.asarray(worlds, dtype=np.int64)
+        return torch.as_tensor(chosen, device=self.device)
+
+    def overflown(self) -> int:
+        """Return in how many worlds contacts or constraints did not fit, since the batch was made: a wait.
+
+        Their physics was wrong without a word.
+        """
+        return int(((self._simulation.overflow & _DROPPED) != 0).sum())
+
+    def refuse_overflow(self) -> None:
+        """Stop where the physics of any world was wrong for want of room.
+
+        Raises:
+            InputError: it was; the message says in how many worlds.
+        """
+        if count := self.overflown():
+            raise InputError(
+                f"{self.addresses[0]}: physics on Warp: contacts or constraints of {count} of {self.num_envs} worlds "
+                "did not fit into what was measured for this robot; physics = 'mujoco' has no such limit"
+            )
+
+    def _act(self) -> None:
+        """Turn actions into controls; remember what the step is judged against."""
+        simulation = self._simulation
+        self._before = [watch.before() for _, _, watch in self._watches]
+        controls = self._action if self._channel is None else self._channel.act(self._action, self._steps)
+        simulation.control.copy_(controls)
+        if self._cold:
+            simulation.warm_start.zero_()
+        if self._stands_still:
+            self._held = simulation.position.clone(), simulation.velocity.clone()
+
+    def _judge(self) -> None:
+        """Say what the step was worth and which episodes it ended; write the states that come next."""
+        waiting = self._ended.clone() if self._stands_still else torch.zeros_like(self._ended)
+        observation, unstable = self._watches[0][2].observe(), self._simulation.unstable()
+        unstable |= ~(observation.isfinite().all(1) & self._action.isfinite().all(1))
+        unstable &= ~waiting
+        healthy = self._score(unstable | waiting)
+        if self._channel is not None:
+            observation = self._channel.sense(observation, self._steps)
+        self._steps += 1
+        self._elapsed += ~waiting
+        self._end(waiting, (self._ends & ~healthy) | unstable)
+        self._unstable.copy_(unstable)
+        observation = torch.where(unstable[:, None], self._nominal, observation)
+        observation = torch.where(waiting[:, None], self._observation, observation)
+        for kept in (self._observation, self._final):
+            kept.copy_(observation)
+        self._hold(waiting)
+        self._simulation.write(unstable, self._starts.position, self._starts.velocity)
+        self._lagging = self._simulation.lagging()
+        self._begin()
+
+    def _score(self, nothing: Tensor) -> Tensor:
+        """Write the rewards and their terms, 0 in the worlds of a mask; return which worlds are healthy."""
+        healthy = torch.ones_like(self._ended)
+        for before, (rows, labels, watch) in zip(self._before, self._watches, strict=True):
+            well = watch.healthy()
+            each = watch.rewards(before, self._action, well)
+            _fill(healthy, rows, well)
+            _fill(self._reward, rows, watch.total(each))
+            for label, value in zip(labels, each, strict=True):
+                _fill(self._terms[label], rows, value)
+        for values in (self._reward, *self._terms.values()):
+            values.masked_fill_(nothing, 0.0)
+        return healthy
+
+    def _end(self, waiting: Tensor, terminated: Tensor) -> None:
+        """Say which episodes have ended, and which worlds begin another."""
+        truncated = self._elapsed >= self._limit
+        if self.autoreset_mode == AutoresetMode.DISABLED:  # what has ended stays so until it is reset
+            terminated = torch.where(waiting, self._terminated, terminated)
+            truncated = torch.where(waiting, self._truncated | ~self._terminated, truncated)
+        else:
+            terminated, truncated = terminated & ~waiting, truncated & ~waiting
+        self._terminated.copy_(terminated)
+        self._truncated.copy_(truncated)
+        self._ended.copy_(terminated | truncated)
+        resets = {AutoresetMode.SAME_STEP: self._ended, AutoresetMode.NEXT_STEP: waiting}
+        self._resets.copy_(resets.get(self.autoreset_mode, torch.zeros_like(waiting)))
+
+    def _hold(self, waiting: Tensor) -> None:
+        """Put worlds that stand still back where they stood."""
+        if self._held is not None:
+            self._simulation.write(waiting, *self._held)
+
+    def _begin(self) -> None:
+        """Start an episode in the worlds that begin one."""
+        position, velocity = self._starts.drawn(self._episodes)
+        self._simulation.write(self._resets, position, velocity)
+        self._episodes += self._resets
+        self._elapsed.masked_fill_(self._resets, 0)
+
+    def _finish(self) -> None:
+        """Write the observations: of the next episode where one begins."""
+        self._simulation.settle(self._resets | self._unstable, self._lagging)
+        first = self._watches[0][2].observe()
+        if self._channel is not None:
+            first = self._channel.begin(self._resets, first, self._episodes)
+        self._observation.copy_(torch.where(self._resets[:, None], first, self._observation))
+
+    @property
+    def _stands_still(self) -> bool:
+        return self.autoreset_mode != AutoresetMode.SAME_STEP
+
+    def _observed_at(self, position: Tensor, velocity: Tensor) -> Tensor:
+        """Return the observations (worlds, slots) of states as an episode begins with them; it moves all worlds."""
+        every = torch.ones_like(self._ended)
+        self._simulation.write(every, position, velocity)
+        self._simulation.forward()
+        self._simulation.settle(every, self._simulation.lagging())
+        return self._watches[0][2].observe().clone()
+
+    def _seed(self, mask: Tensor, seed: int | Sequence[int | None] | None) -> None:
+        seeds: list[int | None] = [None] * self.num_envs
+        if isinstance(seed, int | np.integer):
+            seeds = [int(seed) + world for world in range(self.num_envs)]
+        elif seed is not None:
+            seeds = list(seed)
+        if len(seeds) != self.num_envs:
+            raise InputError(f"{len(seeds)} seeds for {self.num_envs} worlds")
+        if not self._seeded:
+            fresh = np.random.SeedSequence().generate_state(self.num_envs, np.uint32).tolist()
+            seeds = [other if own is None else own for own, other in zip(seeds, fresh, strict=True)]
+            mask, self._seeded = torch.ones_like(mask), True
+        chosen = [world for world in mask.nonzero().flatten().tolist() if seeds[world] is not None]
+        with self._stream.entered():
+            worlds = torch.tensor(chosen, dtype=torch.int64, device=self.device)
+            given = [seeds[world] for world in chosen]
+            self._draws.seed(worlds, torch.tensor(given, dtype=torch.int64, device=self.device))
+            self._episodes[worlds], self._steps[worlds] = 0, 0
+
+    def _masked(self, options: dict[str, Any] | None) -> Tensor:
+        mask = (options or {}).get("reset_mask")
+        if mask is None:
+            return torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
+        mask = torch.as_tensor(mask, dtype=torch.bool, device=self.device)
+        if mask.shape != (self.num_envs,) or not mask.any():
+            raise InputError(f"reset_mask is {self.num_envs} booleans, one of them true")
+        return mask
+
+    def _put(self, array: np.ndarray) -> Tensor:
+        kind = torch.float32 if array.dtype.kind == "f" else torch.int64
+        return torch.as_tensor(array, dtype=kind, device=self.device)
+
+    def _rows(self, rows: Any) -> Tensor | None:
+        return None if isinstance(rows, slice) else self._put(rows)
+
+
+def _fill(target: Tensor, rows: Tensor | None, value: Any) -> None:
+    """Write a value per world, or one of all, into some rows, or all: without asking the host, as `[]` would."""
+    if not isinstance(value, Tensor):
+        _ = target.fill_(value) if rows is None else target.index_fill_(0, rows, value)
+    elif rows is None:
+        target.copy_(value)
+    else:
+        target.index_copy_(0, rows, value[rows].to(target.dtype))
+
+
+def _simulation(lineup: Lineup, device: torch.device) -> Simulation:
+    skips = {table.frame_skip for table in lineup.tables}
+    if len(skips) > 1:
+        raise InputError(
+            f"{lineup.addresses[0]}: worlds with {', '.join(map(str, sorted(skips)))} physics steps per control step "
+            "cannot share a batch on Warp: put them into batches of their own"
+        )
+    skip = skips.pop()
+    models: list[mujoco.MjModel] = [solvable(model) for model in lineup.different]
+    needed = limits(models, skip)
+    _refuse_unless_it_fits(lineup, bytes_of(models[0], lineup.interface, needed), device)
+    return Simulation(
+        models,
+        lineup.kinds,
+        list(dict.fromkeys(lineup.addresses)),
+        frame_skip=skip,
+        fields=sorted({field for task in lineup.tasks for field in task.fields}),
+        needed=needed,
+        contact_forces=any(task.needs_contact_forces for task in lineup.tasks),
+    )
+
+
+def _refuse_unless_it_fits(lineup: Lineup, each: int, device: torch.device) -> None:
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else memory.available()
+    worlds, room = len(lineup.addresses), int(free * (1 - SPARE))
+    if worlds * each > room:
+        raise InputError(
+            f"{lineup.addresses[0]}: {worlds:,} worlds take {worlds * each / 2**20:,.0f} MB on {device}, which has "
+            f"{room / 2**20:,.0f} to be had: {room // each:,} worlds at most"
+        )

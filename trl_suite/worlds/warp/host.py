@@ -1,0 +1,64 @@
+"""A batch on a device for callers on the host: NumPy arrays in and out, each step waited for."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trl_suite.worlds.warp.batch import DeviceBatch
+
+Array = NDArray[Any]
+
+
+class HostBatch:
+    """A `DeviceBatch` whose arrays are NumPy's, in double precision as `Batch`'s, and the caller's to keep.
+
+    Args:
+        batch: what is stepped.
+    """
+
+    def __init__(self, batch: DeviceBatch) -> None:
+        self.on_device = batch
+        self.num_envs, self.single_action_space = batch.num_envs, batch.single_action_space
+
+    def reset(self, *, seed: Sequence[int] | None = None) -> tuple[Array, dict[str, Any]]:
+        """Start new episodes in all worlds."""
+        observation, _ = self.on_device.reset(seed=seed)
+        return _double(observation), {}
+
+    def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
+        """Return what `DeviceBatch.step` does."""
+        given = torch.as_tensor(actions, dtype=torch.float32, device=self.on_device.device)
+        observation, reward, terminated, truncated, infos = self.on_device.step(given)
+        told = {key: _own(value) for key, value in infos.items()}
+        return _double(observation), _double(reward), _own(terminated), _own(truncated), told
+
+    def state(self, worlds: Sequence[int] | Array | None = None) -> dict[str, Array]:
+        """Return all that worlds need to go on exactly."""
+        return self.on_device.state(worlds)
+
+    def restore(self, worlds: Sequence[int] | Array | None, state: Mapping[str, Array]) -> None:
+        """Put worlds where `state` found them."""
+        self.on_device.restore(worlds, state)
+
+    def check(self) -> None:
+        """Stop where the physics was wrong for want of room.
+
+        Raises:
+            InputError: see `DeviceBatch.refuse_overflow`.
+        """
+        self.on_device.refuse_overflow()
+
+    def close(self) -> None:
+        """End the worlds."""
+        self.on_device.close()
+
+
+def _own(values: torch.Tensor) -> Array:
+    return np.array(values.cpu().numpy())
+
+
+def _double(values: torch.Tensor) -> Array:
+    return values.cpu().numpy().astype(np.float64)

@@ -1,0 +1,109 @@
+"""Work on a device in stages, torch's and Warp's in turn, each captured once as a graph and replayed on one stream.
+
+Three kinds of trouble are kept out by this order. A graph of torch's that holds Warp's solver loop loses its memory
+pool and its random numbers, since the loop is captured by pausing torch's capture; torch cannot capture on Warp's
+streams; and graphs that are launched on two streams race without a word. So no graph holds both, and the stream is
+torch's.
+On the CPU torch has no graphs and its stages simply run; Warp has them, and captures there as on a CUDA device.
+"""
+
+import gc
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple
+
+import torch
+
+from trl_suite.worlds.warp.library import library
+
+WARM_UP = 2  # runs before a capture: kernels are loaded and memory pools have grown
+
+
+class Stage(NamedTuple):
+    """A part of the work: it reads and writes memory that stays where it is, and asks nothing of the host."""
+
+    work: Callable[[], None]
+    warp: bool  # or torch's
+
+
+class Stream:
+    """The one stream on which a device's work is done in order.
+
+    Args:
+        device: a CUDA device, or the CPU, where everything is in order anyway.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.cuda: Any = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self.warp: Any = library().warp.stream_from_torch(self.cuda) if self.cuda is not None else None
+
+    @contextmanager
+    def entered(self) -> Generator[None]:
+        """Do what is inside on the stream: after the caller's work so far, and before the caller's work to come."""
+        warp = library().warp
+        with ExitStack() as stack:
+            stack.enter_context(warp.ScopedDevice(str(self.device)))
+            if self.cuda is not None:
+                caller = torch.cuda.current_stream(self.device)
+                self.cuda.wait_stream(caller)
+                stack.callback(caller.wait_stream, self.cuda)
+                stack.enter_context(torch.cuda.stream(self.cuda))
+                stack.enter_context(warp.ScopedStream(self.warp))
+            yield
+
+
+class Program:
+    """Stages in order.
+
+    Args:
+        stages: the work.
+        stream: where it is done.
+    """
+
+    def __init__(self, stages: Sequence[Stage], stream: Stream) -> None:
+        self._stages, self._stream, self._runs = list(stages), stream, 0
+        self._graphs: list[Callable[[], None]] = []
+
+    def run(self) -> None:
+        """Do all the work once; must be called within the stream."""
+        self._runs += 1
+        if self._runs == WARM_UP + 1:
+            self._capture()
+            return
+        for work in self._graphs or [stage.work for stage in self._stages]:
+            work()
+
+    def _capture(self) -> None:
+        """Capture every stage and run it, in order: a later stage's graph reads where an earlier one's has written."""
+        for stage in self._stages:
+            with _no_collection():
+                graph = self._warp_graph(stage.work) if stage.warp else self._torch_graph(stage.work)
+            graph()
+            self._graphs.append(graph)
+
+    def _warp_graph(self, work: Callable[[], None]) -> Callable[[], None]:
+        warp, stream = library().warp, self._stream
+        with warp.ScopedCapture(device=str(stream.device), stream=stream.warp) as capture:
+            work()
+        return lambda: warp.capture_launch(capture.graph, stream=stream.warp)
+
+    def _torch_graph(self, work: Callable[[], None]) -> Callable[[], None]:
+        if self._stream.cuda is None:
+            return work
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=self._stream.cuda):
+            work()
+        return graph.replay
+
+
+@contextmanager
+def _no_collection() -> Generator[None]:
+    """Keep the garbage collector away: a graph that it finalises would be recorded into the one that is captured."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()

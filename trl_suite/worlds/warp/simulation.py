@@ -1,0 +1,145 @@
+"""Many simulations on a device that are stepped together, as torch tensors in the simulator's own memory.
+
+Knows nothing of tasks. Numbers are in single precision.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import mujoco
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trl_suite.worlds.warp.library import library
+from trl_suite.worlds.warp.limits import Limits, data_of
+from trl_suite.worlds.warp.merge import merged
+
+LARGEST = 1e10  # MuJoCo's mjMAXVAL: a state beyond it is no state
+# of what follows from a state, what kinematics gives; the rest takes a whole forward pass
+_KINEMATIC = frozenset({"qpos", "qvel", "xpos", "xquat", "xmat", "xipos", "ximat", "site_xpos", "cinert", "cvel"})
+_LEFT_AT_ZERO = frozenset({"cfrc_ext"})  # by MuJoCo, until a step's end
+_PLACES = ("geom_xpos", "geom_xmat", "site_xpos", "site_xmat", "xpos", "xquat", "xmat", "xipos", "ximat")
+
+
+class Simulation:
+    """The worlds of a batch on a device.
+
+    Args:
+        models: the different ones, with solvers that Warp has.
+        kinds: which of them each world has (worlds,).
+        names: of the different ones, for messages.
+        frame_skip: physics steps of a control step.
+        fields: of MjData that are read, by name.
+        needed: room for contacts and constraints.
+        contact_forces: whether they are among what is read.
+
+    Raises:
+        InputError: Warp cannot run a model, or two differ in what cannot differ between worlds.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[mujoco.MjModel],
+        kinds: NDArray[np.int64],
+        names: Sequence[str],
+        *,
+        frame_skip: int,
+        fields: Sequence[str],
+        needed: Limits,
+        contact_forces: bool,
+    ) -> None:
+        self._model = merged(models, kinds, names)
+        self._model.opt.warn_overflow = 0  # a kernel would print at every step; `overflow` is read instead
+        self._data = data_of(models[0], len(kinds), needed)
+        self._substeps, self._contact_forces = frame_skip, contact_forces
+        self._place(models, kinds)
+        self.position, self.velocity = self.field("qpos"), self.field("qvel")
+        self.control, self.warm_start = self.field("ctrl"), self.field("qacc_warmstart")
+        self.overflow: Tensor = self._shared("overflow")  # (worlds,) bits of what did not fit, or'ed over all steps
+        self._acceleration = self.field("qacc")
+        self._cleared = [self.control, self.warm_start, self.field("act"), self.field("time")]
+        following = [name for name in fields if name not in ("qpos", "qvel")]
+        self._follows = [self.field(name) for name in following]
+        carried = ("qpos", "qvel", "ctrl", "act", "time", "qacc_warmstart", *following)
+        self.carried = {name: self.field(name) for name in carried}  # what worlds need to go on exactly
+        self._zero = [self.field(name) for name in fields if name in _LEFT_AT_ZERO or self._is_motor(name, models)]
+        forward = not all(name in _KINEMATIC | _LEFT_AT_ZERO or self._is_motor(name, models) for name in fields)
+        self._passes_forward = forward
+        if forward:
+            self._follows.append(self.warm_start)
+
+    def forward(self) -> None:
+        """Compute everything of all worlds from positions, velocities and controls: work of Warp's."""
+        library().mujoco_warp.forward(self._model, self._data)
+
+    @property
+    def follows(self) -> bool:
+        """Whether anything that is read must be computed anew where a state is written."""
+        return bool(self._follows)
+
+    def field(self, name: str) -> Tensor:
+        """Return the array under MjData's name (worlds, n), live."""
+        return self._shared(name).reshape(self._data.nworld, -1)
+
+    def advance(self) -> None:
+        """Run one control step of all worlds: work of Warp's."""
+        steps = library().mujoco_warp
+        for _ in range(self._substeps):
+            steps.step(self._model, self._data)
+        if self._contact_forces:
+            steps.rne_postconstraint(self._model, self._data)
+
+    def refresh(self) -> None:
+        """Compute what is read of all worlds from positions and velocities: work of Warp's."""
+        if self._passes_forward:
+            self.forward()
+            return
+        steps = library().mujoco_warp
+        steps.kinematics(self._model, self._data)
+        steps.com_pos(self._model, self._data)
+        steps.com_vel(self._model, self._data)
+
+    def write(self, worlds: Tensor, position: Tensor, velocity: Tensor) -> None:
+        """Put the worlds of a mask (worlds,) into states (worlds, ...) as a new episode does."""
+        chosen = worlds[:, None]
+        self.position.copy_(torch.where(chosen, position, self.position))
+        self.velocity.copy_(torch.where(chosen, velocity, self.velocity))
+        for array in self._cleared:
+            array.masked_fill_(chosen, 0.0)
+
+    def lagging(self) -> list[Tensor]:
+        """Return copies of what `refresh` overwrites: after a step it lags a substep behind the state, as MuJoCo's."""
+        return [array.clone() for array in self._follows]
+
+    def settle(self, worlds: Tensor, lagging: Sequence[Tensor]) -> None:
+        """Keep what `refresh` found in the worlds of a mask (worlds,), and what lagged in all others."""
+        chosen = worlds[:, None]
+        for array, before in zip(self._follows, lagging, strict=True):
+            array.copy_(torch.where(chosen, array, before))
+        for array in self._zero:
+            array.masked_fill_(chosen, 0.0)
+
+    def unstable(self) -> Tensor:
+        """Return which worlds have left what MuJoCo calls a state (worlds,)."""
+        each = [array.abs() < LARGEST for array in (self.position, self.velocity, self._acceleration)]
+        return ~torch.cat(each, dim=1).all(1)
+
+    def _shared(self, name: str) -> Any:
+        return library().warp.to_torch(getattr(self._data, name))
+
+    def _is_motor(self, name: str, models: Sequence[mujoco.MjModel]) -> bool:
+        """Return whether the field is the motors' forces, and none of them pulls without control."""
+        return name == "qfrc_actuator" and not any(model.actuator_biastype.any() for model in models)
+
+    def _place(self, models: Sequence[mujoco.MjModel], kinds: NDArray[np.int64]) -> None:
+        """Give each world the places of its own model: those of what does not move are never computed again."""
+        each: list[mujoco.MjData] = []
+        for model in models:
+            each.append(mujoco.MjData(model))
+            mujoco.mj_kinematics(model, each[-1])
+        for name in _PLACES:
+            places = self.field(name)
+            rows = np.array([getattr(data, name).reshape(-1) for data in each], dtype=np.float32)
+            places.copy_(torch.from_numpy(rows[kinds]).to(places.device))
