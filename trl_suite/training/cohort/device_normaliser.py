@@ -1,6 +1,6 @@
-"""The members' running statistics on a device during a rollout: what `normaliser` keeps, in the same arithmetic.
+"""The members' running statistics on a device, for a while: what `normaliser` keeps, in the same arithmetic.
 
-Between rollouts they are the host's: a snapshot, a freeze and a component read them there.
+They are the host's: a snapshot, a freeze and a component read them there.
 """
 
 import torch
@@ -79,6 +79,12 @@ class DeviceNormaliser:
         self._discounted = self._discounted * self._how.gamma + reward
         self._reward.update(self._discounted[..., None])
         self._discounted = self._discounted.masked_fill(ended, 0.0)
+        return self.scaled(reward)
+
+    def scaled(self, reward: Tensor) -> Tensor:
+        """Return rewards divided by the deviation of the discounted returns so far."""
+        if self._how is None or self._reward is None:
+            return reward
         scale, bound = (self._reward.var + self._how.epsilon).sqrt(), self._how.clip_reward
         return (reward / scale).clamp(-bound, bound).float()
 

@@ -85,21 +85,6 @@ class Normaliser:
         bound = self.how.clip_observation
         return np.clip((raw - mean) / scale, -bound, bound).astype(np.float32)
 
-    def replayed(self, raw: torch.Tensor) -> torch.Tensor:
-        """Return what the networks see of stored observations (members, count, slots), by the statistics of now."""
-        if self.how is None or self.observation is None:
-            return raw
-        mean, scale = (torch.as_tensor(one, device=raw.device) for one in self._scale(None))
-        bound = self.how.clip_observation
-        return ((raw.double() - mean) / scale).clamp(-bound, bound).to(raw.dtype)
-
-    def repaid(self, reward: torch.Tensor) -> torch.Tensor:
-        """Return stored rewards (members, count) as they are learned from, by the statistics of now."""
-        if self.how is None or self.reward is None:
-            return reward
-        scale = torch.as_tensor(np.sqrt(self.reward.var + self.how.epsilon), device=reward.device)
-        return (reward.double() / scale).clamp(-self.how.clip_reward, self.how.clip_reward).to(reward.dtype)
-
     def raw(self, member: int, seen: Singles) -> Doubles:
         """Return what one member's networks have seen as (count, slots)."""
         if self.how is None or self.observation is None:

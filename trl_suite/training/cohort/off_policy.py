@@ -14,6 +14,7 @@ from trl_suite.networks.components import TARGET, TEMPERATURE
 from trl_suite.training import settings
 from trl_suite.training.cohort.adam import Cells
 from trl_suite.training.cohort.algorithm import Arrays, Report, factors
+from trl_suite.training.cohort.device_normaliser import DeviceNormaliser
 from trl_suite.training.cohort.episodes import Episodes
 from trl_suite.training.cohort.layout import Layout, actors, critics, temperature
 from trl_suite.training.cohort.member import Member
@@ -148,10 +149,11 @@ class OffPolicy:
         """Make one update of every member on a batch of its own."""
         at = int(self.updates[0])
         batch = self.replay.draw(self._draws[Stream.REPLAY].at(at))
+        statistics = DeviceNormaliser(self._normaliser, self._device)  # those of now, as SB3 uses on a replay
         batch = batch._replace(
-            observation=self._normaliser.replayed(batch.observation),
-            following=self._normaliser.replayed(batch.following),
-            reward=self._normaliser.repaid(batch.reward),
+            observation=statistics.seen(batch.observation),
+            following=statistics.seen(batch.following),
+            reward=statistics.scaled(batch.reward),
         )
         draws = torch.as_tensor(self._draws[Stream.POLICY].at(at), device=self._device).transpose(0, 1)
         told = self.learner.update(batch, draws)
