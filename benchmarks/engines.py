@@ -1,10 +1,10 @@
-"""Whether PPO learns the same on both engines: areas under the learning curves of two committed experiments.
+"""Whether an algorithm learns the same on both engines: areas under the learning curves of committed experiments.
 
-    python benchmarks/engines.py                 prints the table of experiments/engine-cohort/README.md
-    python benchmarks/engines.py --write         and puts it there
+    python benchmarks/engines.py                 prints the tables of experiments/engine-cohort and sac-cohort
+    python benchmarks/engines.py --write         and puts them into their READMEs
 
-The runs themselves: `trl-suite run experiments/engine-cohort` and `trl-suite run experiments/engine-sb3`, each followed
-by `trl-suite report runs/NAME --keep experiments/NAME/results`.
+The runs themselves: `trl-suite run experiments/engine-cohort` (PPO), `.../engine-sb3`, `.../sac-cohort` and
+`.../sac-sb3`, each followed by `trl-suite report runs/NAME --keep experiments/NAME/results`.
 """
 
 import argparse
@@ -16,14 +16,18 @@ import numpy as np
 from scipy import stats
 
 ROOT = Path(__file__).parent.parent / "experiments"
-ENGINES = ("cohort", "sb3")
-README = ROOT / "engine-cohort" / "README.md"
+STUDIES = {"ppo": "engine", "sac": "sac"}  # algorithm -> what its two experiments' names begin with
 BETWEEN = re.compile(r"(<!-- engines: [^\n]*-->\n).*?(<!-- /engines -->)", re.DOTALL)
 
 
-def areas(engine: str, env: str) -> np.ndarray:
+def readme(algorithm: str) -> Path:
+    """Return the page of an algorithm's comparison."""
+    return ROOT / f"{STUDIES[algorithm]}-cohort" / "README.md"
+
+
+def areas(algorithm: str, engine: str, env: str) -> np.ndarray:
     """Return the mean return over the curve of every seed, by the trapezoid rule on the evaluation grid."""
-    folders = sorted((ROOT / f"engine-{engine}" / "results" / env / "scratch").glob("seed-*"))
+    folders = sorted((ROOT / f"{STUDIES[algorithm]}-{engine}" / "results" / env / "scratch").glob("seed-*"))
     return np.array([_area(folder / "evaluations.csv") for folder in folders])
 
 
@@ -36,9 +40,9 @@ def _area(path: Path) -> float:
     return float(np.trapezoid([np.mean(returns[step]) for step in steps], steps) / steps[-1])
 
 
-def compared(env: str) -> dict[str, float]:
+def compared(algorithm: str, env: str) -> dict[str, float]:
     """Return both means, and the difference with its 95 % interval (Welch's t)."""
-    ours, theirs = areas("cohort", env), areas("sb3", env)
+    ours, theirs = areas(algorithm, "cohort", env), areas(algorithm, "sb3", env)
     found = stats.ttest_ind(ours, theirs, equal_var=False)
     low, high = found.confidence_interval(0.95)
     return {
@@ -54,14 +58,14 @@ def compared(env: str) -> dict[str, float]:
     }
 
 
-def table() -> str:
-    """Return the table."""
+def table(algorithm: str) -> str:
+    """Return an algorithm's table."""
     lines = [
         "| robot | seeds | cohort: mean (sd) | SB3: mean (sd) | difference | 95 % interval | p |",
         "|---|--:|--:|--:|--:|--:|--:|",
     ]
     for env in ("hopper", "half-cheetah"):
-        row = compared(env)
+        row = compared(algorithm, env)
         lines.append(
             f"| `{env}` | {row['seeds']:.0f} | {row['cohort']:.0f} ({row['cohort_sd']:.0f}) "
             f"| {row['sb3']:.0f} ({row['sb3_sd']:.0f}) | {row['difference']:+.0f} "
@@ -70,14 +74,16 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def page(text: str) -> str:
+def page(algorithm: str, text: str) -> str:
     """Return the README's text with the table as it should be."""
-    return BETWEEN.sub(lambda found: found[1] + table() + found[2], text)
+    return BETWEEN.sub(lambda found: found[1] + table(algorithm) + found[2], text)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="put the table into the README")
-    if parser.parse_args().write:
-        README.write_text(page(README.read_text()))
-    print(table(), end="")
+    parser.add_argument("--write", action="store_true", help="put the tables into the READMEs")
+    given = parser.parse_args()
+    for algorithm in STUDIES:
+        if given.write:
+            readme(algorithm).write_text(page(algorithm, readme(algorithm).read_text()))
+        print(f"{algorithm}\n{table(algorithm)}")
