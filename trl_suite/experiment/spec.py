@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from trl_suite import content, tables
-from trl_suite.errors import InputError
+from trl_suite.errors import InputError, unknown
 from trl_suite.networks import methods
 from trl_suite.networks.card import Algorithm
 from trl_suite.networks.components import REPLAY
@@ -80,6 +80,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     seeds: Annotated[tuple[Seed, ...], msgspec.Meta(min_length=1)]
     source: Source
     target: Target
+    expected: dict[str, Literal["sooner", "not sooner"]] = {}  # of methods, before any run; `evidence.pages` compares
     reference: Reference | None = None  # without it, the paired scratch runs set the scale
     retention: bool = False  # measure what every source policy can still do at home after each target
     probes: Whole = 0  # source policies that are probed on each target, to compare with how it went
@@ -143,6 +144,8 @@ def load(folder: Path) -> Experiment:
         raise InputError(f"{path}: methods: '{SCRATCH}' is missing, and every measure compares with it")
     for name in experiment.methods:
         methods.find(name, experiment.method)
+    for name in experiment.expected.keys() - set(experiment.methods):
+        raise unknown("method", name, experiment.methods, f"{path}: expected")
     for env in (*experiment.sources, *experiment.target.envs):
         identity(env)
     _check_source(path, experiment)
