@@ -13,7 +13,10 @@ import pytest
 
 from trl_suite import tables
 from trl_suite.cli import arguments
+from trl_suite.evidence import pages as findings
 from trl_suite.evidence import results
+from trl_suite.evidence.figures.style import svg
+from trl_suite.evidence.report import standalone
 from trl_suite.experiment import plan, spec
 from trl_suite.networks import methods, pages
 
@@ -78,6 +81,15 @@ def test_the_table_of_methods_is_that_of_the_definitions():
     assert all(f"| `{name}` | {method.summary} |" in README for name, method in methods.shipped().items())
 
 
+def test_the_table_of_policies_is_that_of_their_cards():
+    page = (ROOT / "policies/README.md").read_text()
+    assert pages.page(page) == page, "run python -m trl_suite.networks.pages"
+
+
+def test_the_shipped_policies_are_small():
+    assert sum(path.stat().st_size for path in (ROOT / "policies").rglob("*") if path.is_file()) < 20_000_000
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text()):
@@ -134,3 +146,12 @@ def test_the_committed_results_are_those_of_the_committed_experiment():
         planned = plan.steps(spec.load(path.parents[1]))
         assert [run["folder"] for run in committed] == [step.planned.folder for step in planned], path
         assert not results.load(path.parent).findings
+
+
+def test_the_page_of_experiments_is_that_of_the_committed_results():
+    found = findings.Study(ROOT / "experiments")
+    page = (ROOT / "experiments/README.md").read_text()
+    assert findings.page(page, found) == page, "run python -m trl_suite.evidence.pages"
+    for name, (_, figure) in findings.figures(found).items():
+        drawn = (ROOT / f"experiments/figures/{name}.svg").read_text()
+        assert drawn == standalone(svg(figure, name)), "run python -m trl_suite.evidence.pages"
