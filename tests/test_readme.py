@@ -67,13 +67,15 @@ def test_what_an_experiment_may_ask_for_is_understood(tmp_path):
     (tmp_path / "experiment.toml").write_text(f"{keys}{quickstart}\n[reference]{tables}")
     found = spec.load(tmp_path)
     assert (found.retention, found.probes, len(found.reference.seeds)) == (True, 3, 3)
+    assert found.expected == {"finetune": "sooner"}
 
 
 def test_a_method_and_a_source_of_ones_own_are_understood():
-    method, source, *_ = (tomllib.loads(block) for block in blocks("toml"))
+    method, source, shipped, *_ = (tomllib.loads(block) for block in blocks("toml"))
     [found] = methods.read(method["method"], "README.md").values()
     assert methods.remembered(found) == ("replay", "optimiser.actor")
     assert tables.convert(source["source"], spec.Source, "README.md").heads
+    assert tables.convert(shipped["source"], spec.Source, "README.md").shipped
 
 
 def test_the_table_of_methods_is_that_of_the_definitions():

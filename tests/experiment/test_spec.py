@@ -26,6 +26,12 @@ def test_every_shipped_experiment_can_be_planned():
         ('"inverted-pendulum"', '"inverted-pendulums"', r"unknown env 'inverted-pendulums'"),
         ("[ppo]", "[ppo]\nlearning_rate = 0.0", r"ppo.learning_rate: Expected `float` > 0.0"),
         ("[ppo]", "[ppo]\ngamma = nan", "ppo.gamma: nan is not a value"),
+        (
+            "[ppo]",
+            "[expected]\nfintune = 'sooner'\n[ppo]",
+            r"expected: unknown method 'fintune' \(did you mean 'finetune'",
+        ),
+        ("[ppo]", "[expected]\nfinetune = 'worse'\n[ppo]", r"expected.*: Invalid enum value 'worse'"),
         ("[ppo]", "[method.mine]\nfreze = []\n[ppo]", r"unknown key 'freze' in \[method.\*\]"),
     ],
 )
