@@ -92,13 +92,8 @@ def _state(found: Study, name: str) -> str:
     if name not in found.results:
         return "not run yet"
     runs = [member.run for member in found.results[name].members if member.run is not None]
-    done = sum(run.status == "done" for run in runs)
-    return f"{plural(done, 'run')} of {len(found.results[name].plan.runs)}, {_verdict(found.results[name])}"
-
-
-def _verdict(results: Collection) -> str:
-    told = study.claims(results)
-    return plural(len(told), "comparison") if told else "compared elsewhere"
+    done, wanted = sum(run.status == "done" for run in runs), len(found.results[name].plan.runs)
+    return f"{done} of {plural(wanted, 'run')}"
 
 
 def _findings(found: Study) -> str:
