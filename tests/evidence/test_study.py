@@ -5,6 +5,8 @@ import pytest
 
 from trl_suite.evidence import pages, study
 from trl_suite.evidence.collection import Collection
+from trl_suite.evidence.figures import profiles
+from trl_suite.evidence.figures.style import looks
 from trl_suite.evidence.statistics import Estimate
 from trl_suite.record import Plan, decode, encode
 
@@ -83,3 +85,21 @@ def test_a_page_with_results_shows_them(grid, tmp_path):
     assert "| `finetune from half-cheetah` |" in text
     assert text.endswith("prose\n")
     assert pages.page(text, pages.Study(tmp_path / "study")) == text
+
+
+def test_severities_are_drawn_from_the_mildest_on_a_panel_for_each_robot():
+    mild, strong = about(3.0, 2.0, 4.0), about(1.2, 0.9, 1.6)
+    robots = {"hopper": {"gear": [(0.35, strong), (0.75, mild)]}, "walker2d": {"gear": [(0.35, strong)]}}
+    figure = profiles.fading(robots, looks(["gear"]))
+    left, right = figure.axes
+    assert [left.get_title(), right.get_title()] == ["hopper", "walker2d"]
+    assert left.lines[0].get_ydata().tolist() == [3.0, 1.2]
+
+
+@pytest.mark.parametrize("name", ["identity", "freeze-depth", "methods", "running-backwards"])
+def test_what_has_been_run_has_its_picture(standing, tmp_path, name):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "experiment.toml").write_text('question = "Why?"\n')
+    (tmp_path / name / "results").symlink_to(standing.root)
+    drawn = pages.figures(pages.Study(tmp_path))
+    assert list(drawn) == ["controls" if name == "running-backwards" else name]
