@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 STAMP   = $(VENV)/.installed
 
-.PHONY: help setup check test test-slow test-gpu test-faults test-ray bench bench-gpu build quickstart clean
+.PHONY: help setup check test test-slow test-gpu test-faults test-ray bench bench-gpu build quickstart study clean
 
 help:           ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -58,6 +58,17 @@ build: setup    ## the wheel and the source distribution
 
 quickstart: setup   ## from nothing to a measured acceleration, in some three minutes and the installation
 	$(BIN)/trl-suite run experiments/quickstart
+
+STUDY = sources-swimmer running-backwards inverted-actions shapes identity severity published freeze-depth parts methods shapes-legs
+
+study: setup        ## the reference study from the shipped policies, some twelve hours on two cores; goes on where it was
+	for name in $(STUDY); do \
+	  $(BIN)/trl-suite run experiments/$$name --quiet \
+	  && $(BIN)/trl-suite report runs/$$name --keep experiments/$$name/results || exit; \
+	done
+	for name in sources-swimmer shapes-legs; do $(BIN)/trl-suite import runs/$$name || exit; done
+	$(BIN)/python -m trl_suite.networks.pages
+	$(BIN)/python -m trl_suite.evidence.pages
 
 clean:          ## everything that can be made again, except runs
 	rm -rf $(VENV) dist build .pytest_cache .ruff_cache .hypothesis

@@ -13,7 +13,10 @@ import pytest
 
 from trl_suite import tables
 from trl_suite.cli import arguments
+from trl_suite.evidence import pages as findings
 from trl_suite.evidence import results
+from trl_suite.evidence.figures.style import svg
+from trl_suite.evidence.report import standalone
 from trl_suite.experiment import plan, spec
 from trl_suite.networks import methods, pages
 
@@ -64,18 +67,29 @@ def test_what_an_experiment_may_ask_for_is_understood(tmp_path):
     (tmp_path / "experiment.toml").write_text(f"{keys}{quickstart}\n[reference]{tables}")
     found = spec.load(tmp_path)
     assert (found.retention, found.probes, len(found.reference.seeds)) == (True, 3, 3)
+    assert found.expected == {"finetune": "sooner"}
 
 
 def test_a_method_and_a_source_of_ones_own_are_understood():
-    method, source, *_ = (tomllib.loads(block) for block in blocks("toml"))
+    method, source, shipped, *_ = (tomllib.loads(block) for block in blocks("toml"))
     [found] = methods.read(method["method"], "README.md").values()
     assert methods.remembered(found) == ("replay", "optimiser.actor")
     assert tables.convert(source["source"], spec.Source, "README.md").heads
+    assert tables.convert(shipped["source"], spec.Source, "README.md").shipped
 
 
 def test_the_table_of_methods_is_that_of_the_definitions():
     assert pages.page(README) == README, "run python -m trl_suite.networks.pages"
     assert all(f"| `{name}` | {method.summary} |" in README for name, method in methods.shipped().items())
+
+
+def test_the_table_of_policies_is_that_of_their_cards():
+    page = (ROOT / "policies/README.md").read_text()
+    assert pages.page(page) == page, "run python -m trl_suite.networks.pages"
+
+
+def test_the_shipped_policies_are_small():
+    assert sum(path.stat().st_size for path in (ROOT / "policies").rglob("*") if path.is_file()) < 20_000_000
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -134,3 +148,12 @@ def test_the_committed_results_are_those_of_the_committed_experiment():
         planned = plan.steps(spec.load(path.parents[1]))
         assert [run["folder"] for run in committed] == [step.planned.folder for step in planned], path
         assert not results.load(path.parent).findings
+
+
+def test_the_page_of_experiments_is_that_of_the_committed_results():
+    found = findings.Study(ROOT / "experiments")
+    page = (ROOT / "experiments/README.md").read_text()
+    assert findings.page(page, found) == page, "run python -m trl_suite.evidence.pages"
+    for name, (_, figure) in findings.figures(found).items():
+        drawn = (ROOT / f"experiments/figures/{name}.svg").read_text()
+        assert drawn == standalone(svg(figure, name)), "run python -m trl_suite.evidence.pages"

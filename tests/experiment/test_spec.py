@@ -27,6 +27,12 @@ def test_every_shipped_experiment_can_be_planned():
         ("[ppo]", "[ppo]\nlearning_rate = 0.0", r"ppo.learning_rate: Expected `float` > 0.0"),
         ("[ppo]", "[ppo]\ngamma = nan", "ppo.gamma: nan is not a value"),
         ("[source]", 'algorithm = "sac"\nsac = { learning_starts = 100 }\n[source]', "sac: batch_size 256 is larger"),
+        (
+            "[ppo]",
+            "[expected]\nfintune = 'sooner'\n[ppo]",
+            r"expected: unknown method 'fintune' \(did you mean 'finetune'",
+        ),
+        ("[ppo]", "[expected]\nfinetune = 'worse'\n[ppo]", r"expected.*: Invalid enum value 'worse'"),
         ("[ppo]", "[method.mine]\nfreze = []\n[ppo]", r"unknown key 'freze' in \[method.\*\]"),
     ],
 )

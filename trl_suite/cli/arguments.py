@@ -86,10 +86,10 @@ class Probe(Verb):
 
 @dataclass(frozen=True, kw_only=True)
 class Import(Verb):
-    """Make a policy folder of an SB3 zip; nothing in it is unpickled or executed."""
+    """Make a policy folder of an SB3 zip, or of every source that an experiment trained; nothing is executed."""
 
     zip: Positional[str]
-    """A zip, a folder of RL Zoo or the hub, or hf://user/name."""
+    """A zip, a folder of RL Zoo or the hub, hf://user/name, or an experiment's runs: runs/sources-running."""
     env: str | None = None
     """What it was trained in: half-cheetah, gymnasium:Ant-v5; where the names around the zip do not tell it."""
     statistics: Path | None = None
@@ -99,7 +99,7 @@ class Import(Verb):
     activation: Literal["tanh", "relu"] | None = None
     """Where the zip does not tell it."""
     out: Path | None = None
-    """Policy folder to make; policies/NAME in the workspace where not given."""
+    """Policy folder to make; policies/NAME in the workspace where not given. Of runs: the folder for all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)

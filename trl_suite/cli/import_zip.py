@@ -1,4 +1,7 @@
-"""`trl-suite import`: an SB3 zip, a folder of RL Zoo or of the hub, as a policy folder; none of it is executed."""
+"""`trl-suite import`: an SB3 zip, a folder of RL Zoo or of the hub, or an experiment's runs, as policy folders.
+
+None of it is executed.
+"""
 
 from pathlib import Path
 
@@ -7,13 +10,17 @@ from rich.console import Console
 from trl_suite import content
 from trl_suite.cli.arguments import Import
 from trl_suite.errors import InputError
+from trl_suite.experiment import shelf
+from trl_suite.experiment.states import PLAN
 from trl_suite.networks import hub
 from trl_suite.training.library import load_policy
 from trl_suite.worlds.identity import folder_name
 
 
 def execute(arguments: Import) -> int:
-    """Store the policy and return the exit code."""
+    """Store the policy, or the policies of an experiment's runs, and return the exit code."""
+    if (Path(arguments.zip) / PLAN).is_file():
+        return _from_runs(Path(arguments.zip), arguments.out or content.workspace() / "policies")
     folder = arguments.out or content.workspace() / "policies" / _name(arguments.zip)
     if folder.exists():
         raise InputError(f"{folder} exists already; name another folder with --out")
@@ -29,6 +36,14 @@ def execute(arguments: Import) -> int:
     normalises = "with its statistics" if card.normaliser else "without normalisation"
     text = f"{card.algorithm.upper()} of {card.training.env}, {normalises}, nothing executed: {folder}"
     Console(markup=False).print(text, soft_wrap=True, highlight=False)
+    return 0
+
+
+def _from_runs(runs: Path, into: Path) -> int:
+    console = Console(markup=False)
+    for folder in (placed := shelf.put(runs, into)):
+        console.print(str(folder), soft_wrap=True, highlight=False)
+    console.print(f"{len(placed)} new policies in {into}", soft_wrap=True, highlight=False)
     return 0
 
 

@@ -10,13 +10,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from trl_suite import content
 from trl_suite.cli.arguments import Train
 from trl_suite.errors import InputError
+from trl_suite.experiment import shelf
+from trl_suite.experiment.shelf import CURVE
 from trl_suite.training import settings
 from trl_suite.training.evaluation import Episode, append, mean_return
 from trl_suite.training.job import Unwatched
 from trl_suite.training.train import run_alone
-from trl_suite.worlds.identity import folder_name, identity
-
-CURVE = "curve.csv"
+from trl_suite.worlds.identity import identity
 
 
 def execute(arguments: Train) -> int:
@@ -41,8 +41,7 @@ def execute(arguments: Train) -> int:
 
 
 def _default_folder(arguments: Train) -> Path:
-    name = f"{folder_name(arguments.env)}-{arguments.algorithm}-seed-{arguments.seed}"
-    return content.workspace() / "policies" / name
+    return content.workspace() / "policies" / shelf.name(arguments.env, arguments.algorithm, arguments.seed)
 
 
 class _Bar(Unwatched):

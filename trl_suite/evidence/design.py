@@ -13,7 +13,7 @@ _QUERY = re.compile(r"(?P<axis>[a-z][a-z0-9_-]*)=(?P<value>\d+(?:\.\d+)?)")
 
 
 class Arm(NamedTuple):
-    """What is compared with scratch: a method, and the env of its source where there is more than one."""
+    """What is compared with scratch: a method, and the env of its source where a target has more than one."""
 
     name: str  # `finetune`, or `finetune from hopper`
     method: str
@@ -31,14 +31,14 @@ class Shift(NamedTuple):
 def arms(plan: Plan) -> dict[str, Arm]:
     """Return the arm of each planned run, by folder."""
     envs = {p.folder: p.env for p in plan.runs if p.role == "source"}
-    sources: dict[str, set[str]] = {}
+    sources: dict[tuple[str, str], set[str]] = {}
     for planned in plan.runs:
         if planned.source:
-            sources.setdefault(planned.method, set()).add(envs.get(planned.source, ""))
+            sources.setdefault((planned.env, planned.method), set()).add(envs.get(planned.source, ""))
     found: dict[str, Arm] = {}
     for planned in plan.runs:
         source = envs.get(planned.source, "")
-        several = len(sources.get(planned.method, ())) > 1
+        several = len(sources.get((planned.env, planned.method), ())) > 1
         name = f"{planned.method} from {source or 'an unknown source'}" if several else planned.method
         found[planned.folder] = Arm(name, planned.method, source)
     return found

@@ -1,6 +1,7 @@
 """How well what was known before training predicted the speed-up: each probe against what was measured, null or not."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -13,6 +14,7 @@ from trl_suite.evidence.comparison import Row
 from trl_suite.evidence.similarity import Pair, Probed, Probes
 from trl_suite.evidence.statistics import Estimate
 
+PROBES = ("return at step 0", "zero_shot", "dynamics", "critic")
 FILE = "probes.json"  # in the experiment's folder, a list of `Probed`
 FEWEST = 3  # pairs of source and target
 REPLICATES = 2_000  # of the interval, whose width alone is taken from them
@@ -35,7 +37,7 @@ def predictions(results: Collection) -> list[Prediction]:
     Raises:
         InputError: `probes.json` is there and cannot be read.
     """
-    known = {(found.env, found.source): found.probes for found in probed(results)}
+    known = _known(results)
     methods: dict[str, list[Row]] = {}
     for row in results.measures():
         if row.speed_up.n:
@@ -43,12 +45,27 @@ def predictions(results: Collection) -> list[Prediction]:
     generator = np.random.default_rng(SEED)
     found: list[Prediction] = []
     for method, rows in methods.items():
-        for probe in ("return at step 0", "zero_shot", "dynamics", "critic"):
-            pairs = [Pair(_value(results, row, probe, known), math.log(row.speed_up.value)) for row in rows]
-            if sum(math.isfinite(pair.probe) for pair in pairs) >= FEWEST:
-                correlation = similarity.prediction(pairs, generator, REPLICATES)
-                found.append(Prediction(probe, method, correlation, similarity.leave_one_out(pairs)))
+        for probe in PROBES:
+            those = [Pair(_value(results, row, probe, known), math.log(row.speed_up.value)) for row in rows]
+            if sum(math.isfinite(pair.probe) for pair in those) >= FEWEST:
+                found.append(prediction(probe, method, those, generator))
     return found
+
+
+def prediction(probe: str, method: str, pairs: Sequence[Pair], generator: np.random.Generator) -> Prediction:
+    """Return how well one probe predicted one method's speed-up over some pairs."""
+    correlation = similarity.prediction(pairs, generator, REPLICATES)
+    return Prediction(probe, method, correlation, similarity.leave_one_out(pairs))
+
+
+def pairs(results: Collection, row: Row, probes: Sequence[str]) -> dict[str, Pair]:
+    """Return what each probe said of a row's source and target, beside the log speed-up that came of it."""
+    known, speed = _known(results), math.log(row.speed_up.value)
+    return {probe: Pair(_value(results, row, probe, known), speed) for probe in probes}
+
+
+def _known(results: Collection) -> dict[tuple[str, str], Probes]:
+    return {(found.env, found.source): found.probes for found in probed(results)}
 
 
 def _value(results: Collection, row: Row, probe: str, probes: dict[tuple[str, str], Probes]) -> float:

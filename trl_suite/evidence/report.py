@@ -79,7 +79,7 @@ def markdown(results: Collection, figures: Path, detailed: int | None = None) ->
 
     def draw(picture: Picture) -> str:
         name = f"{file_name(picture.name)}.svg"
-        (figures / name).write_text(_standalone(svg(picture.figure, picture.name)), encoding="utf-8")
+        (figures / name).write_text(standalone(svg(picture.figure, picture.name)), encoding="utf-8")
         return f"{figures.name}/{name}"
 
     def play(film: Film) -> str:
@@ -115,7 +115,7 @@ def _cell(text: Any) -> str:
     return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", str(text)).replace("\n", " ")
 
 
-def _standalone(body: str) -> str:
+def standalone(body: str) -> str:
     """Return an svg element as a file with a white ground, so that it can be read on a dark page."""
     opened = body.index(">") + 1
     ground = '<rect width="100%" height="100%" fill="white"/>'

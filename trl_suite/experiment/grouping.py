@@ -12,6 +12,7 @@ from trl_suite import memory
 from trl_suite.errors import InputError
 from trl_suite.experiment.cohorts import Group, alone
 from trl_suite.experiment.plan import Step, job_of
+from trl_suite.experiment.shipped import is_shipped
 from trl_suite.experiment.spec import Experiment
 from trl_suite.training import engines, settings
 from trl_suite.training.cohort.signature import bytes_of, obstacle, signature
@@ -43,6 +44,8 @@ class Grouping:
 
     def __call__(self, step: Step) -> Group:
         """Return the run's group."""
+        if is_shipped(step):
+            return Group(step.planned.folder, "sb3", "a shipped policy, which is taken as it is")
         if self._engine == "sb3":
             return alone(step, "the experiment asks for Stable-Baselines3")
         job = job_of(step, None)

@@ -18,12 +18,13 @@ from trl_suite.experiment.checkpoint import Facts
 from trl_suite.experiment.cohorts import Cohort
 from trl_suite.experiment.lease import Lease, Observer
 from trl_suite.experiment.plan import Step
+from trl_suite.experiment.shelf import CURVE, POLICY
 from trl_suite.experiment.states import EVALUATIONS, PLAN, RUN, VERSIONS, State, read
 from trl_suite.record import Plan, Run, Status
 from trl_suite.training.evaluation import Episode, append
 from trl_suite.training.job import Outcome, Snapshot
 
-POLICY, CURVE, DIFFS = "policy", "curve.csv", "diffs"
+DIFFS = "diffs"
 PATIENCE = 100.0  # a checkpoint may take a hundredth of the time
 
 

@@ -89,7 +89,7 @@ def _left(plan: Plan, found: dict[str, State], running: Sequence[Running]) -> fl
 
 def _budget(plan: Plan, planned: Planned) -> int:
     table: dict[str, Any] = plan.specification["source" if planned.role == "source" else "target"]
-    return int(table["steps"])
+    return int(table["steps"] or 0)  # a shipped source takes none
 
 
 def _earlier(root: Path, planned: Any) -> dict[str, int]:

@@ -8,9 +8,11 @@ import msgspec
 import numpy as np
 
 from trl_suite import record
+from trl_suite.experiment import shelf
 from trl_suite.experiment.spec import Experiment, Source
 from trl_suite.experiment.states import digest_of
 from trl_suite.networks import methods
+from trl_suite.networks.card import Card
 from trl_suite.networks.methods import Method
 from trl_suite.networks.policy import Policy
 from trl_suite.record import SCRATCH, SOURCE, Planned
@@ -107,17 +109,19 @@ class _Planner:
         self._how = msgspec.to_builtins(experiment.how)
         self._methods = {name: methods.find(name, experiment.method) for name in experiment.methods}
         self._tables = {name: _acting(method) for name, method in self._methods.items()}
-        self._worlds = {env: identity(env) for env in (experiment.source.env, *experiment.target.envs)}
+        self._worlds = {env: identity(env) for env in (*experiment.sources, *experiment.target.envs)}
 
     def steps(self) -> list[Step]:
         experiment = self._experiment
         planned: list[Step] = []
         needed = any(method.needs_source for method in self._methods.values())
         for seed in experiment.seeds:
-            source = self._source(seed) if needed else None
-            planned += [source] if source else []
+            sources = {env: self._source(env, seed) for env in experiment.sources} if needed else {}
+            planned += sources.values()
             planned += [
-                self._target(env, name, seed, source) for env in experiment.target.envs for name in experiment.methods
+                self._target(env, name, seed, sources.get(experiment.source_of(env)))
+                for env in experiment.target.envs
+                for name in experiment.methods
             ]
         return planned + self._references()
 
@@ -138,12 +142,29 @@ class _Planner:
             for env in target.envs
         ]
 
-    def _source(self, seed: int) -> Step:
+    def _source(self, env: str, seed: int) -> Step:
         source = self._experiment.source
-        evaluation = msgspec.structs.replace(self._experiment.evaluation, every=source.every or -(-source.steps // 10))
-        planned = Planned(folder="", role="source", env=source.env, method=SOURCE, seed=seed)
-        own = {"mix": _mix(source, seed, self._experiment.how.n_envs)} | self._upbringing()
-        return self._step(planned, source.steps, evaluation, Method(), own)
+        planned = Planned(folder="", role="source", env=env, method=SOURCE, seed=seed)
+        if source.shipped:
+            return self._shipped(planned)
+        budget = self._budget(env, seed)
+        evaluation = msgspec.structs.replace(self._experiment.evaluation, every=source.every or -(-budget // 10))
+        own = {"mix": _mix(source, env, seed, self._experiment.how.n_envs)} | self._upbringing()
+        return self._step(planned, budget, evaluation, Method(), own)
+
+    def _shipped(self, planned: Planned) -> Step:
+        """Return the step that stands for a policy which is there already."""
+        card = self._card(planned.env, planned.seed)
+        name = shelf.name(planned.env, card.algorithm, planned.seed)
+        own = {"hyperparameters": card.training.hyperparameters, "policy": {"name": name, "sha256": card.sha256}}
+        return self._step(planned, card.training.steps, self._experiment.evaluation, Method(), own)
+
+    def _budget(self, env: str, seed: int) -> int:
+        """Return the env steps that a source policy costs."""
+        return self._experiment.source.steps or self._card(env, seed).training.steps
+
+    def _card(self, env: str, seed: int) -> Card:
+        return shelf.card(env, self._experiment.algorithm, seed)
 
     def _upbringing(self) -> dict[str, Any]:
         """Return what is special about the source's training; nothing where nothing is, as in runs made before."""
@@ -156,7 +177,7 @@ class _Planner:
         definition = self._methods[name]
         planned, own = Planned(folder="", role="target", env=env, method=name, seed=seed), {}
         if definition.head_start:
-            own = {"head_start": self._experiment.source.steps}
+            own = {"head_start": self._budget(self._experiment.source_of(env), seed)}
         if source and definition.needs_source:
             planned = msgspec.structs.replace(planned, source=source.planned.folder)
             own = {"alias": self._experiment.alias, "source": source.digest}
@@ -209,19 +230,19 @@ def _acting(method: Method) -> dict[str, Any]:
     return msgspec.to_builtins(msgspec.structs.replace(method, summary=""))
 
 
-def _mix(source: Source, seed: int, worlds: int) -> list[str]:
+def _mix(source: Source, env: str, seed: int, worlds: int) -> list[str]:
     """Return the addresses of the source's training worlds; empty where all are the env as it is."""
     if source.variants:
-        return [f"{source.env}.{variant}" for variant in source.variants]
+        return [f"{env}.{variant}" for variant in source.variants]
     if not source.randomise:
         return []
     generator = np.random.default_rng(seed_for(seed, "domain"))
-    return [_drawn(source, generator) for _ in range(worlds)]
+    return [_drawn(source, env, generator) for _ in range(worlds)]
 
 
-def _drawn(source: Source, generator: np.random.Generator) -> str:
+def _drawn(source: Source, env: str, generator: np.random.Generator) -> str:
     scales = {
         axis: round(float(np.exp(generator.uniform(np.log(low), np.log(high)))), 4)
         for axis, (low, high) in source.randomise.items()
     }
-    return f"{source.env}?" + "&".join(f"{axis}={scale}" for axis, scale in scales.items())
+    return f"{env}?" + "&".join(f"{axis}={scale}" for axis, scale in scales.items())

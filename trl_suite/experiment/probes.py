@@ -10,9 +10,10 @@ import numpy as np
 
 from trl_suite.errors import InputError
 from trl_suite.evidence.similarity import Probed, Probes
-from trl_suite.experiment.ledger import POLICY, state_of
+from trl_suite.experiment.ledger import state_of
 from trl_suite.experiment.plan import Step
 from trl_suite.experiment.probing import probe
+from trl_suite.experiment.shelf import POLICY
 from trl_suite.files import write_atomically
 from trl_suite.networks.align import Alias
 from trl_suite.networks.policy import load
@@ -21,26 +22,28 @@ FILE = "probes.json"
 
 
 def write(root: Path, steps: Sequence[Step], count: int, alias: Alias) -> None:
-    """Probe the first finished source policies on every target and write the means; what is there already is kept.
+    """Probe each target's first finished source policies on it and write the means; what is there already is kept.
 
     Args:
         root: the experiment's folder.
         steps: the plan's runs.
-        count: number of source policies.
+        count: number of source policies of each target.
         alias: names in the target -> names in the source.
     """
-    done = [
-        step.planned for step in steps if step.planned.role == "source" and state_of(root, step).condition == "done"
-    ]
-    policies = tuple(planned.folder for planned in done[:count])
-    if not policies:
-        return
-    found = {one.env: one for one in _read(root / FILE) if one.policies == policies}
+    done = {step.planned.folder: step.planned for step in steps if step.planned.role == "source" and _done(root, step)}
+    found = {one.env: one for one in _read(root / FILE)}
     for env in dict.fromkeys(step.planned.env for step in steps if step.planned.role == "target"):
-        if env not in found:
-            each = [probe(load(root / folder / POLICY), env, alias=alias).probes for folder in policies]
-            found[env] = Probed(env=env, source=done[0].env, policies=policies, probes=mean(each))
-            write_atomically(root / FILE, _encoded(list(found.values())))
+        used = dict.fromkeys(step.planned.source for step in steps if step.planned.env == env)
+        policies = tuple(folder for folder in used if folder in done)[:count]
+        if not policies or (env in found and found[env].policies == policies):
+            continue
+        each = [probe(load(root / folder / POLICY), env, alias=alias).probes for folder in policies]
+        found[env] = Probed(env=env, source=done[policies[0]].env, policies=policies, probes=mean(each))
+        write_atomically(root / FILE, _encoded(list(found.values())))
+
+
+def _done(root: Path, step: Step) -> bool:
+    return state_of(root, step).condition == "done"
 
 
 def mean(each: Sequence[Probes]) -> Probes:

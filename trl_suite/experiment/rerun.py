@@ -8,12 +8,12 @@ import msgspec
 
 from trl_suite import record
 from trl_suite.errors import InputError
-from trl_suite.experiment import plan
+from trl_suite.experiment import plan, shipped
 from trl_suite.experiment.cohorts import Group
 from trl_suite.experiment.execution import Listener, Scheduler
-from trl_suite.experiment.ledger import POLICY
 from trl_suite.experiment.local import Here
 from trl_suite.experiment.plan import Step
+from trl_suite.experiment.shelf import POLICY
 from trl_suite.experiment.spec import Execution
 from trl_suite.experiment.states import EVALUATIONS, RUN, digest_of
 from trl_suite.experiment.stop import Stop
@@ -67,6 +67,7 @@ def rerun(folder: Path, out: Path, listener: Listener, stop: Stop) -> Comparison
     made = out / steps[-1].planned.folder
     if (made / POLICY).exists():
         raise InputError(f"{made}: the run has been made again there already; name another folder with --out")
+    shipped.take(out, recorded.experiment, steps)
     as_it_was = partial(_group, folder.resolve().parents[2])
     scheduler = Scheduler(out, recorded.experiment, Here(stop), listener, execution=Execution(), group=as_it_was)
     tally = scheduler.run(steps, stop)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from rich.console import Console
 
 from trl_suite.errors import InputError
-from trl_suite.experiment import ledger, plan, probes, progress, retention, spec
+from trl_suite.experiment import ledger, plan, probes, progress, retention, shipped, spec
 from trl_suite.experiment.execution import Place, Scheduler, Tally
 from trl_suite.experiment.grouping import Assignment, Grouping, assignments, summary
 from trl_suite.experiment.local import Here, Processes, cores
@@ -68,6 +68,7 @@ def run(
     steps = plan.steps(specification)
     grouping = Grouping(specification, workers or cores())
     ledger.write_plan(root, plan.plan(name, specification, f"trl-suite run {experiment}", steps))
+    shipped.take(root, name, steps)
     for line in summary(assignments(steps, grouping)):
         Console(quiet=quiet, markup=False).print(line, highlight=False, soft_wrap=True)
     for caution in spec.cautions(specification):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from trl_suite import content, tables
-from trl_suite.errors import InputError
+from trl_suite.errors import InputError, unknown
 from trl_suite.networks import methods
 from trl_suite.networks.card import Algorithm
 from trl_suite.networks.components import REPLAY
@@ -14,7 +14,7 @@ from trl_suite.networks.methods import Method
 from trl_suite.record import SCRATCH
 from trl_suite.training import settings
 from trl_suite.training.settings import Count, Whole
-from trl_suite.worlds.identity import identity
+from trl_suite.worlds.identity import identity, robot_of
 
 FILE = "experiment.toml"
 Bound = Annotated[float, msgspec.Meta(gt=0)]
@@ -23,10 +23,11 @@ Seed = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the source policies are trained on, one per seed."""
+    """What the source policies are trained on, one per seed; or whose shipped ones are taken."""
 
-    env: str
-    steps: Count
+    env: str | dict[str, str]  # of all targets; or the target's robot -> the env that its source comes from
+    steps: Count | None = None  # needed unless the policies are shipped, whose cards say it
+    shipped: bool = False  # take policies/ENV-ALGORITHM-seed-SEED instead of training any
     variants: tuple[str, ...] = ()  # trained on these at once, in equal shares, instead of on the env itself
     randomise: dict[str, Scale] = {}  # axis -> lowest and highest scale, of which each training world draws its own
     heads: bool = False  # a head for each of the variants on a shared trunk; what is kept has the mean of them
@@ -79,6 +80,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     seeds: Annotated[tuple[Seed, ...], msgspec.Meta(min_length=1)]
     source: Source
     target: Target
+    expected: dict[str, Literal["sooner", "not sooner"]] = {}  # of methods, before any run; `evidence.pages` compares
     reference: Reference | None = None  # without it, the paired scratch runs set the scale
     retention: bool = False  # measure what every source policy can still do at home after each target
     probes: Whole = 0  # source policies that are probed on each target, to compare with how it went
@@ -99,6 +101,24 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def how(self) -> settings.Settings:
         """The hyperparameters of the algorithm that is used."""
         return {"ppo": self.ppo, "sac": self.sac, "td3": self.td3}[self.algorithm]
+
+    def source_of(self, target: str) -> str:
+        """Return the env that a target's source policies come from.
+
+        Raises:
+            InputError: the table of sources has no entry for the target's robot.
+        """
+        envs, robot = self.source.env, robot_of(target)
+        if isinstance(envs, str):
+            return envs
+        if robot not in envs:
+            raise InputError(f"source.env: no entry for '{robot}', which is the robot of the target '{target}'")
+        return envs[robot]
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The envs that source policies come from, each once, in the targets' order."""
+        return tuple(dict.fromkeys(self.source_of(target) for target in self.target.envs))
 
 
 def locate(where: str) -> Path:
@@ -128,9 +148,12 @@ def load(folder: Path) -> Experiment:
         raise InputError(f"{path}: physics = 'warp' simulates cohorts: engine = 'sb3' has none; 'auto' and 'cohort' do")
     for name in experiment.methods:
         methods.find(name, experiment.method)
-    for env in (experiment.source.env, *experiment.target.envs):
+    for name in experiment.expected.keys() - set(experiment.methods):
+        raise unknown("method", name, experiment.methods, f"{path}: expected")
+    for env in (*experiment.sources, *experiment.target.envs):
         identity(env)
-    _check_source(path, experiment.source)
+    _check_source(path, experiment)
+    _check_shipped(path, experiment)
     _check_upbringing(path, experiment)
     _check_memory(path, experiment)
     _check_batch(path, experiment.how)
@@ -181,7 +204,7 @@ def _check_memory(path: Path, experiment: Experiment) -> None:
             continue
         if not isinstance(how, settings.OffPolicy) or source.variants or source.randomise:
             raise InputError(f"{path}: a replay can be copied from SAC or TD3, trained on source.env alone")
-        if method.keep.get(REPLAY, 1.0) * min(source.steps, how.buffer_size) >= how.buffer_size:
+        if method.keep.get(REPLAY, 1.0) * min(source.steps or 0, how.buffer_size) >= how.buffer_size:
             raise InputError(
                 f"{path}: method '{name}': the source's transitions would fill a replay of {how.buffer_size:,}: "
                 "keep a share of them (keep = { replay = 0.1 }), or give a larger buffer_size"
@@ -197,12 +220,31 @@ def _check_names(path: Path, experiment: Experiment) -> None:
         raise InputError(f"{path}: reference.seeds: {shared} are seeds that methods are compared on; take others")
 
 
-def _check_source(path: Path, source: Source) -> None:
+def _check_source(path: Path, experiment: Experiment) -> None:
+    source = experiment.source
     if source.variants and source.randomise:
         raise InputError(f"{path}: source: give either variants or randomise")
     for axis, (low, high) in source.randomise.items():
         if low > high:
             raise InputError(f"{path}: source.randomise.{axis}: {low} is above {high}")
-        identity(f"{source.env}?{axis}={low}")
+        for env in experiment.sources:
+            identity(f"{env}?{axis}={low}")
     for variant in source.variants:
-        identity(f"{source.env}.{variant}")
+        for env in experiment.sources:
+            identity(f"{env}.{variant}")
+
+
+def _check_shipped(path: Path, experiment: Experiment) -> None:
+    """Refuse a source that is neither trained nor shipped, or said to be both."""
+    source = experiment.source
+    if source.shipped != (source.steps is None):
+        raise InputError(f"{path}: source: give steps to train policies, or shipped = true to take those of policies/")
+    if source.shipped and (source.variants or source.randomise or source.heads or source.dynamics or source.every):
+        raise InputError(f"{path}: source: shipped policies are trained already: only env can be given with them")
+    kept = {
+        name for method in experiment.methods for name in methods.remembered(methods.find(method, experiment.method))
+    }
+    if source.shipped and kept:
+        raise InputError(
+            f"{path}: source: shipped policies keep no {', '.join(sorted(kept))}; give steps to train some"
+        )

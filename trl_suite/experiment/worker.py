@@ -13,8 +13,9 @@ from trl_suite.errors import InputError, StorageError
 from trl_suite.experiment import ledger
 from trl_suite.experiment.cohorts import Cohort
 from trl_suite.experiment.lease import Lease, LeaseLostError, Observer
-from trl_suite.experiment.ledger import POLICY, RunFolder
+from trl_suite.experiment.ledger import RunFolder
 from trl_suite.experiment.plan import Step, job_of
+from trl_suite.experiment.shelf import POLICY
 from trl_suite.experiment.spec import Execution
 from trl_suite.experiment.stop import Stop
 from trl_suite.networks.policy import load

@@ -1,15 +1,18 @@
-"""The table of methods in the README, written from their definitions: `python -m trl_suite.networks.pages`."""
+"""The tables of methods and of policies, written from definitions and cards: `python -m trl_suite.networks.pages`."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
-from trl_suite.networks import methods
+from trl_suite.networks import methods, store
+from trl_suite.networks.card import Card
 from trl_suite.networks.methods import Method
 
-README = Path(__file__).parents[2] / "README.md"
-_BETWEEN = re.compile(r"(<!-- methods: .*? -->\n).*?(<!-- /methods -->)", re.DOTALL)
+ROOT = Path(__file__).parents[2]
+README, POLICIES = ROOT / "README.md", ROOT / "policies"
+_BLOCK = re.compile(r"(<!-- (methods|policies): .*? -->\n).*?(<!-- /\2 -->)", re.DOTALL)
 
 
 def table() -> str:
@@ -18,9 +21,37 @@ def table() -> str:
     return "\n".join(["| method | what it does | acts during training |", "|---|---|---|", *rows]) + "\n"
 
 
+def policies(folder: Path = POLICIES) -> str:
+    """Return the table of the shipped policies in Markdown: a line for each env, algorithm and budget."""
+    groups: dict[tuple[str, str, int], list[Card]] = {}
+    for path in sorted(folder.glob(f"*/{store.CARD}")):
+        card = store.read_card(path.parent)
+        groups.setdefault((card.training.env, card.algorithm, card.training.steps), []).append(card)
+    rows = [
+        f"| `{env}-{algorithm}-seed-{seeds(cards)}` | {steps:,} | {returns(cards)} |"
+        for (env, algorithm, steps), cards in groups.items()
+    ]
+    return "\n".join(["| policies | env steps | return: mean (least to most) |", "|---|--:|--:|", *rows]) + "\n"
+
+
+def seeds(cards: list[Card]) -> str:
+    """Return the seeds of some policies: `0...9`."""
+    found = sorted(card.training.seed for card in cards)
+    return f"{found[0]}...{found[-1]}" if found == list(range(found[0], found[-1] + 1)) else ",".join(map(str, found))
+
+
+def returns(cards: list[Card]) -> str:
+    """Return the policies' returns at the end of their training: `2,749 (1,594 to 4,642)`."""
+    found = [value for card in cards if (value := card.training.return_mean) is not None]
+    digits = 0 if max(map(abs, found), default=0.0) >= 100 else 1
+    mean, low, high = (f"{value:,.{digits}f}" for value in (sum(found) / len(found), min(found), max(found)))
+    return f"{mean} ({low} to {high})"
+
+
 def page(text: str) -> str:
-    """Return the README's text with the table as it should be."""
-    return _BETWEEN.sub(lambda found: found[1] + table() + found[2], text)
+    """Return a README's text with its tables as they should be."""
+    tables: dict[str, Callable[[], str]] = {"methods": table, "policies": policies}
+    return _BLOCK.sub(lambda found: found[1] + tables[found[2]]() + found[3], text)
 
 
 def _during(method: Method) -> str:
@@ -38,4 +69,5 @@ def _during(method: Method) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(page(README.read_text()))
+    for path in (README, POLICIES / "README.md"):
+        path.write_text(page(path.read_text()))

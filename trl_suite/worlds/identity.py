@@ -20,6 +20,11 @@ def folder_name(address: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", address).strip("-")
 
 
+def robot_of(address: str) -> str:
+    """Return the env of an address without its variant: `half-cheetah.gravity-1.5` gives `half-cheetah`."""
+    return address if address.startswith(FOREIGN) else address.partition("?")[0].partition(".")[0]
+
+
 def identity(address: str) -> dict[str, Any]:
     """Return a table that two addresses share exactly when their worlds act alike, under one MuJoCo.
 

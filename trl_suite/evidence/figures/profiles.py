@@ -1,6 +1,6 @@
 """Speed-up against a quantity: severity of a shift, number of frozen layers; and scores against a threshold."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -69,6 +69,42 @@ def severity(methods: dict[str, list[Point]], axis_name: str, style: dict[str, L
         axis.axvline(1, color=FAINT, linewidth=1.1, linestyle=(0, (1, 2)))
         axis.set_xlabel(f"{axis_name}, as a multiple of its nominal value  (dotted: no shift)")
     return figure
+
+
+def fading(robots: Mapping[str, Mapping[str, Sequence[Point]]], style: dict[str, Look]) -> Figure:
+    """Return speed-up against the rank of a shift, from the mildest on; a panel for each robot, a line for each axis.
+
+    Args:
+        robots: robot -> axis -> the speed-up at each value of the axis.
+        style: the look of each axis.
+    """
+    with styled():
+        figure = canvas(4.2)
+        panels: Sequence[Axes] = figure.subplots(1, len(robots), sharey=True, squeeze=False)[0]
+        for panel, (robot, axes) in zip(panels, robots.items(), strict=True):
+            for place, (name, points) in enumerate(axes.items()):
+                _fade(panel, points, style[name], 0.07 * (place - (len(axes) - 1) / 2))
+            panel.set_title(robot, fontsize=10.5)
+            panel.axhline(1, color=INK, linewidth=1)
+            panel.xaxis.set_major_locator(FixedLocator(range(1, 1 + max(len(points) for points in axes.values()))))
+        panels[0].set_ylabel("speed-up over scratch")
+        ratio_axis(panels[0], vertical=True)
+        figure.supxlabel("severity of the shift  (1: mildest)", fontsize=10.5)
+        for name in dict.fromkeys(name for axes in robots.values() for name in axes):
+            look = style[name]
+            panels[-1].plot([], [], color=look.colour, linestyle=look.dash, marker=look.marker, label=name)
+        figure.legend(frameon=False, loc="outside right upper")
+    return figure
+
+
+def _fade(axis: Axes, points: Sequence[Point], look: Look, shift: float) -> None:
+    """Draw one axis' speed-ups in order of their distance from nominal, a little beside the others."""
+    ordered = sorted(points, key=lambda point: abs(np.log(point[0])))
+    x, y = [1 + place + shift for place in range(len(ordered))], [found.value for _, found in ordered]
+    axis.plot(x, y, color=look.colour, linestyle=look.dash, linewidth=1.7, marker=look.marker, markersize=6,
+              markeredgecolor="white")  # fmt: skip
+    low, high = ([getattr(found, end) for _, found in ordered] for end in ("low", "high"))
+    axis.vlines(x, low, high, color=look.colour, linewidth=1.3)
 
 
 def freeze_depth(envs: dict[str, list[Point]], style: dict[str, Look]) -> Figure:

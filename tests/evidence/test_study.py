@@ -1,0 +1,105 @@
+"""What several experiments show together, and the page that says it."""
+
+import msgspec
+import pytest
+
+from trl_suite.evidence import pages, study
+from trl_suite.evidence.collection import Collection
+from trl_suite.evidence.figures import profiles
+from trl_suite.evidence.figures.style import looks
+from trl_suite.evidence.statistics import Estimate
+from trl_suite.record import Plan, decode, encode
+
+
+def about(value, low, high, n=10):
+    return Estimate(value=value, low=low, high=high, n=n)
+
+
+@pytest.mark.parametrize(
+    ("speed_up", "p", "said"),
+    [
+        (about(2.0, 1.5, 3.0), 0.002, "sooner"),
+        (about(0.5, 0.3, 0.8), 0.002, "later"),
+        (about(2.0, 0.9, 3.0), 0.002, "undecided"),
+        (about(2.0, 1.5, 3.0), 0.06, "undecided"),
+        (about(2.0, 1.5, 3.0, n=5), 0.06, "too few"),
+        (Estimate(value=2.0, n=2), 0.5, "too few"),
+        (about(2.0, 1.5, 3.0, n=3), float("nan"), "sooner"),  # three targets: there is no exact test over them
+    ],
+)
+def test_no_more_is_claimed_than_interval_and_test_allow(speed_up, p, said):
+    assert study.shown(speed_up, p) == said
+
+
+def test_a_claim_stands_for_each_method_on_each_of_a_few_targets(standing):
+    results = Collection.read(standing.root)
+    rows = [row for row in results.measures() if row.speed_up.n]
+    claims = study.claims(results)
+    assert [(claim.target, claim.method) for claim in claims] == [(row.env, row.method) for row in rows]
+    assert {claim.shown for claim in claims} <= {"sooner", "later", "undecided"}
+
+
+def test_over_many_targets_a_method_has_one_claim(standing, monkeypatch):
+    monkeypatch.setattr(study, "FEW", 2)
+    claims = study.claims(Collection.read(standing.root))
+    assert {claim.target for claim in claims} == {"4 targets"}
+    assert len({claim.method for claim in claims}) == len(claims)
+
+
+def expecting(grid, **expected):
+    plan = decode(grid.root / "plan.json", Plan)
+    specification = plan.specification | {"expected": expected}
+    (grid.root / "plan.json").write_bytes(encode(msgspec.structs.replace(plan, specification=specification)))
+    return Collection.read(grid.root)
+
+
+def test_what_was_expected_and_did_not_happen_is_told(grid):
+    results = expecting(grid, **{"random-frozen": "sooner", "critic-only": "not sooner"})
+    method = next(row for row in results.measures() if row.method == "random-frozen")
+    [surprise] = [one for one in study.surprises(results) if one.method == "random-frozen"]
+    assert any(method.env in targets for targets in surprise.happened.values())
+    assert "sooner" not in surprise.happened
+
+
+def test_a_pair_counts_once_however_many_experiments_measured_it(standing):
+    results = Collection.read(standing.root)
+    once, twice = study.scores([results]), study.scores([results, results])
+    assert once
+    assert [one.correlation.n for one in once] == [one.correlation.n for one in twice]
+
+
+def test_a_page_says_what_has_not_been_run(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "experiment.toml").write_text('question = "Why?"\n')
+    parts = pages.blocks(pages.Study(tmp_path))
+    assert "| [mine](mine/README.md) | Why? | not run yet |" in parts["questions"]
+    assert {parts[name] for name in ("findings", "surprises", "advisor", "figures")} == {pages.NOTHING}
+
+
+def test_a_page_with_results_shows_them(grid, tmp_path):
+    (tmp_path / "study" / "severity").mkdir(parents=True)
+    (tmp_path / "study" / "severity" / "experiment.toml").write_text('question = "Why?"\n')
+    grid.root.rename(tmp_path / "study" / "severity" / "results")
+    (tmp_path / "study" / "README.md").write_text("<!-- findings: x -->\n<!-- /findings -->\nprose\n")
+    text = pages.write(tmp_path / "study").read_text()
+    assert "| `finetune from half-cheetah` |" in text
+    assert text.endswith("prose\n")
+    assert pages.page(text, pages.Study(tmp_path / "study")) == text
+
+
+def test_severities_are_drawn_from_the_mildest_on_a_panel_for_each_robot():
+    mild, strong = about(3.0, 2.0, 4.0), about(1.2, 0.9, 1.6)
+    robots = {"hopper": {"gear": [(0.35, strong), (0.75, mild)]}, "walker2d": {"gear": [(0.35, strong)]}}
+    figure = profiles.fading(robots, looks(["gear"]))
+    left, right = figure.axes
+    assert [left.get_title(), right.get_title()] == ["hopper", "walker2d"]
+    assert left.lines[0].get_ydata().tolist() == [3.0, 1.2]
+
+
+@pytest.mark.parametrize("name", ["identity", "freeze-depth", "methods", "running-backwards"])
+def test_what_has_been_run_has_its_picture(standing, tmp_path, name):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "experiment.toml").write_text('question = "Why?"\n')
+    (tmp_path / name / "results").symlink_to(standing.root)
+    drawn = pages.figures(pages.Study(tmp_path))
+    assert list(drawn) == ["controls" if name == "running-backwards" else name]

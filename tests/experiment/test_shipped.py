@@ -1,0 +1,122 @@
+"""Policies that one experiment trains, and others start from."""
+
+import shutil
+
+import pytest
+
+from tests.experiment.conftest import TINY
+from trl_suite import content, record
+from trl_suite.errors import InputError
+from trl_suite.evidence import results
+from trl_suite.experiment import plan, rerun, shelf, shipped, spec
+from trl_suite.experiment.grouping import Grouping, assignments, summary
+from trl_suite.experiment.run import run
+from trl_suite.networks import store
+
+SHIPPED = TINY.replace("steps = 512", "shipped = true").replace(', "random-frozen"', "")
+PENDULUM, OTHER = "inverted-pendulum", "inverted-double-pendulum"
+
+
+@pytest.fixture
+def workspace(finished, tmp_path, monkeypatch):
+    """A workspace with the sources of the tiny experiment on its shelf."""
+    monkeypatch.setenv(content.WORKSPACE, str(tmp_path))
+    assert len(shelf.put(finished, tmp_path / "policies")) == 2
+    return tmp_path
+
+
+def study(workspace, text=SHIPPED):
+    folder = workspace / "experiments" / "shipped"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "experiment.toml").write_text(text)
+    return folder
+
+
+def test_what_an_experiment_trained_is_put_on_the_shelf_once(finished, workspace):
+    assert shelf.put(finished, workspace / "policies") == []
+    card = shelf.card(PENDULUM, "ppo", 1)
+    assert (card.training.seed, card.training.steps) == (1, 512)
+    folder = workspace / "policies" / f"{PENDULUM}-ppo-seed-1"
+    assert sorted(path.name for path in folder.iterdir()) == ["card.toml", "curve.csv", "weights.safetensors"]
+
+
+def test_another_policy_is_not_written_over(finished, workspace):
+    policies = workspace / "policies"
+    shutil.rmtree(policies / f"{PENDULUM}-ppo-seed-0")
+    shutil.copytree(policies / f"{PENDULUM}-ppo-seed-1", policies / f"{PENDULUM}-ppo-seed-0")
+    with pytest.raises(InputError, match="another policy is there already"):
+        shelf.put(finished, policies)
+    with pytest.raises(InputError, match="its card says inverted-pendulum ppo 1, which is not what its name says"):
+        shelf.card(PENDULUM, "ppo", 0)
+
+
+def test_a_run_from_a_shipped_policy_is_the_run_from_its_training(finished, workspace):
+    trained = {(m.planned.method, m.planned.seed): m.curve for m in results.load(finished).members}
+    found = results.load(run(study(workspace), runs=workspace / "runs", on="here").folder)
+    assert {finding.kind for finding in found.findings} <= {"no reference"}  # scratch learns nothing in so few steps
+    for member in found.members:
+        assert member.curve is not None
+        if member.planned.role == "target":
+            theirs = trained[member.planned.method, member.planned.seed]
+            assert member.curve.returns.tolist() == theirs.returns.tolist()
+    (row,) = [row for row in found.measures() if row.method == "finetune"]
+    assert row.source_steps == 512, "the source stays on the bill"
+
+
+def test_shipped_policies_are_taken_and_not_trained(workspace):
+    experiment = spec.load(study(workspace))
+    steps = plan.steps(experiment)
+    assert [step.steps for step in steps if shipped.is_shipped(step)] == [512, 512]
+    assert "2 runs: a shipped policy, which is taken as it is" in summary(assignments(steps, Grouping(experiment, 1)))
+
+
+def test_a_policy_that_changed_is_another_source(workspace):
+    steps = plan.steps(spec.load(study(workspace)))
+    place = workspace / "policies" / f"{PENDULUM}-ppo-seed-0"
+    shutil.rmtree(place)
+    shutil.copytree(workspace / "policies" / f"{PENDULUM}-ppo-seed-1", place)
+    with pytest.raises(InputError, match="is not the policy that the run was made with"):
+        shipped.take(workspace / "runs", "shipped", steps)
+
+
+def test_a_run_from_a_shipped_policy_can_be_made_again(workspace):
+    folder = run(study(workspace), runs=workspace / "runs", on="here").folder
+    last = record.decode(folder / "plan.json", record.Plan).runs[-1]
+    steps = rerun.steps_of(folder / last.folder)
+    shipped.take(workspace / "reruns", "shipped", steps)
+    assert store.read_card(workspace / "reruns" / last.source / shelf.POLICY).training.seed == 1
+
+
+def test_each_robot_may_have_a_source_of_its_own(workspace):
+    text = SHIPPED.replace(
+        'env   = "inverted-pendulum"', f'env = {{ {PENDULUM} = "{PENDULUM}", pole-cart = "{OTHER}" }}'
+    )
+    experiment = spec.load(study(workspace, text.replace("[target]\nenvs  = [", '[target]\nenvs = ["pole-cart", ')))
+    assert experiment.sources == (OTHER, PENDULUM)
+    assert experiment.source_of(f"{PENDULUM}.gravity-1.5") == PENDULUM
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("shipped = true", "", "give steps to train policies, or shipped = true"),
+        ("shipped = true", "shipped = true\nsteps = 512", "give steps to train policies, or shipped = true"),
+        (
+            "shipped = true",
+            "shipped = true\nheads = true\nvariants = ['gravity-0.5', 'gravity-1.5']",
+            "only env can be given with them",
+        ),
+        ('"inverted-pendulum"\n', '{ hopper = "hopper" }\n', "no entry for 'inverted-pendulum'"),
+        ("[ppo]", '[method.mine]\ncopy = ["optimiser.actor"]\n[ppo]', "shipped policies keep no optimiser.actor"),
+    ],
+)
+def test_a_source_that_cannot_be_is_refused(workspace, old, new, message):
+    text = SHIPPED.replace(old, new, 1)
+    text = text.replace('"finetune"', '"mine"') if "mine" in new else text
+    with pytest.raises(InputError, match=message):
+        spec.load(study(workspace, text))
+
+
+def test_a_policy_that_is_not_there_is_named(workspace):
+    with pytest.raises(InputError, match="unknown policy 'inverted-pendulum-ppo-seed-7'"):
+        plan.steps(spec.load(study(workspace, SHIPPED.replace("[0, 1]", "[0, 7]"))))

@@ -1,0 +1,196 @@
+"""`experiments/README.md` from the committed results: `python -m trl_suite.evidence.pages` writes it, a test compares.
+
+The prose between the generated parts is written by hand; what has no results says so.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from trl_suite import content, tables
+from trl_suite.evidence import report, study
+from trl_suite.evidence.collection import Collection
+from trl_suite.evidence.comparison import Row
+from trl_suite.evidence.figures import effects, profiles
+from trl_suite.evidence.figures.style import looks, svg
+from trl_suite.evidence.prediction import PROBES
+from trl_suite.evidence.study import Claim, Surprise
+from trl_suite.evidence.wording import estimate, number, plural, probability, speed_up
+
+README, FIGURES, RESULTS = "README.md", "figures", "results"
+NOTHING = "Not run yet."
+FINDINGS = ("experiment", "target", "method", "n", "speed-up [95 %]", "gain in score [95 %]", "p (Holm)", "shown")
+_ADVISOR = ("method", "probe", "pairs", "rank correlation [95 %]", "without one pair", "p")
+_BLOCK = re.compile(r"(<!-- (\w+): .*? -->\n).*?(<!-- /\2 -->)", re.DOTALL)
+
+
+class Study:
+    """All experiments of a folder, and the results of those that have been run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.tables: dict[str, dict[str, Any]] = {
+            path.parent.name: tables.load(path) for path in sorted(folder.glob("*/experiment.toml"))
+        }
+        self.results = {
+            name: Collection.read(folder / name / RESULTS)
+            for name in self.tables
+            if (folder / name / RESULTS / "plan.json").is_file()
+        }
+
+
+def blocks(found: Study) -> dict[str, str]:
+    """Return the generated parts of the page by name."""
+    return {
+        "questions": _questions(found),
+        "findings": _findings(found),
+        "surprises": _surprises(found),
+        "advisor": _advisor(found),
+        "figures": _figures(found),
+    }
+
+
+def page(text: str, found: Study) -> str:
+    """Return the page's text with its generated parts as they should be."""
+    parts = blocks(found)
+    return _BLOCK.sub(lambda block: f"{block[1]}{parts[block[2]]}\n{block[3]}", text)
+
+
+def figures(found: Study) -> dict[str, tuple[str, Figure]]:
+    """Return the page's pictures with their captions; none of what has not been run."""
+    makers: dict[str, tuple[str, Callable[[Study], Figure | None]]] = {
+        "identity": ("Where the target is the source: every method, and three controls.", _identity),
+        "controls": ("Negative controls: running backwards, and every motor inverted.", _controls),
+        "severity": ("Fine-tuning on three robots, by how far the target departs from the source.", _severity),
+        "freeze-depth": ("Everything is copied and the first layers are held.", _freeze_depth),
+        "methods": ("Twelve methods on six targets, and over all of them.", _methods),
+    }
+    drawn = {name: (caption, make(found)) for name, (caption, make) in makers.items()}
+    return {name: (caption, figure) for name, (caption, figure) in drawn.items() if figure is not None}
+
+
+def write(folder: Path) -> Path:
+    """Write the page and its pictures and return the page."""
+    found, path = Study(folder), folder / README
+    (folder / FIGURES).mkdir(exist_ok=True)
+    for name, (_, figure) in figures(found).items():
+        (folder / FIGURES / f"{name}.svg").write_text(report.standalone(svg(figure, name)), encoding="utf-8")
+    path.write_text(page(path.read_text(encoding="utf-8"), found), encoding="utf-8")
+    return path
+
+
+def _questions(found: Study) -> str:
+    rows = [(f"[{name}]({name}/README.md)", table["question"], _state(found, name)) for name, table in
+            found.tables.items()]  # fmt: skip
+    return _table(("experiment", "question", "results"), rows)
+
+
+def _state(found: Study, name: str) -> str:
+    if name not in found.results:
+        return "not run yet"
+    runs = [member.run for member in found.results[name].members if member.run is not None]
+    done, wanted = sum(run.status == "done" for run in runs), len(found.results[name].plan.runs)
+    return f"{done} of {plural(wanted, 'run')}"
+
+
+def _findings(found: Study) -> str:
+    rows = [_claim(claim) for results in found.results.values() for claim in study.claims(results)]
+    return _table(FINDINGS, rows) if rows else NOTHING
+
+
+def _claim(claim: Claim) -> tuple[str, ...]:
+    return (
+        f"[{claim.experiment}]({claim.experiment}/README.md)",
+        claim.target,
+        f"`{claim.method}`",
+        str(claim.pairs),
+        speed_up(claim.speed_up),
+        estimate(claim.gain, signed=True),
+        probability(claim.p),
+        claim.shown,
+    )
+
+
+def _surprises(found: Study) -> str:
+    told = [one for results in found.results.values() for one in study.surprises(results)]
+    asked = any(results.plan.specification.get("expected") for results in found.results.values())
+    if not told:
+        return "Nothing: all went as expected." if asked else NOTHING
+    return "\n".join(f"- {_surprise(one)}" for one in told)
+
+
+def _surprise(one: Surprise) -> str:
+    happened = "; ".join(f"{what} on {', '.join(targets)}" for what, targets in one.happened.items())
+    return (
+        f"[{one.experiment}]({one.experiment}/README.md): `{one.method}` was expected to be {one.expected}: {happened}."
+    )
+
+
+def _advisor(found: Study) -> str:
+    told = study.scores(list(found.results.values()))
+    rows = [
+        (
+            f"`{one.method}`",
+            one.probe.replace("_", "-"),
+            str(one.correlation.n),
+            estimate(one.correlation, signed=True),
+            " to ".join(number(end, signed=True) for end in one.without_one),
+            probability(one.correlation.p),
+        )
+        for one in sorted(told, key=lambda one: (one.method, PROBES.index(one.probe)))
+    ]
+    return _table(_ADVISOR, rows) if rows else NOTHING
+
+
+def _figures(found: Study) -> str:
+    told = [f"![{caption}]({FIGURES}/{name}.svg)\n\n{caption}" for name, (caption, _) in figures(found).items()]
+    return "\n\n".join(told) if told else NOTHING
+
+
+def _rows(found: Study, *names: str) -> list[Row]:
+    """Return the timed rows of some experiments that have been run."""
+    mine = [found.results[name] for name in names if name in found.results]
+    return [row for results in mine for row in results.measures() if row.speed_up.n]
+
+
+def _identity(found: Study) -> Figure | None:
+    rows = _rows(found, "identity")
+    return effects.speed_ups(rows, looks([row.method for row in rows])) if rows else None
+
+
+def _controls(found: Study) -> Figure | None:
+    rows = _rows(found, "inverted-actions", "running-backwards")
+    return effects.forest(rows, [], looks([row.method for row in rows])) if rows else None
+
+
+def _severity(found: Study) -> Figure | None:
+    robots: dict[str, dict[str, list[profiles.Point]]] = {}
+    for (robot, axis), methods in profiles.severities(_rows(found, "severity")).items():
+        if "finetune" in methods:
+            robots.setdefault(robot, {})[axis] = methods["finetune"]
+    return profiles.fading(robots, looks([axis for axes in robots.values() for axis in axes])) if robots else None
+
+
+def _freeze_depth(found: Study) -> Figure | None:
+    envs = profiles.depths(_rows(found, "freeze-depth"))
+    return profiles.freeze_depth(envs, looks(["", *envs])) if envs else None
+
+
+def _methods(found: Study) -> Figure | None:
+    rows = _rows(found, "methods")
+    if not rows:
+        return None
+    overall = [one for one in study.suite.overall(found.results["methods"]) if one.speed_up.n]
+    return effects.forest(rows, overall, looks([row.method for row in rows]))
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+if __name__ == "__main__":
+    write(content.shipped() / "experiments")

@@ -1,0 +1,112 @@
+"""What several experiments show together: a line for each claim, what was expected of it, and the advisor's score."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from trl_suite.evidence import prediction, suite
+from trl_suite.evidence.collection import SEED, Collection
+from trl_suite.evidence.comparison import Row
+from trl_suite.evidence.prediction import FEWEST, PROBES, Prediction
+from trl_suite.evidence.similarity import Pair
+from trl_suite.evidence.statistics import NAN, Estimate
+from trl_suite.evidence.verdict import DIRECTION
+
+LEVEL = 0.05
+FEW = 6  # targets of an experiment that have a line each; of more, a method has one line over all of them
+Shown = Literal["sooner", "later", "undecided", "too few"]
+
+
+class Surprise(NamedTuple):
+    """What was expected of a method before any run and is not what its intervals show."""
+
+    experiment: str
+    method: str
+    expected: str
+    happened: dict[Shown, list[str]]  # the targets
+    of: int  # targets
+
+
+def shown(speed_up: Estimate, p: float = NAN) -> Shown:
+    """Return what may be claimed of a speed-up: as much as its interval allows, and the exact test where there is one.
+
+    Args:
+        speed_up: with its interval.
+        p: of the exact test, adjusted for the other methods; NaN over several targets.
+    """
+    if not speed_up.has_interval or (math.isfinite(p) and speed_up.n < DIRECTION):
+        return "too few"
+    if not speed_up.excludes(1) or p >= LEVEL:
+        return "undecided"
+    return "sooner" if speed_up.value > 1 else "later"
+
+
+class Claim(NamedTuple):
+    """One method against scratch, on one target or over all of an experiment's."""
+
+    experiment: str
+    target: str
+    method: str
+    pairs: int  # of runs; over several targets, targets
+    speed_up: Estimate
+    gain: Estimate  # in score
+    p: float  # Holm's, NaN over several targets
+
+    @property
+    def shown(self) -> Shown:
+        """What may be claimed."""
+        return shown(self.speed_up, self.p)
+
+
+def claims(results: Collection) -> list[Claim]:
+    """Return an experiment's claims, in planned order; none where nothing was timed."""
+    name, rows = results.plan.name, _timed(results)
+    if len({row.env for row in rows}) <= FEW:
+        return [
+            Claim(name, row.env, row.method, row.speed_up.n, row.speed_up, row.area_gain, row.p_holm) for row in rows
+        ]
+    return [
+        Claim(name, f"{one.targets} targets", one.method, one.targets, one.speed_up, one.gain, NAN)
+        for one in suite.overall(results)
+        if one.speed_up.n
+    ]
+
+
+def surprises(results: Collection) -> list[Surprise]:
+    """Return where an experiment's expectations and its intervals part."""
+    expected: Mapping[str, str] = results.plan.specification.get("expected", {})
+    found = [_surprise(results, method, wish) for method, wish in expected.items()]
+    return [one for one in found if one.happened]
+
+
+def _surprise(results: Collection, method: str, wish: str) -> Surprise:
+    mine = [row for row in _timed(results) if (row.base or row.method) == method]
+    happened: dict[Shown, list[str]] = {}
+    for row in mine:
+        if ((what := shown(row.speed_up, row.p_holm)) == "sooner") != (wish == "sooner"):
+            happened.setdefault(what, []).append(row.env)
+    return Surprise(results.plan.name, method, wish, happened, len(mine))
+
+
+def scores(studies: Sequence[Collection]) -> list[Prediction]:
+    """Return how well each probe predicted each method's speed-up, over the pairs of all experiments.
+
+    A pair that several experiments measured counts once, as the first of them has it.
+    """
+    pairs: dict[tuple[str, str], dict[tuple[str, str], Pair]] = {}
+    for results in studies:
+        for row in _timed(results):
+            for probe, pair in prediction.pairs(results, row, PROBES).items():
+                pairs.setdefault((row.base or row.method, probe), {}).setdefault((row.env, row.source), pair)
+    generator = np.random.default_rng(SEED)
+    found = [
+        prediction.prediction(probe, method, list(those.values()), generator)
+        for (method, probe), those in pairs.items()
+    ]
+    return [one for one in found if one.correlation.n >= FEWEST]
+
+
+def _timed(results: Collection) -> list[Row]:
+    return [row for row in results.measures() if row.speed_up.n and math.isfinite(row.speed_up.value)]
