@@ -116,9 +116,9 @@ def _claim(claim: Claim) -> tuple[str, ...]:
 
 def _surprises(found: Study) -> str:
     told = [one for results in found.results.values() for one in study.surprises(results)]
-    asked = any(results.plan.specification.get("expected") for results in found.results.values())
+    asked = [name for name, results in found.results.items() if results.plan.specification.get("expected")]
     if not told:
-        return "Nothing: all went as expected." if asked else NOTHING
+        return f"Nothing so far: all went as expected in {', '.join(asked)}." if asked else NOTHING
     return "\n".join(f"- {_surprise(one)}" for one in told)
 
 
