@@ -118,5 +118,5 @@ def test_a_source_that_cannot_be_is_refused(workspace, old, new, message):
 
 
 def test_a_policy_that_is_not_there_is_named(workspace):
-    with pytest.raises(InputError, match="unknown policy 'inverted-pendulum-ppo-seed-7'"):
-        plan.steps(spec.load(study(workspace, SHIPPED.replace("[0, 1]", "[0, 7]"))))
+    with pytest.raises(InputError, match="unknown policy 'inverted-pendulum-ppo-seed-70'"):
+        plan.steps(spec.load(study(workspace, SHIPPED.replace("[0, 1]", "[0, 70]"))))
