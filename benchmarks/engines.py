@@ -16,18 +16,23 @@ import numpy as np
 from scipy import stats
 
 ROOT = Path(__file__).parent.parent / "experiments"
-STUDIES = {"ppo": "engine", "sac": "sac"}  # algorithm -> what its two experiments' names begin with
+# study -> what its two experiments' names begin with, and its robots
+STUDIES = {
+    "ppo": ("engine", ("hopper", "half-cheetah")),
+    "sac": ("sac", ("hopper", "half-cheetah")),
+    "sac-again": ("sac-again", ("half-cheetah",)),
+}
 BETWEEN = re.compile(r"(<!-- engines: [^\n]*-->\n).*?(<!-- /engines -->)", re.DOTALL)
 
 
 def readme(algorithm: str) -> Path:
     """Return the page of an algorithm's comparison."""
-    return ROOT / f"{STUDIES[algorithm]}-cohort" / "README.md"
+    return ROOT / f"{STUDIES[algorithm][0]}-cohort" / "README.md"
 
 
 def areas(algorithm: str, engine: str, env: str) -> np.ndarray:
     """Return the mean return over the curve of every seed, by the trapezoid rule on the evaluation grid."""
-    folders = sorted((ROOT / f"{STUDIES[algorithm]}-{engine}" / "results" / env / "scratch").glob("seed-*"))
+    folders = sorted((ROOT / f"{STUDIES[algorithm][0]}-{engine}" / "results" / env / "scratch").glob("seed-*"))
     return np.array([_area(folder / "evaluations.csv") for folder in folders])
 
 
@@ -64,7 +69,7 @@ def table(algorithm: str) -> str:
         "| robot | seeds | cohort: mean (sd) | SB3: mean (sd) | difference | 95 % interval | p |",
         "|---|--:|--:|--:|--:|--:|--:|",
     ]
-    for env in ("hopper", "half-cheetah"):
+    for env in STUDIES[algorithm][1]:
         row = compared(algorithm, env)
         lines.append(
             f"| `{env}` | {row['seeds']:.0f} | {row['cohort']:.0f} ({row['cohort_sd']:.0f}) "

@@ -24,11 +24,11 @@ def test_the_page_is_made_of_the_results(script):
 
 
 @pytest.mark.parametrize("script", ["engines"], indirect=True)
-@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
+@pytest.mark.parametrize("algorithm", ["ppo", "sac", "sac-again"])
 def test_the_page_on_both_engines_is_made_of_ten_seeds_each(script, algorithm):
     text = script.readme(algorithm).read_text()
     assert script.page(algorithm, text) == text
-    assert {script.compared(algorithm, env)["seeds"] for env in ("hopper", "half-cheetah")} == {10}
+    assert {script.compared(algorithm, env)["seeds"] for env in script.STUDIES[algorithm][1]} == {10}
 
 
 @pytest.mark.parametrize("script", ["engines"], indirect=True)
