@@ -39,7 +39,7 @@ test-ray: setup     ## the tests that need Ray, which is half a gigabyte
 	$(BIN)/python -m pip install --quiet -c constraints.txt --group ray
 	$(BIN)/python -m pytest -m "slow" tests/experiment/test_ray.py
 
-bench: setup    ## speeds side by side with other libraries, in some forty quiet minutes; writes experiments/benchmarks/
+bench: setup    ## speeds side by side with other libraries, in some fifty quiet minutes; writes experiments/benchmarks/
 	$(BIN)/python -m pip install --quiet -c constraints.txt --group bench
 	$(BIN)/python benchmarks/worlds.py --seconds 2
 	$(BIN)/python benchmarks/cohort.py --rounds 1

@@ -122,17 +122,21 @@ def test_a_training_is_sb3s(how):
     buffer, ring = model.replay_buffer, cohort.algorithm.replay
     rows = STEPS // how.n_envs
     stored = ring.rows[0, :rows].numpy()
-    assert np.abs(stored[..., :17] - buffer.observations[:rows]).max() < 1e-3
-    assert np.abs(stored[..., 17:23] - buffer.actions[:rows]).max() < 1e-4
-    assert np.abs(stored[..., 23] - buffer.rewards[:rows]).max() < 1e-3
+    assert np.abs(stored[..., :17] - buffer.observations[:rows]).max() < 1e-4
+    assert np.abs(stored[..., 17:23] - buffer.actions[:rows]).max() < 2e-5
+    assert np.abs(stored[..., 23] - buffer.rewards[:rows]).max() < 2e-5
     ours, moved, away = cohort.components(0), 0.0, 0.0
     for name, tensors in sb3.components_of(model).items():
         for tensor, learned in tensors.items():
             value = learned.detach()
-            moved = max(moved, float((value - start[name][tensor].detach()).abs().max()))
+            moved = (
+                moved
+                if name.startswith("normaliser")
+                else max(moved, float((value - start[name][tensor].detach()).abs().max()))
+            )
             away = max(
                 away, float((value - ours[name][tensor].detach()).abs().max()) / (1.0 + float(value.abs().max()))
             )
     assert moved > 0.01
-    assert away < 1e-3
+    assert away < 1e-5
     assert int(cohort.algorithm.updates[0]) == model._n_updates

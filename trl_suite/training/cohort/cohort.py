@@ -1,4 +1,4 @@
-"""The members of a cohort and everything that they share: one stack, one batch of worlds, one optimiser."""
+"""The members of a cohort and everything that they share: an algorithm, a batch of worlds, statistics, evaluations."""
 
 from collections.abc import Callable, Mapping, Sequence
 

@@ -3,6 +3,8 @@
 Axes: P members, B of a batch.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -14,6 +16,7 @@ from trl_suite.training.cohort.network import Networks
 from trl_suite.training.cohort.stack import Stack
 
 ADAM_EPSILON = 1e-8  # torch's default, which SB3 leaves to SAC and TD3
+Factors = Mapping[str, npt.NDArray[np.float64]]  # stack -> factors of the learning rate (rows, members, parts)
 
 
 class Critics:

@@ -7,20 +7,17 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from trl_suite.networks.policy import LOG_STD_RANGE
 from trl_suite.training import settings
 from trl_suite.training.cohort.adam import Adam
-from trl_suite.training.cohort.critics import ADAM_EPSILON, Critics
+from trl_suite.training.cohort.critics import ADAM_EPSILON, Critics, Factors
 from trl_suite.training.cohort.network import Networks
 from trl_suite.training.cohort.replay import Batch
 from trl_suite.training.cohort.stack import Stack
 
 SQUASH_EPSILON = 1e-6  # SB3 keeps the logarithm of 1 - a^2 finite with it
-Factors = Mapping[str, npt.NDArray[np.float64]]
 
 
 class Drawn(NamedTuple):

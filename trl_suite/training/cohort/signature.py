@@ -86,6 +86,8 @@ def _off_policy(how: settings.SAC | settings.TD3, total: int, slots: int, action
     parameters = sum(size if name.startswith(TARGET) else 4 * size for name, size in sizes.items())
     heads = 2 * padded(actions) if isinstance(how, settings.SAC) else padded(actions)
     actor, critic = 2 * (sum(map(padded, how.hidden)) + heads), 2 * (sum(map(padded, how.hidden)) + padded(1))
+    # actors here and ahead; both critics, both targets, and the first critic, which TD3's actor follows
     layers = how.batch_size * (2 * actor + (2 + 2 + 1) * critic) + others * actor
+    # which transitions (in double precision) and the noise of their actions; then a batch and what follows it
     drawn = CHUNK * how.batch_size * (4 + 2 * actions) + how.batch_size * 3 * (slots + actions + 1)
     return parameters + layers + drawn + replay.numbers(rows_of(how, total), how.n_envs, slots, actions)

@@ -9,10 +9,9 @@ import torch
 
 from trl_suite.training import settings
 from trl_suite.training.cohort.adam import Adam
-from trl_suite.training.cohort.critics import ADAM_EPSILON, Critics, follow
+from trl_suite.training.cohort.critics import ADAM_EPSILON, Critics, Factors, follow
 from trl_suite.training.cohort.network import Networks
 from trl_suite.training.cohort.replay import Batch
-from trl_suite.training.cohort.sac import Factors
 from trl_suite.training.cohort.stack import Stack
 
 TARGET_NOISE, TARGET_NOISE_CLIP = 0.2, 0.5  # SB3's defaults
