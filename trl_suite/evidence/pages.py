@@ -11,7 +11,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from trl_suite import content, tables
-from trl_suite.evidence import report, study
+from trl_suite.evidence import report, study, suite
 from trl_suite.evidence.collection import Collection
 from trl_suite.evidence.comparison import Row
 from trl_suite.evidence.figures import effects, profiles
@@ -183,7 +183,7 @@ def _methods(found: Study) -> Figure | None:
     rows = _rows(found, "methods")
     if not rows:
         return None
-    overall = [one for one in study.suite.overall(found.results["methods"]) if one.speed_up.n]
+    overall = [one for one in suite.overall(found.results["methods"]) if one.speed_up.n]
     return effects.forest(rows, overall, looks([row.method for row in rows]))
 
 

@@ -60,6 +60,7 @@ class OffPolicy:
         for index, member in enumerate(members):
             if given := member.given():
                 self.replay.give(index, given)
+        self._bounds = [torch.as_tensor(bound, device=device) for bound in (worlds.low, worlds.high)]
         self._draws = _draws(how, [member.seed for member in members], actions)
         self._raw = np.zeros((len(members), how.n_envs, slots))
         self._device, self.updates = device, np.zeros(len(members), dtype=np.int64)
@@ -94,7 +95,7 @@ class OffPolicy:
 
     def act(self, seen: torch.Tensor, draws: torch.Tensor | None) -> torch.Tensor:
         """Return actions in the worlds' units; see `Algorithm`."""
-        low, high = (torch.as_tensor(bound, device=seen.device) for bound in (self._worlds.low, self._worlds.high))
+        low, high = self._bounds
         return low + 0.5 * (self.learner.act(seen, draws) + 1.0) * (high - low)
 
     def arrays(self) -> Arrays:
@@ -164,11 +165,11 @@ class OffPolicy:
 class _Remembered:
     """One member's imitation on states that it remembers, or on those of its source at home."""
 
-    def __init__(self, member: Member, cohort: OffPolicy, index: int) -> None:
+    def __init__(self, member: Member, algorithm: OffPolicy, index: int) -> None:
         assert member.imitated is not None
-        self._member, self._cohort, self._index = member, cohort, index
+        self._member, self._algorithm, self._index = member, algorithm, index
         how = member.how
-        adam = cohort.optimisers["actor"]
+        adam = algorithm.optimisers["actor"]
         self._imitation = Imitation(adam, how.activation, how.algorithm, index, member.imitated)
         self._draws = Draws([member.seed], Stream.PULL, (BATCH, 2), uniform=True)
 
@@ -176,15 +177,15 @@ class _Remembered:
         """Add the gradient on a batch of states."""
         pull = self._member.job.definition.behaviour
         assert pull is not None
-        strength = strength_at(pull, self._cohort.progress)
+        strength = strength_at(pull, self._algorithm.progress)
         if strength > 0:
-            raw = self._states(self._draws.at(int(self._cohort.updates[self._index]))[0])
-            self._imitation.add(self._imitation.example(raw, self._cohort.seen(raw, self._index)), strength)
+            raw = self._states(self._draws.at(int(self._algorithm.updates[self._index]))[0])
+            self._imitation.add(self._imitation.example(raw, self._algorithm.seen(raw, self._index)), strength)
 
     def _states(self, uniform: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         home = self._member.home
         if home is None:
-            return self._cohort.replay.seen(self._index, uniform)
+            return self._algorithm.replay.seen(self._index, uniform)
         return home[(uniform[:, 0] * len(home)).astype(np.int64)]
 
 
