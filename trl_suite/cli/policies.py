@@ -22,6 +22,7 @@ def execute(arguments: Policies) -> int:
         print(json.dumps(rows, indent=2))
         return 0
     console, table = Console(markup=False), Table(*_COLUMNS, box=None)
+    table.columns[0].no_wrap, table.columns[0].min_width = True, max(map(len, rows), default=0)  # names are typed again
     for column in table.columns[3:]:
         column.justify = "right"
     for name, row in rows.items():
