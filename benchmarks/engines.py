@@ -8,12 +8,13 @@ The runs themselves: `trl-suite run experiments/engine-cohort` (PPO), `.../engin
 """
 
 import argparse
-import csv
 import re
 from pathlib import Path
 
 import numpy as np
 from scipy import stats
+
+import trl_suite
 
 ROOT = Path(__file__).parent.parent / "experiments"
 # study -> what its two experiments' names begin with, and its robots
@@ -32,17 +33,8 @@ def readme(algorithm: str) -> Path:
 
 def areas(algorithm: str, engine: str, env: str) -> np.ndarray:
     """Return the mean return over the curve of every seed, by the trapezoid rule on the evaluation grid."""
-    folders = sorted((ROOT / f"{STUDIES[algorithm][0]}-{engine}" / "results" / env / "scratch").glob("seed-*"))
-    return np.array([_area(folder / "evaluations.csv") for folder in folders])
-
-
-def _area(path: Path) -> float:
-    returns: dict[int, list[float]] = {}
-    with path.open() as file:
-        for row in csv.DictReader(file):
-            returns.setdefault(int(row["step"]), []).append(float(row["return"]))
-    steps = sorted(returns)
-    return float(np.trapezoid([np.mean(returns[step]) for step in steps], steps) / steps[-1])
+    curves = trl_suite.load(ROOT / f"{STUDIES[algorithm][0]}-{engine}" / "results").curves[env, "scratch"]
+    return np.trapezoid(curves.returns, curves.steps, axis=1) / curves.steps[-1]
 
 
 def compared(algorithm: str, env: str) -> dict[str, float]:

@@ -1,5 +1,10 @@
-import numpy as np
+import re
 
+import numpy as np
+import pytest
+
+from trl_suite.errors import InputError
+from trl_suite.evidence import archive
 from trl_suite.evidence.keep import keep
 from trl_suite.evidence.results import load
 
@@ -15,7 +20,34 @@ def test_what_is_kept_reports_the_same(experiment, tmp_path):
     assert pictures[0].read_text().startswith("<svg")
     kept = load(tmp_path / "kept")
     assert repr(kept.measures()) == repr(load(experiment.root).measures())  # NaN equals nothing, not even itself
-    assert (tmp_path / "kept" / "report.html").is_file()
+    found = {path.name for path in (tmp_path / "kept").iterdir()}
+    assert found == {"plan.json", "runs.tar.xz", "report.html", "measures.csv", f"{ENV}.svg"}
+
+
+def test_what_was_kept_is_kept_again_to_the_same_bytes(experiment, tmp_path):
+    keep(experiment.root, tmp_path / "kept")
+    keep(tmp_path / "kept", tmp_path / "again")
+    first, second = ((tmp_path / name / archive.NAME).read_bytes() for name in ("kept", "again"))
+    assert first == second
+
+
+def test_kept_runs_unpack_to_the_folders_that_they_were(experiment, tmp_path):
+    keep(experiment.root, tmp_path / "kept")
+    with archive.opened(tmp_path / "kept") as place:
+        for planned in experiment.planned:
+            for name in ("run.json", "evaluations.csv"):
+                kept, was = (root / planned.folder / name for root in (place, experiment.root))
+                assert kept.read_bytes() == was.read_bytes()
+    assert not place.exists()
+
+
+@pytest.mark.parametrize("length", [0, 10, 500])
+def test_a_damaged_archive_is_named(experiment, tmp_path, length):
+    keep(experiment.root, tmp_path / "kept")
+    path = tmp_path / "kept" / archive.NAME
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(InputError, match=re.escape(str(path))):
+        load(tmp_path / "kept")
 
 
 def test_an_experiment_with_nothing_evaluated_is_kept_too(experiment, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from trl_suite.errors import InputError, StorageError
-from trl_suite.experiment import checkpoint, plan, spec
+from trl_suite.experiment import checkpoint, ledger, plan, spec
 from trl_suite.experiment.checkpoint import Facts
 from trl_suite.experiment.cohorts import Cohort
 from trl_suite.experiment.lease import Lease, Observer
@@ -128,3 +128,20 @@ def test_that_of_another_engine_is_not_gone_on_from(tiny, tmp_path):
     with pytest.warns(UserWarning, match="begun on another engine"):
         _, folder = opened("cohort")
     assert folder.resumed is None
+
+
+@pytest.mark.parametrize(("runs", "seconds"), [(1, 60.0), (250, 250.0), (5_000, 900.0)])
+def test_checkpoints_of_all_that_trains_together_take_a_hundredth_of_the_time(
+    tiny, tmp_path, monkeypatch, runs, seconds
+):
+    """Each takes ten milliseconds; no more than a quarter of an hour may be lost."""
+    step = plan.steps(spec.load(tiny))[0]
+    lease = Lease.claim(tmp_path / step.planned.folder, Observer())
+    folder = RunFolder(tmp_path, "tiny", step, lease, Cohort(steps=(step,) * runs, engine="cohort", reason=""))
+    folder.evaluated(0, [Episode(1.0, 1)])
+    clock = iter([100.0, 100.01])
+    monkeypatch.setattr(ledger.time, "monotonic", lambda: next(clock, 100.01))
+    folder.keep(Snapshot(step=10, arrays={"a": np.zeros(1)}, facts={}))
+    for later, due in ((-1.0, False), (1.0, True)):
+        monkeypatch.setattr(ledger.time, "monotonic", lambda later=later: 100.01 + seconds + later)
+        assert folder.due() is due

@@ -17,6 +17,7 @@ import pytest
 
 from trl_suite import files, record
 from trl_suite.errors import StorageError
+from trl_suite.evidence import archive
 from trl_suite.experiment import ledger, plan, spec, states
 from trl_suite.experiment.local import Here, Processes
 from trl_suite.experiment.overview import overview
@@ -346,8 +347,8 @@ def test_a_storage_error_keeps_what_it_says_on_its_way_between_processes():
 
 def test_the_shipped_results_are_what_they_claim():
     """A run's identity comes from what it was asked to do: no later option may change it."""
-    root = spec.locate("quickstart") / "results"
-    found = [states.read(path.parent) for path in root.glob("*/*/*/run.json")]
+    with archive.opened(spec.locate("quickstart") / "results") as root:
+        found = [states.read(path.parent) for path in root.glob("*/*/*/run.json")]
     assert len(found) > 10
     assert {state.condition for state in found} == {"done"}
 

@@ -113,6 +113,11 @@ def test_who_was_suspended_finds_the_run_taken_and_writes_no_more(tmp_path, monk
     assert lease.life(tmp_path).step == 30
 
 
+@pytest.mark.parametrize(("runs", "seconds"), [(1, 10.0), (32, 10.0), (64, 20.0), (10_000, 60.0)])
+def test_signs_of_life_of_many_runs_are_rarer_and_never_too_rare(runs, seconds):
+    assert lease.pause(runs) == seconds < lease.EXPIRY / 2
+
+
 def test_two_who_see_one_owner_dead_do_not_both_succeed_it(tmp_path):
     assert Lease.claim(tmp_path, Observer()) is not None
     foreign(tmp_path)

@@ -6,13 +6,21 @@ import msgspec
 from rich.console import Console
 
 from trl_suite.cli.arguments import Status
+from trl_suite.errors import InputError
+from trl_suite.evidence import archive
 from trl_suite.experiment.overview import Overview, Running, overview
 
 SHOWN = 10  # of each kind; --json has them all
 
 
 def execute(arguments: Status) -> int:
-    """Print it and return 0."""
+    """Print it and return 0.
+
+    Raises:
+        InputError: the folder holds no experiment, or results that were kept, whose runs are over.
+    """
+    if (arguments.runs / archive.NAME).is_file():
+        raise InputError(f"{arguments.runs}: results that were kept; `trl-suite report {arguments.runs}` shows them")
     found = overview(arguments.runs)
     if arguments.json:
         print(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())

@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 
 from trl_suite.errors import InputError
-from trl_suite.evidence import comparison, design, measures, references
+from trl_suite.evidence import archive, comparison, design, measures, references
 from trl_suite.evidence.comparison import Price, Row
 from trl_suite.evidence.curve import MODES, Curves, Floats
 from trl_suite.evidence.design import Arm
@@ -41,7 +41,7 @@ class Collection:
         """Return the experiment in a folder, complete or not.
 
         Raises:
-            InputError: the folder holds no plan, or one that cannot be read.
+            InputError: the folder holds no plan, or one that cannot be read, or its archive of runs is damaged.
         """
         path = runs / "plan.json"
         if not path.is_file():
@@ -49,10 +49,11 @@ class Collection:
                 f"{runs}: no plan.json here, so it is not an experiment's folder; expected runs/<experiment>"
             )
         plan = decode(path, Plan)
-        disk = on_disk(runs)
-        findings = surplus(disk, plan)
         arms = design.arms(plan)
-        members = tuple(member(runs, disk, planned, arms[planned.folder], plan, findings) for planned in plan.runs)
+        with archive.opened(runs) as place:
+            disk = on_disk(place)
+            findings = surplus(disk, plan)
+            members = tuple(member(place, disk, planned, arms[planned.folder], plan, findings) for planned in plan.runs)
         curves = _gather([m for m in members if m.planned.role == "target"], findings)
         cohorts = _gather([m for m in members if m.planned.role == "reference"], findings)
         _compare(curves, plan, findings)

@@ -1,39 +1,48 @@
 """What of an experiment's folder is worth committing: all that its numbers come from, without weights and events."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
-from trl_suite.evidence import film, pictures, prediction, report
+from trl_suite.evidence import archive, film, pictures, prediction, report
 from trl_suite.evidence.figures import learning
 from trl_suite.evidence.figures.style import svg
 from trl_suite.evidence.members import EVALUATIONS, HOME, RUN
 from trl_suite.evidence.results import Results, load
+from trl_suite.record import Plan
 
 RECORDS = (RUN, EVALUATIONS, HOME)
+MEASURES = "measures.csv"
+FEW = 6  # targets that have a picture each; of more, the report shows what can be taken in
 
 
 def keep(runs: Path, into: Path) -> list[Path]:
-    """Copy plan, records and curves, write the report and one picture per evaluated env there, and return the pictures.
+    """Copy plan and records there, write the report, its measures and a picture per target, and return the pictures.
 
-    What is kept can be reported again: `into` is an experiment's folder like `runs`.
+    What is kept can be reported again: `into` is an experiment's folder like `runs`, with its runs in one archive.
 
     Raises:
         InputError: `runs` holds no plan that can be read.
     """
     results = load(runs)
     into.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(runs / "plan.json", into / "plan.json")
-    for name in (prediction.FILE, film.FILE):
+    for name in ("plan.json", prediction.FILE, film.FILE):
         if (runs / name).is_file():
             shutil.copyfile(runs / name, into / name)
-    for planned in results.plan.runs:
-        for name in RECORDS:
-            if (runs / planned.folder / name).is_file():
-                (into / planned.folder).mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(runs / planned.folder / name, into / planned.folder / name)
+    with archive.opened(runs) as place:
+        archive.write(into / archive.NAME, _records(place, results.plan))
     report.write(into)
     kept = load(into)
-    return [_picture(kept, env) for env in kept.envs if any(key[0] == env for key in kept.curves)]
+    kept.report(into / MEASURES)
+    drawn = [env for env in kept.envs if any(key[0] == env for key in kept.curves)]
+    return [_picture(kept, env) for env in drawn] if len(drawn) <= FEW else []
+
+
+def _records(place: Path, plan: Plan) -> Iterator[tuple[str, bytes]]:
+    for planned in plan.runs:
+        for name in RECORDS:
+            if (path := place / planned.folder / name).is_file():
+                yield f"{planned.folder}/{name}", path.read_bytes()
 
 
 def _picture(results: Results, env: str) -> Path:

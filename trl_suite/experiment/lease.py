@@ -18,9 +18,15 @@ import msgspec
 from trl_suite import files
 
 BEAT = 10.0  # seconds between two signs of life
+CROWD = 32  # runs of one process that each give one so often
 EXPIRY = 600.0  # seconds without one after which an owner on another machine counts as dead
 FOLDER = "lease"  # in a run's folder
 _OWNER, _LIFE = "owner.json", "life.json"
+
+
+def pause(among: int) -> float:
+    """Return the seconds between two signs of life of a run whose process makes so many runs at once."""
+    return min(BEAT * max(1.0, among / CROWD), EXPIRY / 10)
 
 
 class LeaseLostError(RuntimeError):
@@ -100,14 +106,18 @@ class Lease:
         if not held:
             raise LeaseLostError(f"{self._path.parent}: another process has taken the run over")
 
-    def beat(self, step: int) -> bool:
+    def beat(self, step: int, among: int = 1) -> bool:
         """Give a sign of life if it is time to; return whether it was.
+
+        Args:
+            step: how far the run is.
+            among: so many runs of this process that give one, which is why it is given less often.
 
         Raises:
             LeaseLostError: another process has the lease.
         """
         now = time.monotonic()
-        if self._first is not None and now - self._beaten < BEAT:
+        if self._first is not None and now - self._beaten < pause(among):
             return False
         self._beaten = now
         self.check()

@@ -25,7 +25,8 @@ from trl_suite.training.evaluation import Episode, append
 from trl_suite.training.job import Outcome, Snapshot
 
 DIFFS = "diffs"
-PATIENCE = 100.0  # a checkpoint may take a hundredth of the time
+PATIENCE = 100.0  # checkpoints of all runs that train together may take a hundredth of the time,
+LONGEST = 900.0  # but no more than so many seconds may be lost
 
 
 def write_plan(root: Path, plan: Plan) -> Plan:
@@ -104,7 +105,7 @@ class RunFolder:
 
     def beat(self, step: int) -> bool:
         """Give a sign of life if it is time to; return whether it was."""
-        return self._lease.beat(step)
+        return self._lease.beat(step, among=len(self._cohort.steps))
 
     def due(self) -> bool:
         """Return whether it is time for a checkpoint."""
@@ -128,7 +129,12 @@ class RunFolder:
         )
         checkpoint.save(self.path / checkpoint.FOLDER, facts, snapshot)
         now = time.monotonic()
-        self._next = now + (max(self._every, PATIENCE * (now - begun)) if self._every else 0.0)
+        self._next = now + self._wait(now - begun)
+
+    def _wait(self, took: float) -> float:
+        """Return the seconds until the next checkpoint, of one that took some seconds."""
+        paid = PATIENCE * took * len(self._cohort.steps)
+        return max(self._every, min(paid, LONGEST)) if self._every else 0.0
 
     def finish(self, outcome: Outcome) -> None:
         """Store the policy and close the record as done, or as interrupted where the run was stopped."""

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.training.cohort.small import EVALUATION, HOW, Keeping, numbers, run, same
+from trl_suite.errors import InputError
 from trl_suite.networks.methods import Method
 from trl_suite.training.job import Job, Outcome, Snapshot
 
@@ -60,3 +61,21 @@ def test_a_stopped_cohort_leaves_snapshots_that_go_on(make_job):
     for outcome, finished in zip(run(jobs), run(jobs, again), strict=True):
         assert same(numbers(outcome), numbers(finished))
         assert finished.finished
+
+
+def test_all_members_have_their_snapshots_at_the_same_steps(make_job):
+    """What was kept at different steps would go on in different cohorts."""
+    watchers = [Keeping(keep=index == 1) for index in range(3)]
+    run([make_job(seed=index, env="hopper") for index in range(3)], watchers)
+    assert [[one.step for one in watcher.snapshots] for watcher in watchers] == [[0, 128, 256, 384]] * 3
+
+
+def test_a_snapshot_of_another_version_is_refused(make_job):
+    watcher = Keeping(keep=True)
+    job = make_job(seed=0, env="hopper")
+    run([job], [watcher])
+    old = watcher.snapshots[1]
+    arrays = {name: value for name, value in old.arrays.items() if name != "count.policy"}
+    refused = run([job], [Keeping(resume=Snapshot(step=old.step, arrays=arrays, facts=old.facts))])[0]
+    assert isinstance(refused, InputError)
+    assert "holds no 'count.policy'" in str(refused)

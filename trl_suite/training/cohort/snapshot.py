@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from trl_suite.errors import InputError
 from trl_suite.training.cohort.cohort import Cohort
 from trl_suite.training.job import Snapshot
 
@@ -41,7 +42,20 @@ def take(cohort: Cohort, index: int, step: int, measured: int) -> Snapshot:
 
 
 def put(cohort: Cohort, index: int, snapshot: Snapshot) -> None:
-    """Put a member where the snapshot found it."""
+    """Put a member where the snapshot found it.
+
+    Raises:
+        InputError: the snapshot lacks what this version of the program keeps in one.
+    """
+    try:
+        _put(cohort, index, snapshot)
+    except KeyError as error:
+        raise InputError(
+            f"the checkpoint holds no {error}: another version of trl-suite made it; begin anew by removing it"
+        ) from None
+
+
+def _put(cohort: Cohort, index: int, snapshot: Snapshot) -> None:
     arrays, algorithm = snapshot.arrays, cohort.algorithm
     for name, adam in algorithm.optimisers.items():
         adam.count[:, index], adam.warming[:, index] = arrays[f"count.{name}"], arrays[f"warming.{name}"]

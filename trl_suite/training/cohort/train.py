@@ -90,7 +90,7 @@ class _Course:
             if not self._measure(self._step + rollout - 1) or self._stopping():
                 yield from self._interrupted()
                 return
-            self._each(self._keep)
+            self._keep()
             yield from self._gone()
             size = self._cohort.stretch(self._step, min(self._grid[0], self._job.total))
             report = self._cohort.iterate(self._step, size)
@@ -149,10 +149,10 @@ class _Course:
         member.watcher.evaluated(point - self._job.head_start, episodes)
         log_evaluation(member.logger, point, member.last)
 
-    def _keep(self, index: int, member: Member) -> None:
-        """Give a member a snapshot if one is due."""
-        if member.watcher.due():
-            member.watcher.keep(self._snapshot(index))
+    def _keep(self) -> None:
+        """Give all members snapshots if one is due, for those of one step can go on as one cohort."""
+        if any(member.watcher.due() for _, member in self._alive()):
+            self._each(lambda index, member: member.watcher.keep(self._snapshot(index)))
 
     def _snapshot(self, index: int) -> Snapshot:
         return snapshot.take(self._cohort, index, self._step, len(self._job.grid()) - len(self._grid))
