@@ -3,7 +3,7 @@
 import io
 import lzma
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,8 +14,8 @@ NAME = "runs.tar.xz"  # records repeat one another: compressed as one they take 
 
 
 @contextmanager
-def opened(runs: Path) -> Iterator[Path]:
-    """Yield where the runs' folders lie: what the archive holds where there is one, else the experiment's folder itself.
+def opened(runs: Path) -> Generator[Path]:
+    """Yield where the runs' folders lie: unpacked from the archive where there is one, else in the folder itself.
 
     Raises:
         InputError: the archive is damaged, or no place is left to unpack it.

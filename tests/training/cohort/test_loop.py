@@ -1,5 +1,6 @@
 """A whole training, physics and normalisation included, is that of SB3's PPO through VecNormalize."""
 
+from dataclasses import replace
 from functools import partial
 from unittest.mock import patch
 
@@ -12,15 +13,19 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 
 from trl_suite.networks.components import group
+from trl_suite.networks.methods import Method
 from trl_suite.training import settings
 from trl_suite.training.cohort import noise
 from trl_suite.training.cohort.cohort import Cohort
 from trl_suite.training.cohort.member import Member
 from trl_suite.training.cohort.rollout import advantages
+from trl_suite.training.cohort.train import train
 from trl_suite.training.job import Job, Unwatched
 from trl_suite.training.library import world
 from trl_suite.training.sb3 import model as sb3
 from trl_suite.training.sb3 import vec_env
+from trl_suite.training.sb3.transplant import implant
+from trl_suite.training.seeds import seed_for
 
 ROLLOUTS = 4
 
@@ -45,6 +50,7 @@ def _sb3(job: Job, seed: int):
     """SB3's model after some rollouts, with the noise and the orders that the cohort draws."""
     how = job.how
     model = sb3.build(job.env, how, job.seed)
+    implant(job.source, model, job.method, job.definition, job.alias, seed_for(job.seed, "method"))
     model.set_logger(Logger(folder=None, output_formats=[]))
     draws = [
         noise.normals([seed], noise.Stream.ACTION, k, (how.n_steps, how.n_envs, model.action_space.shape[0]))[0]
@@ -65,11 +71,21 @@ def _sb3(job: Job, seed: int):
     return model, recorder.rollouts
 
 
-@pytest.mark.parametrize(("env", "limit"), [("hopper", 60), ("half-cheetah", 5)])
-def test_four_rollouts_are_sb3s(env, limit):
+MOMENTS = Method(copy=("actor", "critic", "log_std", "normaliser", "optimiser"))
+
+
+@pytest.mark.parametrize(
+    ("env", "limit", "method"), [("hopper", 60, Method()), ("half-cheetah", 5, Method()), ("hopper", 60, MOMENTS)]
+)
+def test_four_rollouts_are_sb3s(env, limit, method):
     # episodes are short: in longer ones contacts amplify the last bit of an action a thousandfold
     how = settings.PPO(n_envs=2, n_steps=96, batch_size=48, n_epochs=4)
     job = Job(env=env, how=how, seed=3, steps=10_000, evaluation=settings.Evaluation(episodes=1))
+    if method.copy:
+        keeping = replace(job, seed=2, steps=384, upbringing=settings.Upbringing(keep=("optimiser",)))
+        source = dict(train([keeping], [Unwatched()], [None], torch.device("cpu")))[0].policy
+        assert source.memory["optimiser.actor"]["actor.head.weight.step"] == 2 * 4 * 4
+        job = replace(job, method="own", definition=method, source=source)
     cohort = Cohort([Member(0, job, world(env), Unwatched(), None)], torch.device("cpu"))
     cohort.worlds.batch._limit = limit  # it cuts episodes off, and their value goes on
     cohort.algorithm.collector.reset()

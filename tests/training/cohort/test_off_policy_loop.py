@@ -1,6 +1,7 @@
 """A whole SAC or TD3 training, physics, replay and normalisation included, is that of SB3."""
 
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from unittest.mock import patch
 
@@ -9,6 +10,8 @@ import pytest
 import torch
 from stable_baselines3.common.logger import Logger
 
+from trl_suite.networks.components import REPLAY
+from trl_suite.networks.methods import Method
 from trl_suite.training import settings
 from trl_suite.training.cohort.cohort import Cohort
 from trl_suite.training.cohort.member import Member
@@ -17,6 +20,9 @@ from trl_suite.training.job import Job, Unwatched
 from trl_suite.training.library import world
 from trl_suite.training.sb3 import model as sb3
 from trl_suite.training.sb3 import vec_env
+from trl_suite.training.sb3.train import train
+from trl_suite.training.sb3.transplant import implant
+from trl_suite.training.seeds import seed_for
 
 STEPS, LIMIT = 160, 5
 SHARED = {"batch_size": 32, "hidden": (24, 16), "learning_starts": 40, "buffer_size": 1_000}
@@ -82,6 +88,7 @@ class _Noise:
 
 def _sb3(job: Job, seed: int):
     model = sb3.build(job.env, job.how, job.seed)
+    implant(job.source, model, job.method, job.definition, job.alias, seed_for(job.seed, "method"))
     model.set_logger(Logger(folder=None, output_formats=[]))
     space = model.action_space
     noise = _Noise(job.how, seed, space.shape[0], space.low, space.high)
@@ -104,23 +111,35 @@ def _sb3(job: Job, seed: int):
     return model
 
 
+EVERYTHING = Method(
+    copy=("actor", "critic", "normaliser", "optimiser", REPLAY),
+    freeze=(REPLAY,),
+    keep={REPLAY: 0.3},
+)
+
+
 @pytest.mark.parametrize("how", HOWS, ids=["sac", "sac normalised", "td3", "td3 normalised"])
-def test_a_training_is_sb3s(how):
+@pytest.mark.parametrize("method", [Method(), EVERYTHING], ids=["scratch", "replay and moments"])
+def test_a_training_is_sb3s(how, method):
     # episodes are short: in longer ones contacts amplify the last bit of an action a thousandfold
     job = Job(env="half-cheetah", how=how, seed=3, steps=STEPS, evaluation=settings.Evaluation(episodes=1))
+    if method.copy:
+        keeping = replace(job, seed=2, upbringing=settings.Upbringing(keep=(REPLAY, "optimiser")))
+        job = replace(job, method="own", definition=method, source=train(keeping, Unwatched()).policy)
     cohort = Cohort([Member(0, job, world("half-cheetah"), Unwatched(), None)], torch.device("cpu"))
     cohort.worlds.batch._limit = LIMIT
     cohort.algorithm.reset()
     with patch.object(vec_env, "Batch", partial(vec_env.Batch, max_episode_steps=LIMIT)):
         model = _sb3(job, cohort.members[0].seed)
-    start = sb3.components_of(sb3.blank(world("half-cheetah"), how, 3))
+    start = cohort.members[0].components()
     step = 0
     while step < STEPS:
         size = cohort.stretch(step, STEPS)
         cohort.iterate(step, size)
         step += size
     buffer, ring = model.replay_buffer, cohort.algorithm.replay
-    rows = STEPS // how.n_envs
+    rows = STEPS // how.n_envs + cohort.algorithm._given[0]
+    assert rows == buffer.pos == ring.drawable[0]
     stored = ring.rows[0, :rows].numpy()
     assert np.abs(stored[..., :17] - buffer.observations[:rows]).max() < 1e-4
     assert np.abs(stored[..., 17:23] - buffer.actions[:rows]).max() < 2e-5

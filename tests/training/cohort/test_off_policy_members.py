@@ -231,9 +231,7 @@ def _away(outcome, source: Policy) -> float:
 
 def test_a_replay_is_copied_and_learned_from_with_the_targets_rewards(sources):
     how = HOWS["td3"]
-    keeping = job(seed=7, how=how, upbringing=settings.Upbringing(keep=("replay",)))
-    assert obstacle(keeping)  # what a source keeps is SB3's
-    source = sb3_train(keeping, Keeping()).policy
+    source = sb3_train(job(seed=7, how=how, upbringing=settings.Upbringing(keep=(REPLAY,))), Keeping()).policy
     definition = Method(copy=("actor", "critic", REPLAY), keep={REPLAY: 0.5})
     one = job(seed=1, method="own", definition=definition, source=source, how=how)
     assert not obstacle(one)
@@ -242,18 +240,11 @@ def test_a_replay_is_copied_and_learned_from_with_the_targets_rewards(sources):
     assert isinstance(outcome, Outcome), outcome
     assert REPLAY in outcome.transplant.copied
     first = watcher.snapshots[0].arrays
-    count = int(first["replay.written"][0])
+    count = int(first["replay.at"][0])
     assert count == 150
     stored = {tuple(row) for row in source.memory[REPLAY]["observations"].float().numpy().tolist()}
     assert all(tuple(row) in stored for row in first["replay.rows"][:count, 0, :4].tolist())
     assert same(numbers(outcome), numbers(run([one], [Keeping(resume=watcher.snapshots[9])])[0]))
-
-
-def test_a_frozen_replay_and_moments_are_left_to_sb3():
-    frozen = Method(copy=(REPLAY,), freeze=(REPLAY,))
-    moments = Method(copy=("actor", "optimiser.actor"))
-    assert "freezes a replay" in obstacle(job(method="own", definition=frozen, how=HOWS["sac"]))
-    assert "copies optimiser.actor" in obstacle(job(method="own", definition=moments, how=HOWS["sac"]))
 
 
 @ALGORITHMS

@@ -99,6 +99,77 @@ def test_what_was_given_comes_first_and_is_overwritten_last_in():
     assert np.allclose(in_order(rows(batch, 1)), in_order(expected(told[-40:], 1).astype(np.float32)), atol=0)
 
 
+def given(rows):
+    """Transitions that a ring begins with; none is like another."""
+    count = rows * WORLDS
+    observation = 100.0 + torch.arange(float(count * SLOTS), dtype=torch.float64).reshape(count, SLOTS)
+    return {
+        "observations": observation,
+        "next_observations": -observation,
+        "actions": torch.full((count, ACTIONS), 0.5),
+        "rewards": torch.arange(float(count)),
+        "dones": torch.zeros(count),
+        "timeouts": torch.zeros(count),
+    }
+
+
+@pytest.mark.parametrize("steps", [3, 36, 37, 38, 80, 123])
+def test_what_is_held_stays_and_the_rest_goes_round_behind_it(steps):
+    ring, told, rng = Replay(MEMBERS, 40, WORLDS, SLOTS, ACTIONS, CPU), [], np.random.default_rng(0)
+    first = given(4)
+    ring.give(1, first)
+    ring.hold(1, 4)
+    proof = ring.held(1)
+    seen = np.zeros((MEMBERS, WORLDS, SLOTS))
+    ring.see(seen)
+    for _ in range(steps):
+        seen = told_step(ring, told, seen, rng)
+    assert all(torch.equal(value, ring.held(1)[name]) for name, value in proof.items())
+    assert all(torch.equal(value, replay.essence(first)[name]) for name, value in proof.items())
+    assert ring.held(0) == {}
+    held = min(4 + steps, 40)
+    assert ring.drawable[1] == held
+    found = in_order(rows(ring.draw(every(ring, held)), 1))
+    mine = expected(told[-(held - 4) :], 1).astype(np.float32)
+    assert np.allclose(found[: len(mine)], in_order(mine), atol=0)
+    assert (found[len(mine) :, 0] >= 100).all()  # the first observation of those that were given
+    assert np.array_equal(found[len(mine) :, :SLOTS], first["observations"])
+
+
+@pytest.mark.parametrize("steps", [10, 37, 60, 74])
+def test_what_is_held_no_longer_is_overwritten_and_nothing_else_is_lost(steps):
+    ring, told, rng = Replay(MEMBERS, 40, WORLDS, SLOTS, ACTIONS, CPU), [], np.random.default_rng(0)
+    ring.give(1, given(4))
+    ring.hold(1, 4)
+    seen = np.zeros((MEMBERS, WORLDS, SLOTS))
+    ring.see(seen)
+    for _ in range(steps):
+        seen = told_step(ring, told, seen, rng)
+    ring.hold(1, 0)
+    for _ in range(13):
+        seen = told_step(ring, told, seen, rng)
+    batch = rows(ring.draw(every(ring, int(ring.drawable[1]))), 1)
+    mine = {tuple(row) for row in expected(told, 1).astype(np.float32)}
+    collected = [tuple(row) for row in batch if row[0] < 100]
+    assert set(collected) <= mine
+    assert len(set(collected)) == len(collected)
+    for _ in range(80):
+        seen = told_step(ring, told, seen, rng)
+    batch = ring.draw(every(ring, 40))
+    assert np.allclose(in_order(rows(batch, 1)), in_order(expected(told[-40:], 1).astype(np.float32)), atol=0)
+
+
+@pytest.mark.parametrize("steps", [5, 40, 45, 100])
+def test_all_that_can_be_drawn_is_told_by_sb3s_names(steps):
+    ring, told = filled(40, steps)
+    for member in range(MEMBERS):
+        kept = replay.essence(ring.transitions(member))
+        parts = ("observations", "actions", "rewards", "next_observations", "goes_on")
+        found = np.concatenate([kept[name].numpy().reshape(len(kept["goes_on"]), -1) for name in parts], axis=1)
+        right = expected(told[-min(steps, 40) :], member).astype(np.float32)
+        assert np.allclose(in_order(found), in_order(right), atol=0)
+
+
 @pytest.mark.parametrize("steps", [5, 40, 45, 100])
 def test_a_member_goes_on_from_its_parts_in_other_company(steps, monkeypatch):
     monkeypatch.setattr(replay, "SEGMENT", 400)  # a few rows each

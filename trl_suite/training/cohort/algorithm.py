@@ -1,6 +1,6 @@
 """What a cohort needs of the algorithm that its members learn by."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,7 +11,7 @@ from trl_suite.networks.components import TEMPERATURE
 from trl_suite.training.cohort.adam import Adam, Cells
 from trl_suite.training.cohort.episodes import Episodes
 from trl_suite.training.cohort.member import Member
-from trl_suite.training.cohort.stack import Stack
+from trl_suite.training.cohort.stack import Stack, Tensors
 
 Arrays = dict[str, npt.NDArray[Any]]
 Report = Mapping[str, npt.NDArray[np.float64]]  # name in TensorBoard -> a number per member
@@ -53,6 +53,17 @@ class Algorithm(Protocol):
 
     def memory(self, member: int) -> tuple[Arrays, dict[str, Arrays]]:
         """Return what a member remembers: what changes, and large parts by a name that stands for their content."""
+        ...
+
+    def hold(self, member: int, frozen: Collection[str]) -> None:
+        """Hold what a member has frozen besides parameters and statistics, and nothing else of that kind."""
+
+    def held(self, member: int) -> dict[str, Tensors]:
+        """Return what is held so, by component."""
+        ...
+
+    def collected(self, member: int) -> dict[str, Tensors]:
+        """Return what a member has collected, as a policy keeps it, by component."""
         ...
 
     def remember(self, member: int, arrays: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]]) -> None:

@@ -7,8 +7,9 @@ import numpy.typing as npt
 import torch
 from gymnasium.vector import AutoresetMode
 
-from trl_suite.networks.components import TEMPERATURE
+from trl_suite.networks.components import REPLAY, TEMPERATURE
 from trl_suite.training import settings
+from trl_suite.training.cohort import moments
 from trl_suite.training.cohort.adam import Cells
 from trl_suite.training.cohort.algorithm import Algorithm, Report
 from trl_suite.training.cohort.device_evaluation import DeviceEvaluator
@@ -43,6 +44,8 @@ class Cohort:
         self.algorithm: Algorithm = (
             OnPolicy(self.how, *shared) if isinstance(self.how, settings.PPO) else OffPolicy(self.how, *shared)
         )
+        for index, member in enumerate(members):
+            moments.put(self.algorithm.optimisers, index, member.moments, member.record.copied)
         self._evaluator = self._measuring(seeds, engine, device)
         self._stochastic = job.evaluation.stochastic
         for index, member in enumerate(members):
@@ -64,11 +67,21 @@ class Cohort:
         return self.algorithm.rollout
 
     def components(self, index: int) -> dict[str, Tensors]:
-        """Return a member's components as they are: parameters in place, statistics as copies."""
-        found = self.normaliser.member(index)
+        """Return a member's components as they are: parameters in place, statistics and what it holds as copies."""
+        found = self.normaliser.member(index) | self.algorithm.held(index)
         for stack in self.algorithm.stacks.values():
             found |= stack.member(index)
         return found
+
+    def kept(self, index: int) -> dict[str, Tensors]:
+        """Return copies of what a member keeps beside its weights: moments and transitions."""
+        names: tuple[str, ...] = self.members[index].keeps
+        found: dict[str, Tensors] = {}
+        if REPLAY in names:
+            found |= self.algorithm.collected(index)
+        if set(names) - {REPLAY}:
+            found |= moments.take(self.algorithm.optimisers, index, self.members[index].components())
+        return {name: found[name] for name in names}
 
     def release(self, step: int) -> None:
         """Let every member learn what is due after so many env steps."""
@@ -90,6 +103,8 @@ class Cohort:
             for name, adam in self.algorithm.optimisers.items()
         }
         self.normaliser.hold([member.holding.frozen for member in self.members])
+        for index, member in enumerate(self.members):
+            self.algorithm.hold(index, member.holding.frozen)
 
     def _learns(self, index: int, layout: Layout) -> npt.NDArray[np.bool_]:
         return self.members[index].learning(layout) & self.alive[index]

@@ -1,7 +1,7 @@
 """One run of a cohort: what it starts from, what its method does to it, and what becomes of it."""
 
 import time
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +9,12 @@ import numpy.typing as npt
 import torch
 
 from trl_suite.networks.card import Normaliser
-from trl_suite.networks.components import REPLAY, select
-from trl_suite.networks.methods import WeightPull
+from trl_suite.networks.components import REPLAY, Components, select
+from trl_suite.networks.methods import WeightPull, remembered
 from trl_suite.networks.policy import Policy
 from trl_suite.networks.zip import World
 from trl_suite.training.cohort.layout import Layout
+from trl_suite.training.cohort.replay import essence
 from trl_suite.training.cohort.stack import Tensors
 from trl_suite.training.evaluation import Episode
 from trl_suite.training.holding import Holding
@@ -22,6 +23,7 @@ from trl_suite.training.job import Job, Snapshot, Watcher
 from trl_suite.training.sb3 import events, memory
 from trl_suite.training.sb3 import model as sb3
 from trl_suite.training.sb3.learners import ActsFirst
+from trl_suite.training.sb3.moments import moments
 from trl_suite.training.sb3.pull import SEEN
 from trl_suite.training.sb3.transplant import implant, importance
 from trl_suite.training.seeds import seed_for
@@ -46,8 +48,11 @@ class Member:
             job.source, self._model, job.method, job.definition, job.alias, seed_for(job.seed, "method")
         )
         self.acts_first = isinstance(self._model, ActsFirst) and self._model.acts_first
+        self.moments = moments(self._model) if set(remembered(job.definition)) - {REPLAY} else {}
+        self.keeps = select(job.upbringing.keep, memory.empty(self._model), "keep")
         self._given = memory.collected(self._model)
-        self.holding = Holding(job, self.record, sb3.components_of(self._model))
+        given = {REPLAY: essence(self._given)} if self._given else {}
+        self.holding = Holding(job, self.record, sb3.components_of(self._model) | given)
         method = job.definition
         self.decay = self._strengths(method.weights) if method.weights else None
         self.imitated = job.actor(place.interface) if method.behaviour else None
@@ -91,15 +96,15 @@ class Member:
         """Return the components that the run starts from."""
         return sb3.components_of(self._model)
 
-    def policy(self, components: Mapping[str, Tensors], steps: int) -> Policy:
-        """Return the policy with these components, after so many env steps."""
+    def policy(self, components: Components, steps: int, kept: Components) -> Policy:
+        """Return the policy with these components, after so many env steps, and with what it keeps beside them."""
         own = sb3.components_of(self._model)
         with torch.no_grad():
             for name, tensors in own.items():
                 for tensor, value in tensors.items():
                     value.copy_(components[name][tensor])
         sb3.write_statistics(self._model, own)
-        return sb3.policy_of(self._model, self.job.training(steps, self.last, self.seconds))
+        return replace(sb3.policy_of(self._model, self.job.training(steps, self.last, self.seconds)), memory=kept)
 
     def factors(self, layout: Layout) -> npt.NDArray[np.float64]:
         """Return the factor of the learning rate for every part (rows, parts); a later selector wins."""

@@ -3,14 +3,14 @@
 Axes: P members, W worlds of each, B of a batch.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from trl_suite.networks.components import TARGET, TEMPERATURE
+from trl_suite.networks.components import REPLAY, TARGET, TEMPERATURE
 from trl_suite.training import settings
 from trl_suite.training.cohort.adam import Cells
 from trl_suite.training.cohort.algorithm import Arrays, Report, factors
@@ -23,10 +23,13 @@ from trl_suite.training.cohort.normaliser import Normaliser
 from trl_suite.training.cohort.pull import Imitation
 from trl_suite.training.cohort.replay import Replay
 from trl_suite.training.cohort.sac import SAC
-from trl_suite.training.cohort.stack import Stack
+from trl_suite.training.cohort.stack import Stack, Tensors
 from trl_suite.training.cohort.td3 import TD3
 from trl_suite.training.cohort.worlds import Worlds
+from trl_suite.training.job import Job
 from trl_suite.training.sb3.pull import BATCH, strength_at
+from trl_suite.worlds.address import Address
+from trl_suite.worlds.env import built
 
 Singles = npt.NDArray[np.float32]
 
@@ -55,8 +58,10 @@ class OffPolicy:
         self.optimisers = self.learner.optimisers
         self.rollout = how.n_envs * how.train_freq
         self.episodes = Episodes(len(members), how.n_envs)
-        rows = rows_of(how, members[0].job.total, max(member.rows_given for member in members))
-        self.replay = Replay(len(members), rows, how.n_envs, slots, actions, device)
+        self._given = [member.rows_given for member in members]
+        rows = rows_of(how, members[0].job.total, max(self._given))
+        self._terms = terms_of(members[0].job)
+        self.replay = Replay(len(members), rows, how.n_envs, slots, actions, device, self._terms)
         for index, member in enumerate(members):
             if given := member.given():
                 self.replay.give(index, given)
@@ -110,6 +115,19 @@ class OffPolicy:
         """Return the member's replay."""
         return self.replay.state(member)
 
+    def hold(self, member: int, frozen: Collection[str]) -> None:
+        """Hold the transitions that the member was given, or no longer."""
+        self.replay.hold(member, self._given[member] if REPLAY in frozen else 0)
+
+    def held(self, member: int) -> dict[str, Tensors]:
+        """Return the transitions that are held."""
+        held = self.replay.held(member)
+        return {REPLAY: held} if held else {}
+
+    def collected(self, member: int) -> dict[str, Tensors]:
+        """Return the member's transitions."""
+        return {REPLAY: self.replay.transitions(member)}
+
     def remember(self, member: int, arrays: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]]) -> None:
         """Fill the member's replay."""
         self.replay.restore(member, arrays, parts)
@@ -126,7 +144,7 @@ class OffPolicy:
         # a member that has diverged acts no more, and must not stop the others with numbers that are none
         action = np.where(self._alive[:, None, None] & np.isfinite(action), action, np.float32(0.0))
         low, high = self._worlds.low, self._worlds.high
-        moment = self._worlds.step(low + np.float32(0.5) * (action + np.float32(1.0)) * (high - low))
+        moment = self._worlds.step(low + np.float32(0.5) * (action + np.float32(1.0)) * (high - low), self._terms)
         self.episodes.add(moment)
         self._normaliser.observed(moment.observation)
         self._normaliser.rewarded(moment.reward.astype(np.float32), moment.ended)
@@ -198,6 +216,14 @@ def rows_of(how: settings.OffPolicy, total: int, given: int = 0) -> int:
         given: rows that it begins with.
     """
     return min(max(how.buffer_size // how.n_envs, 1), -(-total // how.n_envs) + given)
+
+
+def terms_of(job: Job) -> tuple[str, ...]:
+    """Return the terms of the reward that a training's ring remembers: those of an env whose replay is kept."""
+    if REPLAY not in job.upbringing.keep:
+        return ()
+    env, *_ = built(Address.parse(job.env))
+    return tuple(term.label for term in env.reward)
 
 
 def layouts(how: settings.SAC | settings.TD3, slots: int, actions: int) -> dict[str, Layout]:

@@ -1,6 +1,6 @@
 """PPO for a cohort: rollouts of all members, updates on them, and penalties on the states that were seen."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from trl_suite.training.cohort.normaliser import Normaliser
 from trl_suite.training.cohort.ppo import Learner, Transitions
 from trl_suite.training.cohort.pull import Imitation
 from trl_suite.training.cohort.rollout import Collector
-from trl_suite.training.cohort.stack import Stack
+from trl_suite.training.cohort.stack import Stack, Tensors
 from trl_suite.training.cohort.worlds import Worlds
 from trl_suite.training.sb3.pull import BATCH, strength_at
 from trl_suite.worlds.warp.host import HostBatch
@@ -104,6 +104,17 @@ class OnPolicy:
     def memory(self, member: int) -> tuple[Arrays, dict[str, Arrays]]:
         """Return nothing: a rollout is used up by its update."""
         return {}, {}
+
+    def hold(self, member: int, frozen: Collection[str]) -> None:
+        """Hold nothing: there is no replay."""
+
+    def held(self, member: int) -> dict[str, Tensors]:
+        """Return nothing."""
+        return {}
+
+    def collected(self, member: int) -> dict[str, Tensors]:
+        """Return nothing."""
+        return {}
 
     def remember(self, member: int, arrays: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]]) -> None:
         """Take up nothing."""

@@ -1,18 +1,20 @@
 """The transitions of all members: a ring for each, which holds every observation once.
 
 What follows an observation lies in the next slot. Where an episode was cut off, what it ended with lies in a table
-beside the ring, since its value goes on; where it terminated, what follows has no value.
+beside the ring, since its value goes on; where it terminated, what follows has no value. The first slots may be held:
+then the ring goes on behind them when it is full.
 
 Axes: P members, S slots of a ring, W worlds, B of a batch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from trl_suite.networks.memory import TERM
 from trl_suite.training.cohort.worlds import Moment
 
 SEGMENT = 8 * 2**20  # bytes of a ring that a snapshot keeps together
@@ -35,53 +37,117 @@ class Batch(NamedTuple):
 class Replay:
     """A ring per member. The slot that comes next holds the observation that was seen last, and is not drawn yet."""
 
-    def __init__(self, members: int, size: int, worlds: int, slots: int, actions: int, device: torch.device) -> None:
-        self._slots, self._actions, self._worlds = slots, actions, worlds
+    def __init__(
+        self,
+        members: int,
+        size: int,
+        worlds: int,
+        slots: int,
+        actions: int,
+        device: torch.device,
+        terms: Sequence[str] = (),
+    ) -> None:
+        """Begin with empty rings of `size` rows, which remember these terms of the reward too."""
+        self._slots, self._reward, self._worlds, self._terms = slots, slots + actions, worlds, tuple(terms)
         self._length = size + 1
         shape = (members, self._length, worlds)
-        self.rows = torch.empty(*shape, slots + actions + 1, device=device)  # observation, action, reward
+        self.rows = torch.empty(*shape, slots + actions + 1 + len(terms), device=device)  # ..., reward, its terms
         self.follows = torch.zeros(shape, dtype=torch.int32, device=device)
         self._table = torch.zeros(members, 8, slots, device=device)
         self._unused = [list(range(8)) for _ in range(members)]  # rows of the table
-        self.written = np.zeros(members, dtype=np.int64)  # rows so far, those that were overwritten among them
+        # where the next transition goes, how often the ring began anew, and how many slots are held
+        self._place, self._rounds, self._held = (np.zeros(members, dtype=np.int64) for _ in range(3))
         self._every = np.arange(members)
 
     @property
     def drawable(self) -> npt.NDArray[np.int64]:
         """How many rows of each member can be drawn (P,)."""
-        return np.minimum(self.written, self._length - 1)
+        return np.where(self._rounds, self._length - 1, self._place)
 
     def see(self, observation: npt.NDArray[np.float64]) -> None:
         """Take the observations (P, W, slots) that the next actions follow."""
-        place = self.written % self._length
-        self._free(place)
-        self.rows[self._every, place, :, : self._slots] = self._numbers(observation)
-        self.follows[self._every, place] = 0
+        self._free(self._place)
+        self.rows[self._every, self._place, :, : self._slots] = self._numbers(observation)
+        self.follows[self._every, self._place] = 0
 
     def add(self, action: npt.NDArray[np.float32], moment: Moment) -> None:
         """Take the actions in [-1, 1] (P, W, actions) on what was seen last, and what came of them."""
-        place = self.written % self._length
-        told = np.concatenate([action, moment.reward[..., None]], axis=-1, dtype=np.float32)
-        self.rows[self._every, place, :, self._slots :] = torch.as_tensor(told, device=self.rows.device)
+        paid = [moment.reward, *(moment.terms[name] for name in self._terms)]
+        told = np.concatenate([action, np.stack(paid, axis=-1)], axis=-1, dtype=np.float32)
+        self.rows[self._every, self._place, :, self._slots :] = torch.as_tensor(told, device=self.rows.device)
         if moment.ended.any():
             for member, world in np.argwhere(moment.ended):
                 cut = moment.cut is not None and moment.last is not None and moment.cut[member, world]
                 last = moment.last[member, world] if cut and moment.last is not None else None
-                self._end(member, int(place[member]), int(world), last)
-        self.written += 1
+                self._end(member, int(self._place[member]), int(world), last)
+        self._advance()
         self.see(moment.observation)
+
+    def _advance(self) -> None:
+        self._place += 1
+        full = self._place == self._length
+        self._rounds += full
+        self._place[full] = self._held[full]
+
+    def hold(self, member: int, rows: int) -> None:
+        """Overwrite a member's first rows no more, or, of none, again."""
+        last, before = self._length - 1, int(self._held[member])
+        if self._rounds[member] and rows != before and self._place[member] != last:
+            # what follows the last slot lies in the first one that was not held, and will no longer
+            for world in np.flatnonzero(self.follows[member, last].cpu().numpy() == 0):
+                following = self.rows[member, before, world, : self._slots]
+                self._end(member, last, int(world), following.double().cpu().numpy())
+        self._held[member] = rows
+
+    def held(self, member: int) -> dict[str, torch.Tensor]:
+        """Return what a member holds, as `essence` has it; nothing where it holds nothing."""
+        count = int(self._held[member])
+        return essence(self._transitions(member, np.arange(count))) if count else {}
+
+    def transitions(self, member: int) -> dict[str, torch.Tensor]:
+        """Return all that can be drawn (count, ...), by SB3's names, with `term.NAME` for the terms of the reward.
+
+        What an episode terminated with is not remembered: the observation before it stands there.
+        """
+        slots = np.arange(self._length if self._rounds[member] else self._place[member])
+        return self._transitions(member, slots[slots != self._place[member]])
+
+    def _transitions(self, member: int, slots: npt.NDArray[np.int64]) -> dict[str, torch.Tensor]:
+        ahead = self._after(slots, self._held[member])
+        rows, follows = self.rows[member, slots], self.follows[member, slots]
+        observation = rows[..., : self._slots]
+        following = self.rows[member, ahead][..., : self._slots]
+        following = torch.where((follows == TERMINATED)[..., None], observation, following)
+        cut = follows > 0
+        following[cut] = self._table[member, (follows[cut] - 1).long()]
+        found = {
+            "observations": observation.double(),
+            "next_observations": following.double(),
+            "actions": rows[..., self._slots : self._reward],
+            "rewards": rows[..., self._reward],
+            "dones": (follows != 0).float(),
+            "timeouts": cut.float(),
+        }
+        found |= {TERM + name: rows[..., self._reward + 1 + i].double() for i, name in enumerate(self._terms)}
+        return {name: values.flatten(0, 1).cpu().contiguous() for name, values in found.items()}
+
+    def _after(self, slots: npt.NDArray[np.int64], held: Any) -> npt.NDArray[np.int64]:
+        """Return the slots that come after some."""
+        ahead = slots + 1
+        return np.where(ahead == self._length, held, ahead)
 
     def give(self, member: int, transitions: Mapping[str, torch.Tensor]) -> None:
         """Begin a member's ring with transitions (count, ...) by SB3's names; `count` is a multiple of the worlds."""
         rows = len(transitions["rewards"]) // self._worlds
         parts = [transitions[name].float() for name in ("observations", "actions")]
         told = torch.cat([*parts, transitions["rewards"].float().reshape(-1, 1)], dim=1)
-        self.rows[member, :rows] = told.reshape(rows, self._worlds, -1).to(self.rows)
+        self.rows[member, :rows] = 0.0  # it is not told what each term was
+        self.rows[member, :rows, :, : self._reward + 1] = told.reshape(rows, self._worlds, -1).to(self.rows)
         over = (transitions["dones"] * (1 - transitions["timeouts"])).reshape(rows, self._worlds)
         following = transitions["next_observations"].reshape(rows, self._worlds, -1).numpy()
         for row, world in np.ndindex(rows, self._worlds):
             self._end(member, row, world, None if over[row, world] else following[row, world])
-        self.written[member] = rows
+        self._place[member] = rows
 
     def draw(self, uniform: npt.NDArray[np.float64]) -> Batch:
         """Return the transitions that numbers in [0, 1) (P, B, 2) stand for: which row, and which world."""
@@ -89,15 +155,16 @@ class Replay:
         device, members = self.rows.device, self._every[:, None] * self._length
         world = torch.as_tensor((uniform[..., 1] * self._worlds).astype(np.int64), device=device)
         here = torch.as_tensor(members + chosen, device=device) * self._worlds + world
-        ahead = torch.as_tensor(members + (chosen + 1) % self._length, device=device) * self._worlds + world
+        after = self._after(chosen, self._held[:, None])
+        ahead = torch.as_tensor(members + after, device=device) * self._worlds + world
         rows = self.rows.view(-1, self.rows.shape[-1])
         found = rows.index_select(0, here.reshape(-1)).view(*here.shape, -1)
         follows = self.follows.view(-1).index_select(0, here.reshape(-1)).view(here.shape)
         following = rows.index_select(0, ahead.reshape(-1)).view(*here.shape, -1)[..., : self._slots]
         return Batch(
             observation=found[..., : self._slots],
-            action=found[..., self._slots : -1],
-            reward=found[..., -1],
+            action=found[..., self._slots : self._reward],
+            reward=found[..., self._reward],
             following=torch.where((follows > 0)[..., None], self._ends(follows), following),
             goes_on=(follows != TERMINATED).to(found.dtype),
         )
@@ -115,9 +182,9 @@ class Replay:
 
         A part's name says where it lies and in which round it was written: under one name there is always the same.
         """
-        rounds, position = divmod(int(self.written[member]), self._length)
+        rounds, position = int(self._rounds[member]), int(self._place[member])
         parts: dict[str, dict[str, Array]] = {}
-        open_: dict[str, Array] = {"replay.written": self.written[member : member + 1]}
+        open_: dict[str, Array] = {"replay.at": np.array([position, rounds, self._held[member]])}
         for start in range(0, self._length, self._chunk):
             end = min(start + self._chunk, self._length)
             if start <= position < end:  # of what has not been written there is no need
@@ -129,11 +196,11 @@ class Replay:
 
     def restore(self, member: int, arrays: Arrays, parts: Mapping[str, Arrays]) -> None:
         """Fill a member's ring with what `state` returned."""
-        self.written[member] = arrays["replay.written"][0]
+        self._place[member], self._rounds[member], self._held[member] = arrays["replay.at"]
         self._unused[member] = list(range(self._table.shape[1]))
         for name in sorted(parts):
             self._fill(member, int(name.split("-")[1]) * self._chunk, parts[name])
-        start = int(self.written[member]) % self._length // self._chunk * self._chunk
+        start = int(self._place[member]) // self._chunk * self._chunk
         self._fill(member, start, {name: arrays[f"replay.{name}"] for name in ("rows", "follows", "ends")})
 
     @property
@@ -144,8 +211,7 @@ class Replay:
     def _chosen(self, uniform: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
         """Return slots (P, B); the one that is being written is left out."""
         chosen = (uniform[..., 0] * self.drawable[:, None]).astype(np.int64)
-        full = self.written >= self._length
-        return chosen + (full[:, None] & (chosen >= (self.written % self._length)[:, None]))
+        return chosen + ((self._rounds > 0)[:, None] & (chosen >= self._place[:, None]))
 
     def _numbers(self, values: npt.NDArray[np.float64]) -> torch.Tensor:
         return torch.as_tensor(values.astype(np.float32), device=self.rows.device)
@@ -176,7 +242,7 @@ class Replay:
 
     def _free(self, place: npt.NDArray[np.int64]) -> None:
         """Let what followed slots that are about to be overwritten go."""
-        for member in np.flatnonzero(self.written >= self._length):
+        for member in np.flatnonzero(self._rounds):
             follows = self.follows[member, place[member]].tolist()
             self._unused[member].extend(row - 1 for row in follows if row > 0)
 
@@ -194,6 +260,16 @@ class Replay:
             self._end(member, start + int(slot), int(world), last)
 
 
-def numbers(size: int, worlds: int, slots: int, actions: int) -> int:
+def essence(transitions: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return what is learned from in transitions by SB3's names, as a ring holds it; a freeze is proved by its hash."""
+    goes_on = 1.0 - transitions["dones"].float() * (1.0 - transitions["timeouts"].float())
+    found = {name: transitions[name].float() for name in ("observations", "actions", "rewards")}
+    return found | {
+        "next_observations": transitions["next_observations"].float() * goes_on[:, None],
+        "goes_on": goes_on,
+    }
+
+
+def numbers(size: int, worlds: int, slots: int, actions: int, terms: int = 0) -> int:
     """Return how many numbers of four bytes a member's ring of `size` rows has."""
-    return (size + 1) * worlds * (slots + actions + 2)
+    return (size + 1) * worlds * (slots + actions + 2 + terms)

@@ -4,13 +4,12 @@ import hashlib
 
 import msgspec
 
-from trl_suite.networks.components import REPLAY, TARGET
-from trl_suite.networks.methods import remembered
+from trl_suite.networks.components import TARGET
 from trl_suite.training import settings
 from trl_suite.training.cohort import replay
 from trl_suite.training.cohort.layout import on_policy, padded
 from trl_suite.training.cohort.noise import CHUNK
-from trl_suite.training.cohort.off_policy import layouts, rows_of
+from trl_suite.training.cohort.off_policy import layouts, rows_of, terms_of
 from trl_suite.training.cohort.worlds import Physics
 from trl_suite.training.job import Job
 from trl_suite.training.library import world
@@ -21,15 +20,12 @@ from trl_suite.worlds.warp import limits
 
 def obstacle(job: Job) -> str:
     """Return why a training cannot be a member of a cohort, or `""` if it can; its source may be missing."""
-    method = job.definition
-    moments = sorted(set(remembered(method)) - {REPLAY})
+    method, brought_up = job.definition, job.upbringing
     why = {
         "the env is not the suite's own": job.env.startswith(FOREIGN),
         "a guide opens its episodes": method.guide is not None,
         "its method has an adapter": method.adapter is not None,
-        f"its method copies {', '.join(moments)}": bool(moments),
-        "its method freezes a replay": REPLAY in method.freeze,
-        "its source has heads, dynamics or memories": job.upbringing != settings.Upbringing(),
+        "its source has heads or learns dynamics": brought_up.heads or brought_up.dynamics is not None,
     }
     return next((reason for reason, holds in why.items() if holds), "")
 
@@ -49,6 +45,7 @@ def signature(job: Job) -> str:
         "how": msgspec.to_builtins(job.how),
         "steps": (job.head_start, job.steps),
         "evaluation": msgspec.to_builtins(job.evaluation),
+        "terms": terms_of(job),
     }
     return hashlib.sha256(msgspec.json.encode(common, order="deterministic")).hexdigest()
 
@@ -58,11 +55,11 @@ def bytes_of(job: Job, physics: Physics = "mujoco") -> int:
     place, how = world(job.env), job.how
     slots, actions = len(place.interface.observation), len(place.interface.action)
     others = how.n_envs + job.evaluation.episodes
-    numbers = (
-        _on_policy(how, slots, actions, others)
-        if isinstance(how, settings.PPO)
-        else _off_policy(how, job.total, slots, actions, others)
-    )
+    if isinstance(how, settings.PPO):
+        numbers = _on_policy(how, slots, actions, others)
+    else:
+        ring = replay.numbers(rows_of(how, job.total), how.n_envs, slots, actions, len(terms_of(job)))
+        numbers = ring + _off_policy(how, slots, actions, others)
     per_world = limits.bytes_per_world(job.env) if physics == "warp" else bytes_per_world(job.env)
     return 4 * numbers + others * per_world
 
@@ -80,8 +77,8 @@ def _on_policy(how: settings.PPO, slots: int, actions: int, others: int) -> int:
     return parameters + stored + ordered + orders + layers
 
 
-def _off_policy(how: settings.SAC | settings.TD3, total: int, slots: int, actions: int, others: int) -> int:
-    """Return how many numbers of four bytes SAC or TD3 takes."""
+def _off_policy(how: settings.SAC | settings.TD3, slots: int, actions: int, others: int) -> int:
+    """Return how many numbers of four bytes SAC or TD3 takes, the ring apart."""
     sizes = {name: layout.rows * layout.size for name, layout in layouts(how, slots, actions).items()}
     parameters = sum(size if name.startswith(TARGET) else 4 * size for name, size in sizes.items())
     heads = 2 * padded(actions) if isinstance(how, settings.SAC) else padded(actions)
@@ -90,4 +87,4 @@ def _off_policy(how: settings.SAC | settings.TD3, total: int, slots: int, action
     layers = how.batch_size * (2 * actor + (2 + 2 + 1) * critic) + others * actor
     # which transitions (in double precision) and the noise of their actions; then a batch and what follows it
     drawn = CHUNK * how.batch_size * (4 + 2 * actions) + how.batch_size * 3 * (slots + actions + 1)
-    return parameters + layers + drawn + replay.numbers(rows_of(how, total), how.n_envs, slots, actions)
+    return parameters + layers + drawn

@@ -55,8 +55,12 @@ class Stack:
         """Return a member's components as live views of its rows."""
         found: dict[str, Tensors] = {}
         for place in self.layout.places:
-            found.setdefault(place.component, {}).update(self._tensors(self.flat[place.row, member], place))
+            found.setdefault(place.component, {}).update(self.at(member, place))
         return found
+
+    def at(self, member: int, place: Place) -> Tensors:
+        """Return what lies in one place of a member's, as live views."""
+        return self._tensors(self.flat[place.row, member], place)
 
     def _tensors(self, numbers: torch.Tensor, place: Place) -> Tensors:
         part = self.layout.parts[place.part]

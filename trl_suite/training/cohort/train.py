@@ -189,7 +189,7 @@ class _Course:
         member, components = self._cohort.members[index], self._cohort.components(index)
         try:
             return Outcome(
-                policy=member.policy(components, self._step),
+                policy=member.policy(components, self._step, self._cohort.kept(index) if finished else {}),
                 transplant=member.record,
                 freeze=member.holding.proof(components),
                 steps=self._step,

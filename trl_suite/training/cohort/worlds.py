@@ -1,6 +1,7 @@
 """The worlds of all members as one batch."""
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -75,6 +76,7 @@ class Moment(NamedTuple):
     cut: npt.NDArray[np.bool_] | None  # which episodes only the time limit ended; None where none
     last: npt.NDArray[np.float64] | None  # what those ended with, and anything elsewhere
     unstable: npt.NDArray[np.bool_] | None  # which episodes the simulation ended; None where none
+    terms: Mapping[str, npt.NDArray[np.float64]] = MappingProxyType({})  # of the reward, those that were asked for
 
 
 class Worlds:
@@ -96,8 +98,13 @@ class Worlds:
         observation, _ = self.batch.reset(seed=list(seeds))
         return self._by_member(observation)
 
-    def step(self, actions: npt.NDArray[np.float32]) -> Moment:
-        """Step all worlds with actions (members, worlds, actions), clipped to the action space as by SB3's PPO."""
+    def step(self, actions: npt.NDArray[np.float32], terms: Sequence[str] = ()) -> Moment:
+        """Step all worlds with actions (members, worlds, actions), clipped to the action space as by SB3's PPO.
+
+        Args:
+            actions: in the worlds' units.
+            terms: of the reward, which are to be told.
+        """
         bounded = np.clip(actions, self.low, self.high).reshape(self.batch.num_envs, -1)
         observation, reward, terminated, truncated, infos = self.batch.step(bounded)
         ended, cut = terminated | truncated, truncated & ~terminated
@@ -109,6 +116,7 @@ class Worlds:
             cut=self._by_member(cut) if cut.any() else None,
             last=self._by_member(_last(observation, cut, infos)) if cut.any() else None,
             unstable=None if unstable is None else self._by_member(unstable),
+            terms={name: self._by_member(_term(f"reward_{name}", ended, infos)) for name in terms},
         )
 
     def check(self) -> None:
@@ -125,6 +133,14 @@ class Worlds:
 
     def _by_member(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return values.reshape(*self._shape, *values.shape[1:])
+
+
+def _term(key: str, ended: npt.NDArray[np.bool_], infos: dict[str, Any]) -> npt.NDArray[np.float64]:
+    """Return one term of every world's reward, of those also whose episode has ended."""
+    final = infos.get("final_info", infos)
+    if key not in infos:  # all have ended
+        return final[key]
+    return np.where(ended, final[key], infos[key]) if key in final else infos[key]
 
 
 def _last(observation: npt.NDArray[np.float64], cut: npt.NDArray[np.bool_], infos: dict[str, Any]) -> Any:
