@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import pytest
@@ -14,6 +15,7 @@ class Inner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Outer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     frame_skip: int = 1
     reward: dict[str, Inner] = {}
+    physics: Literal["mujoco", "warp"] = "mujoco"
 
 
 def write(folder: Path, text: str) -> Path:
@@ -27,6 +29,7 @@ def write(folder: Path, text: str) -> Path:
     [
         ("frameskip = 4", "unknown key 'frameskip' (did you mean 'frame_skip'?)"),
         ("[reward.forward]\nwieght = 1.0", "unknown key 'wieght' in [reward.*] (did you mean 'weight'?)"),
+        ("physics = 'wrap'", "physics: there is no 'wrap' (did you mean 'warp'?); known: mujoco, warp"),
         ("frame_skip = '4'", "frame_skip: Expected `int`, got `str`"),
         ("frame_skip = true", "frame_skip: Expected `int`, got `bool`"),
         ("reward = {forward = {weight = nan}}", "reward.forward.weight: nan is not a value"),

@@ -15,6 +15,7 @@ MAX_BYTES = 256 * 1024  # a larger table is an attack or a mistake: 1 MB of dott
 
 _UNKNOWN = re.compile(r"unknown field `(?P<key>[^`]*)`(?: - at `\$(?P<path>[^`]*)`)?")
 _KIND = re.compile(r"Invalid value '(?P<value>[^']*)' - at `\$(?P<path>[^`]*)`")  # of a key that says what a table is
+_WORD = re.compile(r"Invalid enum value '(?P<value>[^']*)' - at `\$(?P<path>[^`]*)`")  # one of a few is wanted
 _PLACE = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<path>[^`]*)`)?$", re.DOTALL)
 
 
@@ -68,11 +69,12 @@ def _explain(message: str, into: Any) -> str:
         place = f" in [{'.'.join(path)}]" if path else ""
         listed = f"; known: {', '.join(known)}" if known else ""
         return f"unknown key '{found['key']}'{place}{suggestion(found['key'], known)}{listed}"
-    if found := _KIND.search(message):
-        path = _steps(found["path"])
-        kinds = _kinds(into, path)
-        known = f"{suggestion(found['value'], kinds)}; known: {', '.join(kinds)}"
-        return f"{'.'.join(path)}: there is no '{found['value']}'{known}"
+    for pattern, values in ((_KIND, _kinds), (_WORD, _words)):
+        if found := pattern.search(message):
+            path = _steps(found["path"])
+            known = values(into, path)
+            listed = f"{suggestion(found['value'], known)}; known: {', '.join(known)}"
+            return f"{'.'.join(path)}: there is no '{found['value']}'{listed}"
     parts = _PLACE.match(message)
     if parts and parts["path"]:
         return f"{'.'.join(_steps(parts['path']))}: {parts['what']}"
@@ -93,6 +95,11 @@ def _keys(into: Any, path: list[str]) -> list[str]:
 def _kinds(into: Any, path: list[str]) -> list[str]:
     """Return the values of the last key of `path`, by which the table that holds it is told from others."""
     return [str(option.tag) for option in _options(_at(into, path[:-1])) if getattr(option, "tag", None)]
+
+
+def _words(into: Any, path: list[str]) -> list[str]:
+    """Return the words that stand for something at `path`."""
+    return [str(word) for option in _options(_at(into, path)) for word in getattr(option, "values", ())]
 
 
 def _at(into: Any, path: list[str]) -> Any:

@@ -32,7 +32,7 @@ def test_every_shipped_experiment_can_be_planned():
             "[expected]\nfintune = 'sooner'\n[ppo]",
             r"expected: unknown method 'fintune' \(did you mean 'finetune'",
         ),
-        ("[ppo]", "[expected]\nfinetune = 'worse'\n[ppo]", r"expected.*: Invalid enum value 'worse'"),
+        ("[ppo]", "[expected]\nfinetune = 'worse'\n[ppo]", r"expected.*: there is no 'worse'"),
         ("[ppo]", "[method.mine]\nfreze = []\n[ppo]", r"unknown key 'freze' in \[method.\*\]"),
     ],
 )

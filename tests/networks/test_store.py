@@ -110,7 +110,7 @@ def test_a_missing_file_is_named(folder):
     ("old", "new", "message"),
     [
         ("schema = 1", "schema = 2", "schema 2 is newer"),
-        ('algorithm = "ppo"', 'algorithm = "qdn"', "algorithm: Invalid enum value 'qdn'"),
+        ('algorithm = "ppo"', 'algorithm = "qdn"', "algorithm: there is no 'qdn'"),
         (
             "clip_reward",
             "clip_rewards",
