@@ -6,6 +6,7 @@ So a member draws the same whoever else is in its cohort, and a checkpoint holds
 
 from collections.abc import Sequence
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,21 +43,27 @@ def permutations(seeds: Sequence[int], step: int, count: int, size: int) -> npt.
 
 
 class Draws:
-    """Numbers for one step after the other, drawn for several at once; a step's are the same whatever was asked."""
+    """Numbers for one step after the other, drawn for several at once; a step's are the same whatever was asked.
+
+    What a call returns is overwritten by one for a later step.
+    """
 
     def __init__(self, seeds: Sequence[int], stream: Stream, shape: tuple[int, ...], uniform: bool = False) -> None:
         self._seeds, self._stream, self._shape, self._uniform = seeds, stream, (CHUNK, *shape), uniform
-        self._held, self._from = np.zeros(0), -1
+        self._held = np.empty((len(seeds), *self._shape), dtype=np.float64 if uniform else np.float32)
+        self._from = -1
 
-    def at(self, step: int) -> npt.NDArray[np.float64]:
+    def at(self, step: int) -> npt.NDArray[Any]:
         """Return standard normal numbers in single precision, or uniform ones in [0, 1) (members, *shape)."""
         chunk, place = divmod(step, CHUNK)
         if chunk != self._from:
-            self._held, self._from = np.stack([self._drawn(seed, chunk) for seed in self._seeds]), chunk
+            self._from = chunk
+            for held, seed in zip(self._held, self._seeds, strict=True):
+                self._draw(held, generator(seed, self._stream, chunk))
         return self._held[:, place]
 
-    def _drawn(self, seed: int, chunk: int) -> npt.NDArray[np.float64]:
-        source = generator(seed, self._stream, chunk)
+    def _draw(self, held: npt.NDArray[Any], source: np.random.Generator) -> None:
         if self._uniform:
-            return source.random(self._shape)
-        return source.standard_normal(self._shape, dtype=np.float32)  # type: ignore[return-value]
+            source.random(out=held)
+        else:
+            source.standard_normal(dtype=np.float32, out=held)
