@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from trl_suite.evidence import pages, study
+from trl_suite.evidence import pages, study, suite
 from trl_suite.evidence.collection import Collection
 from trl_suite.evidence.figures import profiles
 from trl_suite.evidence.figures.style import looks
@@ -73,7 +73,7 @@ def test_a_page_says_what_has_not_been_run(tmp_path):
     (tmp_path / "mine" / "experiment.toml").write_text('question = "Why?"\n')
     parts = pages.blocks(pages.Study(tmp_path))
     assert "| [mine](mine/README.md) | Why? | not run yet |" in parts["questions"]
-    assert {parts[name] for name in ("findings", "surprises", "advisor", "figures")} == {pages.NOTHING}
+    assert {parts[name] for name in ("severity", "findings", "surprises", "advisor", "figures")} == {pages.NOTHING}
 
 
 def test_a_page_with_results_shows_them(grid, tmp_path):
@@ -81,9 +81,13 @@ def test_a_page_with_results_shows_them(grid, tmp_path):
     (tmp_path / "study" / "severity" / "experiment.toml").write_text('question = "Why?"\n')
     grid.root.rename(tmp_path / "study" / "severity" / "results")
     (tmp_path / "study" / "README.md").write_text("<!-- findings: x -->\n<!-- /findings -->\nprose\n")
+    (tmp_path / "README.md").write_text("<!-- severity: x -->\n<!-- /severity -->\n")
     text = pages.write(tmp_path / "study").read_text()
     assert "| `finetune from half-cheetah` |" in text
     assert text.endswith("prose\n")
+    finding = (tmp_path / "README.md").read_text()
+    assert "as fast as scratch over 4 targets (geometric mean" in finding
+    assert finding.count("\n- `") == len(suite.overall(pages.Study(tmp_path / "study").results["severity"])) > 1
     assert pages.page(text, pages.Study(tmp_path / "study")) == text
 
 

@@ -1,9 +1,12 @@
-"""`experiments/README.md` from the committed results: `python -m trl_suite.evidence.pages` writes it, a test compares.
+"""Pages from the committed results: `python -m trl_suite.evidence.pages` writes them, a test compares.
+
+They are `experiments/README.md` and what the project's README tells of the study.
 
 The prose between the generated parts is written by hand; what has no results says so.
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from trl_suite.evidence.figures import effects, profiles
 from trl_suite.evidence.figures.style import looks, svg
 from trl_suite.evidence.prediction import PROBES
 from trl_suite.evidence.study import Claim, Surprise
+from trl_suite.evidence.suite import Overall
 from trl_suite.evidence.wording import estimate, number, plural, probability, speed_up
 
 README, FIGURES, RESULTS = "README.md", "figures", "results"
@@ -43,8 +47,9 @@ class Study:
 
 
 def blocks(found: Study) -> dict[str, str]:
-    """Return the generated parts of the page by name."""
+    """Return the generated parts of both pages by name."""
     return {
+        "severity": _finding(found),
         "questions": _questions(found),
         "findings": _findings(found),
         "surprises": _surprises(found),
@@ -73,12 +78,13 @@ def figures(found: Study) -> dict[str, tuple[str, Figure]]:
 
 
 def write(folder: Path) -> Path:
-    """Write the page and its pictures and return the page."""
+    """Write the page, its pictures and its part of the project's README, and return the page."""
     found, path = Study(folder), folder / README
     (folder / FIGURES).mkdir(exist_ok=True)
     for name, (_, figure) in figures(found).items():
         (folder / FIGURES / f"{name}.svg").write_text(report.standalone(svg(figure, name)), encoding="utf-8")
-    path.write_text(page(path.read_text(encoding="utf-8"), found), encoding="utf-8")
+    for written in (path, folder.parent / README):
+        written.write_text(page(written.read_text(encoding="utf-8"), found), encoding="utf-8")
     return path
 
 
@@ -127,6 +133,19 @@ def _surprise(one: Surprise) -> str:
     return (
         f"[{one.experiment}]({one.experiment}/README.md): `{one.method}` was expected to be {one.expected}: {happened}."
     )
+
+
+def _finding(found: Study) -> str:
+    """Return what `severity` found, in a sentence for each method."""
+    results = found.results.get("severity")
+    return "\n".join(_over_all(results, one) for one in suite.overall(results)) if results else NOTHING
+
+
+def _over_all(results: Collection, overall: Overall) -> str:
+    shown = Counter(claim.shown for claim in study.claims(results, each=True) if claim.method == overall.method)
+    told = ", ".join(f"{what} on {count}" for what, count in shown.most_common())
+    where = f"over {plural(overall.targets, 'target')} (geometric mean, 95 % interval for these targets)"
+    return f"- `{overall.method}`: {speed_up(overall.speed_up)} as fast as scratch {where}; {told}."
 
 
 def _advisor(found: Study) -> str:

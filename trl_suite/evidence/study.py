@@ -60,10 +60,15 @@ class Claim(NamedTuple):
         return shown(self.speed_up, self.p)
 
 
-def claims(results: Collection) -> list[Claim]:
-    """Return an experiment's claims, in planned order; none where nothing was timed."""
+def claims(results: Collection, each: bool = False) -> list[Claim]:
+    """Return an experiment's claims, in planned order; none where nothing was timed.
+
+    Args:
+        results: of the experiment.
+        each: tell of each target, also where these are many.
+    """
     name, rows = results.plan.name, _timed(results)
-    if len({row.env for row in rows}) <= FEW:
+    if each or len({row.env for row in rows}) <= FEW:
         return [
             Claim(name, row.env, row.method, row.speed_up.n, row.speed_up, row.area_gain, row.p_holm) for row in rows
         ]
