@@ -4,6 +4,7 @@ import json
 import os
 from dataclasses import replace
 
+import msgspec
 import pytest
 import torch
 
@@ -13,8 +14,9 @@ from trl_suite.cli.arguments import Run
 from trl_suite.cli.run import execute
 from trl_suite.errors import InputError, NotInstalledError
 from trl_suite.experiment import grouping, plan, spec
-from trl_suite.experiment.cohorts import Queue
+from trl_suite.experiment.cohorts import Group, Queue
 from trl_suite.experiment.grouping import Grouping, assignments, summary
+from trl_suite.experiment.plan import Step
 from trl_suite.training import engines, settings
 from trl_suite.training.job import Job
 from trl_suite.worlds.warp import library
@@ -146,6 +148,25 @@ def test_sources_go_first_since_others_wait_for_them(table):
     first, second = queue.take(lambda step: not step.planned.source), queue.take(lambda step: not step.planned.source)
     assert [step.planned.role for step in (*first.steps, *second.steps)] == ["source", "source"]
     assert {step.planned.method for step in queue.take(lambda step: not step.planned.source).steps} == {"scratch"}
+
+
+def test_a_group_is_handed_out_in_equal_shares_before_the_next_is_begun(table):
+    """Whoever is stopped halfway has whole groups, and not half of each."""
+    steps, _ = table()
+    one = next(step for step in steps if step.planned.role == "target")
+    many = [renamed(one, f"{place}-{'ab'[place % 2]}") for place in range(20)]
+    queue = Queue(many, 2, lambda step: Group(step.planned.folder[-1], "cohort", "", most=4))
+    shares = []
+    while cohort := queue.take(lambda _: True):
+        shares.append([step.planned.folder[-1] for step in cohort.steps])
+    assert shares == [["a"] * 3] * 3 + [["a"]] + [["b"] * 3] * 3 + [["b"]]
+    queue.put(many[0])
+    queue.put(many[1])
+    assert queue.take(lambda _: True).steps == (many[0],)
+
+
+def renamed(step: Step, folder: str) -> Step:
+    return replace(step, planned=msgspec.structs.replace(step.planned, folder=folder))
 
 
 def on_warp(*more: tuple[str, str]) -> list[tuple[str, str]]:

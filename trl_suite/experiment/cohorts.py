@@ -1,5 +1,6 @@
 """Which runs one process makes together: the plan's runs by what they have in common, shared out among the workers."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,7 +16,7 @@ class Group(NamedTuple):
     key: str
     engine: Engine
     reason: str  # why these runs are together, or why one is alone
-    most: int = 1  # how many of them fit into a worker's memory
+    most: int = 1  # how many of them a worker trains at a time
     device: Device = "cpu"
     physics: Physics = "mujoco"
 
@@ -39,16 +40,17 @@ def alone(step: Step, why: str = "") -> Group:
 class Queue:
     """The runs that wait, handed out as cohorts.
 
-    A group is cut into as many shares as there are workers, so that all cores are busy; the cut changes no result.
+    A group is cut into equal shares, as many for each worker, so that all cores are busy; the cut changes no result.
+    All of a group is handed out before the next one is begun, so that what belongs together is done together.
     """
 
     def __init__(self, steps: Sequence[Step], workers: int, group: Callable[[Step], Group] = alone) -> None:
         self._group = group
         self._waiting = {step.planned.folder: (step, group(step)) for step in steps}
-        sizes: dict[str, int] = {}
-        for _, one in self._waiting.values():
-            sizes[one.key] = sizes.get(one.key, 0) + 1
-        self._shares = {key: -(-size // workers) for key, size in sizes.items()}
+        sizes = Counter(one.key for _, one in self._waiting.values())
+        most = {one.key: one.most for _, one in self._waiting.values()}
+        self._shares = {key: _share(size, workers, most[key]) for key, size in sizes.items()}
+        self._turns = {key: turn for turn, key in enumerate(sizes)}
 
     @property
     def steps(self) -> list[Step]:
@@ -60,17 +62,24 @@ class Queue:
         one = self._group(step)
         self._waiting[step.planned.folder] = (step, one)
         self._shares.setdefault(one.key, 1)
+        self._turns.setdefault(one.key, len(self._turns))
 
     def take(self, ready: Callable[[Step], bool]) -> Cohort | None:
         """Return the next cohort of runs that are ready, sources first, in the plan's order; None where none is."""
         found = [(step, group) for step, group in self._waiting.values() if ready(step)]
         if not found:
             return None
-        found.sort(key=lambda one: one[0].planned.role != "source")  # others wait for them
-        group = found[0][1]
-        chosen = [step for step, own in found if own.key == group.key][: min(self._shares[group.key], group.most)]
+        # others wait for sources
+        group = min(found, key=lambda one: (one[0].planned.role != "source", self._turns[one[1].key]))[1]
+        chosen = [step for step, own in found if own.key == group.key][: self._shares[group.key]]
         for step in chosen:
             del self._waiting[step.planned.folder]
         return Cohort(
             steps=tuple(chosen), engine=group.engine, reason=group.reason, device=group.device, physics=group.physics
         )
+
+
+def _share(size: int, workers: int, most: int) -> int:
+    """Return how many runs of a group of that size are handed out at a time."""
+    rounds = -(-size // (workers * most))
+    return -(-size // (workers * rounds))

@@ -23,6 +23,7 @@ from trl_suite.worlds.warp.merge import shared
 
 PROCESS = 500 * 2**20  # bytes of a worker before it has any member: interpreter, torch and MuJoCo
 SPARE = 0.2  # share of the memory that is left alone
+MOST = 64  # runs of a worker on the CPU: of more, what an update touches leaves the cache, and first results come late
 
 
 class Grouping:
@@ -89,7 +90,8 @@ class Grouping:
                 f"{_named(step)} takes {size / 2**20:,.0f} MB and a worker has {room / 2**20:,.0f}: fewer "
                 f"workers (--workers), {_smaller(job, size - room)}"
             )
-        return _Kind(key, room // size, physics)
+        most = room // size
+        return _Kind(key, min(most, MOST) if self.device == "cpu" else most, physics)
 
     def _room(self, physics: Physics) -> int:
         """Return how many bytes the members of one worker may take, where their worlds are."""
@@ -110,7 +112,7 @@ class _Kind(NamedTuple):
     """What runs of one env, budget and evaluation have in common."""
 
     key: str
-    most: int  # how many fit into a worker's memory
+    most: int  # how many a worker trains at a time
     physics: Physics
 
 
