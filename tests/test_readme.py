@@ -158,6 +158,8 @@ def test_the_page_of_experiments_is_that_of_the_committed_results():
     found = findings.Study(ROOT / "experiments")
     page = (ROOT / "experiments/README.md").read_text()
     assert findings.page(page, found) == page, "run python -m trl_suite.evidence.pages"
+    front = (ROOT / "README.md").read_text()
+    assert findings.page(front, found) == front, "run python -m trl_suite.evidence.pages"
     for name, (_, figure) in findings.figures(found).items():
         drawn = (ROOT / f"experiments/figures/{name}.svg").read_text()
         assert drawn == standalone(svg(figure, name)), "run python -m trl_suite.evidence.pages"
