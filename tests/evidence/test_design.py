@@ -26,7 +26,21 @@ def test_freeze_depth(method: str, depth: int | None):
     ],
 )
 def test_a_shift_is_read_from_the_name(env: str, shift: Shift | None):
-    assert design.shift(env) == shift
+    assert design.shift(env, {}) == shift
+
+
+@pytest.mark.parametrize(
+    ("variation", "shift"),
+    [
+        ({"size": {"body": "torso", "scale": 1.5}}, Shift("half-cheetah", "torso-size", 1.5)),
+        ({"size": {"body": "torso", "scale": 1.5}, "gravity": 1.5}, None),
+        ({"size": {"geom": "torso", "scale": 4.0, "only": "radius"}}, None),
+        ({"gravity": 0.17}, None),
+        ({}, None),
+    ],
+)
+def test_a_shift_of_a_variant_with_a_name_of_its_own_is_read_from_what_it_changes(variation, shift):
+    assert design.shift("half-cheetah.hugetorso", variation) == shift
 
 
 def planned(folder: str, method: str, source: str = "", role: str = "target", env: str = "t") -> Planned:

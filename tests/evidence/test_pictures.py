@@ -80,7 +80,8 @@ def test_severities_are_in_order_and_hold_the_nominal_env(grid: Grid):
     grid.write_plan()
     for planned in nominal:
         grid.write(planned)
-    found = profiles.severities(load(grid.root).measures())
+    results = load(grid.root)
+    found = profiles.severities(results.measures(), results.shifts)
     assert set(found) == {("half-cheetah", "gravity"), ("half-cheetah", "mass")}
     assert [x for x, _ in found["half-cheetah", "gravity"]["partial-freeze-1"]] == [0.5, 1.0, 1.5, 2.0]
     assert [x for x, _ in found["half-cheetah", "mass"]["partial-freeze-1"]] == [1.0, 2.0]

@@ -15,7 +15,7 @@ from trl_suite.errors import InputError
 from trl_suite.evidence import archive, comparison, design, measures, references
 from trl_suite.evidence.comparison import Price, Row
 from trl_suite.evidence.curve import MODES, Curves, Floats
-from trl_suite.evidence.design import Arm
+from trl_suite.evidence.design import Arm, Shift
 from trl_suite.evidence.grids import gather, once, stochastic
 from trl_suite.evidence.members import Finding, Member, about, member, on_disk, surplus
 from trl_suite.evidence.references import Reference
@@ -105,6 +105,13 @@ class Collection:
         for (env, arm), count in counts.items():
             found.setdefault(env, {})[arm.name] = (arm, count)
         return found
+
+    @cached_property
+    def shifts(self) -> dict[str, Shift]:
+        """How far each target is from its nominal form, of those that depart from it along one axis."""
+        worlds = {m.planned.env: m.run.specification.get("world", {}) for m in self.members if m.run is not None}
+        found = {env: design.shift(env, world.get("variation", {})) for env, world in worlds.items()}
+        return {env: shift for env, shift in found.items() if shift is not None}
 
     @cached_property
     def _sources(self) -> dict[str, Member]:

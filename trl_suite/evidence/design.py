@@ -1,7 +1,8 @@
 """What the names in a plan mean: arms of several sources, freeze depths, shifts of one axis; reads no files."""
 
 import re
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from trl_suite.record import Plan
 
@@ -52,8 +53,26 @@ def depth(method: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def shift(env: str) -> Shift | None:
-    """Return the axis and value of `half-cheetah.gravity-1.5` or `half-cheetah?gravity=1.5`; None for other names."""
+def shift(env: str, variation: Mapping[str, Any]) -> Shift | None:
+    """Return by how much an env departs from its nominal form along one axis; None where it is not along one.
+
+    Args:
+        env: its address, which may tell: `half-cheetah.gravity-1.5`, `half-cheetah?gravity=1.5`.
+        variation: what it changes, as a run's record has it, which tells of a variant with a name of its own.
+    """
+    return _named(env) or _scaled(env, variation)
+
+
+def _scaled(env: str, variation: Mapping[str, Any]) -> Shift | None:
+    """Return the shift of a variant that scales one thing of one body: the size of the torso is `torso-size`."""
+    changes = [(axis, change) for axis, change in variation.items() if isinstance(change, dict)]
+    if len(variation) != 1 or not changes or changes[0][1].keys() != {"body", "scale"}:
+        return None
+    axis, change = changes[0]
+    return Shift(re.split(r"[.?]", env)[0], f"{change['body']}-{axis}", float(change["scale"]))
+
+
+def _named(env: str) -> Shift | None:
     for separator, pattern in ((".", _VARIANT), ("?", _QUERY)):
         name, found, rest = env.partition(separator)
         match = pattern.fullmatch(rest) if found else None

@@ -59,9 +59,9 @@ def blocks(found: Study) -> dict[str, str]:
 
 
 def page(text: str, found: Study) -> str:
-    """Return the page's text with its generated parts as they should be."""
+    """Return the page's text with its generated parts as they should be; those of other writers stay."""
     parts = blocks(found)
-    return _BLOCK.sub(lambda block: f"{block[1]}{parts[block[2]]}\n{block[3]}", text)
+    return _BLOCK.sub(lambda block: f"{block[1]}{parts[block[2]]}\n{block[3]}" if block[2] in parts else block[0], text)
 
 
 def figures(found: Study) -> dict[str, tuple[str, Figure]]:
@@ -142,10 +142,13 @@ def _finding(found: Study) -> str:
 
 
 def _over_all(results: Collection, overall: Overall) -> str:
-    shown = Counter(claim.shown for claim in study.claims(results, each=True) if claim.method == overall.method)
-    told = ", ".join(f"{what} on {count}" for what, count in shown.most_common())
+    claims = [claim for claim in study.claims(results, each=True) if claim.method == overall.method]
+    told = ", ".join(f"{what} on {count}" for what, count in Counter(claim.shown for claim in claims).most_common())
+    ordered = sorted(claims, key=lambda claim: claim.speed_up.value)
+    least, most = (f"{speed_up(claim.speed_up)} on `{claim.target}`" for claim in (ordered[0], ordered[-1]))
     where = f"over {plural(overall.targets, 'target')} (geometric mean, 95 % interval for these targets)"
-    return f"- `{overall.method}`: {speed_up(overall.speed_up)} as fast as scratch {where}; {told}."
+    found = f"`{overall.method}`: {speed_up(overall.speed_up)} as fast as scratch {where}; {told}"
+    return f"- {found}. From {least} to {most}."
 
 
 def _advisor(found: Study) -> str:
@@ -187,7 +190,8 @@ def _controls(found: Study) -> Figure | None:
 
 def _severity(found: Study) -> Figure | None:
     robots: dict[str, dict[str, list[profiles.Point]]] = {}
-    for (robot, axis), methods in profiles.severities(_rows(found, "severity")).items():
+    shifts = found.results["severity"].shifts if "severity" in found.results else {}
+    for (robot, axis), methods in profiles.severities(_rows(found, "severity"), shifts).items():
         if "finetune" in methods:
             robots.setdefault(robot, {})[axis] = methods["finetune"]
     return profiles.fading(robots, looks([axis for axes in robots.values() for axis in axes])) if robots else None

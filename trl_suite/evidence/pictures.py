@@ -70,7 +70,7 @@ def _matrices(rows: Sequence[Row]) -> Iterator[Picture]:
 
 
 def _severities(results: Collection, rows: Sequence[Row]) -> Iterator[Picture]:
-    for (env, axis), methods in profiles.severities(rows).items():
+    for (env, axis), methods in profiles.severities(rows, results.shifts).items():
         figure = profiles.severity(methods, axis, style(results))
         yield Picture(f"severity-{env}-{axis}", "", f"Benefit against the shift in {axis} of {env}", SEVERITY, figure)
 

@@ -146,8 +146,7 @@ def _session(results: Collection, row: Row) -> dict[str, str | float]:
     depth = design.depth(row.base or row.method)
     found: dict[str, str | float] = {"method": row.method, "env": row.env, "source": row.source or "none"}
     found |= {"runs": float(row.complete), "episodes": float(results.plan.episodes)}
-    shift = design.shift(row.env)
-    if shift is not None:
+    if shift := results.shifts.get(row.env):
         found |= {"axis": shift.axis, "value": shift.value}
     return found | ({"frozen layers": float(depth)} if depth is not None else {})
 

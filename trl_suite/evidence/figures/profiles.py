@@ -10,6 +10,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from trl_suite.evidence import design, statistics
 from trl_suite.evidence.comparison import Row
 from trl_suite.evidence.curve import Floats
+from trl_suite.evidence.design import Shift
 from trl_suite.evidence.figures.style import FAINT, INK, Look, canvas, label_ends, ratio_axis, styled
 from trl_suite.evidence.statistics import Estimate
 from trl_suite.evidence.suite import Overall
@@ -18,7 +19,7 @@ TICKS = 9  # values that an axis can name
 Point = tuple[float, Estimate]  # where, and the speed-up there
 
 
-def severities(rows: Sequence[Row]) -> dict[tuple[str, str], dict[str, list[Point]]]:
+def severities(rows: Sequence[Row], shifts: Mapping[str, Shift]) -> dict[tuple[str, str], dict[str, list[Point]]]:
     """Return the speed-ups by env and axis, and then by method, in order of the axis' value.
 
     Only axes with two values or more, the nominal env among them where it is a target.
@@ -26,7 +27,7 @@ def severities(rows: Sequence[Row]) -> dict[tuple[str, str], dict[str, list[Poin
     found: dict[tuple[str, str], dict[str, list[Point]]] = {}
     timed = [row for row in rows if row.speed_up.n]
     for row in timed:
-        if shift := design.shift(row.env):
+        if shift := shifts.get(row.env):
             found.setdefault((shift.env, shift.axis), {}).setdefault(row.method, []).append((shift.value, row.speed_up))
     for (env, _), methods in found.items():
         for method, points in methods.items():
