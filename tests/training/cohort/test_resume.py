@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.training.cohort.small import EVALUATION, HOW, Keeping, numbers, run, same
+from tests.training.cohort.small import EVALUATION, HOW, Keeping, job, numbers, run, same
 from trl_suite.errors import InputError
 from trl_suite.networks.methods import Method
 from trl_suite.training.job import Job, Outcome, Snapshot
@@ -79,3 +79,28 @@ def test_a_snapshot_of_another_version_is_refused(make_job):
     refused = run([job], [Keeping(resume=Snapshot(step=old.step, arrays=arrays, facts=old.facts))])[0]
     assert isinstance(refused, InputError)
     assert "holds no 'count.policy'" in str(refused)
+
+
+def test_step_0_is_measured_before_the_first_observation_changes_any_statistics(source):
+    """So that what is copied is at step 0 what the source is, whether its statistics go on or are held."""
+    assert HOW.normalise_observation
+    everything = ("actor", "critic", "log_std", "normaliser")
+    methods = [Method(copy=everything), Method(copy=everything, freeze=("normaliser",))]
+    watchers = [Keeping(keep=True) for _ in methods]
+    jobs = [
+        job(seed=index, method="own", definition=method, source=source, env="hopper")
+        for index, method in enumerate(methods)
+    ]
+    outcomes = run(jobs, watchers)
+    goes_on, held = (watcher.curve for watcher in watchers)
+    assert goes_on[0] == held[0]
+    assert goes_on[1] != held[1]
+    alone = run(jobs[:1], [Keeping(resume=watchers[0].snapshots[0])])[0]  # it goes on behind step 0
+    assert same(numbers(alone), numbers(outcomes[0]))
+
+
+def test_what_is_stopped_before_anything_was_measured_begins_anew(make_job):
+    watcher = Keeping(stop_at=0)
+    outcome = run([make_job(seed=0, env="hopper")], [watcher])[0]
+    assert not outcome.finished
+    assert (watcher.curve, watcher.snapshots) == ([], [])

@@ -18,6 +18,8 @@ from trl_suite.training.job import DivergedError, Job, Outcome, Result, Snapshot
 from trl_suite.training.library import world
 from trl_suite.training.sb3.events import log_evaluation
 
+_FRESH = -1  # in place of a step: what has not begun is apart from what goes on from step 0
+
 
 def train(
     jobs: Sequence[Job],
@@ -46,10 +48,11 @@ def train(
         except Exception as error:  # a method that does not fit is no fault of the others
             yield index, error
         else:
-            by_step.setdefault(kept.step if kept else 0, []).append((member, kept))
+            by_step.setdefault(kept.step if kept else _FRESH, []).append((member, kept))
     with _without_denormals():
         for step, group in sorted(by_step.items()):
-            yield from _together([member for member, _ in group], [kept for _, kept in group], step, device, physics)
+            members, kept = zip(*group, strict=True)
+            yield from _together(members, kept, max(step, 0), device, physics)
 
 
 def _together(
@@ -76,8 +79,7 @@ class _Course:
         self._grid = deque(self._job.head_start + point for point in self._job.grid()[measured:])
         self._started, self._first = time.monotonic(), step
         self._lost: list[tuple[int, Exception]] = []  # members whose watcher could take no more, and why
-        if any(one is None for one in kept):
-            cohort.algorithm.reset()
+        self._fresh = kept[0] is None
         for index, one in enumerate(kept):
             if one is not None:
                 snapshot.put(cohort, index, one)
@@ -85,6 +87,11 @@ class _Course:
     def run(self) -> Iterator[tuple[int, Result]]:
         """Yield each member's result."""
         rollout = self._cohort.rollout
+        if self._fresh:
+            if not self._measure(self._step):  # before the first observation changes any statistics
+                yield from self._left()
+                return
+            self._cohort.algorithm.reset()
         while self._step + rollout <= self._job.total and self._cohort.alive.any():
             self._cohort.release(self._step)
             if not self._measure(self._step + rollout - 1) or self._stopping():
@@ -159,6 +166,10 @@ class _Course:
 
     def _interrupted(self) -> Iterator[tuple[int, Result]]:
         self._each(lambda index, member: member.watcher.keep(self._snapshot(index)))
+        yield from self._left()
+
+    def _left(self) -> Iterator[tuple[int, Result]]:
+        """Yield every member as it is, unfinished."""
         yield from self._gone()
         for index, member in self._alive():
             yield member.index, self._outcome(index, finished=False)
