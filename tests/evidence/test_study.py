@@ -1,5 +1,8 @@
 """What several experiments show together, and the page that says it."""
 
+import json
+import shutil
+
 import msgspec
 import pytest
 
@@ -9,6 +12,8 @@ from trl_suite.evidence.figures import profiles
 from trl_suite.evidence.figures.style import looks
 from trl_suite.evidence.statistics import Estimate
 from trl_suite.record import Plan, decode, encode
+
+from .conftest import Grid
 
 
 def about(value, low, high, n=10):
@@ -66,6 +71,22 @@ def test_a_pair_counts_once_however_many_experiments_measured_it(standing):
     once, twice = study.scores([results]), study.scores([results, results])
     assert once
     assert [one.correlation.n for one in once] == [one.correlation.n for one in twice]
+
+
+def test_an_experiment_that_made_no_probes_takes_no_pair_from_one_that_did(standing, tmp_path):
+    probes = [
+        {"env": env, "source": "", "probes": {"dynamics": float(place)}} for place, env in enumerate(Grid.TARGETS)
+    ]
+    (standing.root / "probes.json").write_text(json.dumps(probes))
+    probed = Collection.read(standing.root)
+    shutil.copytree(standing.root, tmp_path / "bare", ignore=shutil.ignore_patterns("probes.json"))
+    bare = Collection.read(tmp_path / "bare")
+    counts = [
+        {(one.method, one.probe): one.correlation.n for one in study.scores(studies)}
+        for studies in ([probed], [bare, probed])
+    ]
+    assert counts[0] == counts[1]
+    assert {probe for _, probe in counts[0]} > {"return at step 0"}
 
 
 def test_a_page_says_what_has_not_been_run(tmp_path):

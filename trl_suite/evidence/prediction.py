@@ -59,9 +59,10 @@ def prediction(probe: str, method: str, pairs: Sequence[Pair], generator: np.ran
 
 
 def pairs(results: Collection, row: Row, probes: Sequence[str]) -> dict[str, Pair]:
-    """Return what each probe said of a row's source and target, beside the log speed-up that came of it."""
+    """Return what each probe that was made said of a row's source and target, beside the log speed-up."""
     known, speed = _known(results), math.log(row.speed_up.value)
-    return {probe: Pair(_value(results, row, probe, known), speed) for probe in probes}
+    told = {probe: _value(results, row, probe, known) for probe in probes}
+    return {probe: Pair(value, speed) for probe, value in told.items() if math.isfinite(value)}
 
 
 def _known(results: Collection) -> dict[tuple[str, str], Probes]:
