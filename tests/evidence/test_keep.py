@@ -41,6 +41,12 @@ def test_kept_runs_unpack_to_the_folders_that_they_were(experiment, tmp_path):
     assert not place.exists()
 
 
+def test_results_are_not_kept_where_the_runs_are(experiment):
+    with pytest.raises(InputError, match="name another folder"):
+        keep(experiment.root, experiment.root / "." / "")
+    assert not (experiment.root / archive.NAME).exists()
+
+
 @pytest.mark.parametrize("length", [0, 10, 500])
 def test_a_damaged_archive_is_named(experiment, tmp_path, length):
     keep(experiment.root, tmp_path / "kept")

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from trl_suite.errors import InputError
 
-NAME = "runs.tar.xz"  # records repeat one another: compressed as one they take a quarter of what a zip takes
+NAME = "runs.tar.xz"  # records repeat one another: compressed as one they take a fraction of what a zip takes
 
 
 @contextmanager

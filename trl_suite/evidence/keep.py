@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from trl_suite.errors import InputError
 from trl_suite.evidence import archive, film, pictures, prediction, report
 from trl_suite.evidence.figures import learning
 from trl_suite.evidence.figures.style import svg
@@ -22,8 +23,10 @@ def keep(runs: Path, into: Path) -> list[Path]:
     What is kept can be reported again: `into` is an experiment's folder like `runs`, with its runs in one archive.
 
     Raises:
-        InputError: `runs` holds no plan that can be read.
+        InputError: `runs` holds no plan that can be read, or is the folder to keep them in.
     """
+    if into.resolve() == runs.resolve():
+        raise InputError(f"{into}: results are kept beside their runs; name another folder: experiments/NAME/results")
     results = load(runs)
     into.mkdir(parents=True, exist_ok=True)
     for name in ("plan.json", prediction.FILE, film.FILE):

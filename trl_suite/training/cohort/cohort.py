@@ -45,7 +45,8 @@ class Cohort:
             OnPolicy(self.how, *shared) if isinstance(self.how, settings.PPO) else OffPolicy(self.how, *shared)
         )
         for index, member in enumerate(members):
-            moments.put(self.algorithm.optimisers, index, member.moments, member.record.copied)
+            if member.moments:
+                moments.put(self.algorithm.optimisers, index, member.moments, member.record.copied)
         self._evaluator = self._measuring(seeds, engine, device)
         self._stochastic = job.evaluation.stochastic
         for index, member in enumerate(members):
