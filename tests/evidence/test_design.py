@@ -65,3 +65,8 @@ def test_arms_carry_their_source_only_where_there_are_several():
         "scratch",
     ]
     assert [found[name].source for name in "abcd"] == ["hopper", "walker", "walker", ""]
+
+
+def test_a_value_in_units_of_its_own_is_no_multiple():
+    variation = {"damping": {"joint": "bthigh", "value": 9.0}}
+    assert design.shift("half-cheetah.thigh-damping-9", variation) is None

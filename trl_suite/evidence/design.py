@@ -54,12 +54,14 @@ def depth(method: str) -> int | None:
 
 
 def shift(env: str, variation: Mapping[str, Any]) -> Shift | None:
-    """Return by how much an env departs from its nominal form along one axis; None where it is not along one.
+    """Return how many times an axis is its nominal value in an env; None where it departs otherwise.
 
     Args:
         env: its address, which may tell: `half-cheetah.gravity-1.5`, `half-cheetah?gravity=1.5`.
         variation: what it changes, as a run's record has it, which tells of a variant with a name of its own.
     """
+    if any(isinstance(change, dict) and "value" in change for change in variation.values()):
+        return None  # in units of its own, no multiple: `thigh-damping-9`
     return _named(env) or _scaled(env, variation)
 
 

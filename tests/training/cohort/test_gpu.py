@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training.cohort.small import job
+from tests.training.cohort.small import job, numbers
 from trl_suite.networks import methods
 from trl_suite.training import settings
+from trl_suite.training.cohort import graph
 from trl_suite.training.cohort.layout import on_policy
 from trl_suite.training.cohort.ppo import Learner, Transitions
 from trl_suite.training.cohort.stack import Stack
@@ -18,6 +19,7 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device"),
 ]
 CUDA = torch.device("cuda")
+OFF = {"batch_size": 32, "hidden": (16, 16), "learning_starts": 64, "buffer_size": 300, "n_envs": 2}
 
 
 def test_an_update_is_the_cpus():
@@ -38,9 +40,24 @@ def test_an_update_is_the_cpus():
     assert float((found[0] - found[1]).abs().max()) < 1e-4
 
 
+@pytest.mark.parametrize(
+    "how",
+    [settings.PPO(n_envs=4, n_steps=32, batch_size=32), settings.SAC(**OFF), settings.TD3(**OFF, action_noise=0.1)],
+    ids=["ppo", "sac", "td3"],
+)
+def test_graphs_learn_what_python_learns(how, monkeypatch):
+    jobs = [job(seed=0, how=how), job(seed=1, how=how)]
+    with_graphs = dict(train(jobs, [Unwatched(), Unwatched()], [None] * 2, CUDA))
+    monkeypatch.setattr(graph, "WARM_UP", 10**9)
+    without = dict(train(jobs, [Unwatched(), Unwatched()], [None] * 2, CUDA))
+    for index in range(2):
+        one, other = numbers(with_graphs[index]), numbers(without[index])
+        assert max(float(np.abs(one[name] - other[name]).max()) for name in one) < 1e-3
+
+
 @pytest.mark.parametrize("how", [settings.SAC, settings.TD3])
 def test_sac_and_td3_run_there_and_keep_what_is_frozen(how):
-    own = how(batch_size=32, hidden=(16, 16), learning_starts=64, buffer_size=300, n_envs=2, normalise_observation=True)
+    own = how(**OFF, normalise_observation=True)
     source = dict(train([job(seed=7, how=own)], [Unwatched()], [None], CUDA))[0].policy
     names = ("scratch", "feature-extraction", "kickstart", "critic-warmup")
     jobs = [

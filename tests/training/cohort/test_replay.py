@@ -58,6 +58,10 @@ def every(ring, size):
     return np.repeat(grid[None], MEMBERS, axis=0)
 
 
+def drawn(ring, uniform):
+    return ring.at(torch.as_tensor(ring.places(uniform)))
+
+
 def in_order(values):
     return values[np.lexsort(values.T[::-1])]
 
@@ -67,7 +71,7 @@ def test_every_transition_that_is_held_is_drawn(steps):
     ring, told = filled(40, steps)
     held = min(steps, 40)
     assert (ring.drawable == held).all()
-    batch = ring.draw(every(ring, held))
+    batch = drawn(ring, every(ring, held))
     for member in range(MEMBERS):
         found, right = rows(batch, member), expected(told[-held:], member)
         assert np.allclose(in_order(found), in_order(right.astype(np.float32)), atol=0)
@@ -86,7 +90,7 @@ def test_what_was_given_comes_first_and_is_overwritten_last_in():
     ring.give(1, given)
     ring.see(np.zeros((MEMBERS, WORLDS, SLOTS)))
     assert ring.drawable.tolist() == [0, 3, 0]
-    batch = ring.draw(np.repeat(every(ring, 3)[1][None], MEMBERS, axis=0))
+    batch = drawn(ring, np.repeat(every(ring, 3)[1][None], MEMBERS, axis=0))
     assert torch.equal(batch.observation[1], given["observations"].float())
     assert batch.goes_on[1].tolist() == [1, 0, 1, 1, 1, 1]
     keeps = batch.goes_on[1] > 0
@@ -95,7 +99,7 @@ def test_what_was_given_comes_first_and_is_overwritten_last_in():
     seen = np.zeros((MEMBERS, WORLDS, SLOTS))
     for _ in range(60):
         seen = told_step(ring, told, seen, rng)
-    batch = ring.draw(every(ring, 40))
+    batch = drawn(ring, every(ring, 40))
     assert np.allclose(in_order(rows(batch, 1)), in_order(expected(told[-40:], 1).astype(np.float32)), atol=0)
 
 
@@ -129,7 +133,7 @@ def test_what_is_held_stays_and_the_rest_goes_round_behind_it(steps):
     assert ring.held(0) == {}
     held = min(4 + steps, 40)
     assert ring.drawable[1] == held
-    found = in_order(rows(ring.draw(every(ring, held)), 1))
+    found = in_order(rows(drawn(ring, every(ring, held)), 1))
     mine = expected(told[-(held - 4) :], 1).astype(np.float32)
     assert np.allclose(found[: len(mine)], in_order(mine), atol=0)
     assert (found[len(mine) :, 0] >= 100).all()  # the first observation of those that were given
@@ -148,14 +152,14 @@ def test_what_is_held_no_longer_is_overwritten_and_nothing_else_is_lost(steps):
     ring.hold(1, 0)
     for _ in range(13):
         seen = told_step(ring, told, seen, rng)
-    batch = rows(ring.draw(every(ring, int(ring.drawable[1]))), 1)
+    batch = rows(drawn(ring, every(ring, int(ring.drawable[1]))), 1)
     mine = {tuple(row) for row in expected(told, 1).astype(np.float32)}
     collected = [tuple(row) for row in batch if row[0] < 100]
     assert set(collected) <= mine
     assert len(set(collected)) == len(collected)
     for _ in range(80):
         seen = told_step(ring, told, seen, rng)
-    batch = ring.draw(every(ring, 40))
+    batch = drawn(ring, every(ring, 40))
     assert np.allclose(in_order(rows(batch, 1)), in_order(expected(told[-40:], 1).astype(np.float32)), atol=0)
 
 
@@ -179,7 +183,7 @@ def test_a_member_goes_on_from_its_parts_in_other_company(steps, monkeypatch):
     other.restore(0, arrays, parts)
     uniform = np.random.default_rng(2).random((MEMBERS, 50, 2))
     swapped = uniform[[2, 1, 0]]
-    assert np.array_equal(rows(ring.draw(uniform), 2), rows(other.draw(swapped), 0))
+    assert np.array_equal(rows(drawn(ring, uniform), 2), rows(drawn(other, swapped), 0))
     names = set(parts)
     rng, told, seen = np.random.default_rng(3), [], np.zeros((MEMBERS, WORLDS, SLOTS))
     told_step(ring, told, seen, rng)

@@ -64,6 +64,7 @@ class Adam:
         self._rates = rate * (np.ones(shape) if factors is None else factors)
         self.warming = np.zeros(shape, dtype=bool)  # parts whose rate rises after a thaw
         self._plan: dict[float, _Slices] | None = None
+        self.edition = 0  # of the plan: another one moves other numbers, or at other rates
 
     @property
     def learning(self) -> Cells:
@@ -73,7 +74,8 @@ class Adam:
     def set_learning(self, cells: Cells) -> None:
         """Let exactly these parts move from now on."""
         if not np.array_equal(cells, self._learning):
-            self._learning, self._plan = cells.copy(), None
+            self._learning = cells.copy()
+            self._change()
 
     def restart(self, cells: Cells) -> None:
         """Forget the moments and the count of these parts, and let their rate rise over the first `WARM` steps.
@@ -85,7 +87,7 @@ class Adam:
             span = slice(self._parts[part].start, self._parts[part].stop)
             self.mean[row, member, span] = 0.0
             self.square[row, member, span] = 0.0
-        self._plan = None
+        self._change()
 
     def step(self) -> None:
         """Move what learns by the gradient."""
@@ -101,11 +103,14 @@ class Adam:
         self.count[self._learning] += 1
         if self.warming.any():
             self.warming &= self.count < WARM
-            self._plan = None
+            self._change()
 
     def resumed(self) -> None:
         """Take notice that moments and counts were written from outside."""
-        self._plan = None
+        self._change()
+
+    def _change(self) -> None:
+        self._plan, self.edition = None, self.edition + 1
 
     def _planned(self) -> dict[float, _Slices]:
         plan: dict[float, _Slices] = {}

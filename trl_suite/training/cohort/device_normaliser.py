@@ -26,6 +26,11 @@ class DeviceMoments:
         moving[host.held] = False
         self._moving = moving.to(device)
 
+    def take(self) -> None:
+        """Let these be the host's as they are now, in the same memory."""
+        for name, values in self._host.arrays().items():
+            getattr(self, name).copy_(torch.from_numpy(values))
+
     def update(self, values: Tensor) -> None:
         """Take in a batch of values (members, worlds, numbers); see `Moments.update`."""
         size = values.shape[1]
@@ -57,6 +62,11 @@ class DeviceNormaliser:
         self._observation = DeviceMoments(host.observation, device) if host.observation else None
         self._reward = DeviceMoments(host.reward, device) if host.reward else None
         self._discounted = torch.as_tensor(host.discounted.copy(), device=device)
+
+    def take(self) -> None:
+        """Let the statistics be the host's as they are now, in the same memory."""
+        for moments in self._moments():
+            moments.take()
 
     def observed(self, raw: Tensor) -> Tensor:
         """Take in observations, and return what the networks see."""
@@ -90,7 +100,9 @@ class DeviceNormaliser:
 
     def give_back(self) -> None:
         """Let the host's statistics be these: a wait."""
-        for moments in (self._observation, self._reward):
-            if moments is not None:
-                moments.give_back()
+        for moments in self._moments():
+            moments.give_back()
         self._host.discounted[:] = self._discounted.cpu().numpy()
+
+    def _moments(self) -> list[DeviceMoments]:
+        return [moments for moments in (self._observation, self._reward) if moments is not None]

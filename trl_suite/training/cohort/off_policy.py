@@ -16,6 +16,7 @@ from trl_suite.training.cohort.adam import Cells
 from trl_suite.training.cohort.algorithm import Arrays, Report, factors
 from trl_suite.training.cohort.device_normaliser import DeviceNormaliser
 from trl_suite.training.cohort.episodes import Episodes
+from trl_suite.training.cohort.graph import Launch
 from trl_suite.training.cohort.layout import Layout, actors, critics, temperature
 from trl_suite.training.cohort.member import Member
 from trl_suite.training.cohort.noise import Draws, Stream
@@ -69,6 +70,8 @@ class OffPolicy:
         self._draws = _draws(how, [member.seed for member in members], actions)
         self._raw = np.zeros((len(members), how.n_envs, slots))
         self._device, self.updates = device, np.zeros(len(members), dtype=np.int64)
+        self._statistics = DeviceNormaliser(normaliser, device)
+        self._launch = Launch(self._update, self.optimisers.values(), device)
         self._imitations = [
             _Remembered(member, self, index) for index, member in enumerate(members) if member.imitated is not None
         ]
@@ -93,8 +96,7 @@ class OffPolicy:
             made = at + self._how.n_envs
             self.progress = made / self._members[0].job.total
             if made % self.rollout == 0 and made > self._how.learning_starts:
-                for _ in range(steps):
-                    told |= self._update()
+                told |= self._learn(steps)
         self._worlds.check()
         return {name: value.cpu().numpy().astype(np.float64) for name, value in told.items()}
 
@@ -131,8 +133,6 @@ class OffPolicy:
     def remember(self, member: int, arrays: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]]) -> None:
         """Fill the member's replay."""
         self.replay.restore(member, arrays, parts)
-        if isinstance(self.learner, TD3):
-            self.learner.updates = int(self.updates[member])
 
     def seen(self, raw: npt.NDArray[np.float64], member: int) -> torch.Tensor:
         """Return what one member sees of observations (count, slots)."""
@@ -164,19 +164,38 @@ class OffPolicy:
             action = np.clip(action + np.float32(self._how.action_noise) * draws, -1.0, 1.0)
         return action.astype(np.float32)
 
-    def _update(self) -> dict[str, torch.Tensor]:
-        """Make one update of every member on a batch of its own."""
-        at = int(self.updates[0])
-        batch = self.replay.draw(self._draws[Stream.REPLAY].at(at))
-        statistics = DeviceNormaliser(self._normaliser, self._device)  # those of now, as SB3 uses on a replay
-        batch = batch._replace(
-            observation=statistics.seen(batch.observation),
-            following=statistics.seen(batch.following),
-            reward=statistics.scaled(batch.reward),
-        )
-        draws = torch.as_tensor(self._draws[Stream.POLICY].at(at), device=self._device).transpose(0, 1)
-        told = self.learner.update(batch, draws)
-        self.updates += 1
+    def _learn(self, steps: int) -> Tensors:
+        """Make updates of every member on batches of its own: in one launch, if nothing but the device takes part."""
+        told: Tensors = {}
+        self._statistics.take()  # those of now, as SB3 uses on a replay
+        at_once = 1 if self._imitations else steps
+        for _ in range(0, steps, at_once):
+            first = int(self.updates[0])
+            self.learner.updates = first
+            told |= self._launch(self._drawn(first, at_once), (first % self.learner.phases, self.replay.room))
+            self.updates += at_once
+        return told
+
+    def _drawn(self, first: int, count: int) -> Tensors:
+        """Return where the batches of updates lie (count, 2, P, B), and the noise of their actions (count, P, ...)."""
+        every = range(first, first + count)
+        drawn = {
+            "places": [self.replay.places(self._draws[Stream.REPLAY].at(at)) for at in every],
+            "noise": [self._draws[Stream.POLICY].at(at).copy() for at in every],  # the next may overwrite it
+        }
+        return {name: torch.as_tensor(np.stack(each), device=self._device) for name, each in drawn.items()}
+
+    def _update(self, drawn: Tensors) -> Tensors:
+        """Make the updates that there are batches and noise for; nothing is asked of the host."""
+        told: Tensors = {}
+        for places, noise in zip(drawn["places"], drawn["noise"], strict=True):
+            batch = self.replay.at(places)
+            batch = batch._replace(
+                observation=self._statistics.seen(batch.observation),
+                following=self._statistics.seen(batch.following),
+                reward=self._statistics.scaled(batch.reward),
+            )
+            told |= self.learner.update(batch, noise.transpose(0, 1))
         return told
 
 

@@ -4,6 +4,8 @@ Axes: P members, n transitions of a rollout, B of a minibatch.
 """
 
 import math
+from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -12,9 +14,10 @@ import torch
 
 from trl_suite.training import settings
 from trl_suite.training.cohort.adam import Adam, Cells
+from trl_suite.training.cohort.graph import Launch
 from trl_suite.training.cohort.layout import padded
 from trl_suite.training.cohort.network import Networks
-from trl_suite.training.cohort.stack import Stack
+from trl_suite.training.cohort.stack import Stack, Tensors
 
 KL_TOLERANCE = 1.5  # SB3 stops where the divergence exceeds target_kl by this factor
 NORM_EPSILON = 1e-6  # as torch.nn.utils.clip_grad_norm_
@@ -82,6 +85,12 @@ class Learner:
         self.networks = Networks(stack, self.gradient, how.activation)
         self.adam = Adam(stack, self.gradient, how.learning_rate, ADAM_EPSILON, factors)
         self._firsts = torch.arange(stack.members, device=stack.flat.device)[:, None]
+        self._mask: torch.Tensor | None = None  # 1 where a number learns and 0 where it is frozen (rows, P, size)
+        self._masked: Cells = np.zeros(0, dtype=bool)  # what `_mask` is of
+        self._epochs = {
+            reports: Launch(partial(self._epoch, reports=reports), [self.adam], stack.flat.device)
+            for reports in (False, True)
+        }
 
     def update(self, rollout: Transitions, orders: npt.NDArray[np.int64], learning: Cells) -> Report:
         """Train on a rollout, as SB3 does; return what it did.
@@ -93,32 +102,60 @@ class Learner:
             orders: the permutations of the transitions, (P, epochs, n).
             learning: the parts that learn (rows, P, parts).
         """
-        self.adam.set_learning(learning)
-        mask = None if learning.all() else self._mask(learning)
+        self._learn(learning)
         packed = rollout.packed()
-        size = packed.shape[1]
         rows = packed.reshape(-1, packed.shape[-1])
-        shuffled = torch.as_tensor(orders, device=rows.device) + (self._firsts * size)[:, None]
+        shuffled = torch.as_tensor(orders, device=rows.device) + (self._firsts * packed.shape[1])[:, None]
         told = _Told(self.stack.members)
         for epoch in range(shuffled.shape[1]):
-            for start in range(0, size, self.how.batch_size):
-                chosen = shuffled[:, epoch, start : start + self.how.batch_size]
-                batch = rows.index_select(0, chosen.reshape(-1)).view(*chosen.shape, -1)
-                slopes = self.differentiate(batch, epoch == shuffled.shape[1] - 1 or self.how.target_kl is not None)
-                if slopes.report is not None:
-                    told.add(slopes.report, self.adam.learning, start == 0)
-                    self._stop_early(slopes.report[0])
-                self._clip(mask)
-                self.adam.step()
-                if not self.adam.learning.any():
-                    return told.report()
+            given = {"rows": rows, "order": shuffled[:, epoch]}
+            if self.how.target_kl is not None:
+                self._wary_epoch(given, told)
+            else:
+                found = self._epochs[epoch == shuffled.shape[1] - 1](given)
+                for index, report in enumerate(found.get("reports", ())):
+                    told.add(report, learning, index == 0)
+            if not self.adam.learning.any():
+                break
         return told.report()
 
-    def _stop_early(self, divergence: torch.Tensor) -> None:
-        """Let members whose policy has gone too far make no further step, this one included."""
-        if self.how.target_kl is not None:
-            stopped = (divergence > KL_TOLERANCE * self.how.target_kl).cpu().numpy()
+    def _learn(self, learning: Cells) -> None:
+        """Let exactly these parts move."""
+        self.adam.set_learning(learning)
+        if not np.array_equal(learning, self._masked):
+            sizes = [part.stop - part.start for part in self.stack.layout.parts]
+            mask = torch.as_tensor(learning.repeat(sizes, axis=2)).to(self.stack.flat)
+            self._mask, self._masked = None if learning.all() else mask, learning.copy()
+
+    def _epoch(self, given: Tensors, reports: bool) -> Tensors:
+        """Make the steps of an epoch; return what each reports (minibatches, 3, P), if wanted. See `Launch`."""
+        told: list[torch.Tensor] = []
+        for batch in self._minibatches(given):
+            slopes = self.differentiate(batch, reports)
+            if slopes.report is not None:
+                told.append(slopes.report)
+            self._clip()
+            self.adam.step()
+        return {"reports": torch.stack(told)} if told else {}
+
+    def _wary_epoch(self, given: Tensors, told: _Told) -> None:
+        """Make the steps of an epoch; members whose policy has gone too far make no further one."""
+        assert self.how.target_kl is not None
+        for index, batch in enumerate(self._minibatches(given)):
+            slopes = self.differentiate(batch, True)
+            assert slopes.report is not None
+            told.add(slopes.report, self.adam.learning, index == 0)
+            stopped = (slopes.report[0] > KL_TOLERANCE * self.how.target_kl).cpu().numpy()
             self.adam.set_learning(self.adam.learning & ~stopped[None, :, None])
+            if not self.adam.learning.any():
+                return
+            self._clip()
+            self.adam.step()
+
+    def _minibatches(self, given: Tensors) -> Iterator[torch.Tensor]:
+        """Yield packed transitions (P, B, numbers): the rows (P * n, numbers) in the order (P, n)."""
+        for chosen in given["order"].split(self.how.batch_size, dim=1):
+            yield given["rows"].index_select(0, chosen.reshape(-1)).view(*chosen.shape, -1)
 
     def differentiate(self, batch: torch.Tensor, report: bool = False) -> Slopes:
         """Write the gradient of PPO's loss on packed transitions (P, B, numbers) into `gradient`."""
@@ -131,18 +168,13 @@ class Learner:
         self.gradient.free.copy_(slopes.log_std)
         return slopes
 
-    def _clip(self, mask: torch.Tensor | None) -> None:
+    def _clip(self) -> None:
         """Scale each member's gradient to the largest norm allowed; what is frozen does not count."""
         flat = self.gradient.flat
-        if mask is not None:
-            flat.mul_(mask)
+        if self._mask is not None:
+            flat.mul_(self._mask)
         norms = torch.linalg.vector_norm(flat, dim=2).square().sum(0).sqrt()  # (P,)
         flat.mul_((self.how.max_grad_norm / (norms + NORM_EPSILON)).clamp(max=1.0)[None, :, None])
-
-    def _mask(self, learning: Cells) -> torch.Tensor:
-        """Return 1 where a number learns and 0 where it is frozen (rows, P, size)."""
-        sizes = [part.stop - part.start for part in self.stack.layout.parts]
-        return torch.as_tensor(learning.repeat(sizes, axis=2)).to(self.stack.flat)
 
 
 class Density(NamedTuple):

@@ -149,14 +149,24 @@ class Replay:
             self._end(member, row, world, None if over[row, world] else following[row, world])
         self._place[member] = rows
 
-    def draw(self, uniform: npt.NDArray[np.float64]) -> Batch:
-        """Return the transitions that numbers in [0, 1) (P, B, 2) stand for: which row, and which world."""
+    @property
+    def room(self) -> int:
+        """How many ends of episodes there is room for: where it grows, what is read lies elsewhere."""
+        return self._table.shape[1]
+
+    def places(self, uniform: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+        """Return where the transitions lie that numbers in [0, 1) (P, B, 2) stand for: which row, and which world.
+
+        The result is (2, P, B): where each is, and where what follows it is, if it is in the ring.
+        """
         chosen = self._chosen(uniform)
-        device, members = self.rows.device, self._every[:, None] * self._length
-        world = torch.as_tensor((uniform[..., 1] * self._worlds).astype(np.int64), device=device)
-        here = torch.as_tensor(members + chosen, device=device) * self._worlds + world
-        after = self._after(chosen, self._held[:, None])
-        ahead = torch.as_tensor(members + after, device=device) * self._worlds + world
+        slots = np.stack([chosen, self._after(chosen, self._held[:, None])])
+        world = (uniform[..., 1] * self._worlds).astype(np.int64)
+        return (self._every[:, None] * self._length + slots) * self._worlds + world
+
+    def at(self, places: torch.Tensor) -> Batch:
+        """Return the transitions at places (2, P, B) that are on the ring's device."""
+        here, ahead = places
         rows = self.rows.view(-1, self.rows.shape[-1])
         found = rows.index_select(0, here.reshape(-1)).view(*here.shape, -1)
         follows = self.follows.view(-1).index_select(0, here.reshape(-1)).view(here.shape)

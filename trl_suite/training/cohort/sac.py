@@ -32,6 +32,8 @@ class Drawn(NamedTuple):
 class SAC:
     """Stacked actors, twin critics and temperatures, and SAC's update of them."""
 
+    updates, phases = 0, 1  # one update is made like the other: see TD3
+
     def __init__(self, how: settings.SAC, stacks: Mapping[str, Stack], factors: Factors) -> None:
         """Begin with the parameters in `stacks`: actor, critic, target.critic, and temperature where it is tuned."""
         self.how, self.stacks = how, stacks

@@ -27,7 +27,7 @@ class TD3:
         self.critics = Critics(how, stacks["critic"], stacks["target.critic"], factors.get("critic"))
         self.adam = Adam(actor, actor.zeros_like(), how.learning_rate, ADAM_EPSILON, factors.get("actor"))
         self.optimisers = {"actor": self.adam, "critic": self.critics.adam}
-        self.updates = 0
+        self.updates, self.phases = 0, how.policy_delay  # so far, and after how many the same is due again
         self._here, self._acting = (Networks(actor, self.adam.gradient, how.activation) for _ in range(2))
         self._ahead = Networks(stacks["target.actor"], self.adam.gradient, how.activation)
 

@@ -1,0 +1,120 @@
+"""Updates that are captured once and replayed learn, to the bit, what Python would have let them learn."""
+
+import numpy as np
+import pytest
+import torch
+from msgspec.structs import replace
+
+from tests.training.cohort.small import HOW, job, numbers, run, same
+from tests.training.cohort.tape import Tape
+from trl_suite.networks import methods
+from trl_suite.training import settings
+from trl_suite.training.cohort import adam
+from trl_suite.training.cohort.graph import Launch
+from trl_suite.training.cohort.layout import on_policy
+from trl_suite.training.cohort.off_policy import layouts
+from trl_suite.training.cohort.ppo import Learner
+from trl_suite.training.cohort.replay import Replay
+from trl_suite.training.cohort.sac import SAC
+from trl_suite.training.cohort.stack import Stack
+from trl_suite.training.cohort.td3 import TD3
+
+SMALL = {"batch_size": 32, "hidden": (16, 16), "learning_starts": 64, "buffer_size": 300, "n_envs": 2}
+PPO = replace(HOW, n_epochs=12)
+METHODS = ("scratch", "feature-extraction", "gradual-unfreeze", "l2sp")
+
+
+@pytest.fixture
+def tape(monkeypatch):
+    """Lets launches capture with a tape from now on."""
+    found, made = Tape(), Launch.__init__
+
+    def init(launch, *given):
+        made(launch, *given)
+        launch._capture = found
+
+    return lambda: (monkeypatch.setattr(Launch, "__init__", init), found)[1]
+
+
+def jobs(how, names=METHODS):
+    (source,) = run([job(seed=9, how=how)])
+    return [
+        job(seed, name, how=how, source=source.policy if methods.find(name).needs_source else None)
+        for seed, name in enumerate(names)
+    ]
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        settings.SAC(**SMALL, normalise_observation=True),
+        settings.SAC(**SMALL, train_freq=8, gradient_steps=5, ent_coef=0.1),
+        settings.TD3(**SMALL, action_noise=0.1),
+        settings.TD3(**SMALL, action_noise=0.1, train_freq=4, gradient_steps=3),
+        PPO,
+    ],
+    ids=["sac", "sac, five at once", "td3", "td3, three at once", "ppo"],
+)
+def test_replays_learn_what_python_learns(how, tape):
+    wanted = jobs(how)
+    plain = [numbers(one) for one in run(wanted)]
+    used = tape()
+    for one, other in zip(run(wanted), plain, strict=True):
+        assert same(numbers(one), other)
+    assert used.replays > 3 * used.captures > 0
+
+
+@pytest.mark.parametrize("how", [settings.SAC(**SMALL), PPO], ids=["sac", "ppo"])
+def test_what_asks_the_host_is_not_captured(how, tape):
+    wanted = jobs(how, ("scratch", "kickstart"))
+    plain = [numbers(one) for one in run(wanted)]
+    used = tape()
+    for one, other in zip(run(wanted), plain, strict=True):
+        assert same(numbers(one), other)
+    assert used.captures == 0
+
+
+def test_an_update_that_may_stop_early_is_not_captured(tape):
+    used = tape()
+    run([job(how=replace(PPO, target_kl=0.01))])
+    assert used.captures == 0
+
+
+def test_a_graph_is_not_used_for_what_has_another_shape():
+    tape, launch = Tape(), Launch(lambda given: {"sum": given["x"].sum() + 0}, [], torch.device("cpu"))
+    launch._capture = tape
+    for size in (3, 3, 3, 3, 5, 5, 5, 5):
+        assert launch({"x": torch.ones(size)})["sum"] == size
+    assert (tape.captures, tape.replays) == (2, 4)
+
+
+@pytest.fixture
+def nowhere(monkeypatch):
+    """A device without numbers: whoever asks for one, or mixes it with the host's, is told off; as is a capture."""
+
+    def fused(tensors, counts, rate, epsilon):
+        assert {one.device.type for each in (*tensors, counts) for one in each} == {"meta"}
+
+    monkeypatch.setattr(adam, "_fused", fused)  # torch has no such kernel for it
+    return torch.device("meta")
+
+
+@pytest.mark.parametrize(("kind", "how"), [(SAC, settings.SAC()), (TD3, settings.TD3())], ids=["sac", "td3"])
+def test_an_off_policy_update_asks_nothing_of_the_host(kind, how, nowhere):
+    learner = kind(how, {name: Stack.zeros(one, 4, nowhere) for name, one in layouts(how, 17, 6).items()}, {})
+    ring = Replay(4, 50, 2, 17, 6, nowhere)
+    for _ in range(how.policy_delay if kind is TD3 else 1):
+        batch = ring.at(torch.zeros(2, 4, 32, dtype=torch.int64, device=nowhere))
+        told = learner.update(batch, torch.zeros(2, 4, 32, 6, device=nowhere))
+    assert {value.device for value in told.values()} == {nowhere}
+
+
+def test_an_epoch_of_ppo_asks_nothing_of_the_host(nowhere):
+    how = settings.PPO(activation="relu")  # the other reads a number of the host's, which a graph may
+    learner = Learner(how, Stack.zeros(on_policy(17, 6, how.hidden), 4, nowhere))
+    some = np.ones_like(learner.adam.learning)
+    some[0, 1] = False
+    learner._learn(some)
+    order = torch.zeros(4, 512, dtype=torch.int64, device=nowhere)
+    told = learner._epoch({"rows": torch.zeros(2048, 32, device=nowhere), "order": order}, reports=True)
+    assert told["reports"].device == nowhere
