@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 
-from tests.training.cohort.small import EVALUATION, Keeping, numbers
+from tests.training.cohort.small import EVALUATION, Keeping, numbers, same
+from tests.training.cohort.tape import Tape
 from trl_suite.errors import InputError
 from trl_suite.training import settings
 from trl_suite.training.cohort.cohort import Cohort
@@ -16,6 +18,7 @@ from trl_suite.training.job import Outcome, Unwatched
 from trl_suite.training.library import world
 from trl_suite.worlds.warp import library
 from trl_suite.worlds.warp.batch import DeviceBatch
+from trl_suite.worlds.warp.program import Program
 
 pytestmark = [
     pytest.mark.xdist_group("warp"),
@@ -111,6 +114,21 @@ def test_sac_trains_on_warp_too(make_job):
     outcome = run([make_job(how=how, steps=128)])[0]
     assert isinstance(outcome, Outcome), outcome
     assert outcome.steps == 128
+
+
+def test_steps_that_are_replayed_collect_and_measure_what_python_does(make_job, monkeypatch):
+    how, tape = settings.PPO(n_envs=4, n_steps=32, batch_size=64, n_epochs=2, hidden=(16, 16)), Tape()
+    jobs = [make_job(seed, how=how, steps=256, evaluation=replace(EVALUATION, stochastic=True)) for seed in range(2)]
+    found = []
+    for captures in (False, True):
+        if captures:
+            monkeypatch.setattr(Program, "_torch_graph", lambda _, work: tape(work))
+        watchers = [Keeping() for _ in jobs]
+        found.append(([numbers(one) for one in run(jobs, watchers)], [one.curve for one in watchers]))
+    (plain, wanted), (replayed, measured) = found
+    assert all(same(one, other) for one, other in zip(plain, replayed, strict=True))
+    assert measured == wanted
+    assert tape.replays > 20 * tape.captures > 0
 
 
 @pytest.mark.gpu

@@ -1,6 +1,7 @@
 """What every member is worth, measured where the worlds are on the learner's device."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,16 @@ from trl_suite.training.cohort.device_normaliser import DeviceNormaliser
 from trl_suite.training.cohort.evaluation import Act, Evaluator
 from trl_suite.training.cohort.normaliser import Normaliser
 from trl_suite.training.evaluation import Mode
-from trl_suite.worlds.warp.batch import DeviceBatch
+from trl_suite.worlds.warp.batch import DeviceBatch, Told
 
 ASKED = 16  # steps between two questions whether any episode still goes on
 
 
 class DeviceEvaluator(Evaluator):
     """Runs the same episodes for every member at every evaluation, as `Evaluator` does.
+
+    A step is one program, which is captured where the device has graphs: so it is always one cohort's `act` and
+    statistics that are measured.
 
     Args:
         batch: the worlds.
@@ -28,9 +32,16 @@ class DeviceEvaluator(Evaluator):
 
     def __init__(self, batch: DeviceBatch, *given: Any) -> None:
         super().__init__(*given)
-        self._batch = batch
+        self._batch, device = batch, batch.device
         space: Any = batch.single_action_space
-        self._bounds = [torch.as_tensor(end, device=batch.device) for end in (space.low, space.high)]
+        self._bounds = [torch.as_tensor(end, device=device) for end in (space.low, space.high)]
+        shape = (len(self._seeds), self._episodes)
+        self._running = torch.zeros(shape, dtype=torch.bool, device=device)
+        self._values = torch.zeros(shape, dtype=torch.float64, device=device)
+        self._lengths = torch.zeros(shape, dtype=torch.int64, device=device)
+        self._noise = torch.zeros(*shape, len(space.low), device=device)
+        self._statistics: DeviceNormaliser | None = None
+        self._steps: dict[Mode, Callable[[], None]] = {}
 
     def _run(
         self,
@@ -41,24 +52,39 @@ class DeviceEvaluator(Evaluator):
         stopping: Callable[[], bool],
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]] | None:
         draws = [noise.generator(seed, noise.Stream.EVALUATION, 0) for seed in self._seeds]
-        on_device = DeviceNormaliser(normaliser, self._batch.device)
-        running = torch.as_tensor(np.repeat(alive[:, None], self._episodes, 1), device=self._batch.device)
-        values, lengths = (torch.zeros_like(running, dtype=kind) for kind in (torch.float64, torch.int64))
+        self._begin(normaliser, alive)
         observation, step = self._batch.reset(seed=self._resets)[0], 0
-        while step % ASKED or bool(running.any()):
+        if mode not in self._steps:
+            self._steps[mode] = self._batch.around(partial(self._act, act, observation, mode), self._take)
+        while step % ASKED or bool(self._running.any()):
             if step % ASKED == 0 and stopping():
                 return None
             step += 1
-            seen = on_device.seen(observation.unflatten(0, running.shape))
-            action = act(seen, self._drawn(draws) if mode == "stochastic" else None)
-            observation, reward, ended = self._step(torch.where(running[..., None], action, 0.0))
-            values += torch.where(running, reward, 0.0)
-            lengths += running
-            running = running & ~ended
+            if mode == "stochastic":
+                self._noise.copy_(self._drawn(draws))
+            self._steps[mode]()
         self._worlds.check()
-        return values.cpu().numpy(), lengths.cpu().numpy()
+        return self._values.cpu().numpy(), self._lengths.cpu().numpy()
 
-    def _step(self, action: Tensor) -> Sequence[Tensor]:
-        observation, reward, terminated, truncated, _ = self._batch.step(action.clamp(*self._bounds).flatten(0, 1))
-        shape = action.shape[:2]
-        return observation, reward.unflatten(0, shape), (terminated | truncated).unflatten(0, shape)
+    def _begin(self, normaliser: Normaliser, alive: npt.NDArray[np.bool_]) -> None:
+        if self._statistics is None:
+            self._statistics = DeviceNormaliser(normaliser, self._batch.device)
+        self._statistics.take()
+        self._running.copy_(torch.from_numpy(alive)[:, None])
+        self._values.zero_()
+        self._lengths.zero_()
+
+    def _act(self, act: Act, observation: Tensor, mode: Mode) -> Tensor:
+        """Return the actions of all worlds on what they show now, which lies where it always lies."""
+        assert self._statistics is not None
+        seen = self._statistics.seen(observation.unflatten(0, self._running.shape))
+        action = act(seen, self._noise if mode == "stochastic" else None)
+        return torch.where(self._running[..., None], action, 0.0).clamp(*self._bounds).flatten(0, 1)
+
+    def _take(self, told: Told) -> None:
+        """Add up what running episodes were paid."""
+        _, reward, terminated, truncated, _ = told
+        shape = self._running.shape
+        self._values.add_(torch.where(self._running, reward.unflatten(0, shape), 0.0))
+        self._lengths.add_(self._running)
+        self._running.logical_and_(~(terminated | truncated).unflatten(0, shape))

@@ -1,6 +1,7 @@
 """The members' running statistics on a device, for a while: what `normaliser` keeps, in the same arithmetic.
 
-They are the host's: a snapshot, a freeze and a component read them there.
+They are the host's: a snapshot, a freeze and a component read them there. On the device they stay where they are, so
+that graphs may read and write them.
 """
 
 import torch
@@ -22,14 +23,16 @@ class DeviceMoments:
         self.mean, self.var, self.count = (
             torch.as_tensor(host.arrays()[name].copy(), device=device) for name in ("mean", "var", "count")
         )
-        moving = torch.ones(len(self.mean), 1, dtype=torch.bool)
-        moving[host.held] = False
-        self._moving = moving.to(device)
+        self._moving = torch.empty(len(self.mean), 1, dtype=torch.bool, device=device)
+        self.take()
 
     def take(self) -> None:
-        """Let these be the host's as they are now, in the same memory."""
+        """Let these be the host's as they are now."""
         for name, values in self._host.arrays().items():
             getattr(self, name).copy_(torch.from_numpy(values))
+        moving = torch.ones(self._moving.shape, dtype=torch.bool)
+        moving[self._host.held] = False
+        self._moving.copy_(moving)
 
     def update(self, values: Tensor) -> None:
         """Take in a batch of values (members, worlds, numbers); see `Moments.update`."""
@@ -39,9 +42,9 @@ class DeviceMoments:
         total = self.count + size
         away = mean - self.mean
         squares = self.var * self.count + var * size + away.square() * self.count * size / total
-        self.mean = torch.where(self._moving, self.mean + away * size / total, self.mean)
-        self.var = torch.where(self._moving, squares / total, self.var)
-        self.count = torch.where(self._moving, total, self.count)
+        self.mean.copy_(torch.where(self._moving, self.mean + away * size / total, self.mean))
+        self.var.copy_(torch.where(self._moving, squares / total, self.var))
+        self.count.copy_(torch.where(self._moving, total, self.count))
 
     def give_back(self) -> None:
         """Let the host's statistics be these: a wait."""
@@ -64,9 +67,10 @@ class DeviceNormaliser:
         self._discounted = torch.as_tensor(host.discounted.copy(), device=device)
 
     def take(self) -> None:
-        """Let the statistics be the host's as they are now, in the same memory."""
+        """Let the statistics be the host's as they are now."""
         for moments in self._moments():
             moments.take()
+        self._discounted.copy_(torch.from_numpy(self._host.discounted))
 
     def observed(self, raw: Tensor) -> Tensor:
         """Take in observations, and return what the networks see."""
@@ -86,9 +90,9 @@ class DeviceNormaliser:
         """Take in rewards, and return them divided by the deviation of the discounted returns."""
         if self._how is None or self._reward is None:
             return reward
-        self._discounted = self._discounted * self._how.gamma + reward
+        self._discounted.mul_(self._how.gamma).add_(reward)
         self._reward.update(self._discounted[..., None])
-        self._discounted = self._discounted.masked_fill(ended, 0.0)
+        self._discounted.masked_fill_(ended, 0.0)
         return self.scaled(reward)
 
     def scaled(self, reward: Tensor) -> Tensor:

@@ -10,11 +10,14 @@ from trl_suite.training.cohort.device_normaliser import DeviceNormaliser
 from trl_suite.training.cohort.ppo import Transitions
 from trl_suite.training.cohort.rollout import Collector, advantages
 from trl_suite.training.cohort.worlds import Moment
-from trl_suite.worlds.warp.batch import DeviceBatch
+from trl_suite.worlds.warp.batch import DeviceBatch, Told
 
 
 class DeviceCollector(Collector):
     """Acts with all members in all their worlds, as `Collector` does; axes (steps, members, worlds, ...).
+
+    A step is one program from what is seen to what is seen next, so that it can be captured: it reads and writes memory
+    that stays where it is, and which step it is tells a number on the device.
 
     Args:
         batch: the worlds, which begin anew in the same step.
@@ -23,40 +26,61 @@ class DeviceCollector(Collector):
 
     def __init__(self, batch: DeviceBatch, *given: Any) -> None:
         super().__init__(*given)
-        self._batch = batch
         space: Any = batch.single_action_space
-        self._bounds = [torch.as_tensor(end, device=self.seen.device) for end in (space.low, space.high)]
-        shape = self._value.shape
+        device, shape = self.seen.device, self._value.shape
+        self._bounds = [torch.as_tensor(end, device=device) for end in (space.low, space.high)]
+        self._statistics = DeviceNormaliser(self._normaliser, device)
+        self._noise, self._now = torch.zeros_like(self._action), torch.zeros(1, dtype=torch.int64, device=device)
+        self._acting = torch.ones(shape[1], 1, 1, dtype=torch.bool, device=device)  # who acts
         self._paid, self._scaled = (self.seen.new_zeros(shape) for _ in range(2))
         self._over, self._unstable = (self.seen.new_zeros(shape, dtype=torch.bool) for _ in range(2))
+        self._go = batch.around(self._act, self._take)
 
     def collect(self, iteration: int) -> Transitions:
         """Return the next rollout; the noise of its actions is that of the iteration."""
-        draws = self._draws(iteration)
-        alive = torch.as_tensor(self._alive[:, None, None], device=self.seen.device)
-        normaliser = DeviceNormaliser(self._normaliser, self.seen.device)
-        for step in range(self._how.n_steps):
-            self._step_there(step, draws[:, step], alive, normaliser)
-        normaliser.give_back()
+        self._noise.copy_(self._draws(iteration).movedim(1, 0))
+        self._acting.copy_(torch.from_numpy(self._alive[:, None, None]))
+        self._statistics.take()
+        self._now.zero_()
+        for _ in range(self._how.n_steps):
+            self._go()
+        self._statistics.give_back()
         self._account()
         value, beyond = self._value.cpu().numpy(), self._values().cpu().numpy()
         advantage = advantages(self._reward, value, self._starts, beyond, self._how)
         return self._transitions(torch.as_tensor(advantage, device=self.seen.device))
 
-    def _step_there(self, step: int, draws: Tensor, alive: Tensor, normaliser: DeviceNormaliser) -> None:
-        action = self._decide(step, draws)
+    def _act(self) -> Tensor:
+        """Return the actions of all worlds, and keep them with what they were done at."""
+        members, actions = self._stack.members, self._stack.layout.outputs
+        outputs = self._networks.forward(self.seen)
+        mean = outputs[:members, :, :actions]
+        action = mean + self._noise.index_select(0, self._now)[0]
+        self._keep(self._observation, self.seen)
+        self._keep(self._mean, mean)
+        self._keep(self._value, outputs[members:, :, 0])
+        self._keep(self._action, action)
         # a member that has diverged acts no more, and must not stop the others with numbers that are none
-        bounded = torch.where(alive, action, 0.0).clamp(*self._bounds).flatten(0, 1)
-        observation, reward, terminated, truncated, infos = self._batch.step(bounded)
-        ended = self._by_member(terminated | truncated)
-        self._over[step], self._unstable[step] = ended, self._by_member(infos["sim_unstable"])
-        self._paid[step] = self._by_member(reward)
-        seen = normaliser.observed(self._by_member(observation))
-        self._scaled[step] = normaliser.rewarded(self._paid[step], ended)
-        self.seen.copy_(normaliser.seen(self._by_member(infos["final_obs"])))
+        return torch.where(self._acting, action, 0.0).clamp(*self._bounds).flatten(0, 1)
+
+    def _take(self, told: Told) -> None:
+        """Keep what came of the actions; see what follows."""
+        observation, reward, terminated, truncated, infos = told
+        ended, paid = self._by_member(terminated | truncated), self._by_member(reward)
+        self._keep(self._over, ended)
+        self._keep(self._unstable, self._by_member(infos["sim_unstable"]))
+        self._keep(self._paid, paid)
+        seen = self._statistics.observed(self._by_member(observation))
+        scaled = self._statistics.rewarded(paid, ended)
+        self.seen.copy_(self._statistics.seen(self._by_member(infos["final_obs"])))
         cut = self._by_member(truncated & ~terminated)
-        self._scaled[step] += self._how.gamma * torch.where(cut, self._values(), 0.0)
+        self._keep(self._scaled, scaled + self._how.gamma * torch.where(cut, self._values(), 0.0))
         self.seen.copy_(seen)
+        self._now.add_(1)
+
+    def _keep(self, kept: Tensor, values: Tensor) -> None:
+        """Write what belongs to this step."""
+        kept.index_copy_(0, self._now, values[None])
 
     def _account(self) -> None:
         """Tell the host what the rollout paid and ended: its one transfer besides statistics and values."""

@@ -5,7 +5,7 @@ states and noise come from a generator of the device. Nothing in a step waits fo
 to ask for (has any episode ended?) is told as tensors, always under the same keys.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import mujoco
@@ -30,6 +30,9 @@ from trl_suite.worlds.warp.simulation import Simulation
 from trl_suite.worlds.warp.start import Starts
 
 Array = NDArray[Any]
+Told = tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]
+"""Observations, rewards, terminations, truncations and infos."""
+
 SPARE = 0.2  # share of the device's memory that is left alone
 _DROPPED = 0b11111111  # bits of `overflow` that say something did not fit; the others are of iterations
 
@@ -113,11 +116,12 @@ class DeviceBatch(VectorEnv[Tensor, Tensor, Tensor]):
         self._ends = torch.tensor([task.ends for task in lineup.tasks], device=self.device)
         self._allocate()
         self._nominal = self._observed_at(self._starts.position, self._starts.velocity)
-        stages = [Stage(self._act, warp=False), Stage(self._simulation.advance, warp=True)]
-        stages += [Stage(self._judge, warp=False)]
+        self._stages = [Stage(self._act, warp=False), Stage(self._simulation.advance, warp=True)]
+        self._stages += [Stage(self._judge, warp=False)]
         if self._simulation.follows:
-            stages += [Stage(self._simulation.refresh, warp=True)]
-        self._program = Program([*stages, Stage(self._finish, warp=False)], self._stream)
+            self._stages += [Stage(self._simulation.refresh, warp=True)]
+        self._stages += [Stage(self._finish, warp=False)]
+        self._program = Program(self._stages, self._stream)
 
     def _allocate(self) -> None:
         """Make the memory of what is returned and of what is kept between steps."""
@@ -160,7 +164,7 @@ class DeviceBatch(VectorEnv[Tensor, Tensor, Tensor]):
             self._ended &= ~mask
         return self._observation, {}
 
-    def step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
+    def step(self, actions: Tensor) -> Told:
         """Return observations, rewards, terminations, truncations and infos: see the class.
 
         Raises:
@@ -174,6 +178,25 @@ class DeviceBatch(VectorEnv[Tensor, Tensor, Tensor]):
         with self._stream.entered():
             self._action.copy_(actions)
             self._program.run()
+        return self._told()
+
+    def around(self, before: Callable[[], Tensor], after: Callable[[Told], None]) -> Callable[[], None]:
+        """Return a step that is captured together with its caller's work: nothing of it may ask the host.
+
+        Args:
+            before: returns the actions.
+            after: takes what `step` returns.
+        """
+        first = Stage(lambda: self._action.copy_(before()), warp=False)
+        program = Program([first, *self._stages, Stage(lambda: after(self._told()), warp=False)], self._stream)
+
+        def step() -> None:
+            with self._stream.entered():
+                program.run()
+
+        return step
+
+    def _told(self) -> Told:
         infos: dict[str, Any] = {f"reward_{label}": values for label, values in self._terms.items()}
         infos["sim_unstable"] = self._unstable
         if self.autoreset_mode == AutoresetMode.SAME_STEP:

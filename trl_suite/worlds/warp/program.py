@@ -8,6 +8,7 @@ On the CPU torch has no graphs and its stages simply run; Warp has them, and cap
 """
 
 import gc
+import itertools
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ WARM_UP = 2  # runs before a capture: kernels are loaded and memory pools have g
 class Stage(NamedTuple):
     """A part of the work: it reads and writes memory that stays where it is, and asks nothing of the host."""
 
-    work: Callable[[], None]
+    work: Callable[[], object]
     warp: bool  # or torch's
 
 
@@ -62,8 +63,12 @@ class Program:
     """
 
     def __init__(self, stages: Sequence[Stage], stream: Stream) -> None:
-        self._stages, self._stream, self._runs = list(stages), stream, 0
-        self._graphs: list[Callable[[], None]] = []
+        self._stages = [
+            Stage(_in_order([stage.work for stage in neighbours]), kind)
+            for kind, neighbours in itertools.groupby(stages, lambda stage: stage.warp)
+        ]
+        self._stream, self._runs = stream, 0
+        self._graphs: list[Callable[[], object]] = []
 
     def run(self) -> None:
         """Do all the work once; must be called within the stream."""
@@ -82,19 +87,27 @@ class Program:
             graph()
             self._graphs.append(graph)
 
-    def _warp_graph(self, work: Callable[[], None]) -> Callable[[], None]:
+    def _warp_graph(self, work: Callable[[], object]) -> Callable[[], object]:
         warp, stream = library().warp, self._stream
         with warp.ScopedCapture(device=str(stream.device), stream=stream.warp) as capture:
             work()
         return lambda: warp.capture_launch(capture.graph, stream=stream.warp)
 
-    def _torch_graph(self, work: Callable[[], None]) -> Callable[[], None]:
+    def _torch_graph(self, work: Callable[[], object]) -> Callable[[], object]:
         if self._stream.cuda is None:
             return work
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, stream=self._stream.cuda):
             work()
         return graph.replay
+
+
+def _in_order(works: Sequence[Callable[[], object]]) -> Callable[[], None]:
+    def all_of_it() -> None:
+        for work in works:
+            work()
+
+    return all_of_it
 
 
 @contextmanager
