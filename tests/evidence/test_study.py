@@ -121,7 +121,7 @@ def test_severities_are_drawn_from_the_mildest_on_a_panel_for_each_robot():
     assert left.lines[0].get_ydata().tolist() == [3.0, 1.2]
 
 
-@pytest.mark.parametrize("name", ["identity", "freeze-depth", "methods", "running-backwards"])
+@pytest.mark.parametrize("name", ["identity", "freeze-depth", "parts", "methods", "running-backwards"])
 def test_what_has_been_run_has_its_picture(standing, tmp_path, name):
     (tmp_path / name).mkdir()
     (tmp_path / name / "experiment.toml").write_text('question = "Why?"\n')

@@ -71,6 +71,7 @@ def figures(found: Study) -> dict[str, tuple[str, Figure]]:
         "controls": ("Negative controls: running backwards, and every motor inverted.", _controls),
         "severity": ("Fine-tuning on three robots, by how far the target departs from the source.", _severity),
         "freeze-depth": ("Everything is copied and the first layers are held.", _freeze_depth),
+        "parts": ("What of the source was copied, on three robots at 1.5 times their gravity.", _parts),
         "methods": ("Twelve methods on six targets, and over all of them.", _methods),
     }
     drawn = {name: (caption, make(found)) for name, (caption, make) in makers.items()}
@@ -184,7 +185,14 @@ def _identity(found: Study) -> Figure | None:
 
 
 def _controls(found: Study) -> Figure | None:
-    rows = _rows(found, "inverted-actions", "running-backwards")
+    return _forest(_rows(found, "inverted-actions", "running-backwards"))
+
+
+def _parts(found: Study) -> Figure | None:
+    return _forest(_rows(found, "parts"))
+
+
+def _forest(rows: list[Row]) -> Figure | None:
     return effects.forest(rows, [], looks([row.method for row in rows])) if rows else None
 
 
