@@ -46,8 +46,10 @@ def test_an_update_is_the_cpus():
     ids=["ppo", "sac", "td3"],
 )
 def test_graphs_learn_what_python_learns(how, monkeypatch):
-    jobs = [job(seed=0, how=how), job(seed=1, how=how)]
+    jobs, captures = [job(seed=0, how=how), job(seed=1, how=how)], []
+    monkeypatch.setattr(graph, "captured", lambda work, capture=graph.captured: captures.append(1) or capture(work))
     with_graphs = dict(train(jobs, [Unwatched(), Unwatched()], [None] * 2, CUDA))
+    assert captures
     monkeypatch.setattr(graph, "WARM_UP", 10**9)
     without = dict(train(jobs, [Unwatched(), Unwatched()], [None] * 2, CUDA))
     for index in range(2):

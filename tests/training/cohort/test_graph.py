@@ -90,7 +90,7 @@ def test_a_graph_is_not_used_for_what_has_another_shape():
 
 @pytest.fixture
 def nowhere(monkeypatch):
-    """A device without numbers: whoever asks for one, or mixes it with the host's, is told off; as is a capture."""
+    """A device without numbers: who asks for one of its numbers, or mixes it with the host's tensors, fails."""
 
     def fused(tensors, counts, rate, epsilon):
         assert {one.device.type for each in (*tensors, counts) for one in each} == {"meta"}

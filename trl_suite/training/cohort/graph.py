@@ -71,7 +71,7 @@ class Launch:
         editions = tuple(adam.edition for adam in self._optimisers)
         shapes = {name: value.shape for name, value in given.items()}
         if editions != self._editions or shapes != {name: value.shape for name, value in self._held.items()}:
-            self._editions, self._held = editions, {name: value.clone() for name, value in given.items()}
+            self._editions, self._held = editions, {name: torch.empty_like(value) for name, value in given.items()}
             self._runs.clear()
             self._graphs.clear()
         for name, value in given.items():

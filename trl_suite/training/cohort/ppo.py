@@ -113,7 +113,7 @@ class Learner:
                 self._wary_epoch(given, told)
             else:
                 found = self._epochs[epoch == shuffled.shape[1] - 1](given)
-                for index, report in enumerate(found.get("reports", ())):
+                for index, report in enumerate(found["reports"].cpu() if found else ()):
                     told.add(report, learning, index == 0)
             if not self.adam.learning.any():
                 break
