@@ -156,10 +156,11 @@ def test_the_committed_results_are_those_of_the_committed_experiment():
 
 def test_the_page_of_experiments_is_that_of_the_committed_results():
     found = findings.Study(ROOT / "experiments")
+    parts = findings.blocks(found)
     page = (ROOT / "experiments/README.md").read_text()
-    assert findings.page(page, found) == page, "run python -m trl_suite.evidence.pages"
+    assert findings.page(page, parts) == page, "run python -m trl_suite.evidence.pages"
     front = (ROOT / "README.md").read_text()
-    assert findings.page(front, found) == front, "run python -m trl_suite.evidence.pages"
+    assert findings.page(front, parts) == front, "run python -m trl_suite.evidence.pages"
     for name, (_, figure) in findings.figures(found).items():
         drawn = (ROOT / f"experiments/figures/{name}.svg").read_text()
         assert drawn == standalone(svg(figure, name)), "run python -m trl_suite.evidence.pages"

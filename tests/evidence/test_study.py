@@ -6,7 +6,7 @@ import shutil
 import msgspec
 import pytest
 
-from trl_suite.evidence import pages, study, suite
+from trl_suite.evidence import pages, study, suite, wording
 from trl_suite.evidence.collection import Collection
 from trl_suite.evidence.figures import profiles
 from trl_suite.evidence.figures.style import looks
@@ -109,7 +109,25 @@ def test_a_page_with_results_shows_them(grid, tmp_path):
     finding = (tmp_path / "README.md").read_text()
     assert "as fast as scratch over 4 targets (geometric mean" in finding
     assert finding.count("\n- `") == len(suite.overall(pages.Study(tmp_path / "study").results["severity"])) > 1
-    assert pages.page(text, pages.Study(tmp_path / "study")) == text
+    assert pages.page(text, pages.blocks(pages.Study(tmp_path / "study"))) == text
+    assert pages.page(text.replace("prose", "other prose"), {}).endswith("other prose\n")
+
+
+def test_findings_are_a_table_of_methods_by_targets(standing, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "experiment.toml").write_text('question = "Why?"\n')
+    (tmp_path / "mine" / "results").symlink_to(standing.root)
+    found = pages.Study(tmp_path)
+    claims = study.claims(found.results["mine"])
+    _, _, head, _, *rows = pages.blocks(found)["findings"].splitlines()
+    targets = list(dict.fromkeys(claim.target for claim in claims))
+    assert [cell.split(", n = ")[0] for cell in head.split(" | ")[1:]] == targets
+    for row in rows:
+        method, *cells = row.strip("| ").split(" | ")
+        for target, cell in zip(targets, cells, strict=True):
+            [claim] = [one for one in claims if (f"`{one.method}`", one.target) == (method, target)]
+            assert (claim.shown == "undecided") == ("**" not in cell)
+            assert f"{wording.speed_up(claim.speed_up)}<br>{wording.estimate(claim.gain, signed=True)}" in cell
 
 
 def test_severities_are_drawn_from_the_mildest_on_a_panel_for_each_robot():

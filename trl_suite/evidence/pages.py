@@ -7,7 +7,7 @@ The prose between the generated parts is written by hand; what has no results sa
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,6 @@ from trl_suite.evidence.wording import estimate, number, plural, probability, sp
 
 README, FIGURES, RESULTS = "README.md", "figures", "results"
 NOTHING = "Not run yet."
-FINDINGS = ("experiment", "target", "method", "n", "speed-up [95 %]", "gain in score [95 %]", "p (Holm)", "shown")
 _ADVISOR = ("method", "probe", "pairs", "rank correlation [95 %]", "without one pair", "p")
 _BLOCK = re.compile(r"(<!-- (\w+): .*? -->\n).*?(<!-- /\2 -->)", re.DOTALL)
 
@@ -58,9 +57,8 @@ def blocks(found: Study) -> dict[str, str]:
     }
 
 
-def page(text: str, found: Study) -> str:
-    """Return the page's text with its generated parts as they should be; those of other writers stay."""
-    parts = blocks(found)
+def page(text: str, parts: Mapping[str, str]) -> str:
+    """Return a page's text with these generated parts, by name, in place of the old ones; other parts stay."""
     return _BLOCK.sub(lambda block: f"{block[1]}{parts[block[2]]}\n{block[3]}" if block[2] in parts else block[0], text)
 
 
@@ -84,8 +82,9 @@ def write(folder: Path) -> Path:
     (folder / FIGURES).mkdir(exist_ok=True)
     for name, (_, figure) in figures(found).items():
         (folder / FIGURES / f"{name}.svg").write_text(report.standalone(svg(figure, name)), encoding="utf-8")
+    parts = blocks(found)
     for written in (path, folder.parent / README):
-        written.write_text(page(written.read_text(encoding="utf-8"), found), encoding="utf-8")
+        written.write_text(page(written.read_text(encoding="utf-8"), parts), encoding="utf-8")
     return path
 
 
@@ -104,21 +103,28 @@ def _state(found: Study, name: str) -> str:
 
 
 def _findings(found: Study) -> str:
-    rows = [_claim(claim) for results in found.results.values() for claim in study.claims(results)]
-    return _table(FINDINGS, rows) if rows else NOTHING
+    told = {name: study.claims(results) for name, results in found.results.items()}
+    parts = [f"### [{name}]({name}/README.md)\n\n{_claims(claims)}" for name, claims in told.items() if claims]
+    return "\n\n".join(parts) if parts else NOTHING
 
 
-def _claim(claim: Claim) -> tuple[str, ...]:
-    return (
-        f"[{claim.experiment}]({claim.experiment}/README.md)",
-        claim.target,
-        f"`{claim.method}`",
-        str(claim.pairs),
-        speed_up(claim.speed_up),
-        estimate(claim.gain, signed=True),
-        probability(claim.p),
-        claim.shown,
-    )
+def _claims(claims: Sequence[Claim]) -> str:
+    """Return a table of an experiment: methods down, targets across."""
+    by_place = {(claim.method, claim.target): claim for claim in claims}
+    targets = {target: sorted({one.pairs for one in claims if one.target == target}) for _, target in by_place}
+    head = ["method", *(f"{target}, n = {'–'.join(map(str, pairs))}" for target, pairs in targets.items())]
+    rows = [
+        [f"`{method}`", *(_claim(by_place.get((method, target))) for target in targets)]
+        for method in dict.fromkeys(claim.method for claim in claims)
+    ]
+    return _table(head, rows)
+
+
+def _claim(claim: Claim | None) -> str:
+    if claim is None:
+        return ""
+    said = "" if claim.shown == "undecided" else f"**{claim.shown}** "
+    return f"{said}{speed_up(claim.speed_up)}<br>{estimate(claim.gain, signed=True)}"
 
 
 def _surprises(found: Study) -> str:
@@ -164,6 +170,7 @@ def _advisor(found: Study) -> str:
             probability(one.correlation.p),
         )
         for one in sorted(told, key=lambda one: (one.method, PROBES.index(one.probe)))
+        if one.correlation.has_interval
     ]
     return _table(_ADVISOR, rows) if rows else NOTHING
 

@@ -15,7 +15,7 @@ from trl_suite.evidence.statistics import NAN, Estimate
 from trl_suite.evidence.verdict import DIRECTION
 
 LEVEL = 0.05
-FEW = 6  # targets of an experiment that have a line each; of more, a method has one line over all of them
+FEW = 9  # targets of an experiment that have a column each; of more, a method has one number over all of them
 Shown = Literal["sooner", "later", "undecided", "too few"]
 
 
