@@ -31,6 +31,16 @@ def test_what_was_kept_is_kept_again_to_the_same_bytes(experiment, tmp_path):
     assert first == second
 
 
+def test_what_was_kept_before_leaves_nothing_behind(experiment, tmp_path):
+    plan = experiment.root / "plan.json"
+    (experiment.root / "probes.json").write_text("[]")
+    keep(experiment.root, tmp_path / "kept")
+    plan.write_bytes(plan.read_bytes().replace(ENV.encode(), b"hopper"))
+    (experiment.root / "probes.json").unlink()
+    keep(experiment.root, tmp_path / "kept")
+    assert not {f"{ENV}.svg", "probes.json"} & {path.name for path in (tmp_path / "kept").iterdir()}
+
+
 def test_kept_runs_unpack_to_the_folders_that_they_were(experiment, tmp_path):
     keep(experiment.root, tmp_path / "kept")
     with archive.opened(tmp_path / "kept") as place:

@@ -29,8 +29,8 @@ class Exit(IntEnum):
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run `trl-suite` and leave the process with one of `Exit`'s codes."""
-    arguments = cast(Verb, tyro.cli(Arguments, prog="trl-suite", args=words, description=_DESCRIPTION))
     try:
+        arguments = cast(Verb, tyro.cli(Arguments, prog="trl-suite", args=words, description=_DESCRIPTION))
         if arguments.workspace:
             content.set_workspace(arguments.workspace)
         code = _execute(arguments)

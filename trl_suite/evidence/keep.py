@@ -10,8 +10,9 @@ from trl_suite.evidence.figures import learning
 from trl_suite.evidence.figures.style import svg
 from trl_suite.evidence.members import EVALUATIONS, HOME, RUN
 from trl_suite.evidence.results import Results, load
-from trl_suite.record import Plan
+from trl_suite.record import Plan, decode
 
+COPIED = ("plan.json", prediction.FILE, film.FILE)
 RECORDS = (RUN, EVALUATIONS, HOME)
 MEASURES = "measures.csv"
 FEW = 6  # targets that have a picture each; of more, the report shows what can be taken in
@@ -29,7 +30,8 @@ def keep(runs: Path, into: Path) -> list[Path]:
         raise InputError(f"{into}: results are kept beside their runs; name another folder: experiments/NAME/results")
     results = load(runs)
     into.mkdir(parents=True, exist_ok=True)
-    for name in ("plan.json", prediction.FILE, film.FILE):
+    _forget(into)
+    for name in COPIED:
         if (runs / name).is_file():
             shutil.copyfile(runs / name, into / name)
     with archive.opened(runs) as place:
@@ -41,6 +43,14 @@ def keep(runs: Path, into: Path) -> list[Path]:
     return [_picture(kept, env) for env in drawn] if len(drawn) <= FEW else []
 
 
+def _forget(into: Path) -> None:
+    """Remove what was kept there before and would not be written anew: of a target that is no longer one, say."""
+    if (plan := into / "plan.json").is_file():
+        envs = {planned.env for planned in decode(plan, Plan).runs}
+        for name in (*COPIED, *map(_picture_name, envs)):
+            (into / name).unlink(missing_ok=True)
+
+
 def _records(place: Path, plan: Plan) -> Iterator[tuple[str, bytes]]:
     for planned in plan.runs:
         for name in RECORDS:
@@ -50,6 +60,10 @@ def _records(place: Path, plan: Plan) -> Iterator[tuple[str, bytes]]:
 
 def _picture(results: Results, env: str) -> Path:
     curves = [results.curves[env, method] for method in results.methods(env) if (env, method) in results.curves]
-    path = results.folder / f"{report.file_name(env)}.svg"
+    path = results.folder / _picture_name(env)
     path.write_text(svg(learning.learning(curves, results.references.get(env), pictures.style(results)), env))
     return path
+
+
+def _picture_name(env: str) -> str:
+    return f"{report.file_name(env)}.svg"
