@@ -79,6 +79,14 @@ def test_a_method_and_a_source_of_ones_own_are_understood():
     assert tables.convert(shipped["source"], spec.Source, "README.md").shipped
 
 
+def test_the_number_of_variants_is_that_of_the_catalogue():
+    tables_of_envs = [tables.load(path) for path in (ROOT / "envs").glob("*/env.toml")]
+    told = f"{sum(len(table.get('variants', {})) for table in tables_of_envs)} named variants"
+    assert len(tables_of_envs) == 15
+    assert f"Fifteen robots, {told}" in README
+    assert told in (ROOT / "CHANGELOG.md").read_text()
+
+
 def test_the_table_of_methods_is_that_of_the_definitions():
     assert pages.page(README) == README, "run python -m trl_suite.networks.pages"
     assert all(f"| `{name}` | {method.summary} |" in README for name, method in methods.shipped().items())
