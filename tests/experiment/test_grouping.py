@@ -67,12 +67,20 @@ def test_shapes_that_differ_are_never_stacked(table):
 
 
 def test_what_a_cohort_cannot_do_goes_to_sb3_and_the_reason_is_told(table):
-    steps, group = table((METHODS, 'methods = ["scratch", "jumpstart", "lora"]'))
+    steps, group = table((METHODS, 'methods = ["scratch", "jumpstart", "lora", "residual"]'))
     alone = {one.why for one in assignments(steps, group) if one.engine == "sb3"}
     assert alone == {
         "Stable-Baselines3, one run at a time: a guide opens its episodes",
         "Stable-Baselines3, one run at a time: its method has an adapter",
     }
+
+
+def test_low_rank_products_make_a_cohort_of_their_own(table):
+    steps, group = table((METHODS, 'methods = ["scratch", "finetune", "lora"]'))
+    found = {one.run.split("/")[1]: one for one in assignments(steps, group) if "/source/" not in one.run}
+    assert {one.engine for one in found.values()} == {"cohort"}
+    assert found["lora"].group != found["scratch"].group == found["finetune"].group
+    assert found["lora"].why.endswith("low-rank products")
 
 
 def test_an_engine_can_be_asked_for(table):

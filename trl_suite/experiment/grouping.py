@@ -15,6 +15,7 @@ from trl_suite.experiment.plan import Step, job_of
 from trl_suite.experiment.shipped import is_shipped
 from trl_suite.experiment.spec import Experiment
 from trl_suite.training import engines, settings
+from trl_suite.training.cohort.off_policy import terms_of
 from trl_suite.training.cohort.signature import bytes_of, obstacle, signature
 from trl_suite.training.cohort.worlds import Physics
 from trl_suite.training.job import Job
@@ -61,6 +62,8 @@ class Grouping:
         kind = self._cohort(step, job)
         env = Address.parse(job.env).env
         reason = f"{job.how.algorithm.upper()} of {env}, {step.steps:,} steps: same slots, networks and schedule"
+        if job.definition.adapter is not None:
+            reason += ", low-rank products"
         if kind.physics == "warp":
             reason += ", physics on Warp"
         return Group(
@@ -68,7 +71,8 @@ class Grouping:
         )
 
     def _cohort(self, step: Step, job: Job) -> "_Kind":
-        known = (job.env, job.total, msgspec.json.encode((job.how.algorithm, job.how, job.evaluation)))
+        parts = (job.how.algorithm, job.how, job.evaluation, job.definition.adapter, terms_of(job))
+        known = (job.env, job.total, msgspec.json.encode(parts))
         if known not in self._known:
             self._known[known] = self._kind(step, job)
         return self._known[known]

@@ -45,18 +45,19 @@ def jobs(how, names=METHODS):
 
 
 @pytest.mark.parametrize(
-    "how",
+    ("how", "names"),
     [
-        settings.SAC(**SMALL, normalise_observation=True),
-        settings.SAC(**SMALL, train_freq=8, gradient_steps=5, ent_coef=0.1),
-        settings.TD3(**SMALL, action_noise=0.1),
-        settings.TD3(**SMALL, action_noise=0.1, train_freq=4, gradient_steps=3),
-        PPO,
+        (settings.SAC(**SMALL, normalise_observation=True), METHODS),
+        (settings.SAC(**SMALL, train_freq=8, gradient_steps=5, ent_coef=0.1), METHODS),
+        (settings.TD3(**SMALL, action_noise=0.1), METHODS),
+        (settings.TD3(**SMALL, action_noise=0.1, train_freq=4, gradient_steps=3), METHODS),
+        (PPO, METHODS),
+        (PPO, ("lora", "lora")),
     ],
-    ids=["sac", "sac, five at once", "td3", "td3, three at once", "ppo"],
+    ids=["sac", "sac, five at once", "td3", "td3, three at once", "ppo", "ppo, low-rank products"],
 )
-def test_replays_learn_what_python_learns(how, tape):
-    wanted = jobs(how)
+def test_replays_learn_what_python_learns(how, names, tape):
+    wanted = jobs(how, names)
     plain = [numbers(one) for one in run(wanted)]
     used = tape()
     for one, other in zip(run(wanted), plain, strict=True):
@@ -109,9 +110,10 @@ def test_an_off_policy_update_asks_nothing_of_the_host(kind, how, nowhere):
     assert {value.device for value in told.values()} == {nowhere}
 
 
-def test_an_epoch_of_ppo_asks_nothing_of_the_host(nowhere):
+@pytest.mark.parametrize("adapter", [None, methods.LowRank()])
+def test_an_epoch_of_ppo_asks_nothing_of_the_host(adapter, nowhere):
     how = settings.PPO(activation="relu")  # the other reads a number of the host's, which a graph may
-    learner = Learner(how, Stack.zeros(on_policy(17, 6, how.hidden), 4, nowhere))
+    learner = Learner(how, Stack.zeros(on_policy(17, 6, how.hidden, adapter), 4, nowhere))
     some = np.ones_like(learner.adam.learning)
     some[0, 1] = False
     learner._learn(some)

@@ -1,10 +1,12 @@
 """What becomes of a member does not depend on who else is in its cohort: to the bit."""
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 
 from tests.training.cohort.small import Keeping, numbers, run, same
+from trl_suite.networks import methods
 from trl_suite.networks.methods import Method
 from trl_suite.training import settings
 from trl_suite.training.cohort.rollout import Collector
@@ -27,6 +29,16 @@ def test_a_member_is_the_same_alone_and_among_others(make_job, position):
     among = run(jobs, watchers)[position]
     assert same(numbers(alone), numbers(among))
     assert curve[0].curve == curve[1].curve
+
+
+def test_low_rank_members_are_the_same_alone_and_among_others(make_job):
+    thaws = msgspec.structs.replace(methods.find("lora"), thaw={"actor.trunk": 0.5})
+    jobs = [make_job(seed=seed, method="lora") for seed in range(4)]
+    jobs += [make_job(seed=3, method="own", definition=thaws, env="inverted-pendulum.gravity-1.5")]
+    every = run(jobs)
+    for chosen in ([0], [4], [3, 1], [4, 2, 0]):
+        for index, outcome in zip(chosen, run([jobs[index] for index in chosen]), strict=True):
+            assert same(numbers(outcome), numbers(every[index]))
 
 
 def test_a_neighbour_that_thaws_changes_nothing_and_is_itself_the_same_alone(make_job):

@@ -13,7 +13,8 @@ from trl_suite.networks.methods import Method
 from trl_suite.networks.policy import load
 from trl_suite.networks.store import digest
 from trl_suite.training import settings
-from trl_suite.training.cohort.signature import obstacle
+from trl_suite.training.cohort.signature import bytes_of, obstacle, signature
+from trl_suite.training.evaluation import Evaluator
 from trl_suite.training.sb3 import model as sb3
 from trl_suite.worlds.env import make
 
@@ -35,7 +36,33 @@ NAMES = [name.replace("K", "1") for name in methods.shipped()]
 
 def test_only_guides_adapters_memories_and_head_starts_are_left_to_sb3():
     left = {name for name in NAMES if obstacle(job(method=name))}
-    assert left == {"jumpstart", "learned-adapter", "lora", "progressive", "residual"}
+    assert left == {"jumpstart", "learned-adapter", "progressive", "residual"}
+
+
+def test_low_rank_products_are_a_cohorts_where_nothing_pulls_beside_them():
+    lora = methods.find("lora")
+    pulled = [
+        msgspec.structs.replace(lora, weights=methods.WeightPull(strength=1.0)),
+        msgspec.structs.replace(lora, behaviour=methods.BehaviourPull(strength=1.0)),
+    ]
+    assert not obstacle(job(method="lora"))
+    assert all("adapter" in obstacle(job(method="own", definition=one)) for one in pulled)
+    assert "adapter" in obstacle(job(method="lora", how=settings.SAC()))
+    ranks = [msgspec.structs.replace(lora, adapter=methods.LowRank(rank=rank)) for rank in (2, 4)]
+    apart = {signature(job(method="own", definition=one)) for one in ranks} | {signature(job())}
+    assert len(apart) == 3
+    assert bytes_of(job(method="lora")) > bytes_of(job())
+
+
+def test_a_low_rank_member_is_stored_as_the_plain_network_that_it_acts_as(make_job, source):
+    watcher = Keeping()
+    outcome = run([make_job(method="lora")], [watcher])[0]
+    assert not any(name.startswith("adapter.") for name in outcome.policy.components)
+    moved = outcome.policy.components["actor.trunk.0"]["weight"] - source.components["actor.trunk.0"]["weight"]
+    assert int(torch.linalg.matrix_rank(moved, rtol=1e-4)) == 4
+    step, episodes = watcher.curve[-1]
+    again = Evaluator("inverted-pendulum", 2)(lambda seen: outcome.policy.predict(seen)[0])
+    assert (step, [one.length for one in episodes]) == (512, [one.length for one in again])
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if not obstacle(job(method=name))])
@@ -46,7 +73,8 @@ def test_every_method_that_a_cohort_can_do_trains_and_proves_its_freeze(make_job
     assert set(outcome.freeze.before) == set(outcome.transplant.frozen)
     assert all(np.isfinite(value).all() for value in numbers(outcome).values())
     held = set(outcome.transplant.frozen) - set(outcome.freeze.until)
-    for component in held & set(outcome.transplant.copied):
+    folded = {name.removeprefix("adapter.") for name in outcome.transplant.fresh}  # into what is stored
+    for component in held & set(outcome.transplant.copied) - folded:
         for tensor, value in job.source.components[component].items():
             if tensor != "count":
                 assert torch.equal(outcome.policy.components[component][tensor], value), component

@@ -9,12 +9,16 @@ import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.logger import Logger
 
+from trl_suite.networks import methods
+from trl_suite.networks.card import Training
 from trl_suite.networks.components import group
+from trl_suite.networks.methods import LowRank
 from trl_suite.training import settings
 from trl_suite.training.cohort.layout import on_policy
 from trl_suite.training.cohort.ppo import Learner, Transitions
 from trl_suite.training.cohort.stack import Stack
 from trl_suite.training.sb3 import model as sb3
+from trl_suite.training.sb3.transplant import implant
 
 HOW = settings.PPO(n_envs=4, n_steps=100, ent_coef=0.01, batch_size=64)
 
@@ -33,9 +37,10 @@ def learned(how: settings.PPO, seed: int = 0) -> PPO:
 
 
 def cohort_of(model: PPO, how: settings.PPO, members: int, dtype=torch.float32) -> Learner:
-    layout = on_policy(17, 6, how.hidden)
-    stack = Stack.zeros(layout, members, torch.device("cpu"), dtype)
     components = group("ppo", model.policy.named_parameters())
+    rank = components["adapter.actor.trunk.0"]["down"].shape[0] if "adapter.actor.trunk.0" in components else None
+    layout = on_policy(17, 6, how.hidden, LowRank(rank=rank) if rank else None)
+    stack = Stack.zeros(layout, members, torch.device("cpu"), dtype)
     with torch.no_grad():
         for member in range(members):
             stack.write(member, components)
@@ -132,6 +137,28 @@ def test_a_frozen_plan_is_sb3s_and_frozen_numbers_stay(dtype, limit):
     for name, row, part in learner.stack.layout.components():
         span = slice(part.start, part.stop)
         assert torch.equal(learner.stack.flat[row, 1, span], before[row, 1, span]) == (name in frozen), name
+
+
+@pytest.mark.parametrize("held", [True, False], ids=["held", "released"])
+@both
+def test_low_rank_products_are_sb3s(held, dtype, limit):
+    model = learned(HOW)
+    method = methods.find("lora")
+    method = method if held else msgspec.structs.replace(method, freeze=())
+    implant(sb3.policy_of(model, Training(env="half-cheetah", seed=0, steps=0)), model, "lora", method, None, 0)
+    learner, orders = cohort_of(model, HOW, 2, dtype), orders_of(HOW, 2)
+    learning = everything(learner)
+    for name, row, part in learner.stack.layout.components():
+        if held and name.removeprefix("critic").removeprefix("actor").startswith(".trunk"):
+            learning[row, :, learner.stack.layout.parts.index(part)] = False
+    before = learner.stack.flat.clone()
+    learner.update(rollout_of(model, 2, dtype), orders, learning)
+    train(model, orders[0], dtype)
+    assert difference(model, learner, member=1) <= limit
+    for name, row, part in learner.stack.layout.components():
+        span = slice(part.start, part.stop)
+        moved = not torch.equal(learner.stack.flat[row, 1, span], before[row, 1, span])
+        assert moved == (not held or ".trunk." not in name or name.startswith("adapter.")), name
 
 
 @both

@@ -39,6 +39,15 @@ def test_from_every_rollout(make_job):
             assert again[index].curve == told
 
 
+def test_from_every_rollout_with_low_rank_products(make_job):
+    jobs = [make_job(seed=seed, method="lora", env="hopper") for seed in (0, 1)]
+    watchers = [Keeping(keep=True) for _ in jobs]
+    whole = run(jobs, watchers)
+    for place in range(4):
+        outcomes = run(jobs, [Keeping(resume=watcher.snapshots[place]) for watcher in watchers])
+        assert all(same(numbers(one), numbers(other)) for one, other in zip(outcomes, whole, strict=True))
+
+
 def whole_curve(watcher: Keeping, snapshot: Snapshot):
     return watcher.curve[snapshot.facts["measured"] :]
 

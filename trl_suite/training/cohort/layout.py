@@ -5,15 +5,19 @@ batched product: PPO's actor and critic, or the two critics of SAC. A head has a
 cache, since a product with six takes three times as long; those that mean nothing stay 0.
 """
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
 import torch
 
 from trl_suite.networks.card import Algorithm
-from trl_suite.networks.components import LOG_STD, TEMPERATURE
+from trl_suite.networks.components import ADAPTER, LOG_STD, TEMPERATURE
+from trl_suite.networks.methods import Adapter, LowRank
+
+Shapes = Mapping[str, tuple[int, ...]]  # tensor -> its shape
 
 ACTOR, CRITIC = 0, 1  # rows of PPO's networks
 ALIGNMENT = 16  # numbers in a line of the cache: see `aligned`
@@ -23,10 +27,11 @@ ALIGNMENT = 16  # numbers in a line of the cache: see `aligned`
 class Part:
     """One layer, or numbers that belong to none: what is frozen and thawed as a whole."""
 
-    name: str  # trunk.0, head, log_std, temperature
+    name: str  # trunk.0, head, log_std, temperature, adapter.trunk.0
     start: int
     stop: int  # padded
     shape: tuple[int, ...]  # of the weight (outputs, inputs), or of the numbers
+    tensors: Shapes = field(default_factory=dict[str, tuple[int, ...]])  # of numbers that belong to no layer, in order
 
     @property
     def bias(self) -> int:
@@ -47,29 +52,34 @@ class Place(NamedTuple):
 class Layout:
     """The parts of one row, in order, and the components in all rows."""
 
-    def __init__(self, inputs: int, hidden: tuple[int, ...], heads: Mapping[str, int], free: Mapping[str, int]) -> None:
+    def __init__(
+        self, inputs: int, hidden: tuple[int, ...], heads: Mapping[str, int], free: Mapping[str, Shapes]
+    ) -> None:
         """Lay out a trunk, heads beside each other on top of it, and free numbers.
 
         Args:
             inputs: numbers that the first layer sees.
             hidden: widths of the trunk.
             heads: name -> outputs; equally many each.
-            free: name -> how many numbers.
+            free: name -> the tensors that the numbers are.
         """
         self.inputs, self.hidden = inputs, hidden
         self.outputs = max(heads.values(), default=0)  # of a head, those that mean something
         self.lane = padded(self.outputs)  # between the outputs of two heads
         widths = (inputs, *hidden)
+        layers: list[tuple[str, tuple[int, ...]]]
         layers = [(f"trunk.{i}", (above, below)) for i, (below, above) in enumerate(zip(widths, hidden, strict=False))]
         layers += [(name, (self.lane, widths[-1])) for name in heads]
+        layers += [(name, (sum(map(math.prod, tensors.values())),)) for name, tensors in free.items()]
         parts: list[Part] = []
-        for name, shape in (*layers, *((name, (size,)) for name, size in free.items())):
+        for name, shape in layers:
             start = parts[-1].stop if parts else 0
-            bias = shape[0] if len(shape) == 2 else 0
-            parts.append(Part(name=name, start=start, stop=padded(start + math.prod(shape) + bias), shape=shape))
+            stop = padded(start + math.prod(shape) + (shape[0] if len(shape) == 2 else 0))
+            parts.append(Part(name=name, start=start, stop=stop, shape=shape, tensors=free.get(name, {})))
         self.parts = tuple(parts)
-        self.trunk, self.heads = self.parts[: len(hidden)], self.parts[len(hidden) : len(layers)]
-        self.layers, self.free = self.parts[: len(layers)], self.parts[len(layers) :]
+        tops = len(hidden) + len(heads)
+        self.trunk, self.heads = self.parts[: len(hidden)], self.parts[len(hidden) : tops]
+        self.layers, self.free = self.parts[:tops], self.parts[tops:]
         self.size = self.parts[-1].stop
         self.places: tuple[Place, ...] = ()
         self.rows = 0
@@ -105,11 +115,29 @@ class Layout:
             yield place.component, place.row, self.parts[place.part]
 
 
-def on_policy(observations: int, actions: int, hidden: tuple[int, ...]) -> Layout:
-    """Return the layout of PPO: a row for the actor and one for the critic, which uses one output of its head."""
-    layout = Layout(observations, hidden, {"head": actions}, {LOG_STD: actions})
-    layout.row("actor", {"head": ("actor.head", actions), LOG_STD: (LOG_STD, actions)})
-    return layout.row("critic", {"head": ("critic.head", 1)})
+def on_policy(observations: int, actions: int, hidden: tuple[int, ...], adapter: Adapter | None = None) -> Layout:
+    """Return the layout of PPO: a row for the actor and one for the critic, which uses one output of its head.
+
+    Args:
+        observations: slots.
+        actions: likewise.
+        hidden: widths of the trunks.
+        adapter: of the members' method; low-rank products have parts of their own, and others none.
+    """
+    rank, on = (adapter.rank, adapter.on) if isinstance(adapter, LowRank) else (0, ())
+    thin: dict[str, Shapes] = {
+        f"{ADAPTER}trunk.{i}": {"up": (above, rank), "down": (rank, below), "shift": (above,)}
+        for i, (below, above) in enumerate(itertools.pairwise((observations, *hidden)))
+        if rank
+    }
+    layout = Layout(observations, hidden, {"head": actions}, {LOG_STD: {"value": (actions,)}, **thin})
+    for net, heads in {
+        "actor": {"head": ("actor.head", actions), LOG_STD: (LOG_STD, actions)},
+        "critic": {"head": ("critic.head", 1)},
+    }.items():
+        beside = {name: (name.replace(ADAPTER, f"{ADAPTER}{net}."), 0) for name in thin if net in on}
+        layout.row(net, heads | beside)
+    return layout
 
 
 def actors(algorithm: Algorithm, observations: int, actions: int, hidden: tuple[int, ...], target: str = "") -> Layout:
@@ -130,7 +158,7 @@ def critics(observations: int, actions: int, hidden: tuple[int, ...], target: st
 
 def temperature() -> Layout:
     """Return the layout of SAC's temperature."""
-    return Layout(0, (), {}, {TEMPERATURE: 1}).row("", {TEMPERATURE: (TEMPERATURE, 1)})
+    return Layout(0, (), {}, {TEMPERATURE: {"value": (1,)}}).row("", {TEMPERATURE: (TEMPERATURE, 1)})
 
 
 def padded(size: int) -> int:

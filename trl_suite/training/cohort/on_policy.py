@@ -41,7 +41,8 @@ class OnPolicy:
     ) -> None:
         """Begin with the members' parameters; `alive` (members,) tells from now on who acts."""
         interface = members[0].place.interface
-        layout = on_policy(len(interface.observation), len(interface.action), how.hidden)
+        adapter = members[0].job.definition.adapter
+        layout = on_policy(len(interface.observation), len(interface.action), how.hidden, adapter)
         stack = Stack.zeros(layout, len(members), device)
         for index, member in enumerate(members):
             stack.write(index, member.components())
@@ -49,7 +50,7 @@ class OnPolicy:
         self.stacks = {"policy": stack}
         self.learner = Learner(how, stack, factors(self.stacks, members)["policy"])
         self.optimisers = {"policy": self.learner.adam}
-        self._actors = Networks(stack.first(), self.learner.gradient.first(), how.activation)
+        self._actors = Networks(self.learner.plain.first(), self.learner.gradient.first(), how.activation)
         self._seeds = [member.seed for member in members]
         self.rollout = how.n_envs * how.n_steps
         self._worlds = worlds
@@ -117,7 +118,9 @@ class OnPolicy:
         return {}
 
     def remember(self, member: int, arrays: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]]) -> None:
-        """Take up nothing."""
+        """Take up nothing; the parameters are those of a snapshot now."""
+        if self.learner.low_rank:
+            self.learner.low_rank.fold()
 
     def _states(self, imitation: "_Seen", rollout: Transitions) -> tuple[npt.NDArray[np.float64], torch.Tensor]:
         """Return the states of the coming update on which a member is compared, as they are and as it sees them."""

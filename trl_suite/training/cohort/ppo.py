@@ -16,6 +16,7 @@ from trl_suite.training import settings
 from trl_suite.training.cohort.adam import Adam, Cells
 from trl_suite.training.cohort.graph import Launch
 from trl_suite.training.cohort.layout import padded
+from trl_suite.training.cohort.low_rank import LowRankTrunks, adapters
 from trl_suite.training.cohort.network import Networks
 from trl_suite.training.cohort.stack import Stack, Tensors
 
@@ -82,8 +83,12 @@ class Learner:
     def __init__(self, how: settings.PPO, stack: Stack, factors: npt.NDArray[np.float64] | None = None) -> None:
         self.how, self.stack = how, stack
         self.gradient = stack.zeros_like()
-        self.networks = Networks(stack, self.gradient, how.activation)
+        self.low_rank = LowRankTrunks(stack, self.gradient) if adapters(stack) else None
+        self.plain = self.low_rank.plain if self.low_rank else stack  # what the networks compute with
+        self.networks = Networks(self.plain, self.gradient, how.activation)
         self.adam = Adam(stack, self.gradient, how.learning_rate, ADAM_EPSILON, factors)
+        if self.low_rank:
+            self.adam.after.append(self.low_rank.fold)
         self._firsts = torch.arange(stack.members, device=stack.flat.device)[:, None]
         self._mask: torch.Tensor | None = None  # 1 where a number learns and 0 where it is frozen (rows, P, size)
         self._masked: Cells = np.zeros(0, dtype=bool)  # what `_mask` is of
@@ -165,6 +170,8 @@ class Learner:
         outputs = self.networks.forward(seen)
         slopes = _slopes(outputs, self.stack.free, told, self.how, self.networks.slopes(batch.shape[1]), report)
         self.networks.backward(seen, slopes.outputs)
+        if self.low_rank:
+            self.low_rank.differentiate()
         self.gradient.free.copy_(slopes.log_std)
         return slopes
 

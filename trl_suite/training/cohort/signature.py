@@ -5,6 +5,7 @@ import hashlib
 import msgspec
 
 from trl_suite.networks.components import TARGET
+from trl_suite.networks.methods import Adapter, LowRank
 from trl_suite.training import settings
 from trl_suite.training.cohort import replay
 from trl_suite.training.cohort.layout import on_policy, padded
@@ -24,10 +25,17 @@ def obstacle(job: Job) -> str:
     why = {
         "the env is not the suite's own": job.env.startswith(FOREIGN),
         "a guide opens its episodes": method.guide is not None,
-        "its method has an adapter": method.adapter is not None,
+        "its method has an adapter": method.adapter is not None and not _low_rank(job),
         "its source has heads or learns dynamics": brought_up.heads or brought_up.dynamics is not None,
     }
     return next((reason for reason, holds in why.items() if holds), "")
+
+
+def _low_rank(job: Job) -> bool:
+    """Whether a method's adapter is one that PPO has in a cohort, and nothing that pulls is there beside it."""
+    method = job.definition
+    pulled = method.behaviour is not None or method.weights is not None
+    return isinstance(method.adapter, LowRank) and isinstance(job.how, settings.PPO) and not pulled
 
 
 def signature(job: Job) -> str:
@@ -46,6 +54,7 @@ def signature(job: Job) -> str:
         "steps": (job.head_start, job.steps),
         "evaluation": msgspec.to_builtins(job.evaluation),
         "terms": terms_of(job),
+        "adapter": msgspec.to_builtins(job.definition.adapter),
     }
     return hashlib.sha256(msgspec.json.encode(common, order="deterministic")).hexdigest()
 
@@ -56,7 +65,7 @@ def bytes_of(job: Job, physics: Physics = "mujoco") -> int:
     slots, actions = len(place.interface.observation), len(place.interface.action)
     others = how.n_envs + job.evaluation.episodes
     if isinstance(how, settings.PPO):
-        numbers = _on_policy(how, slots, actions, others)
+        numbers = _on_policy(how, slots, actions, others, job.definition.adapter)
     else:
         ring = replay.numbers(rows_of(how, job.total), how.n_envs, slots, actions, len(terms_of(job)))
         numbers = ring + _off_policy(how, slots, actions, others)
@@ -64,11 +73,12 @@ def bytes_of(job: Job, physics: Physics = "mujoco") -> int:
     return 4 * numbers + others * per_world
 
 
-def _on_policy(how: settings.PPO, slots: int, actions: int, others: int) -> int:
+def _on_policy(how: settings.PPO, slots: int, actions: int, others: int, adapter: Adapter | None) -> int:
     """Return how many numbers of four bytes PPO takes; `others` is how many worlds act beside the minibatch."""
     rollout, told = how.n_envs * how.n_steps, slots + actions + 3
     batch = min(how.batch_size, rollout)
-    parameters = 4 * 2 * on_policy(slots, actions, how.hidden).size  # values, gradient, two moments
+    copies = 4 if adapter is None else 5  # values, gradient, two moments; and what they are folded to
+    parameters = copies * 2 * on_policy(slots, actions, how.hidden, adapter).size
     stored = rollout * (slots + 2 * actions + 3)  # while it is collected
     ordered = rollout * (told + padded(told))  # by world, and packed
     orders = 2 * 2 * how.n_epochs * rollout  # of eight bytes

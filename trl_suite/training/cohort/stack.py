@@ -1,5 +1,6 @@
 """The stacked parameters of all members, and their way to and from named components."""
 
+import math
 from collections.abc import Mapping
 from typing import Self
 
@@ -33,6 +34,10 @@ class Stack:
         part = self.layout.free[0]
         return self.flat[0, :, part.start : part.start + part.shape[0]]
 
+    def beside(self, part: Part) -> Tensors:
+        """Return the tensors of numbers that belong to no layer (rows * members, ...), in place."""
+        return {name: _by_net(value) for name, value in _free(self.flat, part).items()}
+
     def zeros_like(self) -> Self:
         """Return a stack of zeros of the same layout, members and kind."""
         return type(self)(self.layout, torch.zeros_like(self.flat))
@@ -65,7 +70,7 @@ class Stack:
     def _tensors(self, numbers: torch.Tensor, place: Place) -> Tensors:
         part = self.layout.parts[place.part]
         if part in self.layout.free:
-            return {"value": numbers[part.start : part.start + part.shape[0]]}
+            return _free(numbers, part)
         weight, bias = _weight(numbers, part)[: place.outputs], _bias(numbers, part)[: place.outputs]
         return {f"{place.prefix}weight": weight, f"{place.prefix}bias": bias}
 
@@ -83,6 +88,15 @@ def _weight(rows: torch.Tensor, part: Part) -> torch.Tensor:
 
 def _bias(rows: torch.Tensor, part: Part) -> torch.Tensor:
     return rows[..., part.bias : part.bias + part.shape[0]]
+
+
+def _free(rows: torch.Tensor, part: Part) -> Tensors:
+    found: Tensors = {}
+    start = part.start
+    for name, shape in part.tensors.items():
+        stop = start + math.prod(shape)
+        found[name], start = rows[..., start:stop].unflatten(-1, shape), stop
+    return found
 
 
 def row_of(layout: Layout, values: Mapping[str, Tensors]) -> torch.Tensor:

@@ -1,0 +1,45 @@
+"""Low-rank products on the trunks of all members: the plain networks that they amount to, and their gradient."""
+
+import torch
+
+from trl_suite.networks.components import ADAPTER
+from trl_suite.training.cohort.layout import Part
+from trl_suite.training.cohort.stack import Stack
+
+
+class LowRankTrunks:
+    """Trunk layers with the product of two thin matrices and a shift on their weights and biases.
+
+    The networks compute with `plain`; what is learned and what is held lie in the stack, apart from each other.
+
+    Args:
+        stack: the parameters.
+        gradient: of the same layout.
+    """
+
+    def __init__(self, stack: Stack, gradient: Stack) -> None:
+        self.plain = stack.zeros_like()
+        self._stack, self._gradient = stack, gradient
+        parts = adapters(stack)
+        self._thin, self._slopes = ([one.beside(part) for part in parts] for one in (stack, gradient))
+        self.fold()
+
+    def fold(self) -> None:
+        """Let the plain networks be what the parameters are now."""
+        self.plain.flat.copy_(self._stack.flat)
+        for layer, thin in enumerate(self._thin):
+            torch.baddbmm(self._stack.weights[layer], thin["up"], thin["down"], out=self.plain.weights[layer])
+            torch.add(self._stack.biases[layer], thin["shift"][:, None], out=self.plain.biases[layer])
+
+    def differentiate(self) -> None:
+        """Write the gradient of the thin matrices, given that of the plain networks' trunks."""
+        for layer, (thin, slope) in enumerate(zip(self._thin, self._slopes, strict=True)):
+            whole = self._gradient.weights[layer]
+            torch.bmm(whole, thin["down"].transpose(1, 2), out=slope["up"])
+            torch.bmm(thin["up"].transpose(1, 2), whole, out=slope["down"])
+            slope["shift"].copy_(self._gradient.biases[layer][:, 0])
+
+
+def adapters(stack: Stack) -> list[Part]:
+    """Return the parts that are adapters of the trunk's layers, from the bottom up; none where there are none."""
+    return [part for part in stack.layout.free if part.name.startswith(ADAPTER)]
