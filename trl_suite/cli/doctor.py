@@ -59,7 +59,7 @@ def findings() -> dict[str, str]:
         "memory": f"{memory.available() / 2**30:.1f} GB to be had; cohorts are cut to fit",
         "rendering": _rendering(),
         "envs": ", ".join(content.names("envs")) or "none found",
-        "policies": ", ".join(content.names("policies")) or "none",
+        "policies": f"{len(content.names('policies'))}; trl-suite policies lists them",
         "experiments": ", ".join(content.names("experiments")) or "none found",
     }
 

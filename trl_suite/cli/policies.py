@@ -12,7 +12,7 @@ from trl_suite.cli.arguments import Policies
 from trl_suite.errors import InputError
 from trl_suite.networks import store
 
-_COLUMNS = ("name", "env", "algorithm", "steps", "return", "size")
+_COLUMNS = ("name", "env", "by", "steps", "return")  # what fits into 80 columns; --json tells more
 
 
 def execute(arguments: Policies) -> int:
@@ -23,6 +23,7 @@ def execute(arguments: Policies) -> int:
         return 0
     console, table = Console(markup=False), Table(*_COLUMNS, box=None)
     table.columns[0].no_wrap, table.columns[0].min_width = True, max(map(len, rows), default=0)  # names are typed again
+    table.columns[1].overflow = "fold"
     for column in table.columns[3:]:
         column.justify = "right"
     for name, row in rows.items():
@@ -56,4 +57,4 @@ def _shown(row: dict[str, Any]) -> list[str]:
     if "error" in row:
         return [row["error"]]
     value = "" if row["return"] is None else f"{row['return']:,.1f}"
-    return [row["env"], row["algorithm"], f"{row['steps']:,}", value, f"{row['bytes'] / 1000:,.0f} kB"]
+    return [row["env"], row["algorithm"], f"{row['steps']:,}", value]
