@@ -5,12 +5,14 @@ import pytest
 import torch
 
 from trl_suite import content
+from trl_suite.training.library import load_policy
 from trl_suite.worlds.batch import Batch
 from trl_suite.worlds.warp.batch import DeviceBatch
 
 pytestmark = pytest.mark.xdist_group("warp")
 EPISODES = 256
 STEPS = 300  # at most, of an episode
+TRAINED = [name for name in content.names("envs") if f"{name}-ppo-seed-0" in content.names("policies")]
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in content.names("envs") if name != "hopper"]
 
 
@@ -27,18 +29,36 @@ def returns(batch, policy, step) -> tuple[np.ndarray, np.ndarray]:
     return total, length
 
 
-@pytest.mark.parametrize("name", ["hopper", *SLOW])
-@pytest.mark.parametrize("kind", ["uniform", "linear"])
-def test_returns_and_lengths_agree_within_three_standard_errors(name: str, kind: str):
-    theirs = Batch(EPISODES, name, max_episode_steps=STEPS, autoreset_mode="Disabled")
-    ours = DeviceBatch(EPISODES, name, device="cpu", max_episode_steps=STEPS, autoreset_mode="Disabled")
-    high = theirs.single_action_space.high
-    weights = np.random.default_rng(6).normal(size=(len(theirs.interface.observation), len(high))) * 0.3
+def untrained(kind: str, batch: Batch):
+    """A policy that draws its actions, or one that is linear in what it sees."""
+    high = batch.single_action_space.high
+    weights = np.random.default_rng(6).normal(size=(len(batch.interface.observation), len(high))) * 0.3
 
-    def policy(observation: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def act(observation: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         linear = np.tanh(np.clip(observation, -10, 10) @ weights)
         return (high * (rng.uniform(-1, 1, (EPISODES, len(high))) if kind == "uniform" else linear)).astype(np.float32)
 
+    return act
+
+
+@pytest.mark.parametrize("name", ["hopper", *SLOW])
+@pytest.mark.parametrize("kind", ["uniform", "linear"])
+def test_returns_and_lengths_agree_within_three_standard_errors(name: str, kind: str):
+    agree(name, lambda batch: untrained(kind, batch))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TRAINED)
+def test_those_of_a_trained_policy_agree_too(name: str):
+    policy = load_policy(f"{name}-ppo-seed-0")
+    agree(name, lambda _: lambda observation, rng: policy.predict(observation)[0])
+
+
+def agree(name: str, make_policy) -> None:
+    """What a policy gets on Warp is what it gets on MuJoCo."""
+    theirs = Batch(EPISODES, name, max_episode_steps=STEPS, autoreset_mode="Disabled")
+    ours = DeviceBatch(EPISODES, name, device="cpu", max_episode_steps=STEPS, autoreset_mode="Disabled")
+    policy = make_policy(theirs)
     on_mujoco = returns(theirs, policy, theirs.step)
     on_warp = returns(ours, policy, lambda actions: ours.step(torch.from_numpy(actions)))
     for mine, wanted in zip(on_warp, on_mujoco, strict=True):
