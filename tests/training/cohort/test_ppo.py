@@ -38,8 +38,8 @@ def learned(how: settings.PPO, seed: int = 0) -> PPO:
 
 def cohort_of(model: PPO, how: settings.PPO, members: int, dtype=torch.float32) -> Learner:
     components = group("ppo", model.policy.named_parameters())
-    rank = components["adapter.actor.trunk.0"]["down"].shape[0] if "adapter.actor.trunk.0" in components else None
-    layout = on_policy(17, 6, how.hidden, LowRank(rank=rank) if rank else None)
+    adapted = tuple(net for net in ("actor", "critic") if f"adapter.{net}.trunk.0" in components)
+    layout = on_policy(17, 6, how.hidden, LowRank(on=adapted) if adapted else None)
     stack = Stack.zeros(layout, members, torch.device("cpu"), dtype)
     with torch.no_grad():
         for member in range(members):
@@ -139,11 +139,15 @@ def test_a_frozen_plan_is_sb3s_and_frozen_numbers_stay(dtype, limit):
         assert torch.equal(learner.stack.flat[row, 1, span], before[row, 1, span]) == (name in frozen), name
 
 
-@pytest.mark.parametrize("held", [True, False], ids=["held", "released"])
+@pytest.mark.parametrize(
+    ("held", "on"),
+    [(True, ("actor", "critic")), (False, ("actor", "critic")), (True, ("critic",))],
+    ids=["held", "released", "of the critic alone"],
+)
 @both
-def test_low_rank_products_are_sb3s(held, dtype, limit):
+def test_low_rank_products_are_sb3s(held, on, dtype, limit):
     model = learned(HOW)
-    method = methods.find("lora")
+    method = msgspec.structs.replace(methods.find("lora"), adapter=LowRank(on=on))
     method = method if held else msgspec.structs.replace(method, freeze=())
     implant(sb3.policy_of(model, Training(env="half-cheetah", seed=0, steps=0)), model, "lora", method, None, 0)
     learner, orders = cohort_of(model, HOW, 2, dtype), orders_of(HOW, 2)

@@ -22,6 +22,9 @@ class LowRankTrunks:
         self._stack, self._gradient = stack, gradient
         parts = adapters(stack)
         self._thin, self._slopes = ([one.beside(part) for part in parts] for one in (stack, gradient))
+        members, places = stack.members, stack.layout.places
+        adapted = {place.row for place in places if stack.layout.parts[place.part] in parts}
+        self._adapted = [slice(row * members, (row + 1) * members) for row in sorted(adapted)]
         self.fold()
 
     def fold(self) -> None:
@@ -37,7 +40,8 @@ class LowRankTrunks:
             whole = self._gradient.weights[layer]
             torch.bmm(whole, thin["down"].transpose(1, 2), out=slope["up"])
             torch.bmm(thin["up"].transpose(1, 2), whole, out=slope["down"])
-            slope["shift"].copy_(self._gradient.biases[layer][:, 0])
+            for nets in self._adapted:  # thin matrices of 0 stay 0 by themselves, a shift would not
+                slope["shift"][nets].copy_(self._gradient.biases[layer][nets, 0])
 
 
 def adapters(stack: Stack) -> list[Part]:
