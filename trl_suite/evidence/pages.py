@@ -67,7 +67,7 @@ def figures(found: Study) -> dict[str, tuple[str, Figure]]:
     makers: dict[str, tuple[str, Callable[[Study], Figure | None]]] = {
         "identity": ("Where the target is the source: every method, and three controls.", _identity),
         "controls": ("Negative controls: running backwards, and every motor inverted.", _controls),
-        "severity": ("Fine-tuning on three robots, by how far the target departs from the source.", _severity),
+        "severity": ("Fine-tuning, by how far the target departs from the source; a panel for each robot.", _severity),
         "freeze-depth": ("Everything is copied and the first layers are held.", _freeze_depth),
         "parts": ("What of the source was copied, on three robots at 1.5 times their gravity.", _parts),
         "methods": ("Twelve methods on six targets, and over all of them.", _methods),

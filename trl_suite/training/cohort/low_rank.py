@@ -1,4 +1,8 @@
-"""Low-rank products on the trunks of all members: the plain networks that they amount to, and their gradient."""
+"""Low-rank products (LoRA, Hu et al. 2021) on the trunks of all members: what they amount to, and their gradient.
+
+Axes: N = rows * members (all members' first networks first); `up` (N, outputs, rank), `down` (N, rank, inputs) and
+`shift` (N, outputs) of each trunk layer.
+"""
 
 import torch
 
