@@ -1,6 +1,7 @@
 """What several experiments show together, and the page that says it."""
 
 import json
+import math
 import shutil
 
 import msgspec
@@ -51,6 +52,43 @@ def test_over_many_targets_a_method_has_one_claim(standing, monkeypatch):
     assert len({claim.method for claim in claims}) == len(claims)
 
 
+@pytest.fixture
+def two_robots(build, monkeypatch):
+    """Four targets of two robots, which are many."""
+    monkeypatch.setattr(study, "FEW", 2)
+    experiment = build(seeds=6)
+    more = ("half-cheetah.gravity-2.0", "hopper.gravity-1.5", "hopper.gravity-2.0")
+    experiment.add(
+        *(experiment.target(m, seed, env) for env in more for m in ("scratch", "finetune") for seed in range(6))
+    )
+    return experiment
+
+
+def test_over_many_targets_of_several_robots_each_has_a_claim_too(two_robots):
+    claims = [claim for claim in study.claims(Collection.read(two_robots.root)) if claim.method == "finetune"]
+    assert [(claim.target, claim.pairs) for claim in claims] == [
+        ("4 targets", 4),
+        ("half-cheetah, 2 targets", 2),
+        ("hopper, 2 targets", 2),
+    ]
+    whole, *parts = (claim.speed_up.value for claim in claims)
+    assert whole == pytest.approx(math.prod(parts) ** 0.5)  # a geometric mean of as many targets each
+
+
+def test_the_finding_counts_what_may_be_claimed_for_each_robot(two_robots, tmp_path):
+    (tmp_path / "severity").mkdir()
+    (tmp_path / "severity" / "experiment.toml").write_text('question = "Why?"\n')
+    (tmp_path / "severity" / "results").symlink_to(two_robots.root)
+    found = pages.Study(tmp_path)
+    head, _, *rows = pages.blocks(found)["severity"].split("\n\n")[1].splitlines()
+    assert head == "| method | half-cheetah, 2 targets | hopper, 2 targets |"
+    [finetune] = [row for row in rows if row.startswith("| `finetune`")]
+    each = study.claims(found.results["severity"], each=True)
+    for cell, robot in zip(finetune.strip("| ").split(" | ")[1:], ("half-cheetah", "hopper"), strict=True):
+        mine = [one.shown for one in each if one.method == "finetune" and one.target.startswith(robot)]
+        assert {f"{what} on {mine.count(what)}" for what in mine} == set(cell.split("<br>")[1].split(", "))
+
+
 def expecting(grid, **expected):
     plan = decode(grid.root / "plan.json", Plan)
     specification = plan.specification | {"expected": expected}
@@ -64,6 +102,18 @@ def test_what_was_expected_and_did_not_happen_is_told(grid):
     [surprise] = [one for one in study.surprises(results) if one.method == "random-frozen"]
     assert any(method.env in targets for targets in surprise.happened.values())
     assert "sooner" not in surprise.happened
+
+
+def test_targets_that_went_otherwise_are_named_as_long_as_they_are_few(grid, tmp_path, monkeypatch):
+    expecting(grid, **{"random-frozen": "sooner"})
+    (tmp_path / "study" / "mine").mkdir(parents=True)
+    (tmp_path / "study" / "mine" / "experiment.toml").write_text('question = "Why?"\n')
+    (tmp_path / "study" / "mine" / "results").symlink_to(grid.root)
+    found = pages.Study(tmp_path / "study")
+    [(what, targets)] = study.surprises(found.results["mine"])[0].happened.items()
+    assert pages.blocks(found)["surprises"].endswith(f"{what} on {', '.join(targets)}.")
+    monkeypatch.setattr(study, "FEW", len(targets) - 1)
+    assert pages.blocks(found)["surprises"].endswith(f"{what} on {len(targets)} of {len(grid.TARGETS)} targets.")
 
 
 def test_a_pair_counts_once_however_many_experiments_measured_it(standing):

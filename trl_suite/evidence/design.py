@@ -53,6 +53,11 @@ def depth(method: str) -> int | None:
     return int(found[1]) if found else None
 
 
+def robot(env: str) -> str:
+    """Return the env that an address is a variation of: `hopper` of `hopper.gravity-1.5`, `hopper?gravity=1.5`."""
+    return re.split(r"[.?]", env)[0]
+
+
 def shift(env: str, variation: Mapping[str, Any]) -> Shift | None:
     """Return how many times an axis is its nominal value in an env; None where it departs otherwise.
 
@@ -71,7 +76,7 @@ def _scaled(env: str, variation: Mapping[str, Any]) -> Shift | None:
     if len(variation) != 1 or not changes or changes[0][1].keys() != {"body", "scale"}:
         return None
     axis, change = changes[0]
-    return Shift(re.split(r"[.?]", env)[0], f"{change['body']}-{axis}", float(change["scale"]))
+    return Shift(robot(env), f"{change['body']}-{axis}", float(change["scale"]))
 
 
 def _named(env: str) -> Shift | None:

@@ -136,21 +136,44 @@ def _surprises(found: Study) -> str:
 
 
 def _surprise(one: Surprise) -> str:
-    happened = "; ".join(f"{what} on {', '.join(targets)}" for what, targets in one.happened.items())
+    happened = "; ".join(
+        f"{what} on {', '.join(targets) if len(targets) <= study.FEW else f'{len(targets)} of {one.of} targets'}"
+        for what, targets in one.happened.items()
+    )
     return (
         f"[{one.experiment}]({one.experiment}/README.md): `{one.method}` was expected to be {one.expected}: {happened}."
     )
 
 
 def _finding(found: Study) -> str:
-    """Return what `severity` found, in a sentence for each method."""
+    """Return what `severity` found, in a sentence for each method, and in a table of methods by robots."""
     results = found.results.get("severity")
-    return "\n".join(_over_all(results, one) for one in suite.overall(results)) if results else NOTHING
+    if results is None:
+        return NOTHING
+    each = study.claims(results, each=True)
+    overall = suite.overall(results)
+    told = "\n".join(_over_all(one, [claim for claim in each if claim.method == one.method]) for one in overall)
+    robots = study.robots(results)
+    return f"{told}\n\n{_by_robot(results, robots, each)}" if robots else told
 
 
-def _over_all(results: Collection, overall: Overall) -> str:
-    claims = [claim for claim in study.claims(results, each=True) if claim.method == overall.method]
-    told = ", ".join(f"{what} on {count}" for what, count in Counter(claim.shown for claim in claims).most_common())
+def _by_robot(results: Collection, robots: Mapping[str, Sequence[str]], each: Sequence[Claim]) -> str:
+    cells: dict[str, dict[str, str]] = {}
+    for robot, envs in robots.items():
+        for one in suite.overall(results, envs):
+            counted = _counted([claim for claim in each if claim.target in envs and claim.method == one.method])
+            cells.setdefault(one.method, {})[robot] = f"{speed_up(one.speed_up)}<br>{counted}"
+    head = ("method", *(f"{robot}, {plural(len(envs), 'target')}" for robot, envs in robots.items()))
+    return _table(head, [[f"`{method}`", *(mine.get(one, "") for one in robots)] for method, mine in cells.items()])
+
+
+def _counted(claims: Sequence[Claim]) -> str:
+    """Return on how many targets what may be claimed."""
+    return ", ".join(f"{what} on {count}" for what, count in Counter(claim.shown for claim in claims).most_common())
+
+
+def _over_all(overall: Overall, claims: Sequence[Claim]) -> str:
+    told = _counted(claims)
     ordered = sorted(claims, key=lambda claim: claim.speed_up.value)
     least, most = (f"{speed_up(claim.speed_up)} on `{claim.target}`" for claim in (ordered[0], ordered[-1]))
     where = f"over {plural(overall.targets, 'target')} (geometric mean, 95 % interval for these targets)"

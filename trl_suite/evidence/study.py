@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from trl_suite.evidence import prediction, suite
+from trl_suite.evidence import design, prediction, suite
 from trl_suite.evidence.collection import SEED, Collection
 from trl_suite.evidence.comparison import Row
 from trl_suite.evidence.prediction import FEWEST, PROBES, Prediction
@@ -15,7 +15,7 @@ from trl_suite.evidence.statistics import NAN, Estimate
 from trl_suite.evidence.verdict import DIRECTION
 
 LEVEL = 0.05
-FEW = 9  # targets of an experiment that have a column each; of more, a method has one number over all of them
+FEW = 9  # targets of an experiment that have a column each; of more, a method has a number for each robot and for all
 Shown = Literal["sooner", "later", "undecided", "too few"]
 
 
@@ -44,7 +44,7 @@ def shown(speed_up: Estimate, p: float = NAN) -> Shown:
 
 
 class Claim(NamedTuple):
-    """One method against scratch, on one target or over all of an experiment's."""
+    """One method against scratch, on one target, or over all of an experiment's or of one robot's."""
 
     experiment: str
     target: str
@@ -72,11 +72,21 @@ def claims(results: Collection, each: bool = False) -> list[Claim]:
         return [
             Claim(name, row.env, row.method, row.speed_up.n, row.speed_up, row.area_gain, row.p_holm) for row in rows
         ]
+    groups = {"": results.envs} | {f"{robot}, ": envs for robot, envs in robots(results).items()}
     return [
-        Claim(name, f"{one.targets} targets", one.method, one.targets, one.speed_up, one.gain, NAN)
-        for one in suite.overall(results)
+        Claim(name, f"{label}{one.targets} targets", one.method, one.targets, one.speed_up, one.gain, NAN)
+        for label, envs in groups.items()
+        for one in suite.overall(results, envs)
         if one.speed_up.n
     ]
+
+
+def robots(results: Collection) -> dict[str, tuple[str, ...]]:
+    """Return the targets of each robot, in planned order; none where there is one robot only."""
+    found: dict[str, tuple[str, ...]] = {}
+    for env in results.envs:
+        found[design.robot(env)] = (*found.get(design.robot(env), ()), env)
+    return found if len(found) > 1 else {}
 
 
 def surprises(results: Collection) -> list[Surprise]:

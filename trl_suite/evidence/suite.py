@@ -26,11 +26,12 @@ class Overall(msgspec.Struct, frozen=True, kw_only=True):
     improvement: float = NAN  # chance that a run of the method scores higher than a run from scratch
 
 
-def overall(results: Collection) -> list[Overall]:
-    """Return every method over all targets, in planned order; nothing where there is one target only."""
-    methods = dict.fromkeys(method for env in results.envs for method in results.methods(env) if method != SCRATCH)
+def overall(results: Collection, envs: Sequence[str] = ()) -> list[Overall]:
+    """Return every method over all targets, or over these, in planned order; nothing where there is one only."""
+    over = envs or results.envs
+    methods = dict.fromkeys(method for env in over for method in results.methods(env) if method != SCRATCH)
     generator = np.random.default_rng(SEED)
-    found = [_overall(results, method, generator) for method in methods] if len(results.envs) > 1 else []
+    found = [_overall(results, method, over, generator) for method in methods] if len(over) > 1 else []
     return [method for method in found if method.targets > 1]
 
 
@@ -43,8 +44,8 @@ def scores(results: Collection) -> dict[str, Floats]:
     return {method: np.concatenate(values) for method, values in found.items()}
 
 
-def _overall(results: Collection, method: str, generator: np.random.Generator) -> Overall:
-    both = {env: (results.curves[env, method], results.curves[env, SCRATCH]) for env in results.envs
+def _overall(results: Collection, method: str, envs: Sequence[str], generator: np.random.Generator) -> Overall:
+    both = {env: (results.curves[env, method], results.curves[env, SCRATCH]) for env in envs
             if (env, method) in results.curves and (env, SCRATCH) in results.curves}  # fmt: skip
     logs: list[Cells] = []
     gains: list[Cells] = []
