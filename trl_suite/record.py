@@ -5,8 +5,7 @@
 TensorBoard's event files. This module knows the shape of the files and nothing of how they come about.
 """
 
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -115,7 +114,15 @@ def encode(record: msgspec.Struct) -> bytes:
     return msgspec.json.format(msgspec.json.encode(record), indent=2)
 
 
-def decode(path: Path, into: type[T]) -> T:
+class Readable(Protocol):
+    """A file by its content, wherever it lies; `str` names it."""
+
+    def read_bytes(self) -> bytes:
+        """Return what it holds."""
+        ...
+
+
+def decode(path: Readable, into: type[T]) -> T:
     """Return the record in a JSON file.
 
     Raises:

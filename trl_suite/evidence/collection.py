@@ -12,12 +12,12 @@ from typing import Self
 import numpy as np
 
 from trl_suite.errors import InputError
-from trl_suite.evidence import archive, comparison, design, measures, references
+from trl_suite.evidence import comparison, design, measures, references
 from trl_suite.evidence.comparison import Price, Row
 from trl_suite.evidence.curve import MODES, Curves, Floats
 from trl_suite.evidence.design import Arm, Shift
 from trl_suite.evidence.grids import gather, once, stochastic
-from trl_suite.evidence.members import Finding, Member, about, member, on_disk, surplus
+from trl_suite.evidence.members import Finding, Member, about, files, member, surplus
 from trl_suite.evidence.references import Reference
 from trl_suite.record import SCRATCH, Plan, Planned, decode
 
@@ -50,10 +50,9 @@ class Collection:
             )
         plan = decode(path, Plan)
         arms = design.arms(plan)
-        with archive.opened(runs) as place:
-            disk = on_disk(place)
-            findings = surplus(disk, plan)
-            members = tuple(member(place, disk, planned, arms[planned.folder], plan, findings) for planned in plan.runs)
+        found = files(runs)
+        findings = surplus(found, plan)
+        members = tuple(member(runs, found, planned, arms[planned.folder], plan, findings) for planned in plan.runs)
         curves = _gather([m for m in members if m.planned.role == "target"], findings)
         cohorts = _gather([m for m in members if m.planned.role == "reference"], findings)
         _compare(curves, plan, findings)

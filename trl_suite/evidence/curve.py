@@ -7,7 +7,6 @@ where the stochastic one was evaluated too, its returns stand on the same grid.
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
-from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trl_suite.errors import InputError
+from trl_suite.record import Readable
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -74,7 +74,7 @@ class _Layout(NamedTuple):
     short: bool  # the last evaluation lacks episodes
 
 
-def read(path: Path, episodes: int = 0) -> Curve:
+def read(path: Readable, episodes: int = 0) -> Curve:
     """Return the curve in an `evaluations.csv`; an evaluation that was cut off at the end is left out with a note.
 
     Args:

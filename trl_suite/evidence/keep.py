@@ -6,9 +6,10 @@ from pathlib import Path
 
 from trl_suite.errors import InputError
 from trl_suite.evidence import archive, film, pictures, prediction, report
+from trl_suite.evidence.archive import Files
 from trl_suite.evidence.figures import learning
 from trl_suite.evidence.figures.style import svg
-from trl_suite.evidence.members import EVALUATIONS, HOME, RUN
+from trl_suite.evidence.members import EVALUATIONS, HOME, RUN, files
 from trl_suite.evidence.results import Results, load
 from trl_suite.record import Plan, decode
 
@@ -34,8 +35,7 @@ def keep(runs: Path, into: Path) -> list[Path]:
     for name in COPIED:
         if (runs / name).is_file():
             shutil.copyfile(runs / name, into / name)
-    with archive.opened(runs) as place:
-        archive.write(into / archive.NAME, _records(place, results.plan))
+    archive.write(into / archive.NAME, _records(files(runs), results.plan))
     report.write(into)
     kept = load(into)
     kept.report(into / MEASURES)
@@ -51,11 +51,10 @@ def _forget(into: Path) -> None:
             (into / name).unlink(missing_ok=True)
 
 
-def _records(place: Path, plan: Plan) -> Iterator[tuple[str, bytes]]:
+def _records(found: Files, plan: Plan) -> Iterator[tuple[str, bytes]]:
     for planned in plan.runs:
-        for name in RECORDS:
-            if (path := place / planned.folder / name).is_file():
-                yield f"{planned.folder}/{name}", path.read_bytes()
+        mine = found.get(planned.folder, {})
+        yield from ((f"{planned.folder}/{name}", mine[name].read_bytes()) for name in RECORDS if name in mine)
 
 
 def _picture(results: Results, env: str) -> Path:

@@ -9,9 +9,11 @@ import msgspec
 import numpy as np
 
 from trl_suite.errors import InputError
+from trl_suite.evidence import archive
+from trl_suite.evidence.archive import Files
 from trl_suite.evidence.curve import Curve, read
 from trl_suite.evidence.design import Arm
-from trl_suite.record import Plan, Planned, Run, decode
+from trl_suite.record import Plan, Planned, Readable, Run, decode
 
 Kind = Literal[
     "missing", "failed", "unfinished", "unreadable", "other grid", "duplicate", "not planned", "not finite",
@@ -19,7 +21,6 @@ Kind = Literal[
 ]  # fmt: skip
 RUN = "run.json"
 EVALUATIONS = "evaluations.csv"
-Disk = dict[str, frozenset[str]]  # a run's folder, relative to the experiment's -> the names of what stands in it
 HOME = "retention.csv"  # as evaluations.csv, of the same policy on the env of its source
 DRAWN = {
     "target": "drawn as far as it came; counted at step 0 only",
@@ -53,42 +54,53 @@ def about(kind: Kind, planned: Planned, what: str, treatment: str) -> Finding:
     return Finding(kind=kind, where=planned.folder, what=what, treatment=treatment)
 
 
-def on_disk(runs: Path) -> Disk:
+def files(runs: Path) -> Files:
+    """Return the files of every run of an experiment: from its archive where it has one, else from its folders.
+
+    Raises:
+        InputError: the archive is damaged.
+    """
+    return archive.read(runs / archive.NAME) if (runs / archive.NAME).is_file() else _on_disk(runs)
+
+
+def _on_disk(runs: Path) -> Files:
     """Return what stands in every folder that holds a run's record; one walk, and no question for a single file."""
-    found: Disk = {}
-    for folder, below, files in os.walk(runs):
-        if RUN in files:
-            found[folder[len(str(runs)) + 1 :].replace(os.sep, "/")] = frozenset(files)
+    found: Files = {}
+    for folder, below, names in os.walk(runs):
+        if RUN in names:
+            place = Path(folder)
+            found[place.relative_to(runs).as_posix()] = {name: place / name for name in names}
             below.clear()  # a run lies in no other's folder
     return found
 
 
-def surplus(disk: Disk, plan: Plan) -> list[Finding]:
+def surplus(found: Files, plan: Plan) -> list[Finding]:
     """Return a finding for every run on disk that the plan does not know."""
     return [
         Finding(kind="not planned", where=folder, what="stands on disk and not in plan.json", treatment="not counted")
-        for folder in sorted(disk.keys() - {p.folder for p in plan.runs})
+        for folder in sorted(found.keys() - {p.folder for p in plan.runs})
     ]
 
 
-def member(runs: Path, disk: Disk, planned: Planned, arm: Arm, plan: Plan, findings: list[Finding]) -> Member:
+def member(runs: Path, found: Files, planned: Planned, arm: Arm, plan: Plan, findings: list[Finding]) -> Member:
     """Return one run as read; whatever is wrong with it is added to the findings."""
-    folder = runs / planned.folder
-    files = disk.get(planned.folder, frozenset())
+    mine = found.get(planned.folder, {})
     nothing = Member(planned=planned, arm=arm)
     try:
         _check_inside(planned.folder)
-        if RUN not in files:
+        if RUN not in mine:
             findings.append(about("missing", planned, "has not been run", "its pair is not counted"))
             return nothing
-        run = decode(folder / RUN, Run)
-        _check_same(folder, run, planned)
+        run = decode(mine[RUN], Run)
+        _check_same(mine[RUN], run, planned)
         findings.extend(_circumstances(run, planned))
         optional = planned.role == "source" or run.status != "done"  # a run may end before its first evaluation
-        if optional and EVALUATIONS not in files:
+        if optional and EVALUATIONS not in mine:
             return Member(planned=planned, arm=arm, run=run)
-        curve = read(folder / EVALUATIONS, 0 if planned.role == "source" else plan.episodes)
-        home = read(folder / HOME) if planned.source and HOME in files else None
+        if EVALUATIONS not in mine:
+            raise InputError(f"{planned.folder}: done, and no {EVALUATIONS}")
+        curve = read(mine[EVALUATIONS], 0 if planned.role == "source" else plan.episodes)
+        home = read(mine[HOME]) if planned.source and HOME in mine else None
     except InputError as error:
         findings.append(about("unreadable", planned, str(error).replace(f"{runs}/", ""), "not counted"))
         return nothing
@@ -102,12 +114,10 @@ def _check_inside(folder: str) -> None:
         raise InputError(f"{folder}: a run's folder lies inside the experiment's")
 
 
-def _check_same(folder: Path, run: Run, planned: Planned) -> None:
+def _check_same(file: Readable, run: Run, planned: Planned) -> None:
     for name in ("role", "env", "method", "seed"):
         if getattr(run, name) != getattr(planned, name):
-            raise InputError(
-                f"{folder / 'run.json'}: {name} is {getattr(run, name)!r}, the plan says {getattr(planned, name)!r}"
-            )
+            raise InputError(f"{file}: {name} is {getattr(run, name)!r}, the plan says {getattr(planned, name)!r}")
 
 
 def _circumstances(run: Run, planned: Planned) -> list[Finding]:
