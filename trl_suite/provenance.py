@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -14,6 +15,12 @@ PACKAGES = ("trl-suite", "torch", "stable-baselines3", "gymnasium", "mujoco", "n
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages on which a result depends."""
     return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
+
+
+def changed(earlier: Mapping[str, str]) -> list[str]:
+    """Return in words which of some earlier versions are no longer those of today."""
+    now = versions()
+    return [f"{name} {old} -> {now.get(name)}" for name, old in earlier.items() if now.get(name) != old]
 
 
 def _version(package: str) -> str:

@@ -1,15 +1,13 @@
 """Policies that one experiment trains, and others start from."""
 
 import shutil
-import tarfile
 
 import pytest
 
 from tests.experiment.conftest import TINY
 from trl_suite import content, record
 from trl_suite.errors import InputError
-from trl_suite.evidence import archive, results
-from trl_suite.evidence.keep import keep
+from trl_suite.evidence import results
 from trl_suite.experiment import plan, rerun, shelf, shipped, spec
 from trl_suite.experiment.grouping import Grouping, assignments, summary
 from trl_suite.experiment.run import run
@@ -70,19 +68,6 @@ def test_shipped_policies_are_taken_and_not_trained(workspace):
     steps = plan.steps(experiment)
     assert [step.steps for step in steps if shipped.is_shipped(step)] == [512, 512]
     assert "2 runs: a shipped policy, which is taken as it is" in summary(assignments(steps, Grouping(experiment, 1)))
-
-
-def test_what_was_kept_is_added_to_without_being_trained_again(workspace):
-    whole = run(study(workspace), runs=workspace / "runs", on="here").folder
-    keep(whole, workspace / "kept")
-    shutil.rmtree(whole)
-    with tarfile.open(workspace / "kept" / archive.NAME) as kept:
-        kept.extractall(whole, filter="data")
-    before = {path: path.read_bytes() for path in whole.glob("*/finetune/*/run.json")}
-    run(study(workspace, SHIPPED.replace('"finetune"', '"finetune", "actor-only"')), runs=workspace / "runs", on="here")
-    assert {path: path.read_bytes() for path in whole.glob("*/finetune/*/run.json")} == before
-    statuses = [record.decode(path, record.Run).status for path in whole.glob("*/actor-only/*/run.json")]
-    assert statuses == ["done"] * 2
 
 
 def test_a_policy_that_changed_is_another_source(workspace):

@@ -148,6 +148,8 @@ class Run(Verb):
     """With --plan: print it as JSON, run by run."""
     mix_versions: bool = False
     """Go on with runs that were begun with other versions of torch and the like: their results are of neither."""
+    reuse: tuple[Path, ...] = ()
+    """Experiments whose finished runs are taken where they are the same: runs/NAME or experiments/NAME/results."""
     quiet: bool = False
     """Show nothing until the table at the end."""
 

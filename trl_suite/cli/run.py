@@ -28,6 +28,7 @@ def execute(arguments: Run) -> int:
         on=arguments.on,
         address=arguments.address,
         mix_versions=arguments.mix_versions,
+        reuse=arguments.reuse,
     )
     tally = finished.tally
     if tally.storage:

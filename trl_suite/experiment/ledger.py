@@ -193,9 +193,7 @@ class RunFolder:
         (self.path / EVALUATIONS).unlink(missing_ok=True)
 
     def _check_versions(self, facts: Facts, mixed: bool) -> None:
-        now = provenance.versions()
-        changed = [f"{name} {old} -> {now.get(name)}" for name, old in facts.versions.items() if now.get(name) != old]
-        if changed and not mixed:
+        if (changed := provenance.changed(facts.versions)) and not mixed:
             raise InputError(
                 f"{self.path}: the run was begun with other versions ({', '.join(changed)}), and going on would give a "
                 f"result of neither; install those, allow it with --mix-versions, or begin anew by removing "

@@ -1,5 +1,6 @@
 """`trl_suite.run`: all runs of an experiment that are not done yet."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from trl_suite.experiment.local import Here, Processes, cores
 from trl_suite.experiment.on_ray import OnRay
 from trl_suite.experiment.on_slurm import OnSlurm
 from trl_suite.experiment.plan import Step
+from trl_suite.experiment.reuse import take
 from trl_suite.experiment.spec import Execution, Experiment
 from trl_suite.experiment.stop import Stop
 from trl_suite.training.threads import threads
@@ -38,6 +40,7 @@ def run(
     on: Where = "local",
     address: str | None = None,
     mix_versions: bool = False,
+    reuse: Sequence[Path] = (),
 ) -> Finished:
     """Make the experiment's runs and return where they are; what is done already is not done again.
 
@@ -51,6 +54,7 @@ def run(
         on: in this process, in processes of this machine, on a Ray cluster, or through Slurm.
         address: of the Ray cluster; one is started on this machine where not given.
         mix_versions: go on with runs that were begun with other versions of torch and the like.
+        reuse: experiments, as run folders or kept results, whose finished runs are taken where they are the same.
 
     Raises:
         InputError: the file is wrong, or the folder cannot be written.
@@ -69,7 +73,8 @@ def run(
     grouping = Grouping(specification, workers or cores())
     ledger.write_plan(root, plan.plan(name, specification, f"trl-suite run {experiment}", steps))
     shipped.take(root, name, steps)
-    for line in summary(assignments(steps, grouping)):
+    taken = take(root, steps, reuse, grouping, mix_versions)
+    for line in (*taken, *summary(assignments(steps, grouping))):
         Console(quiet=quiet, markup=False).print(line, highlight=False, soft_wrap=True)
     for caution in spec.cautions(specification):
         Console(quiet=quiet, markup=False).print(caution, style="yellow", highlight=False, soft_wrap=True)

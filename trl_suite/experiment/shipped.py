@@ -32,11 +32,8 @@ def take(root: Path, experiment: str, steps: Sequence[Step]) -> None:
         InputError: a policy is gone or is no longer the one that was planned.
     """
     for step in filter(is_shipped, steps):
-        folder = root / step.planned.folder
-        condition = states.read(folder, step.digest).condition
-        kept = condition == "done" and not (folder / shelf.POLICY).is_dir()  # unpacked from results, without weights
-        if condition == "waiting" or kept:
-            _take(folder, experiment, step)
+        if states.read(root / step.planned.folder, step.digest).condition == "waiting":
+            _take(root / step.planned.folder, experiment, step)
 
 
 def _take(folder: Path, experiment: str, step: Step) -> None:

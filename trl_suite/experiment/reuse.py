@@ -1,0 +1,89 @@
+"""Runs that another experiment has made: what is trained to the same specification is taken, and not trained again."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from trl_suite import files, provenance, record
+from trl_suite.errors import InputError
+from trl_suite.evidence import members
+from trl_suite.experiment import states
+from trl_suite.experiment.cohorts import Group
+from trl_suite.experiment.lease import Lease, Observer
+from trl_suite.experiment.plan import Step
+from trl_suite.experiment.shelf import POLICY
+from trl_suite.experiment.states import PLAN, RUN
+from trl_suite.record import Readable, Run
+
+
+def take(
+    root: Path, steps: Sequence[Step], others: Sequence[Path], group: Callable[[Step], Group], mixed: bool = False
+) -> list[str]:
+    """Copy the finished runs of other experiments that a plan asks for; return a line for each about what was taken.
+
+    Only records are kept in results, so that a source that was trained for an experiment is taken from its run folders.
+
+    Args:
+        root: the experiment's folder.
+        steps: of its plan; what is there of them already stays.
+        others: run folders, or results that were kept.
+        group: tells on which engine and physics a run would be trained: what was trained on others is not taken.
+        mixed: take also runs that were made with other versions.
+
+    Raises:
+        InputError: another is no experiment's folder, or its runs were made with other versions.
+        StorageError: the folder cannot be written.
+    """
+    return [_taken(root, steps, other, group, mixed) for other in others]
+
+
+def _taken(root: Path, steps: Sequence[Step], other: Path, group: Callable[[Step], Group], mixed: bool) -> str:
+    if not (other / PLAN).is_file():
+        raise InputError(f"{other}: no {PLAN} here; runs are reused from runs/<experiment>, or from kept results")
+    found, count = members.files(other), 0
+    for step in steps:
+        mine = found.get(step.planned.folder, {})
+        policy = _policy(other / step.planned.folder)
+        if RUN not in mine or (step.planned.role == "source" and not policy):
+            continue
+        run = record.decode(mine[RUN], Run)
+        if _is(run, step, group(step)) and states.read(root / step.planned.folder).condition == "waiting":
+            _check_versions(run, other, mixed)
+            count += _copy(mine, policy, root / step.planned.folder)
+    return f"{count} of {len(steps)} runs are those of {other}"
+
+
+def _is(run: Run, step: Step, group: Group) -> bool:
+    """Return whether a record is that of the run which would be made."""
+    same = run.digest == step.digest == states.digest_of(run.specification)
+    return (
+        same
+        and run.status == "done"
+        and (run.engine, run.device, run.physics) == (group.engine, group.device, group.physics)
+    )
+
+
+def _check_versions(run: Run, other: Path, mixed: bool) -> None:
+    if not mixed and (changed := provenance.changed(run.versions)):
+        raise InputError(
+            f"{other}: its runs were made with other versions ({', '.join(changed)}); allow it with --mix-versions"
+        )
+
+
+def _policy(folder: Path) -> dict[str, Readable]:
+    """Return the files of a run's policy; none where only its record was kept."""
+    return {path.name: path for path in (folder / POLICY).glob("*") if path.is_file()}
+
+
+def _copy(mine: Mapping[str, Readable], policy: Mapping[str, Readable], folder: Path) -> bool:
+    """Copy a run, its record last, so that a folder with a record is whole; return whether nobody else makes it."""
+    with files.storing(folder):
+        held = Lease.claim(folder, Observer())
+        if held is None:
+            return False
+        if policy:
+            (folder / POLICY).mkdir(exist_ok=True)
+        for place, some in ((folder / POLICY, policy), (folder, mine)):
+            for name in sorted(some, key=RUN.__eq__):
+                files.write_atomically(place / name, some[name].read_bytes())
+        held.release()
+    return True
