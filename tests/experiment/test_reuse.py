@@ -59,6 +59,14 @@ def test_of_kept_results_the_records_are_taken_and_no_source_without_its_weights
         }
 
 
+def test_where_retention_is_asked_for_weights_are_needed(finished, tmp_path):
+    keep(finished, tmp_path / "kept")
+    folders, _ = taken(tmp_path, tmp_path / "kept", retention=True)
+    assert {name.split("/")[1] for name in folders} == {"scratch"}
+    whole, _ = taken(tmp_path / "again", finished, retention=True)
+    assert {name.split("/")[1] for name in whole} == {"source", "scratch", "finetune", "random-frozen"}
+
+
 def test_what_is_there_stays(finished, tmp_path):
     folders, _ = taken(tmp_path, finished)
     mine = tmp_path / "runs" / "more" / min(folders) / "evaluations.csv"

@@ -10,56 +10,63 @@ from trl_suite.experiment import states
 from trl_suite.experiment.cohorts import Group
 from trl_suite.experiment.lease import Lease, Observer
 from trl_suite.experiment.plan import Step
+from trl_suite.experiment.retention import FILE as HOME
 from trl_suite.experiment.shelf import POLICY
 from trl_suite.experiment.states import PLAN, RUN
 from trl_suite.record import Readable, Run
 
 
 def take(
-    root: Path, steps: Sequence[Step], others: Sequence[Path], group: Callable[[Step], Group], mixed: bool = False
+    root: Path,
+    steps: Sequence[Step],
+    others: Sequence[Path],
+    group: Callable[[Step], Group],
+    *,
+    retention: bool = False,
+    mixed: bool = False,
 ) -> list[str]:
     """Copy the finished runs of other experiments that a plan asks for; return a line for each about what was taken.
 
-    Only records are kept in results, so that a source that was trained for an experiment is taken from its run folders.
+    Kept results hold no weights, so that what needs these is taken from run folders only.
 
     Args:
         root: the experiment's folder.
         steps: of its plan; what is there of them already stays.
         others: run folders, or results that were kept.
         group: tells on which engine and physics a run would be trained: what was trained on others is not taken.
+        retention: the experiment measures it; where it has not been, weights are needed.
         mixed: take also runs that were made with other versions.
 
     Raises:
         InputError: another is no experiment's folder, or its runs were made with other versions.
         StorageError: the folder cannot be written.
     """
-    return [_taken(root, steps, other, group, mixed) for other in others]
+    told: list[str] = []
+    for other in others:
+        if not (other / PLAN).is_file():
+            raise InputError(f"{other}: no {PLAN} here; runs are reused from runs/<experiment>, or from kept results")
+        found, count = members.files(other), 0
+        for step in steps:
+            mine, policy = found.get(step.planned.folder, {}), _policy(other / step.planned.folder)
+            enough = policy or not _needs_weights(step, mine, retention)
+            if RUN in mine and enough and states.read(root / step.planned.folder).condition == "waiting":
+                run = record.decode(mine[RUN], Run)
+                if _is(run, step, group(step)):
+                    _check_versions(run, other, mixed)
+                    count += _copy(mine, policy, root / step.planned.folder)
+        told.append(f"{count} of {len(steps)} runs are those of {other}")
+    return told
 
 
-def _taken(root: Path, steps: Sequence[Step], other: Path, group: Callable[[Step], Group], mixed: bool) -> str:
-    if not (other / PLAN).is_file():
-        raise InputError(f"{other}: no {PLAN} here; runs are reused from runs/<experiment>, or from kept results")
-    found, count = members.files(other), 0
-    for step in steps:
-        mine = found.get(step.planned.folder, {})
-        policy = _policy(other / step.planned.folder)
-        if RUN not in mine or (step.planned.role == "source" and not policy):
-            continue
-        run = record.decode(mine[RUN], Run)
-        if _is(run, step, group(step)) and states.read(root / step.planned.folder).condition == "waiting":
-            _check_versions(run, other, mixed)
-            count += _copy(mine, policy, root / step.planned.folder)
-    return f"{count} of {len(steps)} runs are those of {other}"
+def _needs_weights(step: Step, mine: Mapping[str, Readable], retention: bool) -> bool:
+    return step.planned.role == "source" or (retention and bool(step.planned.source) and HOME not in mine)
 
 
 def _is(run: Run, step: Step, group: Group) -> bool:
     """Return whether a record is that of the run which would be made."""
+    trained, would = (run.engine, run.device, run.physics), (group.engine, group.device, group.physics)
     same = run.digest == step.digest == states.digest_of(run.specification)
-    return (
-        same
-        and run.status == "done"
-        and (run.engine, run.device, run.physics) == (group.engine, group.device, group.physics)
-    )
+    return same and run.status == "done" and trained == would
 
 
 def _check_versions(run: Run, other: Path, mixed: bool) -> None:

@@ -73,7 +73,7 @@ def run(
     grouping = Grouping(specification, workers or cores())
     ledger.write_plan(root, plan.plan(name, specification, f"trl-suite run {experiment}", steps))
     shipped.take(root, name, steps)
-    taken = take(root, steps, reuse, grouping, mix_versions)
+    taken = take(root, steps, reuse, grouping, retention=specification.retention, mixed=mix_versions)
     for line in (*taken, *summary(assignments(steps, grouping))):
         Console(quiet=quiet, markup=False).print(line, highlight=False, soft_wrap=True)
     for caution in spec.cautions(specification):
