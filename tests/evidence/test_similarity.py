@@ -106,9 +106,43 @@ def test_the_rank_correlation_is_scipys():
     assert found == similarity.prediction(some, generator())
 
 
+def of_robots(rho: float, seed: int = 0) -> list[Pair]:
+    """Pairs of three robots, of which each next one has greater probes and gains more."""
+    names = np.repeat(["hopper", "walker2d", "half-cheetah"], [8, 9, 10])
+    steps = {name: 4 * place for place, name in enumerate(dict.fromkeys(names.tolist()))}
+    return [Pair(pair.probe + steps[name], pair.log_speed_up + steps[name], name)
+            for pair, name in zip(pairs(27, rho, seed), names.tolist(), strict=True)]  # fmt: skip
+
+
+def test_that_one_robot_gains_more_than_another_is_no_prediction():
+    some = of_robots(0.0, seed=1)
+    assert stats.spearmanr(*np.array([pair[:2] for pair in some]).T).statistic > 0.7
+    found = similarity.prediction(some, generator())
+    alone = [similarity.prediction([pair for pair in some if pair.robot == robot], generator()).value
+             for robot in {pair.robot for pair in some}]  # fmt: skip
+    assert min(alone) < found.value < max(alone)
+    assert not found.excludes(0)
+    low, high = similarity.leave_one_out(some)
+    assert low < found.value < high
+    assert similarity.prediction([*some, Pair(99, -99, "ant")], generator()).n == 27  # nothing to be ranked with
+
+
+def test_within_robots_a_null_is_covered_and_its_p_is_that_of_permutations():
+    hits = [not similarity.prediction(of_robots(0.0, seed), generator(seed), 300).excludes(0) for seed in range(400)]
+    assert 0.92 <= np.mean(hits) <= 0.99
+    some = of_robots(0.5, 1)
+    robots = similarity._robots(some)
+    ones = [np.ones((1, len(known))) for known in robots]
+    draw = generator()
+    drawn = [similarity._correlations([np.c_[known[:, 0], draw.permutation(known[:, 1])] for known in robots], ones)[0]
+             for _ in range(4_000)]  # fmt: skip
+    found = similarity.prediction(some, generator())
+    assert found.p == pytest.approx(np.mean(np.abs(drawn) >= abs(found.value)), abs=0.02)
+
+
 def test_few_pairs_get_an_exact_p():
     some = pairs(6, 0.9)
-    x, y = (np.array(column) for column in zip(*some, strict=True))
+    x, y = np.array([pair[:2] for pair in some]).T
     expected = stats.permutation_test((y,), lambda y: stats.spearmanr(x, y).statistic, permutation_type="pairings",
                                       n_resamples=np.inf).pvalue  # fmt: skip
     assert similarity.prediction(some, generator()).p == pytest.approx(expected, abs=1e-3)
@@ -142,4 +176,4 @@ def test_resamples_are_counted_as_if_they_were_copied():
     counts = generator().multinomial(6, np.full(6, 1 / 6), 50)
     copies = [np.repeat(known, count, axis=0) for count in counts]
     expected = [stats.spearmanr(copy).statistic if np.ptp(copy, axis=0).all() else np.nan for copy in copies]
-    np.testing.assert_allclose(similarity._counted(known, counts.astype(float)), expected, atol=1e-12)
+    np.testing.assert_allclose(similarity._correlations([known], [counts.astype(float)]), expected, atol=1e-12)

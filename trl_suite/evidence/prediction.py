@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from trl_suite.errors import InputError
-from trl_suite.evidence import similarity
+from trl_suite.evidence import design, similarity
 from trl_suite.evidence.collection import SEED, Collection
 from trl_suite.evidence.comparison import Row
 from trl_suite.evidence.similarity import Pair, Probed, Probes
@@ -25,7 +25,7 @@ class Prediction(NamedTuple):
 
     probe: str
     method: str
-    correlation: Estimate  # Spearman's, with the log speed-up
+    correlation: Estimate  # Spearman's, with the log speed-up, within robots
     without_one: tuple[float, float]  # least and greatest where one pair is left out
 
 
@@ -46,7 +46,7 @@ def predictions(results: Collection) -> list[Prediction]:
     found: list[Prediction] = []
     for method, rows in methods.items():
         for probe in PROBES:
-            those = [Pair(_value(results, row, probe, known), math.log(row.speed_up.value)) for row in rows]
+            those = [_pair(row, _value(results, row, probe, known)) for row in rows]
             if sum(math.isfinite(pair.probe) for pair in those) >= FEWEST:
                 found.append(prediction(probe, method, those, generator))
     return found
@@ -60,9 +60,13 @@ def prediction(probe: str, method: str, pairs: Sequence[Pair], generator: np.ran
 
 def pairs(results: Collection, row: Row, probes: Sequence[str]) -> dict[str, Pair]:
     """Return what each probe that was made said of a row's source and target, beside the log speed-up."""
-    known, speed = _known(results), math.log(row.speed_up.value)
+    known = _known(results)
     told = {probe: _value(results, row, probe, known) for probe in probes}
-    return {probe: Pair(value, speed) for probe, value in told.items() if math.isfinite(value)}
+    return {probe: _pair(row, value) for probe, value in told.items() if math.isfinite(value)}
+
+
+def _pair(row: Row, value: float) -> Pair:
+    return Pair(value, math.log(row.speed_up.value), design.robot(row.env))
 
 
 def _known(results: Collection) -> dict[tuple[str, str], Probes]:

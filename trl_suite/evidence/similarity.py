@@ -55,6 +55,7 @@ class Pair(NamedTuple):
 
     probe: float
     log_speed_up: float
+    robot: str = ""  # of the target
 
 
 def zero_shot(returns: Floats, random: float, reference: float) -> float:
@@ -195,38 +196,52 @@ def suggest(probes: Probes) -> Suggestion:
 def prediction(pairs: Sequence[Pair], generator: np.random.Generator, replicates: int = 10_000) -> Estimate:
     """Return Spearman's rank correlation of a probe with the measured log speed-up over pairs; null or not.
 
-    The unit is the pair of source and target, not the run. The interval is a bootstrap over pairs, on Fisher's scale;
-    p is exact for up to eight pairs, else from Student's t. Below eight pairs there is no interval. With 18 pairs the
-    correlation must exceed about 0.47 to reach 0.05.
+    Ranks are those among the pairs of one robot, as shares of their number: that one robot gains more than another, and
+    has greater probes, says nothing of which shift of a robot can be learned sooner, and would pass for it.
+
+    The unit is the pair of source and target, not the run. The interval is a bootstrap over the pairs of each robot, on
+    Fisher's scale; p is exact for up to eight pairs of one robot, else from Student's t. Below eight pairs there is no
+    interval. With 18 pairs the correlation must exceed about 0.47 to reach 0.05.
 
     Args:
-        pairs: those with a finite probe and speed-up count.
+        pairs: those with a finite probe and speed-up count, of which their robot has two.
         generator: of the resamples.
         replicates: number of resamples.
     """
-    known = np.array([pair for pair in pairs if math.isfinite(pair.probe) and math.isfinite(pair.log_speed_up)])
-    n = len(known)
-    if n < 3 or np.ptp(known[:, 0]) == 0 or np.ptp(known[:, 1]) == 0:
+    robots = _robots(pairs)
+    n, freedom = sum(map(len, robots)), sum(map(len, robots)) - len(robots) - 1
+    rho = float(_correlations(robots, [np.ones((1, len(known))) for known in robots])[0]) if freedom > 0 else NAN
+    if not math.isfinite(rho):
         return Estimate(n=n)
-    rho = _spearman(known[None])[0]
-    p = _permutation(known) if n <= 8 else _student(float(rho), n)
+    p = _permutation(robots[0]) if n <= 8 and len(robots) == 1 else _student(rho, freedom)
     if n < FEWEST_PAIRS:
-        return Estimate(value=float(rho), p=p, n=n)
-    drawn = _counted(known, generator.multinomial(n, np.full(n, 1 / n), replicates).astype(float))
+        return Estimate(value=rho, p=p, n=n)
+    sizes = [len(known) for known in robots]
+    counts = [generator.multinomial(size, np.full(size, 1 / size), replicates).astype(float) for size in sizes]
     most = 1 - 12 / (n * (n * n - 1))  # half a rank swap short of 1, which has no place on Fisher's scale
-    spread = float(np.nanstd(np.arctanh(np.clip(drawn, -most, most))))
-    centre = math.atanh(min(most, max(-most, float(rho))))
-    half = float(stats.t.ppf(0.975, n - 2)) * max(spread, 1 / math.sqrt(n))
-    return Estimate(value=float(rho), low=math.tanh(centre - half), high=math.tanh(centre + half), p=p, n=n)
+    spread = float(np.nanstd(np.arctanh(np.clip(_correlations(robots, counts), -most, most))))
+    centre = math.atanh(min(most, max(-most, rho)))
+    half = float(stats.t.ppf(0.975, freedom)) * max(spread, 1 / math.sqrt(n))
+    return Estimate(value=rho, low=math.tanh(centre - half), high=math.tanh(centre + half), p=p, n=n)
 
 
 def leave_one_out(pairs: Sequence[Pair]) -> tuple[float, float]:
     """Return the least and the greatest rank correlation when one pair is left out: whether one pair carries it."""
-    known = np.array([pair for pair in pairs if math.isfinite(pair.probe) and math.isfinite(pair.log_speed_up)])
-    if len(known) < 4:
+    robots = _robots(pairs)
+    if sum(map(len, robots)) < 4:
         return NAN, NAN
-    found = _counted(known, 1 - np.eye(len(known)))
+    left = 1 - np.eye(sum(map(len, robots)))
+    found = _correlations(robots, np.split(left, np.cumsum([len(known) for known in robots])[:-1], axis=1))
     return float(found.min()), float(found.max())
+
+
+def _robots(pairs: Sequence[Pair]) -> list[Floats]:
+    """Return the pairs that count by robot: (pairs, 2) each."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for pair in pairs:
+        if math.isfinite(pair.probe) and math.isfinite(pair.log_speed_up):
+            found.setdefault(pair.robot, []).append((pair.probe, pair.log_speed_up))
+    return [np.array(known) for known in found.values() if len(known) > 1]
 
 
 def _spearman(samples: Floats) -> Floats:
@@ -239,17 +254,24 @@ def _spearman(samples: Floats) -> Floats:
     return np.divide(product, size, out=np.full(len(samples), np.nan), where=size > 0)
 
 
-def _counted(known: Floats, counts: Floats) -> Floats:
+def _correlations(robots: Sequence[Floats], counts: Sequence[Floats]) -> Floats:
     """Return the rank correlation where each pair counts so often, without copies: (samples,), NaN where constant.
 
     Args:
-        known: (pairs, 2).
-        counts: (samples, pairs).
+        robots: the pairs of each (pairs, 2).
+        counts: of each (samples, pairs).
     """
+    each = [_moments(known, often) / len(known) ** 2 for known, often in zip(robots, counts, strict=True)]
+    product, x, y = np.sum(each, axis=0)
+    size = np.sqrt(x * y)
+    return np.divide(product, size, out=np.full(len(product), np.nan), where=size > 0)
+
+
+def _moments(known: Floats, counts: Floats) -> Floats:
+    """Return the sums of the ranks' products and of their squares (3, samples), each rank from its sample's mean."""
     middle = (counts.sum(axis=1, keepdims=True) + 1) / 2
     x, y = (_ranks(counts, column) - middle for column in known.T)
-    product, size = (counts * x * y).sum(axis=1), np.sqrt((counts * x * x).sum(axis=1) * (counts * y * y).sum(axis=1))
-    return np.divide(product, size, out=np.full(len(counts), np.nan), where=size > 0)
+    return np.stack([(counts * both).sum(axis=1) for both in (x * y, x * x, y * y)])
 
 
 def _ranks(counts: Floats, values: Floats) -> Floats:
@@ -259,9 +281,9 @@ def _ranks(counts: Floats, values: Floats) -> Floats:
     return (np.cumsum(often, axis=1) - (often - 1) / 2)[:, place]
 
 
-def _student(rho: float, n: int) -> float:
+def _student(rho: float, freedom: int) -> float:
     """Return the two-sided p of a rank correlation from Student's t."""
-    return float(2 * stats.t.sf(abs(rho) * math.sqrt((n - 2) / max(1e-300, 1 - rho * rho)), n - 2))
+    return float(2 * stats.t.sf(abs(rho) * math.sqrt(freedom / max(1e-300, 1 - rho * rho)), freedom))
 
 
 def _permutation(known: Floats) -> float:
