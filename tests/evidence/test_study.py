@@ -189,6 +189,20 @@ def test_severities_are_drawn_from_the_mildest_on_a_panel_for_each_robot():
     assert left.lines[0].get_ydata().tolist() == [3.0, 1.2]
 
 
+def test_gains_are_drawn_by_depth_a_panel_for_each_robot():
+    robots = {"hopper": {"gravity-1.5": [(0.0, about(2.0, 1.0, 3.0)), (1.0, about(-0.5, -1.0, 0.1))]}, "walker2d": {}}
+    figure = profiles.gains(robots, looks(["gravity-1.5"]))
+    left, right = figure.axes
+    assert left.lines[0].get_ydata().tolist() == [2.0, -0.5]  # a gain may be a loss
+    assert left.get_xticks().tolist() == [0, 1]
+    assert right.get_title() == "walker2d"
+
+
+def test_a_target_names_its_source_only_where_it_has_several(standing):
+    rows = [row for row in Collection.read(standing.root).measures() if (row.base or row.method) != "finetune"]
+    assert set(profiles.depths(rows)) == set(Grid.TARGETS)
+
+
 @pytest.mark.parametrize("name", ["identity", "freeze-depth", "parts", "methods", "running-backwards"])
 def test_what_has_been_run_has_its_picture(standing, tmp_path, name):
     (tmp_path / name).mkdir()

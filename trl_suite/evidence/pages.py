@@ -14,7 +14,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from trl_suite import content, tables
-from trl_suite.evidence import report, study, suite
+from trl_suite.evidence import design, report, study, suite
 from trl_suite.evidence.collection import Collection
 from trl_suite.evidence.comparison import Row
 from trl_suite.evidence.figures import effects, profiles
@@ -68,7 +68,7 @@ def figures(found: Study) -> dict[str, tuple[str, Figure]]:
         "identity": ("Where the target is the source: every method, and three controls.", _identity),
         "controls": ("Negative controls: running backwards, and every motor inverted.", _controls),
         "severity": ("Fine-tuning, by how far the target departs from the source; a panel for each robot.", _severity),
-        "freeze-depth": ("Everything is copied and the first layers are held.", _freeze_depth),
+        "freeze-depth": ("What is gained where everything is copied and the first layers are held.", _freeze_depth),
         "parts": ("What of the source was copied, on three robots at 1.5 times their gravity.", _parts),
         "methods": ("Twelve methods on six targets, and over all of them.", _methods),
     }
@@ -236,8 +236,13 @@ def _severity(found: Study) -> Figure | None:
 
 
 def _freeze_depth(found: Study) -> Figure | None:
-    envs = profiles.depths(_rows(found, "freeze-depth"))
-    return profiles.freeze_depth(envs, looks(["", *envs])) if envs else None
+    robots: dict[str, dict[str, list[profiles.Point]]] = {}
+    for row in _rows(found, "freeze-depth"):
+        depth, robot = design.depth(row.base or row.method), design.robot(row.env)
+        if depth is not None:
+            target = row.env.removeprefix(robot)[1:] or robot
+            robots.setdefault(robot, {}).setdefault(target, []).append((depth, row.area_gain))
+    return profiles.gains(robots, looks([name for targets in robots.values() for name in targets])) if robots else None
 
 
 def _methods(found: Study) -> Figure | None:

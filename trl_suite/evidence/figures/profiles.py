@@ -1,5 +1,6 @@
 """Speed-up against a quantity: severity of a shift, number of frozen layers; and scores against a threshold."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -16,7 +17,8 @@ from trl_suite.evidence.statistics import Estimate
 from trl_suite.evidence.suite import Overall
 
 TICKS = 9  # values that an axis can name
-Point = tuple[float, Estimate]  # where, and the speed-up there
+Point = tuple[float, Estimate]  # where, and the speed-up or gain there
+Robots = Mapping[str, Mapping[str, Sequence[Point]]]  # robot -> a line's name -> its points
 
 
 def severities(rows: Sequence[Row], shifts: Mapping[str, Shift]) -> dict[tuple[str, str], dict[str, list[Point]]]:
@@ -45,8 +47,8 @@ def depths(rows: Sequence[Row]) -> dict[str, list[Point]]:
         if depth is not None and row.speed_up.n:
             found.setdefault((row.env, row.source), []).append((depth, row.speed_up))
     several = {key: sorted(points, key=lambda point: point[0]) for key, points in found.items() if len(points) > 1}
-    sources = {source for _, source in several}
-    return {env + (f" from {source}" if len(sources) > 1 else ""): points for (env, source), points in several.items()}
+    sources = Counter(env for env, _ in several)
+    return {env + (f" from {source}" if sources[env] > 1 else ""): points for (env, source), points in several.items()}
 
 
 def overall_depths(overall: Sequence[Overall]) -> dict[str, list[Point]]:
@@ -72,39 +74,63 @@ def severity(methods: dict[str, list[Point]], axis_name: str, style: dict[str, L
     return figure
 
 
-def fading(robots: Mapping[str, Mapping[str, Sequence[Point]]], style: dict[str, Look]) -> Figure:
+def fading(robots: Robots, style: dict[str, Look]) -> Figure:
     """Return speed-up against the rank of a shift, from the mildest on; a panel for each robot, a line for each axis.
 
     Args:
         robots: robot -> axis -> the speed-up at each value of the axis.
         style: the look of each axis.
     """
-    with styled():
-        figure = canvas(4.2)
-        panels: Sequence[Axes] = figure.subplots(1, len(robots), sharey=True, squeeze=False)[0]
-        for panel, (robot, axes) in zip(panels, robots.items(), strict=True):
-            for place, (name, points) in enumerate(axes.items()):
-                _fade(panel, points, style[name], 0.07 * (place - (len(axes) - 1) / 2))
-            panel.set_title(robot, fontsize=10.5)
-            panel.axhline(1, color=INK, linewidth=1)
-            panel.xaxis.set_major_locator(FixedLocator(range(1, 1 + max(len(points) for points in axes.values()))))
-        panels[0].set_ylabel("speed-up over scratch")
-        ratio_axis(panels[0], vertical=True)
-        figure.supxlabel("severity of the shift  (1: mildest)", fontsize=10.5)
-        for name in dict.fromkeys(name for axes in robots.values() for name in axes):
-            look = style[name]
-            panels[-1].plot([], [], color=look.colour, linestyle=look.dash, marker=look.marker, label=name)
-        figure.legend(frameon=False, loc="outside right upper")
+    ranked = {robot: {name: _ranked(points) for name, points in axes.items()} for robot, axes in robots.items()}
+    figure, panels = _panels(ranked, style, "severity of the shift  (1: mildest)", nothing=1)
+    panels[0].set_ylabel("speed-up over scratch")
+    ratio_axis(panels[0], vertical=True)
     return figure
 
 
-def _fade(axis: Axes, points: Sequence[Point], look: Look, shift: float) -> None:
-    """Draw one axis' speed-ups in order of their distance from nominal, a little beside the others."""
+def gains(robots: Robots, style: dict[str, Look]) -> Figure:
+    """Return the gain in score against the number of frozen layers; a panel for each robot, a line for each target.
+
+    Args:
+        robots: robot -> target -> the gain at each depth.
+        style: the look of each target.
+    """
+    figure, panels = _panels(robots, style, "frozen trunk layers  (0: everything is copied and nothing frozen)", 0)
+    panels[0].set_ylabel("gain in score over scratch")
+    return figure
+
+
+def _panels(robots: Robots, style: dict[str, Look], below: str, nothing: float) -> tuple[Figure, Sequence[Axes]]:
+    """Draw a panel for each robot, whose lines have whole numbers across, and a line where nothing is gained."""
+    with styled():
+        figure = canvas(4.2)
+        panels: Sequence[Axes] = figure.subplots(1, len(robots), sharey=True, squeeze=False)[0]
+        for panel, (robot, lines) in zip(panels, robots.items(), strict=True):
+            for place, (name, points) in enumerate(lines.items()):
+                _line(panel, points, style[name], 0.07 * (place - (len(lines) - 1) / 2))
+            panel.set_title(robot, fontsize=10.5)
+            panel.axhline(nothing, color=INK, linewidth=1)
+            panel.xaxis.set_major_locator(FixedLocator(sorted({x for points in lines.values() for x, _ in points})))
+        figure.supxlabel(below, fontsize=10.5)
+        for name in dict.fromkeys(name for lines in robots.values() for name in lines):
+            look = style[name]
+            panels[-1].plot([], [], color=look.colour, linestyle=look.dash, marker=look.marker, label=name)
+        figure.legend(frameon=False, loc="outside right upper")
+    return figure, panels
+
+
+def _ranked(points: Sequence[Point]) -> list[Point]:
+    """Return the points in order of their distance from nominal, at 1, 2, ..."""
     ordered = sorted(points, key=lambda point: abs(np.log(point[0])))
-    x, y = [1 + place + shift for place in range(len(ordered))], [found.value for _, found in ordered]
+    return [(1.0 + place, found) for place, (_, found) in enumerate(ordered)]
+
+
+def _line(axis: Axes, points: Sequence[Point], look: Look, shift: float) -> None:
+    """Draw a line of points with their intervals, a little beside the others."""
+    x, y = [place + shift for place, _ in points], [found.value for _, found in points]
     axis.plot(x, y, color=look.colour, linestyle=look.dash, linewidth=1.7, marker=look.marker, markersize=6,
               markeredgecolor="white")  # fmt: skip
-    low, high = ([getattr(found, end) for _, found in ordered] for end in ("low", "high"))
+    low, high = ([getattr(found, end) for _, found in points] for end in ("low", "high"))
     axis.vlines(x, low, high, color=look.colour, linewidth=1.3)
 
 
