@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
@@ -345,10 +346,11 @@ def test_a_storage_error_keeps_what_it_says_on_its_way_between_processes():
     assert (str(error), error.full) == ("full", True)
 
 
-def test_the_shipped_results_are_what_they_claim():
+def test_the_shipped_results_are_what_they_claim(tmp_path):
     """A run's identity comes from what it was asked to do: no later option may change it."""
-    with archive.opened(spec.locate("quickstart") / "results") as root:
-        found = [states.read(path.parent) for path in root.glob("*/*/*/run.json")]
+    with tarfile.open(spec.locate("quickstart") / "results" / archive.NAME) as kept:
+        kept.extractall(tmp_path, filter="data")
+    found = [states.read(path.parent) for path in tmp_path.glob("*/*/*/run.json")]
     assert len(found) > 10
     assert {state.condition for state in found} == {"done"}
 
