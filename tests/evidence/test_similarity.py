@@ -156,6 +156,8 @@ def test_a_null_is_reported_and_covered():
 def test_too_few_pairs_and_constants():
     assert math.isnan(similarity.prediction(pairs(2, 0.5), generator()).value)
     assert not similarity.prediction(pairs(7, 0.5), generator()).has_interval
+    of_three = [Pair(*pair[:2], robot) for pair, robot in zip(pairs(9, 0.5), "aaabbbccc", strict=True)]
+    assert not similarity.prediction(of_three, generator()).has_interval
     perfect = similarity.prediction([Pair(i, i) for i in range(8)], generator(), 200)
     assert (perfect.value, perfect.high) == (pytest.approx(1), pytest.approx(1, abs=0.01))
     assert perfect.low < 0.95

@@ -20,7 +20,7 @@ from trl_suite.evidence.statistics import NAN, Estimate
 NEAR = 0.5  # normalised zero-shot return above which the whole policy is worth keeping
 SOME = 0.1  # and below which its behaviour is worth nothing
 TOLERANCE = 0.02  # of decodability that a frozen layer may lose
-FEWEST_PAIRS = 8  # below which a rank correlation has no interval
+FEWEST_PAIRS = 8  # of one robot, below which a rank correlation has no interval; one more for each further robot
 PENALTIES = tuple(10.0**power for power in range(-3, 5))  # of the ridge; the best on held-out data is taken
 
 
@@ -200,8 +200,8 @@ def prediction(pairs: Sequence[Pair], generator: np.random.Generator, replicates
     has greater probes, says nothing of which shift of a robot can be learned sooner, and would pass for it.
 
     The unit is the pair of source and target, not the run. The interval is a bootstrap over the pairs of each robot, on
-    Fisher's scale; p is exact for up to eight pairs of one robot, else from Student's t. Below eight pairs there is no
-    interval. With 18 pairs the correlation must exceed about 0.47 to reach 0.05.
+    Fisher's scale; p is exact for up to eight pairs of one robot, else from Student's t. Below eight pairs, and one more
+    for each further robot, there is no interval. With 18 pairs the correlation must exceed about 0.47 to reach 0.05.
 
     Args:
         pairs: those with a finite probe and speed-up count, of which their robot has two.
@@ -214,7 +214,7 @@ def prediction(pairs: Sequence[Pair], generator: np.random.Generator, replicates
     if not math.isfinite(rho):
         return Estimate(n=n)
     p = _permutation(robots[0]) if n <= 8 and len(robots) == 1 else _student(rho, freedom)
-    if n < FEWEST_PAIRS:
+    if freedom < FEWEST_PAIRS - 2:
         return Estimate(value=rho, p=p, n=n)
     sizes = [len(known) for known in robots]
     counts = [generator.multinomial(size, np.full(size, 1 / size), replicates).astype(float) for size in sizes]
