@@ -200,8 +200,8 @@ def prediction(pairs: Sequence[Pair], generator: np.random.Generator, replicates
     has greater probes, says nothing of which shift of a robot can be learned sooner, and would pass for it.
 
     The unit is the pair of source and target, not the run. The interval is a bootstrap over the pairs of each robot, on
-    Fisher's scale; p is exact for up to eight pairs of one robot, else from Student's t. Below eight pairs, and one more
-    for each further robot, there is no interval. With 18 pairs the correlation must exceed about 0.47 to reach 0.05.
+    Fisher's scale; p is exact for up to eight pairs of one robot, else from Student's t. Below eight pairs, and one
+    more for each further robot, there is no interval. With 18 pairs it must exceed about 0.47 to reach 0.05.
 
     Args:
         pairs: those with a finite probe and speed-up count, of which their robot has two.
