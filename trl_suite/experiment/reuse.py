@@ -87,10 +87,12 @@ def _copy(mine: Mapping[str, Readable], policy: Mapping[str, Readable], folder: 
         held = Lease.claim(folder, Observer())
         if held is None:
             return False
-        if policy:
-            (folder / POLICY).mkdir(exist_ok=True)
-        for place, some in ((folder / POLICY, policy), (folder, mine)):
-            for name in sorted(some, key=RUN.__eq__):
-                files.write_atomically(place / name, some[name].read_bytes())
-        held.release()
+        try:
+            if policy:
+                (folder / POLICY).mkdir(exist_ok=True)
+            for place, some in ((folder / POLICY, policy), (folder, mine)):
+                for name in sorted(some, key=RUN.__eq__):
+                    files.write_atomically(place / name, some[name].read_bytes())
+        finally:
+            held.release()
     return True
