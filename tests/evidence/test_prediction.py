@@ -6,6 +6,7 @@ import pytest
 from trl_suite.errors import InputError
 from trl_suite.evidence import prediction, report
 from trl_suite.evidence.results import load
+from trl_suite.evidence.similarity import Pair
 
 from .conftest import Grid
 
@@ -20,6 +21,14 @@ def test_every_probe_is_correlated_with_the_measured_speed_up(grid: Grid):
     assert found["dynamics", "partial-freeze-1"].correlation.n == 4
     assert math.isnan(found["zero_shot", "partial-freeze-1"].correlation.value)  # a constant predicts nothing
     assert ("critic", "finetune") not in found
+
+
+def test_a_score_does_not_depend_on_what_else_is_scored():
+    pairs = [Pair(float(i), float(i % 5)) for i in range(12)]
+    first = prediction.prediction("zero-shot", "finetune", pairs)
+    prediction.prediction("critic", "finetune", pairs[:9])
+    assert prediction.prediction("zero-shot", "finetune", pairs) == first
+    assert first.correlation.has_interval
 
 
 @pytest.mark.usefixtures("unillustrated")

@@ -19,6 +19,12 @@ def test_the_interval_is_students():
     assert not found.excludes(3)
 
 
+def test_a_lower_bound_excludes_only_what_lies_below():
+    found = statistics.Estimate(value=0.4, low=0.2, high=0.8, at_least=True)
+    assert found.excludes(0.1)
+    assert not found.excludes(1)  # the truth may be anything above
+
+
 @pytest.mark.parametrize("n", [1, 2])
 def test_too_few_seeds_give_a_number_and_no_interval(n: int):
     found = statistics.effect(np.full(n, 7.0))

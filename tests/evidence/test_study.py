@@ -9,7 +9,7 @@ import pytest
 
 from trl_suite.evidence import pages, study, suite, wording
 from trl_suite.evidence.collection import Collection
-from trl_suite.evidence.figures import profiles
+from trl_suite.evidence.figures import effects, profiles
 from trl_suite.evidence.figures.style import looks
 from trl_suite.evidence.statistics import Estimate
 from trl_suite.record import Plan, decode, encode
@@ -27,6 +27,7 @@ def about(value, low, high, n=10):
         (about(2.0, 1.5, 3.0), 0.002, "sooner"),
         (about(0.5, 0.3, 0.8), 0.002, "later"),
         (about(2.0, 0.9, 3.0), 0.002, "undecided"),
+        (msgspec.structs.replace(about(0.5, 0.3, 0.8), at_least=True), 0.002, "undecided"),  # it may be more
         (about(2.0, 1.5, 3.0), 0.06, "undecided"),
         (about(2.0, 1.5, 3.0, n=5), 0.06, "too few"),
         (Estimate(value=2.0, n=2), 0.5, "too few"),
@@ -123,6 +124,12 @@ def test_a_pair_counts_once_however_many_experiments_measured_it(standing):
     assert [one.correlation.n for one in once] == [one.correlation.n for one in twice]
 
 
+def test_a_pair_is_scored_as_the_experiment_with_the_most_runs_has_it(tmp_path):
+    few, many = (Collection.read(Grid(tmp_path / str(seeds), seeds=seeds).root) for seeds in (3, 5))
+    both, alone, fewer = (str(study.scores(studies)) for studies in ([few, many], [many], [few]))  # NaN is not itself
+    assert both == alone != fewer
+
+
 def test_an_experiment_that_made_no_probes_takes_no_pair_from_one_that_did(standing, tmp_path):
     probes = [
         {"env": env, "source": "", "probes": {"dynamics": float(place)}} for place, env in enumerate(Grid.TARGETS)
@@ -196,6 +203,14 @@ def test_gains_are_drawn_by_depth_a_panel_for_each_robot():
     assert left.lines[0].get_ydata().tolist() == [2.0, -0.5]  # a gain may be a loss
     assert left.get_xticks().tolist() == [0, 1]
     assert right.get_title() == "walker2d"
+
+
+def test_gains_are_drawn_by_method_a_panel_for_each_target(standing):
+    rows = [row for row in Collection.read(standing.root).measures() if row.area_gain.n]
+    figure = effects.gains(rows, looks(["finetune"])["finetune"], columns=3)
+    assert [panel.get_title() for panel in figure.axes] == list(dict.fromkeys(row.env for row in rows))
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names[::-1] == list(dict.fromkeys(row.method for row in rows))  # the first is above
 
 
 def test_a_target_names_its_source_only_where_it_has_several(standing):

@@ -18,7 +18,7 @@ from trl_suite.evidence import design, report, study, suite
 from trl_suite.evidence.collection import Collection
 from trl_suite.evidence.comparison import Row
 from trl_suite.evidence.figures import effects, profiles
-from trl_suite.evidence.figures.style import looks, svg
+from trl_suite.evidence.figures.style import LOOKS, looks, svg
 from trl_suite.evidence.prediction import PROBES
 from trl_suite.evidence.study import Claim, Surprise
 from trl_suite.evidence.suite import Overall
@@ -70,7 +70,7 @@ def figures(found: Study) -> dict[str, tuple[str, Figure]]:
         "severity": ("Fine-tuning, by how far the target departs from the source; a panel for each robot.", _severity),
         "freeze-depth": ("What is gained where everything is copied and the first layers are held.", _freeze_depth),
         "parts": ("What of the source was copied, on three robots at 1.5 times their gravity.", _parts),
-        "methods": ("Twelve methods on six targets, and over all of them.", _methods),
+        "methods": ("Twelve methods on six targets; grey where the interval holds 0.", _methods),
     }
     drawn = {name: (caption, make(found)) for name, (caption, make) in makers.items()}
     return {name: (caption, figure) for name, (caption, figure) in drawn.items() if figure is not None}
@@ -247,10 +247,7 @@ def _freeze_depth(found: Study) -> Figure | None:
 
 def _methods(found: Study) -> Figure | None:
     rows = _rows(found, "methods")
-    if not rows:
-        return None
-    overall = [one for one in suite.overall(found.results["methods"]) if one.speed_up.n]
-    return effects.forest(rows, overall, looks([row.method for row in rows]))
+    return effects.gains(rows, LOOKS[0]) if rows else None
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -42,19 +42,18 @@ def predictions(results: Collection) -> list[Prediction]:
     for row in results.measures():
         if row.speed_up.n:
             methods.setdefault(row.base or row.method, []).append(row)
-    generator = np.random.default_rng(SEED)
     found: list[Prediction] = []
     for method, rows in methods.items():
         for probe in PROBES:
             those = [_pair(row, _value(results, row, probe, known)) for row in rows]
             if sum(math.isfinite(pair.probe) for pair in those) >= FEWEST:
-                found.append(prediction(probe, method, those, generator))
+                found.append(prediction(probe, method, those))
     return found
 
 
-def prediction(probe: str, method: str, pairs: Sequence[Pair], generator: np.random.Generator) -> Prediction:
+def prediction(probe: str, method: str, pairs: Sequence[Pair]) -> Prediction:
     """Return how well one probe predicted one method's speed-up over some pairs."""
-    correlation = similarity.prediction(pairs, generator, REPLICATES)
+    correlation = similarity.prediction(pairs, np.random.default_rng(SEED), REPLICATES)  # whatever else is asked
     return Prediction(probe, method, correlation, similarity.leave_one_out(pairs))
 
 

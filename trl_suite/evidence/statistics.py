@@ -37,8 +37,8 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
         return self.low == self.low
 
     def excludes(self, null: float) -> bool:
-        """Return whether the interval exists and `null` lies outside it."""
-        return self.has_interval and not self.low <= null <= self.high
+        """Return whether the interval exists and `null` lies outside it; a lower bound excludes only what is below."""
+        return self.has_interval and (null < self.low or (null > self.high and not self.at_least))
 
 
 def mean(values: Floats, level: float = 0.95) -> Estimate:

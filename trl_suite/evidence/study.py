@@ -4,10 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-import numpy as np
-
 from trl_suite.evidence import design, prediction, suite
-from trl_suite.evidence.collection import SEED, Collection
+from trl_suite.evidence.collection import Collection
 from trl_suite.evidence.comparison import Row
 from trl_suite.evidence.prediction import FEWEST, PROBES, Prediction
 from trl_suite.evidence.similarity import Pair
@@ -108,18 +106,14 @@ def _surprise(results: Collection, method: str, wish: str) -> Surprise:
 def scores(studies: Sequence[Collection]) -> list[Prediction]:
     """Return how well each probe predicted each method's speed-up, over the pairs of all experiments.
 
-    A pair that several experiments measured counts once, as the first of them has it.
+    A pair that several experiments measured counts once, as the one with the most runs has it, or the first of these.
     """
     pairs: dict[tuple[str, str], dict[tuple[str, str], Pair]] = {}
-    for results in studies:
-        for row in _timed(results):
-            for probe, pair in prediction.pairs(results, row, PROBES).items():
-                pairs.setdefault((row.base or row.method, probe), {}).setdefault((row.env, row.source), pair)
-    generator = np.random.default_rng(SEED)
-    found = [
-        prediction.prediction(probe, method, list(those.values()), generator)
-        for (method, probe), those in pairs.items()
-    ]
+    rows = [(results, row) for results in studies for row in _timed(results)]
+    for results, row in sorted(rows, key=lambda each: -each[1].speed_up.n):
+        for probe, pair in prediction.pairs(results, row, PROBES).items():
+            pairs.setdefault((row.base or row.method, probe), {}).setdefault((row.env, row.source), pair)
+    found = [prediction.prediction(probe, method, list(those.values())) for (method, probe), those in pairs.items()]
     return [one for one in found if one.correlation.n >= FEWEST]
 
 

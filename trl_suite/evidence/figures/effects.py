@@ -1,4 +1,4 @@
-"""Speed-ups and their intervals: of the methods on one env, and of all methods on all envs (a forest plot)."""
+"""Effects and their intervals: of the methods on one env, of all methods on all envs (a forest), or a panel an env."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from trl_suite.evidence import wording
 from trl_suite.evidence.comparison import Row
-from trl_suite.evidence.figures.style import INK, SOFT, Look, canvas, intervals, ratio_axis, styled
+from trl_suite.evidence.figures.style import FAINT, INK, SOFT, Look, canvas, intervals, ratio_axis, styled
 from trl_suite.evidence.suite import Overall
 
 
@@ -58,6 +58,34 @@ def forest(rows: Sequence[Row], overall: Sequence[Overall], style: dict[str, Loo
         _finish(axis, names, heights=[-i - middle for i in range(len(names))])
         axis.set_ylim(-len(names) + 1 - middle * 2 - step, step)
         _legend(axis, methods, style)
+    return figure
+
+
+def gains(rows: Sequence[Row], look: Look, columns: int = 2) -> Figure:
+    """Return the gain in score of each method with its 95 % interval; a panel for each env, a line for each method.
+
+    Args:
+        rows: in the order of the envs; those whose interval holds 0 are drawn in grey.
+        look: of the others.
+        columns: panels side by side; panels of one line share their scale.
+    """
+    envs = list(dict.fromkeys(row.env for row in rows))
+    methods = list(dict.fromkeys(row.method for row in rows))[::-1]
+    lines = -(-len(envs) // columns)
+    with styled():
+        figure = canvas(0.8 + lines * (0.5 + 0.21 * len(methods)))
+        panels = figure.subplots(lines, columns, sharex="row", sharey=True, squeeze=False).ravel()
+        for panel, env in zip(panels, envs, strict=False):
+            for row in (row for row in rows if row.env == env):
+                claimed = look if row.area_gain.excludes(0) else look._replace(colour=FAINT)
+                intervals(panel, [methods.index(row.method)], [row.area_gain], claimed, size=7)
+            panel.axvline(0, color=INK, linewidth=1)
+            panel.set_title(env, fontsize=10.5)
+            panel.set_yticks(range(len(methods)), methods)
+            panel.tick_params(axis="y", length=0)
+        for panel in panels[len(envs) :]:
+            panel.remove()
+        figure.supxlabel("gain in score over scratch  (right of 0: more)", fontsize=10.5)
     return figure
 
 
