@@ -59,15 +59,13 @@ build: setup    ## the wheel and the source distribution
 quickstart: setup   ## from nothing to a measured acceleration, in some three minutes and the installation
 	$(BIN)/trl-suite run experiments/quickstart
 
-STUDY = sources-swimmer running-backwards inverted-actions shapes identity severity published freeze-depth parts methods shapes-legs
+STUDY = running-backwards inverted-actions shapes identity severity published freeze-depth parts methods shapes-legs
 
-study: setup        ## the reference study from the shipped policies, some twelve hours on two cores; goes on where it was
+study: setup        ## the reference study from the shipped policies, some eight hours on two cores; goes on where it was
 	for name in $(STUDY); do \
 	  $(BIN)/trl-suite run experiments/$$name --quiet \
 	  && $(BIN)/trl-suite report runs/$$name --keep experiments/$$name/results || exit; \
 	done
-	for name in sources-swimmer shapes-legs; do $(BIN)/trl-suite import runs/$$name || exit; done
-	$(BIN)/python -m trl_suite.networks.pages
 	$(BIN)/python -m trl_suite.evidence.pages
 
 clean:          ## everything that can be made again, except runs

@@ -14,7 +14,7 @@ from trl_suite.evidence.figures.style import looks
 from trl_suite.evidence.statistics import Estimate
 from trl_suite.record import Plan, decode, encode
 
-from .conftest import Grid
+from .conftest import STEPS, Grid
 
 
 def about(value, low, high, n=10):
@@ -97,6 +97,15 @@ def expecting(grid, **expected):
     return Collection.read(grid.root)
 
 
+def standing_alone(results, tmp_path):
+    """Return a study of one experiment that has these results."""
+    mine = tmp_path / "study" / "mine"
+    mine.mkdir(parents=True)
+    (mine / "experiment.toml").write_text('question = "Why?"\n')
+    (mine / "results").symlink_to(results)
+    return pages.Study(mine.parent)
+
+
 def test_what_was_expected_and_did_not_happen_is_told(grid):
     results = expecting(grid, **{"random-frozen": "sooner", "critic-only": "not sooner"})
     method = next(row for row in results.measures() if row.method == "random-frozen")
@@ -105,12 +114,23 @@ def test_what_was_expected_and_did_not_happen_is_told(grid):
     assert "sooner" not in surprise.happened
 
 
+def test_what_could_not_be_timed_is_told_by_its_return(experiment, tmp_path):
+    for seed in range(5):
+        experiment.write(experiment.target("scratch", seed), -STEPS / 100.0 + seed)  # it only gets worse
+    results = expecting(experiment, finetune="sooner")
+    [claim] = [one for one in study.claims(results) if one.method == "finetune"]
+    assert (claim.shown, claim.pairs) == ("not timed", 5)
+    [finetune] = [row for row in results.measures() if row.method == "finetune"]
+    assert claim.gain == finetune.area_difference
+    assert [list(one.happened) for one in study.surprises(results)] == [["not timed"]]
+    found = standing_alone(experiment.root, tmp_path)
+    cell = f"| **not timed**<br>{wording.estimate(claim.gain, signed=True)} of return |"
+    assert cell in pages.blocks(found)["findings"]
+
+
 def test_targets_that_went_otherwise_are_named_as_long_as_they_are_few(grid, tmp_path, monkeypatch):
     expecting(grid, **{"random-frozen": "sooner"})
-    (tmp_path / "study" / "mine").mkdir(parents=True)
-    (tmp_path / "study" / "mine" / "experiment.toml").write_text('question = "Why?"\n')
-    (tmp_path / "study" / "mine" / "results").symlink_to(grid.root)
-    found = pages.Study(tmp_path / "study")
+    found = standing_alone(grid.root, tmp_path)
     [(what, targets)] = study.surprises(found.results["mine"])[0].happened.items()
     assert pages.blocks(found)["surprises"].endswith(f"{what} on {', '.join(targets)}.")
     monkeypatch.setattr(study, "FEW", len(targets) - 1)

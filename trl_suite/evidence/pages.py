@@ -123,6 +123,8 @@ def _claims(claims: Sequence[Claim]) -> str:
 def _claim(claim: Claim | None) -> str:
     if claim is None:
         return ""
+    if claim.shown == "not timed":
+        return f"**not timed**<br>{estimate(claim.gain, signed=True)} of return"
     said = "" if claim.shown == "undecided" else f"**{claim.shown}** "
     return f"{said}{speed_up(claim.speed_up)}<br>{estimate(claim.gain, signed=True)}"
 

@@ -14,7 +14,7 @@ from trl_suite.evidence.verdict import DIRECTION
 
 LEVEL = 0.05
 FEW = 9  # targets of an experiment that have a column each; of more, a method has a number for each robot and for all
-Shown = Literal["sooner", "later", "undecided", "too few"]
+Shown = Literal["sooner", "later", "undecided", "too few", "not timed"]
 
 
 class Surprise(NamedTuple):
@@ -34,6 +34,8 @@ def shown(speed_up: Estimate, p: float = NAN) -> Shown:
         speed_up: with its interval.
         p: of the exact test, adjusted for the other methods; NaN over several targets.
     """
+    if not speed_up.n:
+        return "not timed"
     if not speed_up.has_interval or (math.isfinite(p) and speed_up.n < DIRECTION):
         return "too few"
     if not speed_up.excludes(1) or p >= LEVEL:
@@ -49,7 +51,7 @@ class Claim(NamedTuple):
     method: str
     pairs: int  # of runs; over several targets, targets
     speed_up: Estimate
-    gain: Estimate  # in score
+    gain: Estimate  # in score; in return where nothing was timed
     p: float  # Holm's, NaN over several targets
 
     @property
@@ -59,24 +61,27 @@ class Claim(NamedTuple):
 
 
 def claims(results: Collection, each: bool = False) -> list[Claim]:
-    """Return an experiment's claims, in planned order; none where nothing was timed.
+    """Return an experiment's claims, in planned order; none where nothing stands beside scratch.
 
     Args:
         results: of the experiment.
         each: tell of each target, also where these are many.
     """
-    name, rows = results.plan.name, _timed(results)
+    rows = [row for row in results.measures() if row.area_difference.n]
     if each or len({row.env for row in rows}) <= FEW:
-        return [
-            Claim(name, row.env, row.method, row.speed_up.n, row.speed_up, row.area_gain, row.p_holm) for row in rows
-        ]
+        return [_of_target(results.plan.name, row) for row in rows]
     groups = {"": results.envs} | {f"{robot}, ": envs for robot, envs in robots(results).items()}
     return [
-        Claim(name, f"{label}{one.targets} targets", one.method, one.targets, one.speed_up, one.gain, NAN)
+        Claim(results.plan.name, f"{label}{one.targets} targets", one.method, one.targets, one.speed_up, one.gain, NAN)
         for label, envs in groups.items()
         for one in suite.overall(results, envs)
         if one.speed_up.n
     ]
+
+
+def _of_target(name: str, row: Row) -> Claim:
+    gain = row.area_gain if row.speed_up.n else row.area_difference
+    return Claim(name, row.env, row.method, row.area_difference.n, row.speed_up, gain, row.p_holm)
 
 
 def robots(results: Collection) -> dict[str, tuple[str, ...]]:
@@ -95,7 +100,7 @@ def surprises(results: Collection) -> list[Surprise]:
 
 
 def _surprise(results: Collection, method: str, wish: str) -> Surprise:
-    mine = [row for row in _timed(results) if (row.base or row.method) == method]
+    mine = [row for row in results.measures() if row.area_difference.n and (row.base or row.method) == method]
     happened: dict[Shown, list[str]] = {}
     for row in mine:
         if ((what := shown(row.speed_up, row.p_holm)) == "sooner") != (wish == "sooner"):
