@@ -67,7 +67,7 @@ def claims(results: Collection, each: bool = False) -> list[Claim]:
         results: of the experiment.
         each: tell of each target, also where these are many.
     """
-    rows = [row for row in results.measures() if row.area_difference.n]
+    rows = _compared(results)
     if each or len({row.env for row in rows}) <= FEW:
         return [_of_target(results.plan.name, row) for row in rows]
     groups = {"": results.envs} | {f"{robot}, ": envs for robot, envs in robots(results).items()}
@@ -100,7 +100,7 @@ def surprises(results: Collection) -> list[Surprise]:
 
 
 def _surprise(results: Collection, method: str, wish: str) -> Surprise:
-    mine = [row for row in results.measures() if row.area_difference.n and (row.base or row.method) == method]
+    mine = [row for row in _compared(results) if (row.base or row.method) == method]
     happened: dict[Shown, list[str]] = {}
     for row in mine:
         if ((what := shown(row.speed_up, row.p_holm)) == "sooner") != (wish == "sooner"):
@@ -120,6 +120,10 @@ def scores(studies: Sequence[Collection]) -> list[Prediction]:
             pairs.setdefault((row.base or row.method, probe), {}).setdefault((row.env, row.source), pair)
     found = [prediction.prediction(probe, method, list(those.values())) for (method, probe), those in pairs.items()]
     return [one for one in found if one.correlation.n >= FEWEST]
+
+
+def _compared(results: Collection) -> list[Row]:
+    return [row for row in results.measures() if row.area_difference.n]
 
 
 def _timed(results: Collection) -> list[Row]:
