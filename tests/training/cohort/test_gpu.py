@@ -46,7 +46,8 @@ def test_an_update_is_the_cpus():
     ids=["ppo", "sac", "td3"],
 )
 def test_graphs_learn_what_python_learns(how, monkeypatch):
-    jobs, captures = [job(seed=0, how=how), job(seed=1, how=how)], []
+    source = dict(train([job(seed=7, how=how)], [Unwatched()], [None], torch.device("cpu")))[0].policy
+    jobs, captures = [job(seed=0, how=how), job(seed=1, method="kickstart", how=how, source=source)], []
     monkeypatch.setattr(graph, "captured", lambda work, capture=graph.captured: captures.append(1) or capture(work))
     with_graphs = dict(train(jobs, [Unwatched(), Unwatched()], [None] * 2, CUDA))
     assert captures

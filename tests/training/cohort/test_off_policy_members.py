@@ -193,7 +193,13 @@ def test_a_pull_on_behaviour_adds_the_gradient_of_the_divergence(make, sources, 
     adam.gradient.flat.fill_(0.25)
     imitation = Imitation(adam, "relu", algorithm, 1, source_actor(policy, policy.interface, _names(policy)))
     states = np.random.default_rng(0).normal(size=(40, 4))
-    imitation.add(imitation.example(states, torch.as_tensor(other.normalised(states))), 0.7)
+    examples = imitation.examples(states, torch.as_tensor(other.normalised(states)))
+    given = imitation.drawn(examples, torch.arange(40).view(1, 40), 0.7)
+    imitation.show({}, 0)
+    imitation.add()
+    assert (adam.gradient.flat == 0.25).all()  # nothing was given
+    imitation.show(given, 0)
+    imitation.add()
     parts = {
         name: {key: value.clone().requires_grad_() for key, value in tensors.items()}
         for name, tensors in other.components.items()

@@ -33,11 +33,11 @@ class Launch:
     """Work that is done over and over on tensors of one shape: as a graph where the device has graphs.
 
     A graph repeats what was computed, not what Python decided. So there is one for every `phase` that a caller names,
-    all are thrown away when an optimiser moves other numbers, or at other rates, than before, and work that hooks
-    before an optimiser's step take part in is never captured.
+    and all are thrown away when an optimiser moves other numbers, or at other rates, than before, or when other tensors
+    are given.
 
     Args:
-        work: reads its tensors and the learner's, and asks nothing of the host.
+        work: reads its tensors and the learner's, and asks nothing of the host, hooks around a step included.
         optimisers: that it steps.
         device: where.
     """
@@ -52,7 +52,7 @@ class Launch:
 
     def __call__(self, given: Tensors, phase: Hashable = None) -> Tensors:
         """Do the work on what is given, and return what it returns; a later call may overwrite that."""
-        if self._capture is None or any(adam.before for adam in self._optimisers):
+        if self._capture is None:
             return self._work(given)
         self._hold(given)
         self._runs[phase] += 1

@@ -21,7 +21,7 @@ from trl_suite.training.cohort.layout import Layout, actors, critics, temperatur
 from trl_suite.training.cohort.member import Member
 from trl_suite.training.cohort.noise import Draws, Stream
 from trl_suite.training.cohort.normaliser import Normaliser
-from trl_suite.training.cohort.pull import Imitation
+from trl_suite.training.cohort.pull import Imitation, Pull
 from trl_suite.training.cohort.replay import Replay
 from trl_suite.training.cohort.sac import SAC
 from trl_suite.training.cohort.stack import Stack, Tensors
@@ -72,10 +72,9 @@ class OffPolicy:
         self._device, self.updates = device, np.zeros(len(members), dtype=np.int64)
         self._statistics = DeviceNormaliser(normaliser, device)
         self._launch = Launch(self._update, self.optimisers.values(), device)
-        self._imitations = [
+        self._pulls: list[Pull] = [
             _Remembered(member, self, index) for index, member in enumerate(members) if member.imitated is not None
         ]
-        self.optimisers["actor"].before += [one.apply for one in self._imitations]
         self.progress = 0.0  # share of the budget that is used
 
     def reset(self) -> None:
@@ -165,30 +164,31 @@ class OffPolicy:
         return action.astype(np.float32)
 
     def _learn(self, steps: int) -> Tensors:
-        """Make updates of every member on batches of its own: in one launch, if nothing but the device takes part."""
-        told: Tensors = {}
+        """Make updates of every member on batches of its own, in one launch."""
         self._statistics.take()  # those of now, as SB3 uses on a replay
-        at_once = 1 if self._imitations else steps
-        for _ in range(0, steps, at_once):
-            first = int(self.updates[0])
-            self.learner.updates = first
-            told |= self._launch(self._drawn(first, at_once), (first % self.learner.phases, self.replay.room))
-            self.updates += at_once
+        first = self.learner.updates = int(self.updates[0])
+        told = self._launch(self._drawn(first, steps), (first % self.learner.phases, self.replay.room))
+        self.updates += steps
         return told
 
     def _drawn(self, first: int, count: int) -> Tensors:
-        """Return where the batches of updates lie (count, 2, P, B), and the noise of their actions (count, P, ...)."""
+        """Return where batches lie (count, 2, P, B), their noise (count, P, ...), and what is imitated."""
         every = range(first, first + count)
         drawn = {
             "places": [self.replay.places(self._draws[Stream.REPLAY].at(at)) for at in every],
             "noise": [self._draws[Stream.POLICY].at(at).copy() for at in every],  # the next may overwrite it
         }
-        return {name: torch.as_tensor(np.stack(each), device=self._device) for name, each in drawn.items()}
+        found = {name: torch.as_tensor(np.stack(each), device=self._device) for name, each in drawn.items()}
+        for pull in self._pulls:
+            found |= pull.drawn(count)
+        return found
 
     def _update(self, drawn: Tensors) -> Tensors:
         """Make the updates that there are batches and noise for; nothing is asked of the host."""
         told: Tensors = {}
-        for places, noise in zip(drawn["places"], drawn["noise"], strict=True):
+        for index, (places, noise) in enumerate(zip(drawn["places"], drawn["noise"], strict=True)):
+            for pull in self._pulls:
+                pull.show(drawn, index)
             batch = self.replay.at(places)
             batch = batch._replace(
                 observation=self._statistics.seen(batch.observation),
@@ -210,14 +210,25 @@ class _Remembered:
         self._imitation = Imitation(adam, how.activation, how.algorithm, index, member.imitated)
         self._draws = Draws([member.seed], Stream.PULL, (BATCH, 2), uniform=True)
 
-    def apply(self) -> None:
-        """Add the gradient on a batch of states."""
+    def drawn(self, count: int) -> Tensors:
+        """Return what the next updates need; see `Pull`."""
         pull = self._member.job.definition.behaviour
         assert pull is not None
         strength = strength_at(pull, self._algorithm.progress)
-        if strength > 0:
-            raw = self._states(self._draws.at(int(self._algorithm.updates[self._index]))[0])
-            self._imitation.add(self._imitation.example(raw, self._algorithm.seen(raw, self._index)), strength)
+        if strength <= 0:
+            return {}
+        first = int(self._algorithm.updates[self._index])
+        examples = [self._examples(at) for at in range(first, first + count)]
+        together = {name: torch.cat([one[name] for one in examples]) for name in examples[0]}
+        return self._imitation.drawn(together, torch.arange(count * BATCH).view(count, BATCH), strength)
+
+    def show(self, given: Tensors, index: int) -> None:
+        """Let one update use its examples; see `Pull`."""
+        self._imitation.show(given, index)
+
+    def _examples(self, update: int) -> Tensors:
+        raw = self._states(self._draws.at(update)[0])
+        return self._imitation.examples(raw, self._algorithm.seen(raw, self._index))
 
     def _states(self, uniform: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         home = self._member.home

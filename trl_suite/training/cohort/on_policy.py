@@ -61,7 +61,7 @@ class OnPolicy:
             for index, member in enumerate(members)
             if member.imitated is not None
         ]
-        self.learner.adam.before += [one.apply for one in self._imitations]
+        self.learner.pulls += self._imitations
 
     def _collector(self, alive: npt.NDArray[np.bool_]) -> Collector:
         given = (self._how, self._stack, self.learner.networks, self._normaliser, self._worlds, self._seeds, alive)
@@ -143,11 +143,16 @@ class _Seen:
         assert pull is not None
         self._strength = strength_at(pull, progress)
         if self._strength > 0:
-            self._example = self._imitation.example(raw, seen)
+            self._examples = self._imitation.examples(raw, seen)
             self._draws = noise.generator(self.member.seed, noise.Stream.PULL, iteration)
 
-    def apply(self) -> None:
-        """Add the gradient on a batch of them."""
-        if self._strength > 0:
-            chosen = self._draws.integers(len(self._example.seen), size=BATCH)
-            self._imitation.add(self._example.at(torch.as_tensor(chosen)), self._strength)
+    def drawn(self, count: int) -> Tensors:
+        """Return what the next steps need; see `Pull`."""
+        if self._strength <= 0:
+            return {}
+        chosen = torch.as_tensor(self._draws.integers(len(self._examples["seen"]), size=(count, BATCH)))
+        return self._imitation.drawn(self._examples, chosen, self._strength)
+
+    def show(self, given: Tensors, index: int) -> None:
+        """Let one step use its examples; see `Pull`."""
+        self._imitation.show(given, index)

@@ -18,6 +18,7 @@ from trl_suite.training.cohort.graph import Launch
 from trl_suite.training.cohort.layout import padded
 from trl_suite.training.cohort.low_rank import LowRankTrunks, adapters
 from trl_suite.training.cohort.network import Networks
+from trl_suite.training.cohort.pull import Pull
 from trl_suite.training.cohort.stack import Stack, Tensors
 
 KL_TOLERANCE = 1.5  # SB3 stops where the divergence exceeds target_kl by this factor
@@ -89,6 +90,7 @@ class Learner:
         self.adam = Adam(stack, self.gradient, how.learning_rate, ADAM_EPSILON, factors)
         if self.low_rank:
             self.adam.after.append(self.low_rank.fold)
+        self.pulls: list[Pull] = []
         self._firsts = torch.arange(stack.members, device=stack.flat.device)[:, None]
         self._mask: torch.Tensor | None = None  # 1 where a number learns and 0 where it is frozen (rows, P, size)
         self._masked: Cells = np.zeros(0, dtype=bool)  # what `_mask` is of
@@ -114,6 +116,8 @@ class Learner:
         told = _Told(self.stack.members)
         for epoch in range(shuffled.shape[1]):
             given = {"rows": rows, "order": shuffled[:, epoch]}
+            for pull in self.pulls:
+                given |= pull.drawn(-(-packed.shape[1] // self.how.batch_size))
             if self.how.target_kl is not None:
                 self._wary_epoch(given, told)
             else:
@@ -159,7 +163,9 @@ class Learner:
 
     def _minibatches(self, given: Tensors) -> Iterator[torch.Tensor]:
         """Yield packed transitions (P, B, numbers): the rows (P * n, numbers) in the order (P, n)."""
-        for chosen in given["order"].split(self.how.batch_size, dim=1):
+        for index, chosen in enumerate(given["order"].split(self.how.batch_size, dim=1)):
+            for pull in self.pulls:
+                pull.show(given, index)
             yield given["rows"].index_select(0, chosen.reshape(-1)).view(*chosen.shape, -1)
 
     def differentiate(self, batch: torch.Tensor, report: bool = False) -> Slopes:
