@@ -6,6 +6,7 @@ import pytest
 
 from trl_suite.evidence import attribution, design, pictures, suite
 from trl_suite.evidence.figures import matrix, profiles, survival
+from trl_suite.evidence.figures.learning import panels
 from trl_suite.evidence.figures.style import LOOKS, _apart, canvas, looks, png, ratio_axis, styled, svg
 from trl_suite.evidence.results import load
 
@@ -168,6 +169,15 @@ def test_a_method_that_never_gets_there_takes_no_room(build):
     figure = survival.survival(curves, results.references[ENV].threshold, looks(["random-frozen"]))
     figure.draw_without_rendering()
     assert figure.axes[0].get_position().y0 < 0.2
+
+
+def test_every_column_of_panels_has_its_steps_below_it(standing: Grid):
+    results = load(standing.root)
+    scratch = results.curves[results.envs[0], "scratch"]
+    figure, used = panels([scratch] * 9)  # eight panels in rows of three: the last place is empty
+    figure.draw_without_rendering()
+    told = [any(label.get_visible() for label in axis.get_xticklabels()) for axis, _ in used]
+    assert told == [False] * 5 + [True] * 3
 
 
 def test_labels_are_pushed_apart_and_stay_in_the_panel():

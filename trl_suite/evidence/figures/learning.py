@@ -50,6 +50,8 @@ def panels(curves: list[Curves]) -> tuple[Figure, list[tuple[Axes, list[Curves]]
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     for axis in axes.flat[len(groups) :]:
         axis.set_visible(False)
+    for axis in axes.flat[: len(groups)][-columns:]:  # the last of every column, also above a place that is empty
+        axis.tick_params(labelbottom=True)
     for axis in axes.flat:
         axis.xaxis.set_major_locator(MaxNLocator(4 if len(groups) > 1 else 8))
         axis.xaxis.set_major_formatter(EngFormatter(sep=""))
