@@ -22,6 +22,7 @@ STUDIES = {
     "ppo": ("engine", ("hopper", "half-cheetah")),
     "sac": ("sac", ("hopper", "half-cheetah")),
     "sac-again": ("sac-again", ("half-cheetah",)),
+    "sac-long": ("sac-long", ("hopper", "half-cheetah")),
 }
 BETWEEN = re.compile(r"(<!-- engines: [^\n]*-->\n).*?(<!-- /engines -->)", re.DOTALL)
 
