@@ -1,10 +1,10 @@
 """Whether an algorithm learns the same on both engines: areas under the learning curves of committed experiments.
 
-    python benchmarks/engines.py                 prints the tables of experiments/engine-cohort and sac-cohort
-    python benchmarks/engines.py --write         and puts them into their READMEs
+    python benchmarks/engines.py                 prints the tables of PPO, SAC and TD3
+    python benchmarks/engines.py --write         and puts them into the READMEs of experiments/*-cohort
 
-The runs themselves: `trl-suite run experiments/engine-cohort` (PPO), `.../engine-sb3`, `.../sac-cohort` and
-`.../sac-sb3`, each followed by `trl-suite report runs/NAME --keep experiments/NAME/results`.
+The runs themselves: `trl-suite run experiments/NAME` for both halves of a study, `engine-cohort` (PPO) and `engine-sb3`
+say, each followed by `trl-suite report runs/NAME --keep experiments/NAME/results`.
 """
 
 import argparse
@@ -23,6 +23,7 @@ STUDIES = {
     "sac": ("sac", ("hopper", "half-cheetah")),
     "sac-again": ("sac-again", ("half-cheetah",)),
     "sac-long": ("sac-long", ("hopper", "half-cheetah")),
+    "sac-long-again": ("sac-long-again", ("half-cheetah",)),
 }
 BETWEEN = re.compile(r"(<!-- engines: [^\n]*-->\n).*?(<!-- /engines -->)", re.DOTALL)
 
