@@ -24,6 +24,7 @@ STUDIES = {
     "sac-again": ("sac-again", ("half-cheetah",)),
     "sac-long": ("sac-long", ("hopper", "half-cheetah")),
     "sac-long-again": ("sac-long-again", ("half-cheetah",)),
+    "td3": ("td3", ("hopper", "half-cheetah")),
 }
 BETWEEN = re.compile(r"(<!-- engines: [^\n]*-->\n).*?(<!-- /engines -->)", re.DOTALL)
 

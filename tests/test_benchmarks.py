@@ -26,7 +26,7 @@ def test_the_page_is_made_of_the_results(script):
 @pytest.mark.parametrize("script", ["engines"], indirect=True)
 @pytest.mark.parametrize(
     ("algorithm", "seeds"),
-    [("ppo", 10), ("sac", 10), ("sac-again", 10), ("sac-long", 10), ("sac-long-again", 20)],
+    [("ppo", 10), ("sac", 10), ("sac-again", 10), ("sac-long", 10), ("sac-long-again", 20), ("td3", 10)],
 )
 def test_the_page_on_both_engines_is_made_of_all_their_seeds(script, algorithm, seeds):
     text = script.readme(algorithm).read_text()
