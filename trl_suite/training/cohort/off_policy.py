@@ -188,7 +188,7 @@ class OffPolicy:
         told: Tensors = {}
         for index, (places, noise) in enumerate(zip(drawn["places"], drawn["noise"], strict=True)):
             for pull in self._pulls:
-                pull.show(drawn, index)
+                pull.imitation.show(drawn, index)
             batch = self.replay.at(places)
             batch = batch._replace(
                 observation=self._statistics.seen(batch.observation),
@@ -207,7 +207,7 @@ class _Remembered:
         self._member, self._algorithm, self._index = member, algorithm, index
         how = member.how
         adam = algorithm.optimisers["actor"]
-        self._imitation = Imitation(adam, how.activation, how.algorithm, index, member.imitated)
+        self.imitation = Imitation(adam, how.activation, how.algorithm, index, member.imitated)
         self._draws = Draws([member.seed], Stream.PULL, (BATCH, 2), uniform=True)
 
     def drawn(self, count: int) -> Tensors:
@@ -220,15 +220,11 @@ class _Remembered:
         first = int(self._algorithm.updates[self._index])
         examples = [self._examples(at) for at in range(first, first + count)]
         together = {name: torch.cat([one[name] for one in examples]) for name in examples[0]}
-        return self._imitation.drawn(together, torch.arange(count * BATCH).view(count, BATCH), strength)
-
-    def show(self, given: Tensors, index: int) -> None:
-        """Let one update use its examples; see `Pull`."""
-        self._imitation.show(given, index)
+        return self.imitation.drawn(together, torch.arange(count * BATCH).view(count, BATCH), strength)
 
     def _examples(self, update: int) -> Tensors:
         raw = self._states(self._draws.at(update)[0])
-        return self._imitation.examples(raw, self._algorithm.seen(raw, self._index))
+        return self.imitation.examples(raw, self._algorithm.seen(raw, self._index))
 
     def _states(self, uniform: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         home = self._member.home

@@ -135,7 +135,7 @@ class _Seen:
     """One member's imitation on states that are drawn from those of an update."""
 
     def __init__(self, member: Member, imitation: Imitation, index: int) -> None:
-        self.member, self.index, self._imitation, self._strength = member, index, imitation, 0.0
+        self.member, self.index, self.imitation, self._strength = member, index, imitation, 0.0
 
     def begin(self, iteration: int, progress: float, raw: npt.NDArray[np.float64], seen: torch.Tensor) -> None:
         """Take the states of the next update, and the share of the budget that is used by then."""
@@ -143,7 +143,7 @@ class _Seen:
         assert pull is not None
         self._strength = strength_at(pull, progress)
         if self._strength > 0:
-            self._examples = self._imitation.examples(raw, seen)
+            self._examples = self.imitation.examples(raw, seen)
             self._draws = noise.generator(self.member.seed, noise.Stream.PULL, iteration)
 
     def drawn(self, count: int) -> Tensors:
@@ -151,8 +151,4 @@ class _Seen:
         if self._strength <= 0:
             return {}
         chosen = torch.as_tensor(self._draws.integers(len(self._examples["seen"]), size=(count, BATCH)))
-        return self._imitation.drawn(self._examples, chosen, self._strength)
-
-    def show(self, given: Tensors, index: int) -> None:
-        """Let one step use its examples; see `Pull`."""
-        self._imitation.show(given, index)
+        return self.imitation.drawn(self._examples, chosen, self._strength)

@@ -165,7 +165,7 @@ class Learner:
         """Yield packed transitions (P, B, numbers): the rows (P * n, numbers) in the order (P, n)."""
         for index, chosen in enumerate(given["order"].split(self.how.batch_size, dim=1)):
             for pull in self.pulls:
-                pull.show(given, index)
+                pull.imitation.show(given, index)
             yield given["rows"].index_select(0, chosen.reshape(-1)).view(*chosen.shape, -1)
 
     def differentiate(self, batch: torch.Tensor, report: bool = False) -> Slopes:

@@ -35,14 +35,12 @@ class WeightDecay:
 
 
 class Pull(Protocol):
-    """One member's imitation, as an update knows it."""
+    """One member's imitation, as an update knows it: what was drawn before the steps is shown to each of them."""
+
+    imitation: "Imitation"
 
     def drawn(self, count: int) -> Tensors:
-        """Return what is needed for the next steps of the optimiser; nothing while nobody is imitated."""
-        ...
-
-    def show(self, given: Tensors, index: int) -> None:
-        """Let the next step be the one of this index among those that were drawn for."""
+        """Return what the next `count` steps of the optimiser need, as `Imitation.drawn`; nothing at strength 0."""
         ...
 
 
