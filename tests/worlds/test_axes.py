@@ -8,11 +8,11 @@ import pytest
 
 from trl_suite import content
 from trl_suite.errors import InputError
-from trl_suite.worlds import axes
+from trl_suite.worlds.axes import model_axes
+from trl_suite.worlds.axes.variation import Change, Gear, Gravity, Mass, Variation
 from trl_suite.worlds.env import World
-from trl_suite.worlds.model import compiled
+from trl_suite.worlds.model.compilation import compiled
 from trl_suite.worlds.spec import load
-from trl_suite.worlds.variation import Change, Gear, Gravity, Mass, Variation
 
 INERTIAL = {"body_mass", "body_inertia", "body_subtreemass", "body_invweight0", "dof_invweight0", "dof_M0"}
 INERTIAL |= {"actuator_acc0", "tendon_invweight0", "cam_poscom0", "light_poscom0"}
@@ -75,7 +75,7 @@ def test_a_scale_of_one_is_the_identity(name: str):
 def test_no_two_variants_compile_to_the_same_model(name: str):
     """What no variant shows in motion is the certificates' to find: tests/worlds/test_certificate.py."""
     table = load(name)
-    physical = {*axes.MODEL, *axes.SHAPE}
+    physical = {*model_axes.MODEL, *model_axes.SHAPE}
     seen: dict[bytes, str] = {digest(compiled(table, Variation())): "the base"}
     for variant, change in table.variants.items():
         if {axis for axis, _ in change.axes()} <= physical:

@@ -3,8 +3,8 @@ import pytest
 from trl_suite import content
 from trl_suite.errors import InputError
 from trl_suite.worlds import catalogue, pages
+from trl_suite.worlds.axes.variation import Fluid, Gear, Gravity, Mass, Noise, Size, Timestep, Variation
 from trl_suite.worlds.spec import load
-from trl_suite.worlds.variation import Fluid, Gear, Gravity, Mass, Noise, Size, Timestep, Variation
 
 
 def test_the_pages_are_what_the_tables_say():

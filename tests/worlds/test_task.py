@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 
 from trl_suite.worlds import terms
-from trl_suite.worlds.model import compiled
+from trl_suite.worlds.axes.variation import Variation
+from trl_suite.worlds.model.compilation import compiled
 from trl_suite.worlds.spec import Bound, Term, load
 from trl_suite.worlds.task import Task
-from trl_suite.worlds.variation import Variation
 
 HOPPER = load("hopper")
 MODEL = compiled(HOPPER, Variation())

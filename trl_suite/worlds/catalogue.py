@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 import msgspec
 
 from trl_suite import content
+from trl_suite.worlds.axes.variation import Variation
 from trl_suite.worlds.registration import gymnasium_id
 from trl_suite.worlds.spec import load
-from trl_suite.worlds.variation import Variation
 
 
-class Row(NamedTuple):
+class CatalogueRow(NamedTuple):
     """One env, or one named variant of it."""
 
     address: str  # `half-cheetah.gravity-1.5`
@@ -21,7 +21,7 @@ class Row(NamedTuple):
     about: str
 
 
-def rows(env: str | None = None) -> list[Row]:
+def rows(env: str | None = None) -> list[CatalogueRow]:
     """Return every env followed by its variants, or one env and its variants.
 
     Raises:
@@ -30,14 +30,14 @@ def rows(env: str | None = None) -> list[Row]:
     return [row for name in ([env] if env else content.names("envs")) for row in _rows_of(name)]
 
 
-def _rows_of(name: str) -> list[Row]:
+def _rows_of(name: str) -> list[CatalogueRow]:
     spec = load(name)
     registered = gymnasium_id(name, spec)
     variants = [
-        Row(f"{name}.{variant}", registered, variant, described(change), change.about)
+        CatalogueRow(f"{name}.{variant}", registered, variant, described(change), change.about)
         for variant, change in spec.variants.items()
     ]
-    return [Row(name, registered, "", "", spec.title), *variants]
+    return [CatalogueRow(name, registered, "", "", spec.title), *variants]
 
 
 def described(variation: Variation) -> str:

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from trl_suite import content
 from trl_suite.errors import InputError, unknown
 from trl_suite.worlds.address import Address
-from trl_suite.worlds.axes import MODEL, SHAPE
+from trl_suite.worlds.axes.model_axes import MODEL, SHAPE
+from trl_suite.worlds.axes.task_axes import TASK
 from trl_suite.worlds.batch import Batch
 from trl_suite.worlds.env import World
 from trl_suite.worlds.identity import identity
-from trl_suite.worlds.model import recompiled
+from trl_suite.worlds.model.compilation import recompiled
 from trl_suite.worlds.spec import EnvSpec, load
-from trl_suite.worlds.task_axes import TASK
 
 Floats = NDArray[np.float64]
 Acts = Literal["motion", "observation", "reward", "termination", "start", "slots"]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from trl_suite.errors import unknown
 from trl_suite.interface import Interface
-from trl_suite.worlds.variation import Noise, Variation
+from trl_suite.worlds.axes.variation import Noise, Variation
 
 Array = NDArray[Any]
 _ACTING = ("action_noise", "action_delay", "action_inversion", "action_scale")

@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 from trl_suite import content
 from trl_suite.errors import InputError
 from trl_suite.interface import Interface, anonymous
-from trl_suite.worlds import axes as variation_axes
 from trl_suite.worlds import registration, streams
 from trl_suite.worlds.address import FOREIGN, Address
+from trl_suite.worlds.axes import model_axes as variation_axes
+from trl_suite.worlds.axes.variation import Variation
 from trl_suite.worlds.channel import ALONE, Channel, applies, settings
 from trl_suite.worlds.layout import flat_fields
-from trl_suite.worlds.model import compiled
+from trl_suite.worlds.model.compilation import compiled
 from trl_suite.worlds.physics import FULL, full_state
 from trl_suite.worlds.spec import Camera, EnvSpec, load
 from trl_suite.worlds.task import Task
-from trl_suite.worlds.variation import Variation
 
 Array = NDArray[Any]
 _FAULTS = slice(0, int(mujoco.mjtWarning.mjWARN_BADCTRL) + 1)

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from trl_suite import content, tables
-from trl_suite.worlds import mjcf
 from trl_suite.worlds.address import FOREIGN, Address
-from trl_suite.worlds.model import FILE
+from trl_suite.worlds.model import mjcf
+from trl_suite.worlds.model.compilation import FILE
 from trl_suite.worlds.spec import load
 
 _DESCRIBES = ("title", "about", "camera", "equals", "notes", "variants")

@@ -9,15 +9,15 @@ from typing import Any
 
 from trl_suite import content, tables
 from trl_suite.errors import InputError
-from trl_suite.worlds.axes import edit_task
+from trl_suite.worlds.axes.model_axes import edit_task
+from trl_suite.worlds.axes.variation import Variation
 from trl_suite.worlds.catalogue import described, rows
 from trl_suite.worlds.env import World
 from trl_suite.worlds.layout import reading
-from trl_suite.worlds.model import compiled
+from trl_suite.worlds.model.compilation import compiled
 from trl_suite.worlds.registration import gymnasium_id
 from trl_suite.worlds.spec import Block, Bound, EnvSpec, Spread, Term, load
 from trl_suite.worlds.task import KINDS
-from trl_suite.worlds.variation import Variation
 
 _GENERATED = "<!-- written by `python -m trl_suite.worlds.pages` from env.toml: edit that -->"
 

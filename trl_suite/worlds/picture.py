@@ -16,8 +16,8 @@ from PIL import Image
 
 from trl_suite.errors import InputError, NotInstalledError
 from trl_suite.worlds.address import Address
+from trl_suite.worlds.axes.variation import Variation
 from trl_suite.worlds.env import World
-from trl_suite.worlds.variation import Variation
 
 _GAP = 4  # pixels between two pictures
 

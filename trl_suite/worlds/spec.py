@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from trl_suite import content, tables
 from trl_suite.errors import InputError
-from trl_suite.worlds.variation import Variant
+from trl_suite.worlds.axes.variation import Variant
 
 Positive = Annotated[int, Meta(ge=1)]
 

@@ -11,10 +11,11 @@ import msgspec
 import mujoco
 
 from trl_suite.errors import InputError, unknown
-from trl_suite.worlds import axes, mjcf
-from trl_suite.worlds.families import build
+from trl_suite.worlds.axes import model_axes
+from trl_suite.worlds.axes.variation import Variation
+from trl_suite.worlds.model import mjcf
+from trl_suite.worlds.model.families import build
 from trl_suite.worlds.spec import EnvSpec
-from trl_suite.worlds.variation import Variation
 
 FAMILY = "family:"  # opens the name of a model that `families` builds
 FILE = "file:"  # opens the path of a user's own model: see `EnvSpec.read`
@@ -42,7 +43,7 @@ def compiled(spec: EnvSpec, variation: Variation) -> mujoco.MjModel:
     Raises:
         InputError: the model cannot be read or compiled, or an axis does not apply to it.
     """
-    axes_only = axes.changes_model(variation)
+    axes_only = model_axes.changes_model(variation)
     content = mjcf.digest(Path(spec.model.removeprefix(FILE))) if spec.model.startswith(FILE) else ""
     return copy.copy(_compiled(spec.model, _shape(spec, variation), msgspec.json.encode(axes_only), content))
 
@@ -55,7 +56,7 @@ def recompiled(spec: EnvSpec, variation: Variation) -> mujoco.MjModel:
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", _EXPECTED)
-        xml = _edited(spec.model, _shape(spec, variation), axes.changes_model(variation)).to_xml()
+        xml = _edited(spec.model, _shape(spec, variation), model_axes.changes_model(variation)).to_xml()
         return mujoco.MjModel.from_xml_string(xml)
 
 
@@ -69,7 +70,7 @@ def _edited(model: str, shape: bytes, variation: Variation) -> mujoco.MjSpec:
     editable = read(model, numbers)
     if variation != Variation():
         nominal = _compile(read(model, numbers), model)
-        axes.edit_model(editable, nominal, variation, functools.partial(_compile, model=model))
+        model_axes.edit_model(editable, nominal, variation, functools.partial(_compile, model=model))
     return editable
 
 

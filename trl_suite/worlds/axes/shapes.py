@@ -6,7 +6,7 @@ import mujoco
 import numpy as np
 
 from trl_suite.errors import InputError, unknown
-from trl_suite.worlds.variation import Length, Size
+from trl_suite.worlds.axes.variation import Length, Size
 
 _LONG = (int(mujoco.mjtGeom.mjGEOM_CAPSULE), int(mujoco.mjtGeom.mjGEOM_CYLINDER))
 _ROOT = {"rootx", "rootz", "rooty", "root", "slider1", "slider2", "free_body_rot"}

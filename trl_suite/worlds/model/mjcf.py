@@ -58,7 +58,7 @@ def vet(path: Path) -> None:
 
 @functools.lru_cache(maxsize=64)
 def _vetted(path: Path, content: str) -> None:
-    code = "import sys; from trl_suite.worlds import mjcf; mjcf.child(sys.argv[1])"
+    code = "import sys; from trl_suite.worlds.model import mjcf; mjcf.child(sys.argv[1])"
     environment = {key: os.environ[key] for key in ("PATH", "PYTHONPATH", "HOME", "VIRTUAL_ENV") if key in os.environ}
     try:
         done = subprocess.run(

@@ -10,11 +10,9 @@ import mujoco
 import numpy as np
 
 from trl_suite.errors import InputError, unknown
-from trl_suite.worlds.layout import HINGE, SLIDE
-from trl_suite.worlds.shapes import length, size
-from trl_suite.worlds.spec import EnvSpec
-from trl_suite.worlds.task_axes import TASK, edit_frame_skip
-from trl_suite.worlds.variation import (
+from trl_suite.worlds.axes.shapes import length, size
+from trl_suite.worlds.axes.task_axes import TASK, edit_frame_skip
+from trl_suite.worlds.axes.variation import (
     Change,
     ControlRange,
     Fluid,
@@ -26,6 +24,8 @@ from trl_suite.worlds.variation import (
     Timestep,
     Variation,
 )
+from trl_suite.worlds.layout import HINGE, SLIDE
+from trl_suite.worlds.spec import EnvSpec
 
 
 class Axis(NamedTuple):
