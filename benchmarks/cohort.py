@@ -40,7 +40,7 @@ from trl_suite.training.cohort.signature import bytes_of
 from trl_suite.training.cohort.stack import Stack
 from trl_suite.training.cohort.worlds import Physics
 from trl_suite.training.job import Job, Unwatched
-from trl_suite.training.library import world
+from trl_suite.training.policy_import import world
 from trl_suite.worlds import physics
 
 CORES = len(os.sched_getaffinity(0))

@@ -32,7 +32,7 @@ from trl_suite.training.cohort.off_policy import layouts
 from trl_suite.training.cohort.signature import bytes_of
 from trl_suite.training.cohort.stack import Stack
 from trl_suite.training.job import Job
-from trl_suite.training.library import world
+from trl_suite.training.policy_import import world
 
 ROBOT = "half-cheetah"
 STARTS = 300  # env steps before the first update

@@ -9,7 +9,7 @@ import torch
 from tests.conftest import card, interface, random_components
 from trl_suite.cli.main import main
 from trl_suite.networks.policy import Policy
-from trl_suite.training.library import load_policy, world
+from trl_suite.training.policy_import import load_policy, world
 
 
 @pytest.fixture

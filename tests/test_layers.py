@@ -20,15 +20,16 @@ ALLOWED = {
     "memory": set(),
     "worlds": {"errors", "content", "tables", "interface", "memory"},
     "networks": {"errors", "files", "content", "tables", "interface", "record"},
+    "mechanisms": {"errors", "content", "tables", "interface", "record", "networks"},
     "evidence": {"errors", "content", "tables", "interface", "record"},
-    "training": {"errors", "files", "content", "interface", "record", "provenance", "networks", "worlds"},
+    "training": {"errors", "files", "content", "interface", "record", "provenance", "networks", "worlds", "mechanisms"},
     "experiment": {
         "errors", "files", "content", "tables", "record", "provenance", "networks", "worlds", "training", "interface",
-        "memory", "evidence",
+        "memory", "evidence", "mechanisms",
     },
     "cli": {
         "errors", "content", "record", "provenance", "networks", "worlds", "training", "experiment", "evidence",
-        "interface", "cli", "memory",
+        "interface", "cli", "memory", "mechanisms",
     },
     "__init__": {"worlds", "networks", "training", "evidence", "experiment"},
 }  # fmt: skip
@@ -37,6 +38,7 @@ MAY_LOAD = {
     "worlds": {"mujoco", "gymnasium"},
     "worlds.warp": {"torch"},
     "networks": {"torch"},
+    "mechanisms": {"torch"},
     "networks.zip_export": {"torch", "gymnasium", "stable_baselines3"},  # inside functions, for an export alone
     "training": HEAVY,
     "experiment": {"torch"},

@@ -18,7 +18,7 @@ from trl_suite.evidence import results
 from trl_suite.evidence.figures.style import svg
 from trl_suite.evidence.report import standalone
 from trl_suite.experiment import plan, spec
-from trl_suite.networks import methods, pages
+from trl_suite.mechanisms import method_pages, methods
 from trl_suite.record import SCRATCH
 
 ROOT = Path(__file__).parent.parent
@@ -88,13 +88,13 @@ def test_the_number_of_variants_is_that_of_the_catalogue():
 
 
 def test_the_table_of_methods_is_that_of_the_definitions():
-    assert pages.page(README) == README, "run python -m trl_suite.networks.pages"
+    assert method_pages.page(README) == README, "run python -m trl_suite.mechanisms.method_pages"
     assert all(f"| `{name}` | {method.summary} |" in README for name, method in methods.shipped().items())
 
 
 def test_the_table_of_policies_is_that_of_their_cards():
     page = (ROOT / "policies/README.md").read_text()
-    assert pages.page(page) == page, "run python -m trl_suite.networks.pages"
+    assert method_pages.page(page) == page, "run python -m trl_suite.mechanisms.method_pages"
 
 
 def test_the_shipped_policies_are_small():

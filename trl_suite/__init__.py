@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from trl_suite.evidence.results import load
     from trl_suite.experiment.run import run
     from trl_suite.networks.policy import Policy
-    from trl_suite.training.library import load_policy
+    from trl_suite.training.from_scratch import train
+    from trl_suite.training.policy_import import load_policy
     from trl_suite.training.sb3.transplant import transplant
-    from trl_suite.training.train import train
 
 _HOMES = {
     "Policy": ("trl_suite.networks.policy", "Policy"),
     "load": ("trl_suite.evidence.results", "load"),
-    "load_policy": ("trl_suite.training.library", "load_policy"),
+    "load_policy": ("trl_suite.training.policy_import", "load_policy"),
     "measures": ("trl_suite.evidence.measures", None),
     "run": ("trl_suite.experiment.run", "run"),
     "statistics": ("trl_suite.evidence.statistics", None),
-    "train": ("trl_suite.training.train", "train"),
+    "train": ("trl_suite.training.from_scratch", "train"),
     "transplant": ("trl_suite.training.sb3.transplant", "transplant"),
 }
 __all__ = ["Policy", "load", "load_policy", "measures", "run", "statistics", "train", "transplant"]

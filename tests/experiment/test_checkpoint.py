@@ -11,7 +11,7 @@ from trl_suite.experiment.checkpoint import Facts
 from trl_suite.experiment.cohorts import Cohort
 from trl_suite.experiment.lease import Lease, Observer
 from trl_suite.experiment.ledger import RunFolder
-from trl_suite.training.evaluation import Episode
+from trl_suite.training.acting.evaluation import Episode
 from trl_suite.training.job import Snapshot
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from trl_suite.cli.main import main
 from trl_suite.errors import NotInstalledError
-from trl_suite.training import film
+from trl_suite.training.acting import filming
 from trl_suite.worlds.picture import picture
 
 pytestmark = pytest.mark.xdist_group("graphics")
@@ -16,7 +16,7 @@ def test_without_anything_to_draw_with_the_exit_code_says_so(copied, monkeypatch
     def broken(*_: object, **__: object) -> None:
         raise NotInstalledError("no picture: install libegl1 and set MUJOCO_GL=egl")
 
-    monkeypatch.setattr(film, "rendered", broken)
+    monkeypatch.setattr(filming, "rendered", broken)
     with pytest.raises(SystemExit) as end:
         main(["film", str(copied)])
     assert end.value.code == 3
@@ -29,7 +29,7 @@ def test_the_command_makes_the_film_and_the_report_shows_it(copied, monkeypatch,
         picture("inverted-pendulum", 32, 32)
     except NotInstalledError as error:
         pytest.skip(str(error))
-    monkeypatch.setattr(film, "SIZE", (64, 48))
+    monkeypatch.setattr(filming, "SIZE", (64, 48))
     with pytest.raises(SystemExit) as end:
         main(["film", str(copied), "--seconds", "0.3"])
     assert end.value.code == 0

@@ -12,9 +12,9 @@ from trl_suite.errors import InputError
 from trl_suite.experiment.probing import probe
 from trl_suite.networks import activations
 from trl_suite.networks.policy import Policy
-from trl_suite.training.evaluation import Evaluator
-from trl_suite.training.pairing import paired
-from trl_suite.training.recording import Recording, record
+from trl_suite.training.acting.evaluation import Evaluator
+from trl_suite.training.acting.paired_steps import paired
+from trl_suite.training.acting.recording import Recording, record
 from trl_suite.training.settings import PPO, SAC
 
 

@@ -7,7 +7,7 @@ import pytest
 import trl_suite
 from trl_suite.errors import InputError
 from trl_suite.networks import layouts
-from trl_suite.training.library import load_policy
+from trl_suite.training.policy_import import load_policy
 
 ID = "InvertedPendulum-v5"
 ZOO_CONFIG = """!!python/object/apply:collections.OrderedDict

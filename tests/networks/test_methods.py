@@ -1,8 +1,9 @@
 import pytest
 
 from trl_suite.errors import InputError
-from trl_suite.networks import components, methods
-from trl_suite.networks.methods import Method
+from trl_suite.mechanisms import methods
+from trl_suite.mechanisms.methods import Method
+from trl_suite.networks import components
 
 PARTS = ("actor.trunk.0", "actor.trunk.1", "actor.head", "log_std", "critic.trunk.0", "critic.trunk.1", "critic.head")
 

@@ -4,8 +4,8 @@ import pytest
 
 from tests.conftest import interface
 from trl_suite.errors import InputError
-from trl_suite.networks.methods import find, shipped
-from trl_suite.networks.preview import preview
+from trl_suite.mechanisms.methods import find, shipped
+from trl_suite.mechanisms.preview import preview
 
 
 def test_slots_and_components_are_those_of_the_transplant(make_policy):

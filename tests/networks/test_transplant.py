@@ -7,10 +7,10 @@ import torch
 
 from tests.conftest import card, interface, random_components
 from trl_suite.errors import InputError
+from trl_suite.mechanisms.copy import MAX_COUNT, transplant
+from trl_suite.mechanisms.methods import Method, find
 from trl_suite.networks.align import align
-from trl_suite.networks.methods import Method, find
 from trl_suite.networks.policy import Policy
-from trl_suite.networks.transplant import MAX_COUNT, transplant
 
 OBSERVATIONS, ACTIONS = ["a", "b", "c"], ["u", "v"]
 

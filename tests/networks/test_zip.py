@@ -19,7 +19,7 @@ from trl_suite.errors import InputError
 from trl_suite.networks import archive
 from trl_suite.networks import zip as sb3_zip
 from trl_suite.networks.store import verify
-from trl_suite.training.library import load_policy
+from trl_suite.training.policy_import import load_policy
 from trl_suite.worlds.env import make
 
 ENV = "inverted-pendulum"

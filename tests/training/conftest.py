@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from stable_baselines3.common.logger import Logger
 
+from trl_suite.mechanisms.methods import Method
 from trl_suite.networks.actor import source_actor
 from trl_suite.networks.align import align
 from trl_suite.networks.card import Training
-from trl_suite.networks.methods import Method
 from trl_suite.networks.policy import Policy
 from trl_suite.training import settings
+from trl_suite.training.from_scratch import Unwatched
 from trl_suite.training.job import Job
-from trl_suite.training.sb3 import model as sb3
-from trl_suite.training.sb3.course import Course
+from trl_suite.training.sb3 import sb3_model as sb3
+from trl_suite.training.sb3.method_callbacks import Course
 from trl_suite.training.sb3.transplant import implant
-from trl_suite.training.train import Unwatched
 
 STEPS = 16  # of an episode of Follow
 

@@ -8,14 +8,14 @@ from stable_baselines3 import PPO, SAC, TD3
 from tests.conftest import interface, random_components
 from tests.training.conftest import CARD, EVERYTHING, FOLLOW, HOW, LESS, Steps, job, numbers, prepared
 from trl_suite.errors import InputError
-from trl_suite.networks import methods
-from trl_suite.networks.adapters import additions
+from trl_suite.mechanisms import methods
+from trl_suite.mechanisms.adapters import additions
+from trl_suite.mechanisms.methods import Lateral, LearnedInput, LowRank, Method, Residual
 from trl_suite.networks.align import align
-from trl_suite.networks.methods import Lateral, LearnedInput, LowRank, Method, Residual
 from trl_suite.networks.policy import load
-from trl_suite.training.sb3 import model as sb3
+from trl_suite.training.sb3 import sb3_model as sb3
+from trl_suite.training.sb3.loop import train
 from trl_suite.training.sb3.rates import optimisers
-from trl_suite.training.sb3.train import train
 from trl_suite.training.sb3.transplant import implant, transplant
 
 ALGORITHMS = pytest.mark.parametrize("algorithm", ["ppo", "sac", pytest.param("td3", marks=pytest.mark.slow)])

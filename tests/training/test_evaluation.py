@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trl_suite.training.evaluation import Episode, Evaluator, append, mean_return
+from trl_suite.training.acting.evaluation import Episode, Evaluator, append, mean_return
 from trl_suite.training.seeds import seed_for
 
 

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from trl_suite.errors import InputError, NotInstalledError
-from trl_suite.training import film
-from trl_suite.training.film import Scene
+from trl_suite.training.acting import filming
+from trl_suite.training.acting.filming import Scene
 from trl_suite.worlds.picture import picture
 
 pytestmark = pytest.mark.xdist_group("graphics")
@@ -32,7 +32,7 @@ def graphics() -> None:
 
 @pytest.mark.usefixtures("graphics")
 def test_a_scene_is_as_long_as_it_was_and_stands_still_when_it_has_ended():
-    take = film.shoot(Scene("", "inverted-pendulum", push), seconds=1.0, size=(64, 48))
+    take = filming.shoot(Scene("", "inverted-pendulum", push), seconds=1.0, size=(64, 48))
     assert take.rate == pytest.approx(12.5)
     assert len(take.frames) == len(take.earned) == 12
     assert take.frames[0].shape == (48, 64, 3)
@@ -46,12 +46,12 @@ def test_a_scene_is_as_long_as_it_was_and_stands_still_when_it_has_ended():
 @pytest.mark.usefixtures("graphics")
 @pytest.mark.parametrize("suffix", [".gif", ".png", ".webp"])
 def test_a_film_is_a_loop_of_its_scenes_side_by_side(tmp_path: Path, monkeypatch, suffix: str):
-    monkeypatch.setattr(film, "SIZE", (64, 48))
+    monkeypatch.setattr(filming, "SIZE", (64, 48))
     scenes = [Scene("still", "inverted-pendulum", still), Scene("push", "inverted-pendulum.gravity-2.0", push)]
-    pictures, rate = film.side_by_side(scenes, seconds=0.4)
-    path = film.write(tmp_path / f"film{suffix}", pictures, rate)
+    pictures, rate = filming.side_by_side(scenes, seconds=0.4)
+    path = filming.write(tmp_path / f"film{suffix}", pictures, rate)
     with Image.open(path) as image:
-        assert image.size == (2 * 64 + film.GAP, 48 + film.HEAD + film.FOOT)
+        assert image.size == (2 * 64 + filming.GAP, 48 + filming.HEAD + filming.FOOT)
         assert image.info["loop"] == 0
         assert image.n_frames == len(pictures) == 5
 
@@ -59,4 +59,4 @@ def test_a_film_is_a_loop_of_its_scenes_side_by_side(tmp_path: Path, monkeypatch
 def test_a_film_that_cannot_be_written_is_refused_before_it_is_shot(tmp_path: Path):
     for path, message in ((tmp_path / "film.avi", "ends with one of"), (tmp_path / "none" / "film.gif", "no folder")):
         with pytest.raises(InputError, match=message):
-            film.check(path)
+            filming.check(path)

@@ -3,8 +3,8 @@
 import numpy as np
 
 from trl_suite.training import settings
-from trl_suite.training.home import home_states
-from trl_suite.training.train import train
+from trl_suite.training.acting.source_states import home_states
+from trl_suite.training.from_scratch import train
 
 
 def test_a_policy_that_falls_early_is_seen_in_other_episodes_too():

@@ -9,18 +9,18 @@ import torch
 
 from tests.training.conftest import CARD, EVERYTHING, FOLLOW, HOW, LESS, OnDemand, job, prepared
 from trl_suite.errors import InputError
+from trl_suite.mechanisms.methods import Method
 from trl_suite.networks.components import REPLAY
-from trl_suite.networks.methods import Method
 from trl_suite.networks.policy import Policy, load
 from trl_suite.training import settings
-from trl_suite.training.relabel import relabelled
-from trl_suite.training.sb3 import memory
-from trl_suite.training.sb3 import model as sb3
+from trl_suite.training.from_scratch import Unwatched
+from trl_suite.training.reward_relabelling import relabelled
+from trl_suite.training.sb3 import sb3_model as sb3
+from trl_suite.training.sb3 import source_memory
+from trl_suite.training.sb3.loop import train
 from trl_suite.training.sb3.moments import moments
 from trl_suite.training.sb3.rates import optimisers
-from trl_suite.training.sb3.train import train
 from trl_suite.training.sb3.transplant import implant, transplant
-from trl_suite.training.train import Unwatched
 from trl_suite.worlds.env import make
 
 SWIMMER = "swimmer"
@@ -238,4 +238,8 @@ def test_a_replay_goes_only_where_the_same_is_seen_and_moved(swimming):
 
 def test_memory_of_the_model_can_be_named_by_its_beginning(remembering):
     model = sb3.build(FOLLOW, HOW["sac"], 0)
-    assert set(memory.kept(model, ("optimiser",))) == {"optimiser.actor", "optimiser.critic", "optimiser.temperature"}
+    assert set(source_memory.kept(model, ("optimiser",))) == {
+        "optimiser.actor",
+        "optimiser.critic",
+        "optimiser.temperature",
+    }

@@ -7,18 +7,18 @@ import torch
 
 from tests.training.conftest import CARD, EVERYTHING, FOLLOW, HOW, LESS, Steps, job, prepared
 from trl_suite.errors import InputError
-from trl_suite.networks import methods
+from trl_suite.mechanisms import methods
+from trl_suite.mechanisms.methods import BehaviourPull, Guide, Method, WeightPull
 from trl_suite.networks.actor import source_actor
 from trl_suite.networks.align import align
 from trl_suite.networks.card import Training
-from trl_suite.networks.methods import BehaviourPull, Guide, Method, WeightPull
 from trl_suite.training import settings
-from trl_suite.training.guided import Guided
-from trl_suite.training.home import home_states
-from trl_suite.training.sb3 import model as sb3
+from trl_suite.training.acting.source_states import home_states
+from trl_suite.training.sb3 import sb3_model as sb3
+from trl_suite.training.sb3.guided_env import Guided
+from trl_suite.training.sb3.loop import train
 from trl_suite.training.sb3.pull import divergence, fisher, strength_at
 from trl_suite.training.sb3.rates import optimisers
-from trl_suite.training.sb3.train import train
 from trl_suite.training.sb3.transplant import transplant
 from trl_suite.worlds.env import make
 

@@ -6,17 +6,17 @@ import torch
 from stable_baselines3 import SAC, TD3
 
 from trl_suite.errors import InputError
-from trl_suite.networks import freeze
+from trl_suite.mechanisms import freeze_schedule
+from trl_suite.mechanisms.methods import Method
 from trl_suite.networks.card import Training
-from trl_suite.networks.methods import Method
 from trl_suite.networks.policy import load
 from trl_suite.training import settings
+from trl_suite.training.from_scratch import Unwatched
 from trl_suite.training.job import Job
-from trl_suite.training.sb3 import memory
-from trl_suite.training.sb3 import model as sb3
-from trl_suite.training.sb3.train import train
+from trl_suite.training.sb3 import sb3_model as sb3
+from trl_suite.training.sb3 import source_memory
+from trl_suite.training.sb3.loop import train
 from trl_suite.training.sb3.transplant import transplant
-from trl_suite.training.train import Unwatched
 
 PENDULUM = "inverted-pendulum"
 CARD = Training(env=PENDULUM, seed=0, steps=0)
@@ -76,7 +76,7 @@ def test_targets_equal_what_was_copied(algorithm, sources):
         assert torch.equal(after[f"target.critic.head.{name}"], value)
     assert record.synced == ("target.critic.trunk.0", "target.critic.trunk.1", "target.critic.head")
     everything = record.copied + record.synced + record.fresh
-    available = sb3.components_of(model) | memory.empty(model)
+    available = sb3.components_of(model) | source_memory.empty(model)
     assert sorted(everything) == sorted(available), "every component stands in the record once"
 
 
@@ -98,10 +98,10 @@ def test_the_temperature_is_copied_and_can_be_frozen(sources):
 def test_frozen_layers_are_bit_identical_and_the_others_moved(algorithm, depth, sources):
     model = sb3.build(PENDULUM, HOW[algorithm], 3)
     record = transplant(sources[algorithm], model, f"partial-freeze-{depth}")
-    seal = freeze.sealed(sb3.components_of(model), record.frozen)
+    seal = freeze_schedule.sealed(sb3.components_of(model), record.frozen)
     before = numbers(model)
     model.learn(120)
-    assert freeze.proved(seal, sb3.components_of(model)).holds
+    assert freeze_schedule.proved(seal, sb3.components_of(model)).holds
     for name, value in numbers(model).items():
         component = name.rpartition(".")[0]
         if component not in record.frozen and not component.startswith("target."):

@@ -9,16 +9,16 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import trl_suite
 from trl_suite.errors import InputError
-from trl_suite.networks import freeze, methods
+from trl_suite.mechanisms import freeze_schedule, methods
+from trl_suite.mechanisms.methods import Method
 from trl_suite.networks.card import Training
-from trl_suite.networks.methods import Method
 from trl_suite.training import settings
+from trl_suite.training.from_scratch import Unwatched
 from trl_suite.training.job import DivergedError, Job
-from trl_suite.training.sb3 import model as sb3
-from trl_suite.training.sb3.train import train
+from trl_suite.training.sb3 import sb3_model as sb3
+from trl_suite.training.sb3.loop import train
 from trl_suite.training.sb3.transplant import transplant
 from trl_suite.training.seeds import seed_for
-from trl_suite.training.train import Unwatched
 
 SMALL = settings.PPO(n_envs=2, n_steps=64, batch_size=32, n_epochs=2, hidden=(8, 8))
 PENDULUM = "inverted-pendulum"
@@ -81,10 +81,10 @@ def test_what_is_not_copied_is_what_the_paired_scratch_run_starts_from(source):
 def test_frozen_components_are_bit_identical_after_training_and_the_others_moved(source, method):
     model = build(seed=3)
     record = transplant(source, model, method)
-    seal = freeze.sealed(sb3.components_of(model), record.frozen)
+    seal = freeze_schedule.sealed(sb3.components_of(model), record.frozen)
     before = numbers(model)
     model.learn(256)
-    assert freeze.proved(seal, sb3.components_of(model)).holds
+    assert freeze_schedule.proved(seal, sb3.components_of(model)).holds
     for name, value in numbers(model).items():
         assert torch.equal(value, before[name]) == (name.rpartition(".")[0] in record.frozen), name
 
@@ -313,7 +313,7 @@ def test_divergence_is_an_error_that_names_the_component(monkeypatch):
             model.policy.value_net.bias.fill_(float("nan"))
         return model
 
-    monkeypatch.setattr("trl_suite.training.sb3.train.sb3.build", poisoned)
+    monkeypatch.setattr("trl_suite.training.sb3.loop.sb3.build", poisoned)
     with pytest.raises(DivergedError, match=r"critic.head is not finite after 0 steps"):
         train(job(), Unwatched())
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 from stable_baselines3 import SAC
 
-from trl_suite.networks import methods
+from trl_suite.mechanisms import methods
 from trl_suite.training import settings
-from trl_suite.training.evaluation import Episode
+from trl_suite.training.acting.evaluation import Episode
 from trl_suite.training.job import Job, Outcome, Snapshot, Unwatched
-from trl_suite.training.sb3 import snapshot as snapshots
-from trl_suite.training.sb3.train import train
+from trl_suite.training.sb3 import sb3_snapshot as snapshots
+from trl_suite.training.sb3.loop import train
 
 PPO = settings.PPO(n_envs=3, n_steps=16, batch_size=16, n_epochs=2, hidden=(8, 8))
 SAC_ = settings.SAC(n_envs=2, learning_starts=40, batch_size=16, hidden=(8,), buffer_size=200, train_freq=3)

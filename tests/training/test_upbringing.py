@@ -6,16 +6,16 @@ import pytest
 import torch
 
 from tests.training.conftest import CARD, FOLLOW, HOW, Follow, Steps, job, numbers
-from trl_suite.networks import methods
-from trl_suite.networks.methods import Method
+from trl_suite.mechanisms import methods
+from trl_suite.mechanisms.methods import Method
 from trl_suite.training import settings
-from trl_suite.training.sb3 import model as sb3
+from trl_suite.training.from_scratch import Unwatched
+from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.training.sb3.dynamics import Moves, learn_trunks
-from trl_suite.training.sb3.tasks import Heads, Marked
-from trl_suite.training.sb3.train import train
+from trl_suite.training.sb3.loop import train
+from trl_suite.training.sb3.multi_head import Heads, Marked
 from trl_suite.training.sb3.transplant import implant
 from trl_suite.training.settings import Dynamics, Upbringing
-from trl_suite.training.train import Unwatched
 
 PENDULUM = "inverted-pendulum"
 MIX = (f"{PENDULUM}.gravity-0.5", f"{PENDULUM}.inverted-actions")

@@ -5,7 +5,7 @@ from rich.console import Console
 from trl_suite.cli.arguments import Export
 from trl_suite.errors import InputError
 from trl_suite.networks import zip_export
-from trl_suite.training.library import load_policy
+from trl_suite.training.policy_import import load_policy
 
 
 def execute(arguments: Export) -> int:

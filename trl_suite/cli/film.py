@@ -13,9 +13,9 @@ from trl_suite.evidence.film import Cast
 from trl_suite.networks.actor import source_actor
 from trl_suite.networks.align import align
 from trl_suite.networks.policy import Policy, load
-from trl_suite.training import film
-from trl_suite.training.film import Scene
-from trl_suite.training.library import world
+from trl_suite.training.acting import filming
+from trl_suite.training.acting.filming import Scene
+from trl_suite.training.policy_import import world
 from trl_suite.training.threads import threads
 
 
@@ -23,12 +23,12 @@ def execute(arguments: Film) -> int:
     """Write the film, and the report with it where it lies in the experiment's folder; return the exit code."""
     console = Console(markup=False)
     if arguments.out:
-        film.check(arguments.out)
+        filming.check(arguments.out)
     found, path = results.load(arguments.runs), arguments.out or arguments.runs / casting.FILE
     cast = casting.cast(found, arguments.env)
     with threads(1):
         scenes = list(_scenes(arguments.runs, cast, found.plan.specification.get("alias", {}), console))
-        film.write(path, *film.side_by_side(scenes, arguments.seconds))
+        filming.write(path, *filming.side_by_side(scenes, arguments.seconds))
     console.print(f"film: {path}", soft_wrap=True, highlight=False)
     if path == arguments.runs / casting.FILE:
         console.print(f"report: {report.write(arguments.runs)}", soft_wrap=True, highlight=False)

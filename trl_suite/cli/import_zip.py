@@ -13,7 +13,7 @@ from trl_suite.errors import InputError
 from trl_suite.experiment import shelf
 from trl_suite.experiment.states import PLAN
 from trl_suite.networks import hub
-from trl_suite.training.library import load_policy
+from trl_suite.training.policy_import import load_policy
 from trl_suite.worlds.identity import folder_name
 
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from trl_suite.cli.arguments import Inspect
 from trl_suite.networks.card import Card
 from trl_suite.networks.policy import Policy
-from trl_suite.training.library import load_policy
+from trl_suite.training.policy_import import load_policy
 
 
 def execute(arguments: Inspect) -> int:

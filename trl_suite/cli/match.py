@@ -8,9 +8,9 @@ from rich.text import Text
 
 from trl_suite.cli import picture
 from trl_suite.cli.arguments import Match, aliases
-from trl_suite.networks import methods
-from trl_suite.networks.preview import Preview, preview
-from trl_suite.training.library import load_policy, world
+from trl_suite.mechanisms import methods
+from trl_suite.mechanisms.preview import Preview, preview
+from trl_suite.training.policy_import import load_policy, world
 
 
 def execute(arguments: Match) -> int:

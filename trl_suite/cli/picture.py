@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from trl_suite.errors import InputError
 from trl_suite.interface import Interface
-from trl_suite.networks.preview import Match, Preview
+from trl_suite.mechanisms.preview import Match, Preview
 
 SUFFIXES = (".png", ".svg", ".pdf")
 INK, FAINT, MATCHED, ALONE = "#1a1a1a", "#8a8a8a", "#0072b2", "#d55e00"  # Okabe & Ito's blue and vermilion

@@ -13,9 +13,9 @@ from trl_suite.errors import InputError
 from trl_suite.experiment import shelf
 from trl_suite.experiment.shelf import CURVE
 from trl_suite.training import settings
-from trl_suite.training.evaluation import Episode, append, mean_return
+from trl_suite.training.acting.evaluation import Episode, append, mean_return
+from trl_suite.training.from_scratch import run_alone
 from trl_suite.training.job import Unwatched
-from trl_suite.training.train import run_alone
 from trl_suite.worlds.identity import identity
 
 

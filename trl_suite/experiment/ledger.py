@@ -21,7 +21,7 @@ from trl_suite.experiment.plan import Step
 from trl_suite.experiment.shelf import CURVE, POLICY
 from trl_suite.experiment.states import EVALUATIONS, PLAN, RUN, VERSIONS, State, read
 from trl_suite.record import Plan, Run, Status
-from trl_suite.training.evaluation import Episode, append
+from trl_suite.training.acting.evaluation import Episode, append
 from trl_suite.training.job import Outcome, Snapshot
 
 DIFFS = "diffs"

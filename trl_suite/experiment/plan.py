@@ -11,9 +11,9 @@ from trl_suite import record
 from trl_suite.experiment import shelf
 from trl_suite.experiment.spec import Experiment, Source
 from trl_suite.experiment.states import digest_of
-from trl_suite.networks import methods
+from trl_suite.mechanisms import methods
+from trl_suite.mechanisms.methods import Method
 from trl_suite.networks.card import Card
-from trl_suite.networks.methods import Method
 from trl_suite.networks.policy import Policy
 from trl_suite.record import SCRATCH, SOURCE, Planned
 from trl_suite.training import settings

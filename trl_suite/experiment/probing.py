@@ -15,10 +15,10 @@ from trl_suite.networks import activations
 from trl_suite.networks.actor import SourceActor, source_actor
 from trl_suite.networks.align import Alias, align
 from trl_suite.networks.policy import Policy
-from trl_suite.training.evaluation import Act, Evaluator, mean_return
-from trl_suite.training.library import world
-from trl_suite.training.pairing import Paired, paired
-from trl_suite.training.recording import Recording, record
+from trl_suite.training.acting.evaluation import Act, Evaluator, mean_return
+from trl_suite.training.acting.paired_steps import Paired, paired
+from trl_suite.training.acting.recording import Recording, record
+from trl_suite.training.policy_import import world
 from trl_suite.training.seeds import seed_for
 
 Floats = npt.NDArray[np.float64]

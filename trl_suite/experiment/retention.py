@@ -11,7 +11,7 @@ from trl_suite.experiment.shelf import POLICY
 from trl_suite.networks.actor import source_actor
 from trl_suite.networks.align import align
 from trl_suite.networks.policy import Policy, load
-from trl_suite.training.evaluation import Act, Episode, Evaluator, append
+from trl_suite.training.acting.evaluation import Act, Episode, Evaluator, append
 
 FILE = "retention.csv"  # as evaluations.csv: the source policy at step 0, and at the end what the target made of it
 

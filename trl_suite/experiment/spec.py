@@ -7,10 +7,10 @@ import msgspec
 
 from trl_suite import content, tables
 from trl_suite.errors import InputError, unknown
-from trl_suite.networks import methods
+from trl_suite.mechanisms import methods
+from trl_suite.mechanisms.methods import Method
 from trl_suite.networks.card import Algorithm
 from trl_suite.networks.components import REPLAY
-from trl_suite.networks.methods import Method
 from trl_suite.record import SCRATCH
 from trl_suite.training import settings
 from trl_suite.training.settings import Count, Whole

@@ -20,7 +20,7 @@ from trl_suite.experiment.spec import Execution
 from trl_suite.experiment.stop import Stop
 from trl_suite.networks.policy import load
 from trl_suite.training import engines
-from trl_suite.training.evaluation import Episode, mean_return
+from trl_suite.training.acting.evaluation import Episode, mean_return
 from trl_suite.training.job import DivergedError, Job, Outcome, Result, Snapshot, Watcher
 from trl_suite.training.threads import threads
 

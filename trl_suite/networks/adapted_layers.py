@@ -12,8 +12,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from trl_suite.networks.methods import Adapter, LearnedInput, LowRank, Residual
-
 
 class Plain(NamedTuple):
     """Weight and bias of a layer."""
@@ -124,19 +122,6 @@ class ResidualHead(AdaptedLayer):
 def corrected(seen: torch.Tensor, source: Plain, correction: Plain, bound: float) -> torch.Tensor:
     """Return source(seen) + bound * tanh(correction(seen)), as `ResidualHead` and a stored policy both compute it."""
     return functional.linear(seen, *source) + bound * torch.tanh(functional.linear(seen, *correction))
-
-
-def kind_of(adapter: Adapter, component: str) -> type[AdaptedLayer]:
-    """Return the class of an adapted component's layer."""
-    match adapter:
-        case LowRank():
-            return LowRankLayer
-        case LearnedInput():
-            return MappedLayer
-        case Residual() if component == "actor.head":
-            return ResidualHead
-        case _:
-            return ColumnLayer
 
 
 def _widened(weight: torch.Tensor, inputs: int) -> torch.Tensor:

@@ -11,7 +11,7 @@ from trl_suite.training.cohort import train as cohort
 from trl_suite.training.cohort.signature import obstacle
 from trl_suite.training.cohort.worlds import Physics
 from trl_suite.training.job import Job, Result, Watcher
-from trl_suite.training.sb3 import train as sb3
+from trl_suite.training.sb3 import loop as sb3
 from trl_suite.worlds.warp import library
 
 Engine = Literal["sb3", "cohort"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from trl_suite.networks import freeze
+from trl_suite.mechanisms import freeze_schedule
 from trl_suite.networks.components import Components, select
 from trl_suite.record import Freeze, Transplant
 from trl_suite.training.job import Job
@@ -15,14 +15,14 @@ class Holding:
         self.frozen = set(record.frozen)
         self.released: dict[str, str] = {}  # component -> its hash when it was released
         self.released_at: dict[str, int] = {}
-        self._seal = freeze.sealed(components, record.frozen)
+        self._seal = freeze_schedule.sealed(components, record.frozen)
         self._due = _thaws(job, record)
 
     def release(self, step: int, components: Callable[[], Components]) -> set[str]:
         """Release what is due after so many env steps, and return it; it is proved unmoved so far."""
         due = {name for name, at in self._due.items() if at <= step and name in self.frozen}
         if due:
-            self.released |= freeze.hashes(components(), tuple(sorted(due)))
+            self.released |= freeze_schedule.hashes(components(), tuple(sorted(due)))
             self.released_at |= dict.fromkeys(due, step)
             self.frozen -= due
         return due
@@ -37,7 +37,7 @@ class Holding:
         Raises:
             FreezeBrokenError: a component did; it is named.
         """
-        return freeze.proved(self._seal, components, self.released, self.released_at)
+        return freeze_schedule.proved(self._seal, components, self.released, self.released_at)
 
     def state(self) -> dict[str, dict[str, str] | dict[str, int]]:
         """Return what was released so far, for a snapshot."""

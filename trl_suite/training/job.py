@@ -11,14 +11,14 @@ import numpy.typing as npt
 from trl_suite import provenance
 from trl_suite.errors import InputError
 from trl_suite.interface import Interface
+from trl_suite.mechanisms.methods import Method
 from trl_suite.networks.actor import SourceActor, source_actor
 from trl_suite.networks.align import align
 from trl_suite.networks.card import Training
-from trl_suite.networks.methods import Method
 from trl_suite.networks.policy import Policy
 from trl_suite.record import Freeze, Transplant
 from trl_suite.training import settings
-from trl_suite.training.evaluation import Episode
+from trl_suite.training.acting.evaluation import Episode
 
 
 class DivergedError(FloatingPointError):

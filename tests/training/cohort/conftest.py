@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.training.cohort.small import job, run
-from trl_suite.networks import methods
+from trl_suite.mechanisms import methods
 from trl_suite.networks.policy import Policy
 from trl_suite.training.job import Job, Outcome
 

@@ -5,11 +5,11 @@ from copy import deepcopy
 import numpy as np
 import torch
 
-from trl_suite.networks import methods
+from trl_suite.mechanisms import methods
 from trl_suite.networks.policy import Policy
 from trl_suite.training import settings
+from trl_suite.training.acting.evaluation import Episode
 from trl_suite.training.cohort.train import train
-from trl_suite.training.evaluation import Episode
 from trl_suite.training.job import Job, Outcome, Snapshot, Unwatched
 
 HOW = settings.PPO(n_envs=4, n_steps=32, batch_size=50, n_epochs=3, hidden=(16, 16))  # a short last minibatch

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.training.cohort.small import job, numbers
-from trl_suite.networks import methods
+from trl_suite.mechanisms import methods
 from trl_suite.training import settings
 from trl_suite.training.cohort import graph
 from trl_suite.training.cohort.layout import on_policy

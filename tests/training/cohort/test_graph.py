@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from tests.training.cohort.small import HOW, job, numbers, run, same
 from tests.training.cohort.tape import Tape
-from trl_suite.networks import methods
+from trl_suite.mechanisms import methods
 from trl_suite.training import settings
 from trl_suite.training.cohort import adam
 from trl_suite.training.cohort.graph import Launch

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from tests.training.cohort.small import Keeping, numbers, run, same
-from trl_suite.networks import methods
-from trl_suite.networks.methods import Method
+from trl_suite.mechanisms import methods
+from trl_suite.mechanisms.methods import Method
 from trl_suite.training import settings
 from trl_suite.training.cohort.rollout import Collector
 from trl_suite.training.job import DivergedError, Outcome

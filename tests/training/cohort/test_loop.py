@@ -12,8 +12,8 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 
+from trl_suite.mechanisms.methods import Method
 from trl_suite.networks.components import group
-from trl_suite.networks.methods import Method
 from trl_suite.training import settings
 from trl_suite.training.cohort import noise
 from trl_suite.training.cohort.cohort import Cohort
@@ -21,8 +21,8 @@ from trl_suite.training.cohort.member import Member
 from trl_suite.training.cohort.rollout import advantages
 from trl_suite.training.cohort.train import train
 from trl_suite.training.job import Job, Unwatched
-from trl_suite.training.library import world
-from trl_suite.training.sb3 import model as sb3
+from trl_suite.training.policy_import import world
+from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.training.sb3 import vec_env
 from trl_suite.training.sb3.transplant import implant
 from trl_suite.training.seeds import seed_for

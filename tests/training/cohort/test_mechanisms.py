@@ -6,16 +6,16 @@ import pytest
 import torch
 
 from tests.training.cohort.small import HOW, Keeping, job, numbers, run
-from trl_suite.networks import methods
+from trl_suite.mechanisms import methods
+from trl_suite.mechanisms.methods import Method
 from trl_suite.networks.actor import source_actor
 from trl_suite.networks.align import align
-from trl_suite.networks.methods import Method
 from trl_suite.networks.policy import load
 from trl_suite.networks.store import digest
 from trl_suite.training import settings
+from trl_suite.training.acting.evaluation import Evaluator
 from trl_suite.training.cohort.signature import bytes_of, obstacle, signature
-from trl_suite.training.evaluation import Evaluator
-from trl_suite.training.sb3 import model as sb3
+from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.worlds.env import make
 
 COPIED = ("actor", "critic", "log_std", "normaliser")

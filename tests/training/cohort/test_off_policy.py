@@ -17,7 +17,7 @@ from trl_suite.training.cohort.replay import Batch
 from trl_suite.training.cohort.sac import SAC
 from trl_suite.training.cohort.stack import Stack
 from trl_suite.training.cohort.td3 import TD3
-from trl_suite.training.sb3 import model as sb3
+from trl_suite.training.sb3 import sb3_model as sb3
 
 SLOTS, ACTIONS, SIZE = 17, 6, 64
 HOWS = {

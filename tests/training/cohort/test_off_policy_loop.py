@@ -10,17 +10,17 @@ import pytest
 import torch
 from stable_baselines3.common.logger import Logger
 
+from trl_suite.mechanisms.methods import Method
 from trl_suite.networks.components import REPLAY
-from trl_suite.networks.methods import Method
 from trl_suite.training import settings
 from trl_suite.training.cohort.cohort import Cohort
 from trl_suite.training.cohort.member import Member
 from trl_suite.training.cohort.noise import Draws, Stream
 from trl_suite.training.job import Job, Unwatched
-from trl_suite.training.library import world
-from trl_suite.training.sb3 import model as sb3
+from trl_suite.training.policy_import import world
+from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.training.sb3 import vec_env
-from trl_suite.training.sb3.train import train
+from trl_suite.training.sb3.loop import train
 from trl_suite.training.sb3.transplant import implant
 from trl_suite.training.seeds import seed_for
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from tests.training.cohort.small import Keeping, job, numbers, run, same
-from trl_suite.networks import methods
+from trl_suite.mechanisms import methods
+from trl_suite.mechanisms.methods import Method
 from trl_suite.networks.actor import source_actor
 from trl_suite.networks.align import align
 from trl_suite.networks.components import REPLAY
-from trl_suite.networks.methods import Method
 from trl_suite.networks.policy import Policy
 from trl_suite.training import settings
 from trl_suite.training.cohort import replay
@@ -21,7 +21,7 @@ from trl_suite.training.cohort.pull import Imitation
 from trl_suite.training.cohort.signature import obstacle
 from trl_suite.training.cohort.stack import Stack
 from trl_suite.training.job import DivergedError, Job, Outcome
-from trl_suite.training.sb3.train import train as sb3_train
+from trl_suite.training.sb3.loop import train as sb3_train
 
 SHARED = {"batch_size": 32, "hidden": (16, 16), "learning_starts": 64, "buffer_size": 300}  # a ring that is overwritten
 HOWS = {

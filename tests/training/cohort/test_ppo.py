@@ -9,15 +9,15 @@ import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.logger import Logger
 
-from trl_suite.networks import methods
+from trl_suite.mechanisms import methods
+from trl_suite.mechanisms.methods import LowRank
 from trl_suite.networks.card import Training
 from trl_suite.networks.components import group
-from trl_suite.networks.methods import LowRank
 from trl_suite.training import settings
 from trl_suite.training.cohort.layout import on_policy
 from trl_suite.training.cohort.ppo import Learner, Transitions
 from trl_suite.training.cohort.stack import Stack
-from trl_suite.training.sb3 import model as sb3
+from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.training.sb3.transplant import implant
 
 HOW = settings.PPO(n_envs=4, n_steps=100, ent_coef=0.01, batch_size=64)

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from tests.training.cohort.small import Keeping, job, numbers, run, same
+from trl_suite.mechanisms.methods import Method
 from trl_suite.networks.components import REPLAY
-from trl_suite.networks.methods import Method
 from trl_suite.networks.policy import Policy, load
 from trl_suite.training import settings
 from trl_suite.training.cohort import moments, replay
@@ -14,7 +14,7 @@ from trl_suite.training.cohort.cohort import Cohort
 from trl_suite.training.cohort.member import Member
 from trl_suite.training.cohort.signature import bytes_of, obstacle, signature
 from trl_suite.training.job import Outcome, Unwatched
-from trl_suite.training.library import world
+from trl_suite.training.policy_import import world
 
 SHARED = {"batch_size": 32, "hidden": (16, 16), "learning_starts": 64, "buffer_size": 300}  # a ring that is overwritten
 HOWS = {

@@ -4,7 +4,7 @@ import pytest
 
 from tests.training.cohort.small import EVALUATION, HOW, Keeping, job, numbers, run, same
 from trl_suite.errors import InputError
-from trl_suite.networks.methods import Method
+from trl_suite.mechanisms.methods import Method
 from trl_suite.training.job import Job, Outcome, Snapshot
 
 THAWS = Method(copy=("actor", "critic", "log_std", "normaliser"), freeze=("actor.trunk",), thaw={"actor.trunk": 0.5})

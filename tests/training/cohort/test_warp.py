@@ -15,7 +15,7 @@ from trl_suite.training.cohort.member import Member
 from trl_suite.training.cohort.rollout import Collector
 from trl_suite.training.cohort.train import train
 from trl_suite.training.job import Outcome, Unwatched
-from trl_suite.training.library import world
+from trl_suite.training.policy_import import world
 from trl_suite.worlds.warp import library
 from trl_suite.worlds.warp.batch import DeviceBatch
 from trl_suite.worlds.warp.program import Program

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from trl_suite import content
-from trl_suite.training.library import load_policy
+from trl_suite.training.policy_import import load_policy
 from trl_suite.worlds.batch import Batch
 from trl_suite.worlds.warp.batch import DeviceBatch
 

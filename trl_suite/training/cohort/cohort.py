@@ -9,6 +9,7 @@ from gymnasium.vector import AutoresetMode
 
 from trl_suite.networks.components import REPLAY, TEMPERATURE
 from trl_suite.training import settings
+from trl_suite.training.acting.evaluation import Episode
 from trl_suite.training.cohort import moments
 from trl_suite.training.cohort.adam import Cells
 from trl_suite.training.cohort.algorithm import Algorithm, Report
@@ -22,7 +23,6 @@ from trl_suite.training.cohort.on_policy import OnPolicy
 from trl_suite.training.cohort.pull import WeightDecay
 from trl_suite.training.cohort.stack import Tensors
 from trl_suite.training.cohort.worlds import Make, Physics, Worlds, simulated
-from trl_suite.training.evaluation import Episode
 from trl_suite.worlds.warp.host import HostBatch
 
 

@@ -9,11 +9,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from trl_suite.training.acting.evaluation import Mode
 from trl_suite.training.cohort import noise
 from trl_suite.training.cohort.device_normaliser import DeviceNormaliser
 from trl_suite.training.cohort.evaluation import Act, Evaluator
 from trl_suite.training.cohort.normaliser import Normaliser
-from trl_suite.training.evaluation import Mode
 from trl_suite.worlds.warp.batch import DeviceBatch, Told
 
 ASKED = 16  # steps between two questions whether any episode still goes on

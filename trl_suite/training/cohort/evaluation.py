@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from trl_suite.training.acting.evaluation import Episode, Mode
 from trl_suite.training.cohort import noise
 from trl_suite.training.cohort.normaliser import Normaliser
 from trl_suite.training.cohort.worlds import Worlds
-from trl_suite.training.evaluation import Episode, Mode
 from trl_suite.training.seeds import seed_for
 
 Act = Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]  # what is seen, standard normal numbers -> actions

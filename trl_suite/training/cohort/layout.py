@@ -13,9 +13,9 @@ from typing import NamedTuple, Self
 
 import torch
 
+from trl_suite.mechanisms.methods import Adapter, LowRank
 from trl_suite.networks.card import Algorithm
 from trl_suite.networks.components import ADAPTER, LOG_STD, TEMPERATURE
-from trl_suite.networks.methods import Adapter, LowRank
 
 Shapes = Mapping[str, tuple[int, ...]]  # tensor -> its shape
 

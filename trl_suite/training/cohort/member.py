@@ -8,20 +8,20 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from trl_suite.mechanisms.methods import WeightPull, remembered
 from trl_suite.networks.card import Normaliser
 from trl_suite.networks.components import REPLAY, Components, select
-from trl_suite.networks.methods import WeightPull, remembered
 from trl_suite.networks.policy import Policy
 from trl_suite.networks.zip import World
+from trl_suite.training.acting.evaluation import Episode
+from trl_suite.training.acting.source_states import home_states
 from trl_suite.training.cohort.layout import Layout
 from trl_suite.training.cohort.replay import essence
 from trl_suite.training.cohort.stack import Tensors
-from trl_suite.training.evaluation import Episode
 from trl_suite.training.holding import Holding
-from trl_suite.training.home import home_states
 from trl_suite.training.job import Job, Snapshot, Watcher
-from trl_suite.training.sb3 import events, memory
-from trl_suite.training.sb3 import model as sb3
+from trl_suite.training.sb3 import events, source_memory
+from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.training.sb3.learners import ActsFirst
 from trl_suite.training.sb3.moments import moments
 from trl_suite.training.sb3.pull import SEEN
@@ -49,8 +49,8 @@ class Member:
         )
         self.acts_first = isinstance(self._model, ActsFirst) and self._model.acts_first
         self.moments = moments(self._model) if set(remembered(job.definition)) - {REPLAY} else {}
-        self.keeps = select(job.upbringing.keep, memory.empty(self._model), "keep")
-        self._given = memory.collected(self._model)
+        self.keeps = select(job.upbringing.keep, source_memory.empty(self._model), "keep")
+        self._given = source_memory.collected(self._model)
         given = {REPLAY: essence(self._given)} if self._given else {}
         self.holding = Holding(job, self.record, sb3.components_of(self._model) | given)
         method = job.definition

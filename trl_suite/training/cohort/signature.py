@@ -4,8 +4,8 @@ import hashlib
 
 import msgspec
 
+from trl_suite.mechanisms.methods import Adapter, LowRank
 from trl_suite.networks.components import TARGET
-from trl_suite.networks.methods import Adapter, LowRank
 from trl_suite.training import settings
 from trl_suite.training.cohort import replay
 from trl_suite.training.cohort.layout import on_policy, padded
@@ -13,7 +13,7 @@ from trl_suite.training.cohort.noise import CHUNK
 from trl_suite.training.cohort.off_policy import layouts, rows_of, terms_of
 from trl_suite.training.cohort.worlds import Physics
 from trl_suite.training.job import Job
-from trl_suite.training.library import world
+from trl_suite.training.policy_import import world
 from trl_suite.worlds.address import FOREIGN, Address
 from trl_suite.worlds.batch import bytes_per_world
 from trl_suite.worlds.warp import limits

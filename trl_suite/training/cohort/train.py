@@ -8,14 +8,14 @@ from pathlib import Path
 
 import torch
 
+from trl_suite.training.acting.evaluation import Episode
 from trl_suite.training.cohort import snapshot
 from trl_suite.training.cohort.algorithm import Report
 from trl_suite.training.cohort.cohort import Cohort
 from trl_suite.training.cohort.member import Member
 from trl_suite.training.cohort.worlds import Physics
-from trl_suite.training.evaluation import Episode
 from trl_suite.training.job import DivergedError, Job, Outcome, Result, Snapshot, Watcher
-from trl_suite.training.library import world
+from trl_suite.training.policy_import import world
 from trl_suite.training.sb3.events import log_evaluation
 
 _FRESH = -1  # in place of a step: what has not begun is apart from what goes on from step 0

@@ -6,10 +6,10 @@ from typing import cast
 import torch
 from torch import nn
 
-from trl_suite.networks.adapted_layers import Held, ResidualHead, kind_of
-from trl_suite.networks.adapters import Added, features_below
+from trl_suite.mechanisms.adapters import Added, features_below, kind_of
+from trl_suite.mechanisms.methods import Adapter, Residual
+from trl_suite.networks.adapted_layers import Held, ResidualHead
 from trl_suite.networks.components import ADAPTER, SOURCE, TARGET
-from trl_suite.networks.methods import Adapter, Residual
 from trl_suite.training.sb3.layers import exchange, layers
 from trl_suite.training.sb3.learners import Model
 

@@ -8,9 +8,9 @@ from gymnasium.spaces import Box
 from stable_baselines3 import PPO, TD3
 from torch.nn import functional
 
-from trl_suite.networks.adapters import trunk
+from trl_suite.mechanisms.adapters import trunk
 from trl_suite.training.job import Job, Watcher
-from trl_suite.training.sb3 import model as sb3
+from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.training.sb3.learners import Model
 from trl_suite.training.sb3.observer import StoppedError
 from trl_suite.training.seeds import seed_for

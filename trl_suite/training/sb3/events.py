@@ -9,7 +9,7 @@ import numpy as np
 from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 from torch.utils.tensorboard.writer import SummaryWriter
 
-from trl_suite.training.evaluation import Episode
+from trl_suite.training.acting.evaluation import Episode
 
 
 class Events(TensorBoardOutputFormat):

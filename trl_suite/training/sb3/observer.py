@@ -11,13 +11,13 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from trl_suite.networks.policy import Policy
-from trl_suite.training.evaluation import Act, Episode, Evaluator
+from trl_suite.training.acting.evaluation import Act, Episode, Evaluator
 from trl_suite.training.job import DivergedError, Job, Snapshot, Watcher
-from trl_suite.training.sb3 import events, memory
-from trl_suite.training.sb3 import model as sb3
-from trl_suite.training.sb3 import snapshot as snapshots
-from trl_suite.training.sb3.course import Course
+from trl_suite.training.sb3 import events, source_memory
+from trl_suite.training.sb3 import sb3_model as sb3
+from trl_suite.training.sb3 import sb3_snapshot as snapshots
 from trl_suite.training.sb3.learners import Model
+from trl_suite.training.sb3.method_callbacks import Course
 from trl_suite.training.seeds import seed_for
 
 PATIENCE = 3.0  # seconds that a stop waits for the end of the rollout, where nothing is lost
@@ -48,7 +48,7 @@ class Observer(BaseCallback):
         self._rows = 0  # of the replay buffer that were written, those overwritten again among them
         self._kept_at = 0  # env steps at the last snapshot
         self._leaves_at: float | None = None  # when waiting for the end of the rollout is over
-        self._may_keep = snapshots.can_take(model) and not memory.is_kept(job)
+        self._may_keep = snapshots.can_take(model) and not source_memory.is_kept(job)
         for optimiser in snapshots.optimisers(model).values():
             optimiser.register_step_post_hook(self._breathe)
         self._started = time.monotonic()

@@ -9,11 +9,11 @@ import torch
 from stable_baselines3 import PPO, SAC, TD3
 from torch.func import grad, vmap
 
+from trl_suite.mechanisms.methods import BehaviourPull, WeightPull
 from trl_suite.networks.actor import SourceActor
 from trl_suite.networks.components import select
-from trl_suite.networks.methods import BehaviourPull, WeightPull
 from trl_suite.networks.policy import Policy
-from trl_suite.training.sb3 import model as sb3
+from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.training.sb3.learners import Model
 from trl_suite.training.sb3.rates import optimisers
 

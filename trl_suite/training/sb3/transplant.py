@@ -5,19 +5,19 @@ from pathlib import Path
 import torch
 
 from trl_suite.errors import InputError
-from trl_suite.networks import freeze, methods
+from trl_suite.mechanisms import freeze_schedule, methods
+from trl_suite.mechanisms.adapters import Added, additions
+from trl_suite.mechanisms.copy import transplant as copy_components
+from trl_suite.mechanisms.methods import LearnedInput, Method, WeightPull
 from trl_suite.networks.actor import source_actor
-from trl_suite.networks.adapters import Added, additions
 from trl_suite.networks.align import Alias, Alignment, align
 from trl_suite.networks.components import OBSERVATION_STATISTICS, SOURCE, Components, select
-from trl_suite.networks.methods import LearnedInput, Method, WeightPull
 from trl_suite.networks.policy import Policy
-from trl_suite.networks.transplant import transplant as copy_components
 from trl_suite.record import Transplant
-from trl_suite.training.home import home_states
-from trl_suite.training.library import load_policy
-from trl_suite.training.sb3 import memory
-from trl_suite.training.sb3 import model as sb3
+from trl_suite.training.acting.source_states import home_states
+from trl_suite.training.policy_import import load_policy
+from trl_suite.training.sb3 import sb3_model as sb3
+from trl_suite.training.sb3 import source_memory
 from trl_suite.training.sb3.adapt import adapt
 from trl_suite.training.sb3.learners import ActsFirst, Model, algorithm_of
 from trl_suite.training.sb3.moments import write_moments
@@ -41,7 +41,7 @@ def transplant(
     Args:
         source: a policy, or whatever `trl_suite.load_policy` takes: a name, a folder, an SB3 zip.
         into: an SB3 PPO, SAC or TD3 model with an MlpPolicy, as fresh as the paired scratch run.
-        method: a method's name (see `trl_suite/networks/methods.toml`) or a `Method` of your own.
+        method: a method's name (see `trl_suite/mechanisms/methods.toml`) or a `Method` of your own.
         alias: names of slots or joints in the target -> in the source, where they differ.
         seed: of what the method draws, such as a permutation.
 
@@ -73,16 +73,16 @@ def implant(
     if source and alignment and method.adapter:
         added = additions(method.adapter, components, source.components, alignment, generator)
     frozen = select(method.freeze, components | added, f"method '{name}'")
-    freeze.check(components | added, frozen)
-    memory.check(into, method.copy, frozen)
-    transitions = memory.fitted(source, into, alignment, method, generator) if source and alignment else {}
+    freeze_schedule.check(components | added, frozen)
+    source_memory.check(into, method.copy, frozen)
+    transitions = source_memory.fitted(source, into, alignment, method, generator) if source and alignment else {}
     if method.adapter:
         adapt(into, method.adapter, added)
         renew_optimisers(into, {}, {})  # the old ones hold layers that were exchanged
         components = _everything(into)
     record = copy_components(source, components, alignment, name, method, generator)
     sb3.write_statistics(into, components)
-    memory.fill(into, transitions)
+    source_memory.fill(into, transitions)
     hold(into, components, record.frozen)
     renew_optimisers(into, components, method.rate)
     write_moments(into, components, record.copied)
@@ -93,10 +93,10 @@ def implant(
 
 def hold(model: Model, components: Components, frozen: tuple[str, ...]) -> None:
     """Hold exactly the named components: parameters, statistics and temperature."""
-    freeze.hold(components, frozen)
+    freeze_schedule.hold(components, frozen)
     sb3.hold_statistics(model, frozen)
     sb3.hold_temperature(model, frozen)
-    memory.hold_replay(model, frozen)
+    source_memory.hold_replay(model, frozen)
 
 
 def pull_copied(
@@ -132,7 +132,7 @@ def _alignment(source: Policy, model: Model, method: Method, alias: Alias | None
 
 def _everything(model: Model) -> dict[str, dict[str, torch.Tensor]]:
     """Return all of the model that a method may name."""
-    return sb3.components_of(model) | memory.empty(model)
+    return sb3.components_of(model) | source_memory.empty(model)
 
 
 def _check_kind(source: Policy, model: Model) -> None:

@@ -11,17 +11,17 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.buffers import ReplayBuffer
 
 from trl_suite.errors import InputError
+from trl_suite.mechanisms.methods import Method
 from trl_suite.networks.align import Alignment
 from trl_suite.networks.components import OPTIMISER, REPLAY, select
 from trl_suite.networks.memory import TERM
-from trl_suite.networks.methods import Method
 from trl_suite.networks.policy import Policy
 from trl_suite.training.job import Job
-from trl_suite.training.relabel import relabelled
-from trl_suite.training.sb3 import model as sb3
+from trl_suite.training.reward_relabelling import relabelled
+from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.training.sb3.learners import Model
 from trl_suite.training.sb3.moments import moments
-from trl_suite.training.sb3.replay import Replay
+from trl_suite.training.sb3.replay_buffer import Replay
 
 Tensors = dict[str, torch.Tensor]
 

@@ -12,7 +12,7 @@ from imageio import v3
 from PIL import Image, ImageDraw, ImageFont
 
 from trl_suite.errors import InputError, NotInstalledError
-from trl_suite.training.evaluation import Act
+from trl_suite.training.acting.evaluation import Act
 from trl_suite.training.seeds import seed_for
 from trl_suite.worlds.address import FOREIGN
 from trl_suite.worlds.env import make

@@ -10,12 +10,12 @@ import numpy.typing as npt
 from trl_suite.networks.actor import SourceActor
 from trl_suite.networks.components import Components
 from trl_suite.record import Freeze, Transplant
-from trl_suite.training.guided import Guided
+from trl_suite.training.acting.source_states import home_states
 from trl_suite.training.holding import Holding
-from trl_suite.training.home import home_states
 from trl_suite.training.job import Job
-from trl_suite.training.sb3 import memory
-from trl_suite.training.sb3 import model as sb3
+from trl_suite.training.sb3 import sb3_model as sb3
+from trl_suite.training.sb3 import source_memory
+from trl_suite.training.sb3.guided_env import Guided
 from trl_suite.training.sb3.learners import Model
 from trl_suite.training.sb3.pull import SEEN, among, own_states, pull_behaviour
 from trl_suite.training.sb3.rates import warm_up
@@ -75,7 +75,7 @@ class Course:
 
     def _components(self) -> Components:
         """Return all that can be frozen."""
-        return sb3.components_of(self._model) | memory.given(self._model)
+        return sb3.components_of(self._model) | source_memory.given(self._model)
 
     def _hold(self, released: set[str]) -> None:
         components = self._components()

@@ -23,9 +23,9 @@ from trl_suite.networks.zip import World
 from trl_suite.training import settings
 from trl_suite.training.sb3.layers import bound_of, folded
 from trl_suite.training.sb3.learners import Model, SACLearner, TD3Learner, algorithm_of
+from trl_suite.training.sb3.multi_head import Marked, share_trunk
 from trl_suite.training.sb3.rates import renew_optimisers
-from trl_suite.training.sb3.replay import Replay
-from trl_suite.training.sb3.tasks import Marked, share_trunk
+from trl_suite.training.sb3.replay_buffer import Replay
 from trl_suite.training.sb3.vec_env import BatchVecEnv
 from trl_suite.training.seeds import seed_for
 from trl_suite.training.threads import threads

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from trl_suite.training.evaluation import Act
+from trl_suite.training.acting.evaluation import Act
 from trl_suite.training.seeds import seed_for
 from trl_suite.worlds.vector import make_vector
 

@@ -18,8 +18,8 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecMonitor
 
-from trl_suite.training.guided import Guided
-from trl_suite.training.sb3 import model as sb3
+from trl_suite.training.sb3 import sb3_model as sb3
+from trl_suite.training.sb3.guided_env import Guided
 from trl_suite.training.sb3.learners import Model
 from trl_suite.training.sb3.vec_env import BatchVecEnv
 from trl_suite.worlds import streams

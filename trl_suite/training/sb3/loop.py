@@ -5,11 +5,11 @@ from pathlib import Path
 
 from trl_suite.networks.components import REPLAY
 from trl_suite.training.job import Job, Outcome, Watcher
-from trl_suite.training.sb3 import events, memory
-from trl_suite.training.sb3 import model as sb3
-from trl_suite.training.sb3.course import Course
+from trl_suite.training.sb3 import events, source_memory
+from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.training.sb3.dynamics import learn_dynamics
 from trl_suite.training.sb3.learners import Model
+from trl_suite.training.sb3.method_callbacks import Course
 from trl_suite.training.sb3.observer import Observer, StoppedError
 from trl_suite.training.sb3.transplant import implant
 from trl_suite.training.seeds import seed_for
@@ -36,7 +36,7 @@ def train(job: Job, watcher: Watcher, logs: Path | None = None) -> Outcome:
             model.set_logger(events.logger(logs, model.num_timesteps))
         _learn(model, job, observer, watcher)
     return Outcome(
-        policy=replace(observer.policy(), memory=memory.kept(model, job.upbringing.keep)),
+        policy=replace(observer.policy(), memory=source_memory.kept(model, job.upbringing.keep)),
         transplant=record,
         freeze=course.proof(),
         steps=min(model.num_timesteps, job.total),

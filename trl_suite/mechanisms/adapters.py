@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping
 import torch
 
 from trl_suite.errors import InputError
+from trl_suite.mechanisms.methods import Adapter, Lateral, LearnedInput, LowRank, Residual
+from trl_suite.networks.adapted_layers import AdaptedLayer, ColumnLayer, LowRankLayer, MappedLayer, ResidualHead
 from trl_suite.networks.align import Alignment
 from trl_suite.networks.components import ADAPTER, LOG_STD, SOURCE, TARGET, Components, slot_axes
-from trl_suite.networks.methods import Adapter, Lateral, LearnedInput, LowRank, Residual
 
 Added = dict[str, dict[str, torch.Tensor]]
 
@@ -166,3 +167,16 @@ def _residual(learner: Components, source: Components, alignment: Alignment) -> 
     head = {name: torch.zeros_like(tensor) for name, tensor in learner["actor.head"].items()}
     room = _room("actor.head", source["actor.head"], alignment)
     return _columns(("actor",), learner, source, alignment) | {f"{SOURCE}actor.head": room, "actor.head": head}
+
+
+def kind_of(adapter: Adapter, component: str) -> type[AdaptedLayer]:
+    """Return the class of an adapted component's layer."""
+    match adapter:
+        case LowRank():
+            return LowRankLayer
+        case LearnedInput():
+            return MappedLayer
+        case Residual() if component == "actor.head":
+            return ResidualHead
+        case _:
+            return ColumnLayer

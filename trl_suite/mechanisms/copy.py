@@ -5,10 +5,10 @@ from collections.abc import Mapping
 import torch
 
 from trl_suite.errors import InputError
+from trl_suite.mechanisms.fit import Fit, check
+from trl_suite.mechanisms.methods import Method
 from trl_suite.networks.align import Alignment
 from trl_suite.networks.components import ADAPTER, OBSERVATION_STATISTICS, SOURCE, TARGET, Axis, Components, select
-from trl_suite.networks.fit import Fit, check
-from trl_suite.networks.methods import Method
 from trl_suite.networks.policy import Policy
 from trl_suite.record import Transplant
 

@@ -7,7 +7,8 @@ from functools import cached_property
 import torch
 
 from trl_suite.errors import InputError
-from trl_suite.networks.adapters import in_source_slots
+from trl_suite.mechanisms.adapters import in_source_slots
+from trl_suite.mechanisms.methods import Lateral, Method, Residual
 from trl_suite.networks.align import Alignment
 from trl_suite.networks.components import (
     OBSERVATION_STATISTICS,
@@ -21,7 +22,6 @@ from trl_suite.networks.components import (
     select,
     slot_axes,
 )
-from trl_suite.networks.methods import Lateral, Method, Residual
 from trl_suite.networks.policy import Policy
 
 _DRIFT = {"normaliser", OBSERVATION_STATISTICS}  # selectors that thaw the statistics

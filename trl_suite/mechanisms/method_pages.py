@@ -1,4 +1,4 @@
-"""The tables of methods and of policies, written from definitions and cards: `python -m trl_suite.networks.pages`."""
+"""The tables of methods and policies, from definitions and cards: `python -m trl_suite.mechanisms.method_pages`."""
 
 import re
 from collections.abc import Callable
@@ -6,9 +6,10 @@ from pathlib import Path
 
 import msgspec
 
-from trl_suite.networks import methods, store
+from trl_suite.mechanisms import methods
+from trl_suite.mechanisms.methods import Method
+from trl_suite.networks import store
 from trl_suite.networks.card import Card
-from trl_suite.networks.methods import Method
 
 ROOT = Path(__file__).parents[2]
 README, POLICIES = ROOT / "README.md", ROOT / "policies"

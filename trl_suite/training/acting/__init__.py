@@ -1,0 +1,1 @@
+"""Policies that act in envs and learn nothing: evaluations, recordings, films."""
