@@ -17,7 +17,8 @@ from trl_suite.evidence import pages as findings
 from trl_suite.evidence import results
 from trl_suite.evidence.figures.style import svg
 from trl_suite.evidence.report import standalone
-from trl_suite.experiment import plan, spec
+from trl_suite.experiment.planning import grid
+from trl_suite.experiment.specification import experiment_file
 from trl_suite.mechanisms import method_pages, methods
 from trl_suite.record import SCRATCH
 
@@ -66,7 +67,7 @@ def test_what_an_experiment_may_ask_for_is_understood(tmp_path):
     keys, tables = more.split("[reference]")
     quickstart = (ROOT / "experiments" / "quickstart" / "experiment.toml").read_text()
     (tmp_path / "experiment.toml").write_text(f"{keys}{quickstart}\n[reference]{tables}")
-    found = spec.load(tmp_path)
+    found = experiment_file.load(tmp_path)
     assert (found.retention, found.probes, len(found.reference.seeds)) == (True, 3, 3)
     assert found.expected == {"finetune": "sooner"}
 
@@ -75,8 +76,8 @@ def test_a_method_and_a_source_of_ones_own_are_understood():
     method, source, shipped, *_ = (tomllib.loads(block) for block in blocks("toml"))
     [found] = methods.read(method["method"], "README.md").values()
     assert methods.remembered(found) == ("replay", "optimiser.actor")
-    assert tables.convert(source["source"], spec.Source, "README.md").heads
-    assert tables.convert(shipped["source"], spec.Source, "README.md").shipped
+    assert tables.convert(source["source"], experiment_file.Source, "README.md").heads
+    assert tables.convert(shipped["source"], experiment_file.Source, "README.md").shipped
 
 
 def test_the_number_of_variants_is_that_of_the_catalogue():
@@ -155,7 +156,7 @@ def test_the_committed_results_are_those_of_the_committed_experiment():
     page = (ROOT / "experiments/README.md").read_text()
     for path in (ROOT / "experiments").glob("*/results/plan.json"):
         committed = json.loads(path.read_text())["runs"]
-        planned = plan.steps(spec.load(path.parents[1]))
+        planned = grid.steps(experiment_file.load(path.parents[1]))
         assert [run["folder"] for run in committed] == [step.planned.folder for step in planned], path
         found = {one.kind for one in results.load(path.parent).findings}
         told = page.partition(f"### [{path.parents[1].name}]")[2].partition("###")[0]

@@ -1,4 +1,4 @@
-"""What a run and an experiment leave behind on disk; written by `experiment.ledger`, read by `evidence`.
+"""What a run and an experiment leave behind on disk; written by `experiment.running`, read by `evidence`.
 
 `runs/<experiment>/plan.json` is a `Plan`; `runs/<experiment>/<folder>/run.json` is a `Run`, and beside it stand
 `evaluations.csv` (`step,episode,return,length,mode`, one line per episode, step 0 before any update), `policy/` and

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from trl_suite.experiment import ledger, plan, spec
-from trl_suite.experiment.cohorts import Cohort
-from trl_suite.experiment.execution import Place, Scheduler, Tally
-from trl_suite.experiment.grouping import Grouping
-from trl_suite.experiment.plan import Step
-from trl_suite.experiment.stop import Stop
-from trl_suite.experiment.worker import News
+from trl_suite.experiment.planning import grid
+from trl_suite.experiment.planning.cohort_keys import Grouping
+from trl_suite.experiment.planning.cohort_queue import Cohort
+from trl_suite.experiment.planning.grid import Step
+from trl_suite.experiment.running import run_folder
+from trl_suite.experiment.running.scheduler import Place, Scheduler, Tally
+from trl_suite.experiment.running.stop_request import Stop
+from trl_suite.experiment.running.worker import News
+from trl_suite.experiment.specification import experiment_file
 
 TINY = """
 question = "Does a balanced pendulum stay balanced when it falls faster?"
@@ -122,13 +124,13 @@ def make(
     **execution,
 ) -> Tally:
     """Make an experiment's runs in `root`, with settings of how they are made."""
-    specification = spec.load(folder)
-    ledger.write_plan(root, plan.plan("tiny", specification, ""))
-    how = spec.Execution(**execution)
+    specification = experiment_file.load(folder)
+    run_folder.write_plan(root, grid.plan("tiny", specification, ""))
+    how = experiment_file.Execution(**execution)
     with Stop() as stop:
         group = Grouping(specification, 2)
         scheduler = Scheduler(root, "tiny", place, hearing, execution=how, group=group, mix_versions=mix_versions)
-        return scheduler.run(plan.steps(specification)[only], stop)
+        return scheduler.run(grid.steps(specification)[only], stop)
 
 
 def results(root: Path) -> dict[str, bytes]:

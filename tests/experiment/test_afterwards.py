@@ -9,21 +9,23 @@ import pytest
 from trl_suite.errors import InputError
 from trl_suite.evidence import prediction, results
 from trl_suite.evidence.similarity import Probes
-from trl_suite.experiment import plan, probes, retention, spec
+from trl_suite.experiment.measuring import probe_file, retention
+from trl_suite.experiment.planning import grid
 from trl_suite.experiment.run import run
+from trl_suite.experiment.specification import experiment_file
 
 REFERENCE = "\n[reference]\nseeds = [100, 101]\nsteps = 384\n"
 
 
 def planned(finished):
-    return plan.steps(spec.load(finished.parent.parent / "tiny"))
+    return grid.steps(experiment_file.load(finished.parent.parent / "tiny"))
 
 
 def test_reference_runs_are_scratch_runs_of_their_own_seeds_and_budget(tiny):
     path = tiny / "experiment.toml"
-    before = {step.digest for step in plan.steps(spec.load(tiny))}
+    before = {step.digest for step in grid.steps(experiment_file.load(tiny))}
     path.write_text(path.read_text() + REFERENCE)
-    steps = plan.steps(spec.load(tiny))
+    steps = grid.steps(experiment_file.load(tiny))
     apart = [step for step in steps if step.planned.role == "reference"]
     assert before == {step.digest for step in steps} - {step.digest for step in apart}, "no pair becomes another run"
     assert [(one.planned.seed, one.planned.method, one.planned.source, one.steps) for one in apart] == [
@@ -43,7 +45,7 @@ def test_a_reference_that_is_none_is_refused(tiny, old, new, message):
     path = tiny / "experiment.toml"
     path.write_text(path.read_text() + REFERENCE.replace(old, new))
     with pytest.raises(InputError, match=message):
-        spec.load(tiny)
+        experiment_file.load(tiny)
 
 
 def test_a_whole_experiment_with_all_three(tiny, tmp_path):
@@ -86,26 +88,26 @@ def test_retention_is_measured_once(copied, finished):
 
 def test_probes_are_made_once_and_anew_for_other_policies(copied, finished, monkeypatch):
     steps = planned(finished)
-    probes.write(copied, steps, 1, {})
+    probe_file.write(copied, steps, 1, {})
     (first,) = json.loads((copied / "probes.json").read_text())
     assert first["env"] == "inverted-pendulum.gravity-1.5"
     assert len(first["probes"]["layers"]) == 3
-    probes.write(copied, steps, 2, {})
+    probe_file.write(copied, steps, 2, {})
     (second,) = json.loads((copied / "probes.json").read_text())
     assert len(second["policies"]) == 2
-    monkeypatch.setattr(probes, "probe", None)  # would be called
-    probes.write(copied, steps, 2, {})
+    monkeypatch.setattr(probe_file, "probe", None)  # would be called
+    probe_file.write(copied, steps, 2, {})
 
 
 def test_a_probe_that_could_not_be_made_is_left_out():
-    found = probes.mean([Probes(zero_shot=1.0, dynamics=0.5, layers=(0.5, 1.0)), Probes(zero_shot=0.0)])
+    found = probe_file.mean([Probes(zero_shot=1.0, dynamics=0.5, layers=(0.5, 1.0)), Probes(zero_shot=0.0)])
     assert (found.zero_shot, found.dynamics, found.layers) == (0.5, 0.5, (0.5, 1.0))
     assert math.isnan(found.critic)
-    nothing = probes.mean([Probes()])
+    nothing = probe_file.mean([Probes()])
     assert np.isnan([nothing.zero_shot, nothing.dynamics, nothing.critic]).all()
 
 
 def test_damaged_probes_are_named(copied, finished):
     (copied / "probes.json").write_text("[{]")
     with pytest.raises(InputError, match=r"probes\.json: .*; remove it"):
-        probes.write(copied, planned(finished), 1, {})
+        probe_file.write(copied, planned(finished), 1, {})

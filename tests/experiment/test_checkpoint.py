@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from trl_suite.errors import InputError, StorageError
-from trl_suite.experiment import checkpoint, ledger, plan, spec
-from trl_suite.experiment.checkpoint import Facts
-from trl_suite.experiment.cohorts import Cohort
-from trl_suite.experiment.lease import Lease, Observer
-from trl_suite.experiment.ledger import RunFolder
+from trl_suite.experiment.planning import grid
+from trl_suite.experiment.planning.cohort_queue import Cohort
+from trl_suite.experiment.running import checkpoint, run_folder
+from trl_suite.experiment.running.checkpoint import Facts
+from trl_suite.experiment.running.lease import Lease, Observer
+from trl_suite.experiment.running.run_folder import RunFolder
+from trl_suite.experiment.specification import experiment_file
 from trl_suite.training.acting.evaluation import Episode
 from trl_suite.training.job import Snapshot
 
@@ -110,7 +112,7 @@ def test_that_of_another_run_or_a_newer_version_is_refused(tmp_path):
 
 
 def test_that_of_another_engine_is_not_gone_on_from(tiny, tmp_path):
-    step = plan.steps(spec.load(tiny))[0]
+    step = grid.steps(experiment_file.load(tiny))[0]
     root = tmp_path / "runs"
 
     def opened(engine):
@@ -135,13 +137,13 @@ def test_checkpoints_of_all_that_trains_together_take_a_hundredth_of_the_time(
     tiny, tmp_path, monkeypatch, runs, seconds
 ):
     """Each takes ten milliseconds; no more than a quarter of an hour may be lost."""
-    step = plan.steps(spec.load(tiny))[0]
+    step = grid.steps(experiment_file.load(tiny))[0]
     lease = Lease.claim(tmp_path / step.planned.folder, Observer())
     folder = RunFolder(tmp_path, "tiny", step, lease, Cohort(steps=(step,) * runs, engine="cohort", reason=""))
     folder.evaluated(0, [Episode(1.0, 1)])
     clock = iter([100.0, 100.01])
-    monkeypatch.setattr(ledger.time, "monotonic", lambda: next(clock, 100.01))
+    monkeypatch.setattr(run_folder.time, "monotonic", lambda: next(clock, 100.01))
     folder.keep(Snapshot(step=10, arrays={"a": np.zeros(1)}, facts={}))
     for later, due in ((-1.0, False), (1.0, True)):
-        monkeypatch.setattr(ledger.time, "monotonic", lambda later=later: 100.01 + seconds + later)
+        monkeypatch.setattr(run_folder.time, "monotonic", lambda later=later: 100.01 + seconds + later)
         assert folder.due() is due

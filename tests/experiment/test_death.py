@@ -7,9 +7,11 @@ import signal
 import pytest
 
 from trl_suite import files
-from trl_suite.experiment import lease, ledger, plan, spec
-from trl_suite.experiment.local import Here
-from trl_suite.experiment.stop import Stop
+from trl_suite.experiment.places.local import Here
+from trl_suite.experiment.planning import grid
+from trl_suite.experiment.running import lease, run_folder
+from trl_suite.experiment.running.stop_request import Stop
+from trl_suite.experiment.specification import experiment_file
 
 from .conftest import Hearing, left_behind, make, results
 
@@ -42,7 +44,7 @@ def die_at(at: int, tiny, root) -> bool:
 
 
 def survives(tiny, root, at: int, finished) -> bool:
-    ledger.write_plan(root, plan.plan("tiny", spec.load(tiny), ""))
+    run_folder.write_plan(root, grid.plan("tiny", experiment_file.load(tiny), ""))
     died = die_at(at, tiny, root)
     tally = make(tiny, root, Hearing(), Here(Stop()), slice(1), checkpoint=0.0)
     assert len(tally.done) == 1, at

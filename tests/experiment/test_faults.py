@@ -19,11 +19,13 @@ import pytest
 from trl_suite import files, record
 from trl_suite.errors import StorageError
 from trl_suite.evidence import archive
-from trl_suite.experiment import ledger, plan, spec, states
-from trl_suite.experiment.local import Here, Processes
-from trl_suite.experiment.overview import overview
+from trl_suite.experiment.places.local import Here, Processes
+from trl_suite.experiment.planning import grid
 from trl_suite.experiment.run import run
-from trl_suite.experiment.stop import Stop
+from trl_suite.experiment.running import run_folder, run_state
+from trl_suite.experiment.running.overview import overview
+from trl_suite.experiment.running.stop_request import Stop
+from trl_suite.experiment.specification import experiment_file
 from trl_suite.record import Run
 
 from .conftest import Hearing, left_behind, make, results
@@ -176,7 +178,7 @@ class Broken:
 
 def survives_a_write_error(tiny, root: Path, at: int, finished) -> bool:
     """Return whether there were as many writes; whatever was broken goes on once it is not."""
-    ledger.write_plan(root, plan.plan("tiny", spec.load(tiny), ""))
+    run_folder.write_plan(root, grid.plan("tiny", experiment_file.load(tiny), ""))
 
     def once():
         return make(tiny, root, Hearing(), Here(Stop()), slice(1), checkpoint=0.0, retries=0)
@@ -348,9 +350,9 @@ def test_a_storage_error_keeps_what_it_says_on_its_way_between_processes():
 
 def test_the_shipped_results_are_what_they_claim(tmp_path):
     """A run's identity comes from what it was asked to do: no later option may change it."""
-    with tarfile.open(spec.locate("quickstart") / "results" / archive.NAME) as kept:
+    with tarfile.open(experiment_file.locate("quickstart") / "results" / archive.NAME) as kept:
         kept.extractall(tmp_path, filter="data")
-    found = [states.read(path.parent) for path in tmp_path.glob("*/*/*/run.json")]
+    found = [run_state.read(path.parent) for path in tmp_path.glob("*/*/*/run.json")]
     assert len(found) > 10
     assert {state.condition for state in found} == {"done"}
 
@@ -361,10 +363,10 @@ def test_planning_and_status_of_thousands_take_no_time(tiny, tmp_path):
     seeds = list(range(250))
     path.write_text(path.read_text().replace("seeds    = [0, 1]", f"seeds = {seeds}"))
     root = tmp_path / "runs"
-    specification = spec.load(tiny)
+    specification = experiment_file.load(tiny)
     begun = time.process_time()
-    steps = plan.steps(specification)
-    ledger.write_plan(root, plan.plan("tiny", specification, "", steps))
+    steps = grid.steps(specification)
+    run_folder.write_plan(root, grid.plan("tiny", specification, "", steps))
     planned = time.process_time() - begun
     for step in steps:
         (root / step.planned.folder).mkdir(parents=True)

@@ -13,10 +13,11 @@ from trl_suite import memory
 from trl_suite.cli.arguments import Run
 from trl_suite.cli.run import execute
 from trl_suite.errors import InputError, NotInstalledError
-from trl_suite.experiment import grouping, plan, spec
-from trl_suite.experiment.cohorts import Group, Queue
-from trl_suite.experiment.grouping import Grouping, assignments, summary
-from trl_suite.experiment.plan import Step
+from trl_suite.experiment.planning import cohort_keys, grid
+from trl_suite.experiment.planning.cohort_keys import Grouping, assignments, summary
+from trl_suite.experiment.planning.cohort_queue import Group, Queue
+from trl_suite.experiment.planning.grid import Step
+from trl_suite.experiment.specification import experiment_file
 from trl_suite.training import engines, settings
 from trl_suite.training.job import Job
 from trl_suite.worlds.warp import library
@@ -34,8 +35,8 @@ def table(tmp_path):
         folder = tmp_path / "study"
         folder.mkdir(exist_ok=True)
         (folder / "experiment.toml").write_text(text)
-        experiment = spec.load(folder)
-        return plan.steps(experiment), Grouping(experiment, workers)
+        experiment = experiment_file.load(folder)
+        return grid.steps(experiment), Grouping(experiment, workers)
 
     return made
 
@@ -103,8 +104,8 @@ def test_a_gpu_that_is_missing_is_an_error_only_where_it_is_asked_for(table, mon
 def test_a_cohort_that_does_not_fit_is_cut_before_it_starts(table, monkeypatch):
     how = settings.PPO(n_envs=2, n_steps=64, batch_size=64, n_epochs=2, hidden=(8, 8))  # TINY's
     evaluation = settings.Evaluation(episodes=2)
-    size = grouping.bytes_of(Job(env="inverted-pendulum", how=how, seed=0, steps=1_000, evaluation=evaluation))
-    room = int((grouping.PROCESS + 2.5 * size) * 2 / (1 - grouping.SPARE))
+    size = cohort_keys.bytes_of(Job(env="inverted-pendulum", how=how, seed=0, steps=1_000, evaluation=evaluation))
+    room = int((cohort_keys.PROCESS + 2.5 * size) * 2 / (1 - cohort_keys.SPARE))
     monkeypatch.setattr(memory, "available", lambda: room)
     steps, group = table()
     queue = Queue([step for step in steps if step.planned.role == "target"], 1, group)
@@ -122,10 +123,10 @@ def test_a_replay_that_does_not_fit_is_refused_with_the_size_that_would(table, m
     longer = ("steps = 256", "steps = 90_000")
     steps, group = table((METHODS, replay), longer)
     assert {one.engine for one in assignments(steps, group)} == {"cohort"}
-    target = next(job for step in steps if (job := plan.job_of(step, None)).steps == 90_000)
+    target = next(job for step in steps if (job := grid.job_of(step, None)).steps == 90_000)
     rows = 90_000 * 4 * (4 + 1 + 2)
-    assert 1.0 < grouping.bytes_of(target) / rows < 20
-    room = int((grouping.PROCESS + grouping.bytes_of(target) - rows // 2) * 2 / (1 - grouping.SPARE))
+    assert 1.0 < cohort_keys.bytes_of(target) / rows < 20
+    room = int((cohort_keys.PROCESS + cohort_keys.bytes_of(target) - rows // 2) * 2 / (1 - cohort_keys.SPARE))
     monkeypatch.setattr(memory, "available", lambda: room)
     with pytest.raises(
         InputError, match=r"takes .* MB and a worker has .*: .* or a buffer_size of 4[45],\d{3} at most"

@@ -8,8 +8,8 @@ import time
 import pytest
 
 from trl_suite import record
-from trl_suite.experiment import local
-from trl_suite.experiment.local import Processes
+from trl_suite.experiment.places import local
+from trl_suite.experiment.places.local import Processes
 from trl_suite.record import Run
 
 from .conftest import ON_SAC, Hearing, left_behind, made_of, make, results

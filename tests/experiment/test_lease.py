@@ -10,8 +10,8 @@ import time
 import msgspec
 import pytest
 
-from trl_suite.experiment import lease
-from trl_suite.experiment.lease import Lease, LeaseLostError, Observer
+from trl_suite.experiment.running import lease
+from trl_suite.experiment.running.lease import Lease, LeaseLostError, Observer
 
 
 def foreign(folder, **changes) -> None:
@@ -60,7 +60,7 @@ def test_many_processes_claim_every_run_exactly_once(tmp_path):
 
 
 def test_a_dead_owner_of_this_machine_is_succeeded_and_a_living_one_is_not(tmp_path):
-    code = "import sys; from pathlib import Path; from trl_suite.experiment.lease import *\n"
+    code = "import sys; from pathlib import Path; from trl_suite.experiment.running.lease import *\n"
     code += f"print(Lease.claim(Path({str(tmp_path)!r}), Observer()), flush=True); import time; time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout is not None

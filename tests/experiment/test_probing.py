@@ -9,7 +9,7 @@ import torch
 
 import trl_suite
 from trl_suite.errors import InputError
-from trl_suite.experiment.probing import probe
+from trl_suite.experiment.measuring.probe import probe
 from trl_suite.networks import activations
 from trl_suite.networks.policy import Policy
 from trl_suite.training.acting.evaluation import Evaluator

@@ -9,11 +9,13 @@ from rich.console import Console
 
 from trl_suite.cli.main import main
 from trl_suite.errors import InputError
-from trl_suite.experiment import plan, progress, spec
-from trl_suite.experiment.cohorts import Cohort
-from trl_suite.experiment.rerun import compare, rerun
-from trl_suite.experiment.stop import Stop
-from trl_suite.experiment.worker import News
+from trl_suite.experiment.planning import grid
+from trl_suite.experiment.planning.cohort_queue import Cohort
+from trl_suite.experiment.reuse.rerun import compare, rerun
+from trl_suite.experiment.running import progress
+from trl_suite.experiment.running.stop_request import Stop
+from trl_suite.experiment.running.worker import News
+from trl_suite.experiment.specification import experiment_file
 
 from .conftest import Hearing
 
@@ -62,7 +64,7 @@ def test_a_record_that_was_edited_is_not_made_again(finished, tmp_path, capsys):
 
 
 def display(terminal: bool, tiny):
-    steps = plan.steps(spec.load(tiny))
+    steps = grid.steps(experiment_file.load(tiny))
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=terminal, width=140, legacy_windows=False)
     return steps, stream, progress.display(console, steps)

@@ -8,9 +8,11 @@ from trl_suite import provenance, record
 from trl_suite.errors import InputError
 from trl_suite.evidence import results
 from trl_suite.evidence.keep import keep
-from trl_suite.experiment import plan, reuse, spec
-from trl_suite.experiment.grouping import Grouping
+from trl_suite.experiment.planning import grid
+from trl_suite.experiment.planning.cohort_keys import Grouping
+from trl_suite.experiment.reuse import reused_runs
 from trl_suite.experiment.run import run
+from trl_suite.experiment.specification import experiment_file
 
 MORE = TINY.replace('"random-frozen"', '"random-frozen", "actor-only"')
 
@@ -28,9 +30,9 @@ def files_of(folder):
 
 def taken(tmp_path, *others, text=MORE, **options):
     """What would be taken into an empty folder, and the lines about it."""
-    specification = spec.load(experiment(tmp_path, text))
-    steps, root = plan.steps(specification), tmp_path / "runs" / "more"
-    told = reuse.take(root, steps, others, Grouping(specification, 1), **options)
+    specification = experiment_file.load(experiment(tmp_path, text))
+    steps, root = grid.steps(specification), tmp_path / "runs" / "more"
+    told = reused_runs.take(root, steps, others, Grouping(specification, 1), **options)
     return {path.parent.relative_to(root).as_posix() for path in root.glob("*/*/*/run.json")}, told
 
 

@@ -8,9 +8,12 @@ from tests.experiment.conftest import TINY
 from trl_suite import content, record
 from trl_suite.errors import InputError
 from trl_suite.evidence import results
-from trl_suite.experiment import plan, rerun, shelf, shipped, spec
-from trl_suite.experiment.grouping import Grouping, assignments, summary
+from trl_suite.experiment import policy_library
+from trl_suite.experiment.planning import grid
+from trl_suite.experiment.planning.cohort_keys import Grouping, assignments, summary
+from trl_suite.experiment.reuse import rerun, shipped_sources
 from trl_suite.experiment.run import run
+from trl_suite.experiment.specification import experiment_file
 from trl_suite.networks import store
 
 SHIPPED = TINY.replace("steps = 512", "shipped = true").replace(', "random-frozen"', "")
@@ -21,7 +24,7 @@ PENDULUM, OTHER = "inverted-pendulum", "inverted-double-pendulum"
 def workspace(finished, tmp_path, monkeypatch):
     """A workspace with the sources of the tiny experiment on its shelf."""
     monkeypatch.setenv(content.WORKSPACE, str(tmp_path))
-    assert len(shelf.put(finished, tmp_path / "policies")) == 2
+    assert len(policy_library.put(finished, tmp_path / "policies")) == 2
     return tmp_path
 
 
@@ -33,8 +36,8 @@ def study(workspace, text=SHIPPED):
 
 
 def test_what_an_experiment_trained_is_put_on_the_shelf_once(finished, workspace):
-    assert shelf.put(finished, workspace / "policies") == []
-    card = shelf.card(PENDULUM, "ppo", 1)
+    assert policy_library.put(finished, workspace / "policies") == []
+    card = policy_library.card(PENDULUM, "ppo", 1)
     assert (card.training.seed, card.training.steps) == (1, 512)
     folder = workspace / "policies" / f"{PENDULUM}-ppo-seed-1"
     assert sorted(path.name for path in folder.iterdir()) == ["card.toml", "curve.csv", "weights.safetensors"]
@@ -45,9 +48,9 @@ def test_another_policy_is_not_written_over(finished, workspace):
     shutil.rmtree(policies / f"{PENDULUM}-ppo-seed-0")
     shutil.copytree(policies / f"{PENDULUM}-ppo-seed-1", policies / f"{PENDULUM}-ppo-seed-0")
     with pytest.raises(InputError, match="another policy is there already"):
-        shelf.put(finished, policies)
+        policy_library.put(finished, policies)
     with pytest.raises(InputError, match="its card says inverted-pendulum ppo 1, which is not what its name says"):
-        shelf.card(PENDULUM, "ppo", 0)
+        policy_library.card(PENDULUM, "ppo", 0)
 
 
 def test_a_run_from_a_shipped_policy_is_the_run_from_its_training(finished, workspace):
@@ -64,34 +67,36 @@ def test_a_run_from_a_shipped_policy_is_the_run_from_its_training(finished, work
 
 
 def test_shipped_policies_are_taken_and_not_trained(workspace):
-    experiment = spec.load(study(workspace))
-    steps = plan.steps(experiment)
-    assert [step.steps for step in steps if shipped.is_shipped(step)] == [512, 512]
+    experiment = experiment_file.load(study(workspace))
+    steps = grid.steps(experiment)
+    assert [step.steps for step in steps if shipped_sources.is_shipped(step)] == [512, 512]
     assert "2 runs: a shipped policy, which is taken as it is" in summary(assignments(steps, Grouping(experiment, 1)))
 
 
 def test_a_policy_that_changed_is_another_source(workspace):
-    steps = plan.steps(spec.load(study(workspace)))
+    steps = grid.steps(experiment_file.load(study(workspace)))
     place = workspace / "policies" / f"{PENDULUM}-ppo-seed-0"
     shutil.rmtree(place)
     shutil.copytree(workspace / "policies" / f"{PENDULUM}-ppo-seed-1", place)
     with pytest.raises(InputError, match="is not the policy that the run was made with"):
-        shipped.take(workspace / "runs", "shipped", steps)
+        shipped_sources.take(workspace / "runs", "shipped", steps)
 
 
 def test_a_run_from_a_shipped_policy_can_be_made_again(workspace):
     folder = run(study(workspace), runs=workspace / "runs", on="here").folder
     last = record.decode(folder / "plan.json", record.Plan).runs[-1]
     steps = rerun.steps_of(folder / last.folder)
-    shipped.take(workspace / "reruns", "shipped", steps)
-    assert store.read_card(workspace / "reruns" / last.source / shelf.POLICY).training.seed == 1
+    shipped_sources.take(workspace / "reruns", "shipped", steps)
+    assert store.read_card(workspace / "reruns" / last.source / policy_library.POLICY).training.seed == 1
 
 
 def test_each_robot_may_have_a_source_of_its_own(workspace):
     text = SHIPPED.replace(
         'env   = "inverted-pendulum"', f'env = {{ {PENDULUM} = "{PENDULUM}", pole-cart = "{OTHER}" }}'
     )
-    experiment = spec.load(study(workspace, text.replace("[target]\nenvs  = [", '[target]\nenvs = ["pole-cart", ')))
+    experiment = experiment_file.load(
+        study(workspace, text.replace("[target]\nenvs  = [", '[target]\nenvs = ["pole-cart", '))
+    )
     assert experiment.sources == (OTHER, PENDULUM)
     assert experiment.source_of(f"{PENDULUM}.gravity-1.5") == PENDULUM
 
@@ -114,9 +119,9 @@ def test_a_source_that_cannot_be_is_refused(workspace, old, new, message):
     text = SHIPPED.replace(old, new, 1)
     text = text.replace('"finetune"', '"mine"') if "mine" in new else text
     with pytest.raises(InputError, match=message):
-        spec.load(study(workspace, text))
+        experiment_file.load(study(workspace, text))
 
 
 def test_a_policy_that_is_not_there_is_named(workspace):
     with pytest.raises(InputError, match="unknown policy 'inverted-pendulum-ppo-seed-70'"):
-        plan.steps(spec.load(study(workspace, SHIPPED.replace("[0, 1]", "[0, 70]"))))
+        grid.steps(experiment_file.load(study(workspace, SHIPPED.replace("[0, 1]", "[0, 70]"))))

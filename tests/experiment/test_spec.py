@@ -2,13 +2,14 @@ import pytest
 
 from trl_suite import content, record
 from trl_suite.errors import InputError
-from trl_suite.experiment import plan, spec
+from trl_suite.experiment.planning import grid
+from trl_suite.experiment.specification import experiment_file
 
 
 def test_every_shipped_experiment_can_be_planned():
     for name in content.names("experiments"):
-        experiment = spec.load(spec.locate(name))
-        assert plan.steps(experiment)
+        experiment = experiment_file.load(experiment_file.locate(name))
+        assert grid.steps(experiment)
 
 
 @pytest.mark.parametrize(
@@ -41,25 +42,25 @@ def test_a_wrong_file_is_refused_before_anything_runs(tiny, old, new, message):
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new, 1))
     with pytest.raises(InputError, match=message):
-        spec.load(tiny)
+        experiment_file.load(tiny)
 
 
 def test_td3_without_noise_is_warned_about(tiny):
     path = tiny / "experiment.toml"
-    assert spec.cautions(spec.load(tiny)) == []
+    assert experiment_file.cautions(experiment_file.load(tiny)) == []
     path.write_text(
         path.read_text().replace("[source]", 'algorithm = "td3"\ntd3 = { action_noise = 0.0 }\n[source]', 1)
     )
-    assert "action_noise = 0 explores nothing" in spec.cautions(spec.load(tiny))[0]
+    assert "action_noise = 0 explores nothing" in experiment_file.cautions(experiment_file.load(tiny))[0]
 
 
 def test_an_experiment_that_does_not_exist_lists_those_that_do():
     with pytest.raises(InputError, match=r"unknown experiment 'quickstar' \(did you mean 'quickstart'\?\)"):
-        spec.locate("experiments/quickstar")
+        experiment_file.locate("experiments/quickstar")
 
 
 def test_a_source_stands_before_the_runs_that_need_it_and_is_shared_by_them(tiny):
-    steps = plan.steps(spec.load(tiny))
+    steps = grid.steps(experiment_file.load(tiny))
     folders = [step.planned.folder for step in steps]
     assert len(folders) == len(set(folders)) == 2 * (1 + 3)
     for step in steps:
@@ -71,26 +72,28 @@ def test_a_source_stands_before_the_runs_that_need_it_and_is_shared_by_them(tiny
 def test_without_a_method_that_copies_no_source_is_trained(tiny):
     path = tiny / "experiment.toml"
     path.write_text(path.read_text().replace('["scratch", "finetune", "random-frozen"]', '["scratch"]'))
-    assert {step.planned.role for step in plan.steps(spec.load(tiny))} == {"target"}
+    assert {step.planned.role for step in grid.steps(experiment_file.load(tiny))} == {"target"}
 
 
 def test_a_source_may_be_trained_on_several_variants(tiny):
     path = tiny / "experiment.toml"
     path.write_text(path.read_text().replace("steps = 512", 'steps = 512\nvariants = ["gravity-0.5", "gear-1.5"]'))
-    source = plan.steps(spec.load(tiny))[0]
+    source = grid.steps(experiment_file.load(tiny))[0]
     assert source.specification["mix"] == ["inverted-pendulum.gravity-0.5", "inverted-pendulum.gear-1.5"]
 
 
 def test_a_source_may_draw_its_worlds_and_every_seed_draws_its_own(tiny):
     path = tiny / "experiment.toml"
     path.write_text(path.read_text().replace("steps = 512", "steps = 512\nrandomise = {gravity = [0.5, 2.0]}"))
-    sources = [step for step in plan.steps(spec.load(tiny)) if step.planned.role == "source"]
+    sources = [step for step in grid.steps(experiment_file.load(tiny)) if step.planned.role == "source"]
     drawn = [step.specification["mix"] for step in sources]
     assert drawn[0] != drawn[1]
     scales = [float(address.partition("gravity=")[2]) for mix in drawn for address in mix]
     assert len(scales) == 2 * 2
     assert all(0.5 <= scale <= 2.0 for scale in scales)
-    assert drawn == [s.specification["mix"] for s in plan.steps(spec.load(tiny)) if s.planned.role == "source"]
+    assert drawn == [
+        s.specification["mix"] for s in grid.steps(experiment_file.load(tiny)) if s.planned.role == "source"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -112,11 +115,11 @@ def test_a_wrong_source_is_refused(tiny, extra, message):
     path = tiny / "experiment.toml"
     path.write_text(path.read_text().replace("steps = 512", f"steps = 512\n{extra}"))
     with pytest.raises(InputError, match=message):
-        spec.load(tiny)
+        experiment_file.load(tiny)
 
 
 def test_a_key_that_was_learned_later_changes_no_run_that_was_made_before():
-    steps = plan.steps(spec.load(spec.locate("quickstart")))
+    steps = grid.steps(experiment_file.load(experiment_file.locate("quickstart")))
     made = content.find("experiments", "quickstart") / "results" / "plan.json"
     assert {step.planned.folder for step in steps} == {one.folder for one in record.decode(made, record.Plan).runs}
 
@@ -130,9 +133,9 @@ def test_a_key_that_was_learned_later_changes_no_run_that_was_made_before():
 )
 def test_how_a_source_is_brought_up_is_part_of_it(tiny, extra, expected):
     path = tiny / "experiment.toml"
-    before = [step.digest for step in plan.steps(spec.load(tiny))]
+    before = [step.digest for step in grid.steps(experiment_file.load(tiny))]
     path.write_text(path.read_text().replace("steps = 512", f"steps = 512\n{extra}"))
-    steps = plan.steps(spec.load(tiny))
+    steps = grid.steps(experiment_file.load(tiny))
     assert steps[0].specification["upbringing"] == expected
     assert steps[0].steps == 512, "its cost in steps stands on its record"
     for old, step in zip(before, steps, strict=True):
@@ -147,14 +150,14 @@ def test_a_method_that_copies_a_replay_makes_the_source_keep_it(tiny):
         .replace('"finetune"', '"finetune", "mine"')
     )
     path.write_text(text + '\n[method.mine]\ncopy = ["actor", "critic", "replay", "optimiser.actor"]\n')
-    steps = plan.steps(spec.load(tiny))
+    steps = grid.steps(experiment_file.load(tiny))
     assert steps[0].specification["upbringing"] == {"keep": ("optimiser.actor", "replay")}
 
 
 def test_scratch_with_an_equal_total_has_the_sources_steps_before_its_own(tiny):
     path = tiny / "experiment.toml"
     path.write_text(path.read_text().replace('"finetune"', '"scratch-equal-total"').replace(', "random-frozen"', ""))
-    steps = plan.steps(spec.load(tiny))
+    steps = grid.steps(experiment_file.load(tiny))
     assert {step.planned.method: step.steps for step in steps} == {"scratch": 256, "scratch-equal-total": 256 + 512}
     assert {step.planned.role for step in steps} == {"target"}, "it needs no source, only its number of steps"
 
@@ -162,7 +165,7 @@ def test_scratch_with_an_equal_total_has_the_sources_steps_before_its_own(tiny):
 def test_a_source_with_inverted_actions_is_one_line(tiny):
     path = tiny / "experiment.toml"
     path.write_text(path.read_text().replace('"inverted-pendulum"', '"inverted-pendulum.inverted-actions"'))
-    assert plan.steps(spec.load(tiny))[0].planned.env == "inverted-pendulum.inverted-actions"
+    assert grid.steps(experiment_file.load(tiny))[0].planned.env == "inverted-pendulum.inverted-actions"
 
 
 @pytest.mark.parametrize(
@@ -178,10 +181,10 @@ def test_a_source_with_inverted_actions_is_one_line(tiny):
 )
 def test_a_change_makes_new_runs_of_exactly_those_that_it_touches(tiny, old, new, changed):
     path = tiny / "experiment.toml"
-    before = {step.planned.folder for step in plan.steps(spec.load(tiny))}
+    before = {step.planned.folder for step in grid.steps(experiment_file.load(tiny))}
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new, 1))
-    after = plan.steps(spec.load(tiny))
+    after = grid.steps(experiment_file.load(tiny))
     assert {step.planned.method for step in after if step.planned.folder not in before} == changed
 
 
@@ -189,10 +192,10 @@ def test_a_replay_that_no_source_can_keep_is_refused(tiny):
     path = tiny / "experiment.toml"
     path.write_text(path.read_text().replace('"finetune"', '"mine"') + '\n[method.mine]\ncopy = ["replay"]\n')
     with pytest.raises(InputError, match="a replay can be copied from SAC or TD3"):
-        spec.load(tiny)
+        experiment_file.load(tiny)
     text = 'algorithm = "sac"\n' + path.read_text() + "\n[sac]\nbuffer_size = 400\n"
     path.write_text(text)
     with pytest.raises(InputError, match="'mine': the source's transitions would fill a replay of 400"):
-        spec.load(tiny)
+        experiment_file.load(tiny)
     path.write_text(text.replace('copy = ["replay"]', 'copy = ["replay"]\nkeep = {replay = 0.5}'))
-    assert spec.load(tiny)
+    assert experiment_file.load(tiny)

@@ -10,8 +10,8 @@ from rich.console import Console
 from trl_suite import content
 from trl_suite.cli.arguments import Import
 from trl_suite.errors import InputError
-from trl_suite.experiment import shelf
-from trl_suite.experiment.states import PLAN
+from trl_suite.experiment import policy_library
+from trl_suite.experiment.running.run_state import PLAN
 from trl_suite.networks import hub
 from trl_suite.training.policy_import import load_policy
 from trl_suite.worlds.identity import folder_name
@@ -41,7 +41,7 @@ def execute(arguments: Import) -> int:
 
 def _from_runs(runs: Path, into: Path) -> int:
     console = Console(markup=False)
-    for folder in (placed := shelf.put(runs, into)):
+    for folder in (placed := policy_library.put(runs, into)):
         console.print(str(folder), soft_wrap=True, highlight=False)
     console.print(f"{len(placed)} new policies in {into}", soft_wrap=True, highlight=False)
     return 0

@@ -6,9 +6,9 @@ import msgspec
 from rich.console import Console
 
 from trl_suite.cli.arguments import Rerun
-from trl_suite.experiment import progress
-from trl_suite.experiment.rerun import Comparison, rerun, steps_of
-from trl_suite.experiment.stop import Stop
+from trl_suite.experiment.reuse.rerun import Comparison, rerun, steps_of
+from trl_suite.experiment.running import progress
+from trl_suite.experiment.running.stop_request import Stop
 
 
 def execute(arguments: Rerun) -> int:

@@ -8,9 +8,9 @@ from rich.console import Console
 from trl_suite.cli.arguments import Run
 from trl_suite.cli.outcome import show
 from trl_suite.evidence import report, results
-from trl_suite.experiment.execution import Tally
-from trl_suite.experiment.grouping import summary
+from trl_suite.experiment.planning.cohort_keys import summary
 from trl_suite.experiment.run import planned, run
+from trl_suite.experiment.running.scheduler import Tally
 
 RESUMABLE, CTRL_C = 75, 130  # exit codes
 

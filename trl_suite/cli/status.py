@@ -8,7 +8,7 @@ from rich.console import Console
 from trl_suite.cli.arguments import Status
 from trl_suite.errors import InputError
 from trl_suite.evidence import archive
-from trl_suite.experiment.overview import Overview, Running, overview
+from trl_suite.experiment.running.overview import Overview, Running, overview
 
 SHOWN = 10  # of each kind; --json has them all
 

@@ -10,8 +10,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from trl_suite import content
 from trl_suite.cli.arguments import Train
 from trl_suite.errors import InputError
-from trl_suite.experiment import shelf
-from trl_suite.experiment.shelf import CURVE
+from trl_suite.experiment import policy_library
+from trl_suite.experiment.policy_library import CURVE
 from trl_suite.training import settings
 from trl_suite.training.acting.evaluation import Episode, append, mean_return
 from trl_suite.training.from_scratch import run_alone
@@ -41,7 +41,7 @@ def execute(arguments: Train) -> int:
 
 
 def _default_folder(arguments: Train) -> Path:
-    return content.workspace() / "policies" / shelf.name(arguments.env, arguments.algorithm, arguments.seed)
+    return content.workspace() / "policies" / policy_library.name(arguments.env, arguments.algorithm, arguments.seed)
 
 
 class _Bar(Unwatched):

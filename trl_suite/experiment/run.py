@@ -8,16 +8,20 @@ from typing import Any, Literal
 from rich.console import Console
 
 from trl_suite.errors import InputError
-from trl_suite.experiment import ledger, plan, probes, progress, retention, shipped, spec
-from trl_suite.experiment.execution import Place, Scheduler, Tally
-from trl_suite.experiment.grouping import Assignment, Grouping, assignments, summary
-from trl_suite.experiment.local import Here, Processes, cores
-from trl_suite.experiment.on_ray import OnRay
-from trl_suite.experiment.on_slurm import OnSlurm
-from trl_suite.experiment.plan import Step
-from trl_suite.experiment.reuse import take
-from trl_suite.experiment.spec import Execution, Experiment
-from trl_suite.experiment.stop import Stop
+from trl_suite.experiment.measuring import probe_file, retention
+from trl_suite.experiment.places.local import Here, Processes, cores
+from trl_suite.experiment.places.on_ray import OnRay
+from trl_suite.experiment.places.on_slurm import OnSlurm
+from trl_suite.experiment.planning import grid
+from trl_suite.experiment.planning.cohort_keys import Assignment, Grouping, assignments, summary
+from trl_suite.experiment.planning.grid import Step
+from trl_suite.experiment.reuse import shipped_sources
+from trl_suite.experiment.reuse.reused_runs import take
+from trl_suite.experiment.running import progress, run_folder
+from trl_suite.experiment.running.scheduler import Place, Scheduler, Tally
+from trl_suite.experiment.running.stop_request import Stop
+from trl_suite.experiment.specification import experiment_file
+from trl_suite.experiment.specification.experiment_file import Execution, Experiment
 from trl_suite.training.threads import threads
 
 Where = Literal["here", "local", "ray", "slurm"]
@@ -61,22 +65,22 @@ def run(
         NotInstalledError: Ray or submitit is wanted and missing.
         StorageError: the disk is full; what is done stays, and the same call goes on.
     """
-    source = spec.locate(str(experiment))
-    specification = spec.load(source)
+    source = experiment_file.locate(str(experiment))
+    specification = experiment_file.load(source)
     if address is not None and on != "ray":
         raise InputError("--address is that of a Ray cluster: it needs --on ray")
     if workers is not None and workers < 1:
         raise InputError(f"workers: {workers}; at least 1")
     name = source.resolve().name
     root = (runs / name).resolve()
-    steps = plan.steps(specification)
+    steps = grid.steps(specification)
     grouping = Grouping(specification, workers or cores())
-    ledger.write_plan(root, plan.plan(name, specification, f"trl-suite run {experiment}", steps))
-    shipped.take(root, name, steps)
+    run_folder.write_plan(root, grid.plan(name, specification, f"trl-suite run {experiment}", steps))
+    shipped_sources.take(root, name, steps)
     taken = take(root, steps, reuse, grouping, retention=specification.retention, mixed=mix_versions)
     for line in (*taken, *summary(assignments(steps, grouping))):
         Console(quiet=quiet, markup=False).print(line, highlight=False, soft_wrap=True)
-    for caution in spec.cautions(specification):
+    for caution in experiment_file.cautions(specification):
         Console(quiet=quiet, markup=False).print(caution, style="yellow", highlight=False, soft_wrap=True)
     with Stop() as stop, progress.display(Console(quiet=quiet), steps) as display:
         place = _place(on, root, specification.execution, stop, workers if on == "ray" else grouping.workers, address)
@@ -93,15 +97,15 @@ def planned(experiment: str | Path, workers: int | None = None) -> list[Assignme
     Raises:
         InputError: the file is wrong, or a run does not fit into the memory.
     """
-    specification = spec.load(spec.locate(str(experiment)))
-    return assignments(plan.steps(specification), Grouping(specification, workers or cores()))
+    specification = experiment_file.load(experiment_file.locate(str(experiment)))
+    return assignments(grid.steps(specification), Grouping(specification, workers or cores()))
 
 
 def _afterwards(root: Path, experiment: Experiment, steps: list[Step]) -> list[str]:
     """Measure on the finished runs what the experiment asks for besides them; return what could not be."""
     with threads(1):
         if experiment.probes:
-            probes.write(root, steps, experiment.probes, experiment.alias)
+            probe_file.write(root, steps, experiment.probes, experiment.alias)
         return retention.write(root, steps) if experiment.retention else []
 
 

@@ -13,13 +13,13 @@ import msgspec
 
 from trl_suite import files, provenance, record
 from trl_suite.errors import InputError, StorageError
-from trl_suite.experiment import checkpoint, lease
-from trl_suite.experiment.checkpoint import Facts
-from trl_suite.experiment.cohorts import Cohort
-from trl_suite.experiment.lease import Lease, Observer
-from trl_suite.experiment.plan import Step
-from trl_suite.experiment.shelf import CURVE, POLICY
-from trl_suite.experiment.states import EVALUATIONS, PLAN, RUN, VERSIONS, State, read
+from trl_suite.experiment.planning.cohort_queue import Cohort
+from trl_suite.experiment.planning.grid import Step
+from trl_suite.experiment.policy_library import CURVE, POLICY
+from trl_suite.experiment.running import checkpoint, lease
+from trl_suite.experiment.running.checkpoint import Facts
+from trl_suite.experiment.running.lease import Lease, Observer
+from trl_suite.experiment.running.run_state import EVALUATIONS, PLAN, RUN, VERSIONS, State, read
 from trl_suite.record import Plan, Run, Status
 from trl_suite.training.acting.evaluation import Episode, append
 from trl_suite.training.job import Outcome, Snapshot

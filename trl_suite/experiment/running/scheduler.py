@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from trl_suite.errors import StorageError
-from trl_suite.experiment import ledger
-from trl_suite.experiment.cohorts import Cohort, Group, Queue, alone
-from trl_suite.experiment.lease import Observer
-from trl_suite.experiment.plan import Step
-from trl_suite.experiment.spec import Execution
-from trl_suite.experiment.stop import Stop
-from trl_suite.experiment.worker import News, Task, Tell
+from trl_suite.experiment.planning.cohort_queue import Cohort, Group, Queue, alone
+from trl_suite.experiment.planning.grid import Step
+from trl_suite.experiment.running import run_folder
+from trl_suite.experiment.running.lease import Observer
+from trl_suite.experiment.running.stop_request import Stop
+from trl_suite.experiment.running.worker import News, Task, Tell
+from trl_suite.experiment.specification.experiment_file import Execution
 
 GRACE = 25.0  # seconds that runs have to stop by themselves: Slurm gives thirty
 LOOK = 2.0  # seconds between two looks at the runs that other processes make
@@ -109,11 +109,11 @@ class Scheduler:
         """Return how it ended; a signal stops the runs and is reported, not raised; a second Ctrl-C kills them."""
         self._stop = stop
         self._steps = {step.planned.folder: step for step in steps}
-        states = {name: ledger.state_of(self._root, step) for name, step in self._steps.items()}
+        states = {name: run_folder.state_of(self._root, step) for name, step in self._steps.items()}
         self._done = {name for name, state in states.items() if state.condition == "done"}
         self._refused = {name: state.why for name, state in states.items() if state.condition == "refused"}
         for name in self._done:
-            ledger.tidy(self._root, self._steps[name])
+            run_folder.tidy(self._root, self._steps[name])
         self._allowed = {name: state.failures + self._execution.retries for name, state in states.items()}
         self._failed: set[str] = set()
         self._retried: set[str] = set()  # have failed and go back to the queue
@@ -189,13 +189,13 @@ class Scheduler:
         """Close the records of a worker's runs that have not said how they ended."""
         for step in ended.cohort.steps:
             if step.planned.folder in self._open:
-                ledger.mark_dead(self._root, step, ended.error)
+                run_folder.mark_dead(self._root, step, ended.error)
                 self._hear(News(run=step.planned.folder, error=ended.error, again=True))
 
     def _may_retry(self, news: News) -> bool:
         if not news.again or news.storage:
             return False
-        return ledger.state_of(self._root, self._steps[news.run]).failures <= self._allowed[news.run]
+        return run_folder.state_of(self._root, self._steps[news.run]).failures <= self._allowed[news.run]
 
     def _try_again(self, queue: Queue) -> None:
         while self._retried:
@@ -210,7 +210,7 @@ class Scheduler:
             if self._observer.lives(self._root / name):
                 continue
             del self._elsewhere[name]
-            state = ledger.state_of(self._root, step)
+            state = run_folder.state_of(self._root, step)
             if state.condition == "done":
                 self._hear(News(run=name, step=step.steps, done=True))
             elif state.condition == "failed" and state.failures > self._allowed[name]:

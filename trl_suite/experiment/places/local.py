@@ -10,9 +10,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from signal import SIGINT
 
-from trl_suite.experiment.execution import Ended
-from trl_suite.experiment.stop import Stop
-from trl_suite.experiment.worker import News, Task, Tell, work
+from trl_suite.experiment.running.scheduler import Ended
+from trl_suite.experiment.running.stop_request import Stop
+from trl_suite.experiment.running.worker import News, Task, Tell, work
 
 POLL = 0.2  # seconds; a signal is noticed as late as that
 _ORPHANED = 75  # exit code of a worker whose parent is gone

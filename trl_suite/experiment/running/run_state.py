@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from trl_suite import record
-from trl_suite.experiment import lease
+from trl_suite.experiment.running import lease
 
 PLAN, RUN, EVALUATIONS, VERSIONS = "plan.json", "run.json", "evaluations.csv", "versions"
 

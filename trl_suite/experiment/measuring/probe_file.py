@@ -10,10 +10,10 @@ import numpy as np
 
 from trl_suite.errors import InputError
 from trl_suite.evidence.similarity import Probed, Probes
-from trl_suite.experiment.ledger import state_of
-from trl_suite.experiment.plan import Step
-from trl_suite.experiment.probing import probe
-from trl_suite.experiment.shelf import POLICY
+from trl_suite.experiment.measuring.probe import probe
+from trl_suite.experiment.planning.grid import Step
+from trl_suite.experiment.policy_library import POLICY
+from trl_suite.experiment.running.run_folder import state_of
 from trl_suite.files import write_atomically
 from trl_suite.networks.align import Alias
 from trl_suite.networks.policy import load

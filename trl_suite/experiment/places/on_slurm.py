@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from trl_suite.errors import InputError, NotInstalledError
-from trl_suite.experiment.execution import Ended
-from trl_suite.experiment.remote import Follower, Remote
-from trl_suite.experiment.spec import Execution
-from trl_suite.experiment.stop import Stop
-from trl_suite.experiment.worker import News, Task, Tell
+from trl_suite.experiment.places.remote_cohort import Follower, Remote
+from trl_suite.experiment.running.scheduler import Ended
+from trl_suite.experiment.running.stop_request import Stop
+from trl_suite.experiment.running.worker import News, Task, Tell
+from trl_suite.experiment.specification.experiment_file import Execution
 
 POLL = 0.5  # seconds
 NOTICE = 120  # seconds before the end of its time at which a job is told

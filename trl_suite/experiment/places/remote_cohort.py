@@ -4,10 +4,10 @@ import csv
 import time
 from pathlib import Path
 
-from trl_suite.experiment import lease
-from trl_suite.experiment.states import EVALUATIONS
-from trl_suite.experiment.stop import Stop
-from trl_suite.experiment.worker import News, Task, Tell, work
+from trl_suite.experiment.running import lease
+from trl_suite.experiment.running.run_state import EVALUATIONS
+from trl_suite.experiment.running.stop_request import Stop
+from trl_suite.experiment.running.worker import News, Task, Tell, work
 
 LOOK = 1.0  # seconds between two looks at what a run has written
 

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from trl_suite.experiment.cohorts import Cohort
-from trl_suite.experiment.plan import Step
-from trl_suite.experiment.worker import News
+from trl_suite.experiment.planning.cohort_queue import Cohort
+from trl_suite.experiment.planning.grid import Step
+from trl_suite.experiment.running.worker import News
 
 
 class Display(Protocol):

@@ -6,13 +6,13 @@ from pathlib import Path
 from trl_suite import files, provenance, record
 from trl_suite.errors import InputError
 from trl_suite.evidence import members
-from trl_suite.experiment import states
-from trl_suite.experiment.cohorts import Group
-from trl_suite.experiment.lease import Lease, Observer
-from trl_suite.experiment.plan import Step
-from trl_suite.experiment.retention import FILE as HOME
-from trl_suite.experiment.shelf import POLICY
-from trl_suite.experiment.states import PLAN, RUN
+from trl_suite.experiment.measuring.retention import FILE as HOME
+from trl_suite.experiment.planning.cohort_queue import Group
+from trl_suite.experiment.planning.grid import Step
+from trl_suite.experiment.policy_library import POLICY
+from trl_suite.experiment.running import run_state
+from trl_suite.experiment.running.lease import Lease, Observer
+from trl_suite.experiment.running.run_state import PLAN, RUN
 from trl_suite.record import Readable, Run
 
 
@@ -49,7 +49,7 @@ def take(
         for step in steps:
             mine, policy = found.get(step.planned.folder, {}), _policy(other / step.planned.folder)
             enough = policy or not _needs_weights(step, mine, retention)
-            if RUN in mine and enough and states.read(root / step.planned.folder).condition == "waiting":
+            if RUN in mine and enough and run_state.read(root / step.planned.folder).condition == "waiting":
                 run = record.decode(mine[RUN], Run)
                 if _is(run, step, group(step)):
                     _check_versions(run, other, mixed)
@@ -65,7 +65,7 @@ def _needs_weights(step: Step, mine: Mapping[str, Readable], retention: bool) ->
 def _is(run: Run, step: Step, group: Group) -> bool:
     """Return whether a record is that of the run which would be made."""
     trained, would = (run.engine, run.device, run.physics), (group.engine, group.device, group.physics)
-    same = run.digest == step.digest == states.digest_of(run.specification)
+    same = run.digest == step.digest == run_state.digest_of(run.specification)
     return same and run.status == "done" and trained == would
 
 

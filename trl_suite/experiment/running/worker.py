@@ -10,14 +10,14 @@ from pathlib import Path
 
 from trl_suite import files
 from trl_suite.errors import InputError, StorageError
-from trl_suite.experiment import ledger
-from trl_suite.experiment.cohorts import Cohort
-from trl_suite.experiment.lease import Lease, LeaseLostError, Observer
-from trl_suite.experiment.ledger import RunFolder
-from trl_suite.experiment.plan import Step, job_of
-from trl_suite.experiment.shelf import POLICY
-from trl_suite.experiment.spec import Execution
-from trl_suite.experiment.stop import Stop
+from trl_suite.experiment.planning.cohort_queue import Cohort
+from trl_suite.experiment.planning.grid import Step, job_of
+from trl_suite.experiment.policy_library import POLICY
+from trl_suite.experiment.running import run_folder
+from trl_suite.experiment.running.lease import Lease, LeaseLostError, Observer
+from trl_suite.experiment.running.run_folder import RunFolder
+from trl_suite.experiment.running.stop_request import Stop
+from trl_suite.experiment.specification.experiment_file import Execution
 from trl_suite.networks.policy import load
 from trl_suite.training import engines
 from trl_suite.training.acting.evaluation import Episode, mean_return
@@ -145,7 +145,7 @@ def _claimed(task: Task, step: Step, tell: Tell, stop: Stop) -> _Reporter | None
     if lease is None:
         tell(News(run=run, elsewhere=True))
         return None
-    state = ledger.state_of(task.root, step)
+    state = run_folder.state_of(task.root, step)
     if stop.wanted or state.condition in ("done", "refused"):
         lease.release()
         tell(News(run=run, done=state.condition == "done", stopped=stop.wanted, error=state.why or None))

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from trl_suite import content, files, record
 from trl_suite.errors import InputError
-from trl_suite.experiment import states
-from trl_suite.experiment.states import PLAN, RUN
+from trl_suite.experiment.running import run_state
+from trl_suite.experiment.running.run_state import PLAN, RUN
 from trl_suite.networks import store
 from trl_suite.networks.card import Card
 from trl_suite.record import SCRATCH, Plan, Planned, Run
@@ -49,7 +49,7 @@ def put(runs: Path, shelf: Path) -> list[Path]:
     plan = record.decode(runs / PLAN, Plan)
     sources = [planned for planned in plan.runs if planned.role == "source"]
     wanted = sources or [planned for planned in plan.runs if planned.method == SCRATCH]
-    done = [planned for planned in wanted if states.read(runs / planned.folder).condition == "done"]
+    done = [planned for planned in wanted if run_state.read(runs / planned.folder).condition == "done"]
     return [placed for planned in done if (placed := _placed(runs / planned.folder, planned, shelf))]
 
 

@@ -8,15 +8,16 @@ import msgspec
 
 from trl_suite import record
 from trl_suite.errors import InputError
-from trl_suite.experiment import plan, shipped
-from trl_suite.experiment.cohorts import Group
-from trl_suite.experiment.execution import Listener, Scheduler
-from trl_suite.experiment.local import Here
-from trl_suite.experiment.plan import Step
-from trl_suite.experiment.shelf import POLICY
-from trl_suite.experiment.spec import Execution
-from trl_suite.experiment.states import EVALUATIONS, RUN, digest_of
-from trl_suite.experiment.stop import Stop
+from trl_suite.experiment.places.local import Here
+from trl_suite.experiment.planning import grid
+from trl_suite.experiment.planning.cohort_queue import Group
+from trl_suite.experiment.planning.grid import Step
+from trl_suite.experiment.policy_library import POLICY
+from trl_suite.experiment.reuse import shipped_sources
+from trl_suite.experiment.running.run_state import EVALUATIONS, RUN, digest_of
+from trl_suite.experiment.running.scheduler import Listener, Scheduler
+from trl_suite.experiment.running.stop_request import Stop
+from trl_suite.experiment.specification.experiment_file import Execution
 from trl_suite.networks.policy import load
 from trl_suite.record import Run
 from trl_suite.training import engines
@@ -67,7 +68,7 @@ def rerun(folder: Path, out: Path, listener: Listener, stop: Stop) -> Comparison
     made = out / steps[-1].planned.folder
     if (made / POLICY).exists():
         raise InputError(f"{made}: the run has been made again there already; name another folder with --out")
-    shipped.take(out, recorded.experiment, steps)
+    shipped_sources.take(out, recorded.experiment, steps)
     as_it_was = partial(_group, folder.resolve().parents[2])
     scheduler = Scheduler(out, recorded.experiment, Here(stop), listener, execution=Execution(), group=as_it_was)
     tally = scheduler.run(steps, stop)
@@ -110,7 +111,7 @@ def _step(folder: Path) -> Step:
         raise InputError(f"{folder / RUN}: was edited: its specification is not that of its digest")
     if digest_of(identity(run.env)) != digest_of(run.specification["world"]):
         raise InputError(f"{folder / RUN}: the env {run.env} is no longer what it was; check out {run.commit or 'it'}")
-    return plan.step_of(run, str(folder.relative_to(folder.parents[2])))
+    return grid.step_of(run, str(folder.relative_to(folder.parents[2])))
 
 
 def _episodes(folder: Path) -> dict[tuple[int, str, str], float]:

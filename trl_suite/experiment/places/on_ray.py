@@ -8,10 +8,10 @@ import importlib
 from typing import Any
 
 from trl_suite.errors import InputError, NotInstalledError
-from trl_suite.experiment.execution import Ended
-from trl_suite.experiment.remote import Follower, Remote
-from trl_suite.experiment.spec import Execution
-from trl_suite.experiment.worker import Task, Tell
+from trl_suite.experiment.places.remote_cohort import Follower, Remote
+from trl_suite.experiment.running.scheduler import Ended
+from trl_suite.experiment.running.worker import Task, Tell
+from trl_suite.experiment.specification.experiment_file import Execution
 
 POLL = 0.2  # seconds
 

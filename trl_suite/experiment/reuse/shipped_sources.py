@@ -5,9 +5,10 @@ from pathlib import Path
 
 from trl_suite import content, files, record
 from trl_suite.errors import InputError
-from trl_suite.experiment import shelf, states
-from trl_suite.experiment.plan import Step
-from trl_suite.experiment.states import EVALUATIONS, RUN
+from trl_suite.experiment import policy_library
+from trl_suite.experiment.planning.grid import Step
+from trl_suite.experiment.running import run_state
+from trl_suite.experiment.running.run_state import EVALUATIONS, RUN
 from trl_suite.networks import store
 from trl_suite.networks.card import Card
 from trl_suite.record import Run
@@ -32,7 +33,7 @@ def take(root: Path, experiment: str, steps: Sequence[Step]) -> None:
         InputError: a policy is gone or is no longer the one that was planned.
     """
     for step in filter(is_shipped, steps):
-        if states.read(root / step.planned.folder, step.digest).condition == "waiting":
+        if run_state.read(root / step.planned.folder, step.digest).condition == "waiting":
             _take(root / step.planned.folder, experiment, step)
 
 
@@ -44,8 +45,8 @@ def _take(folder: Path, experiment: str, step: Step) -> None:
     if card.sha256 != wanted["sha256"]:
         raise InputError(f"{policy}: is not the policy that the run was made with ({wanted['sha256'][:10]})")
     with files.storing(folder):
-        shelf.copy(policy, folder / shelf.POLICY)
-        files.write_atomically(folder / EVALUATIONS, (policy / shelf.CURVE).read_bytes())
+        policy_library.copy(policy, folder / policy_library.POLICY)
+        files.write_atomically(folder / EVALUATIONS, (policy / policy_library.CURVE).read_bytes())
         files.write_atomically(folder / RUN, record.encode(_record(experiment, step, card)))
 
 

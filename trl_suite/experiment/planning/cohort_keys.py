@@ -10,10 +10,10 @@ import torch
 
 from trl_suite import memory
 from trl_suite.errors import InputError
-from trl_suite.experiment.cohorts import Group, alone
-from trl_suite.experiment.plan import Step, job_of
-from trl_suite.experiment.shipped import is_shipped
-from trl_suite.experiment.spec import Experiment
+from trl_suite.experiment.planning.cohort_queue import Group, alone
+from trl_suite.experiment.planning.grid import Step, job_of
+from trl_suite.experiment.reuse.shipped_sources import is_shipped
+from trl_suite.experiment.specification.experiment_file import Experiment
 from trl_suite.training import engines, settings
 from trl_suite.training.cohort.off_policy import terms_of
 from trl_suite.training.cohort.signature import bytes_of, obstacle, signature

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from trl_suite.experiment.plan import Step
+from trl_suite.experiment.planning.grid import Step
 from trl_suite.training.cohort.worlds import Physics
 from trl_suite.training.engines import Device, Engine
 

@@ -8,8 +8,8 @@ import msgspec
 
 from trl_suite import record
 from trl_suite.errors import InputError
-from trl_suite.experiment import lease, states
-from trl_suite.experiment.states import PLAN, RUN, VERSIONS, Condition, State
+from trl_suite.experiment.running import lease, run_state
+from trl_suite.experiment.running.run_state import PLAN, RUN, VERSIONS, Condition, State
 from trl_suite.record import Plan, Planned
 
 CONDITIONS: tuple[Condition, ...] = ("done", "running", "failed", "interrupted", "waiting", "refused")
@@ -48,7 +48,7 @@ def overview(root: Path) -> Overview:
     if not (root / PLAN).is_file():
         raise InputError(f"{root}: no {PLAN} here, so it is not an experiment's folder; expected runs/<experiment>")
     plan = record.decode(root / PLAN, Plan)
-    found = {planned.folder: states.read(root / planned.folder) for planned in plan.runs}
+    found = {planned.folder: run_state.read(root / planned.folder) for planned in plan.runs}
     running = tuple(_running(root, name, state) for name, state in found.items() if state.condition == "running")
     return Overview(
         question=plan.question,

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from trl_suite import files
 from trl_suite.errors import InputError
-from trl_suite.experiment.ledger import state_of
-from trl_suite.experiment.plan import Step
-from trl_suite.experiment.shelf import POLICY
+from trl_suite.experiment.planning.grid import Step
+from trl_suite.experiment.policy_library import POLICY
+from trl_suite.experiment.running.run_folder import state_of
 from trl_suite.networks.actor import source_actor
 from trl_suite.networks.align import align
 from trl_suite.networks.policy import Policy, load

@@ -8,9 +8,9 @@ import msgspec
 import numpy as np
 
 from trl_suite import record
-from trl_suite.experiment import shelf
-from trl_suite.experiment.spec import Experiment, Source
-from trl_suite.experiment.states import digest_of
+from trl_suite.experiment import policy_library
+from trl_suite.experiment.running.run_state import digest_of
+from trl_suite.experiment.specification.experiment_file import Experiment, Source
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.methods import Method
 from trl_suite.networks.card import Card
@@ -155,7 +155,7 @@ class _Planner:
     def _shipped(self, planned: Planned) -> Step:
         """Return the step that stands for a policy which is there already."""
         card = self._card(planned.env, planned.seed)
-        name = shelf.name(planned.env, card.algorithm, planned.seed)
+        name = policy_library.name(planned.env, card.algorithm, planned.seed)
         own = {"hyperparameters": card.training.hyperparameters, "policy": {"name": name, "sha256": card.sha256}}
         return self._step(planned, card.training.steps, self._experiment.evaluation, Method(), own)
 
@@ -164,7 +164,7 @@ class _Planner:
         return self._experiment.source.steps or self._card(env, seed).training.steps
 
     def _card(self, env: str, seed: int) -> Card:
-        return shelf.card(env, self._experiment.algorithm, seed)
+        return policy_library.card(env, self._experiment.algorithm, seed)
 
     def _upbringing(self) -> dict[str, Any]:
         """Return what is special about the source's training; nothing where nothing is, as in runs made before."""

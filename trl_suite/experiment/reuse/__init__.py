@@ -1,0 +1,1 @@
+"""Runs and policies that exist: taken instead of trained, or made again and compared."""

@@ -1,0 +1,1 @@
+"""`experiment.toml`: its keys, their ranges, and what cannot be meant."""
