@@ -1,6 +1,10 @@
 """What every test may use."""
 
+import subprocess
+import sys
+import sysconfig
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -29,6 +33,29 @@ def make_policy() -> Callable[..., Policy]:
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory) -> Path:
+    """The wheel of this checkout; tests that share it carry the mark `xdist_group("wheel")`."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(build, cwd=Path(__file__).parent.parent, check=True)
+    [path] = folder.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="session")
+def installed(wheel, tmp_path_factory) -> Path:
+    """An environment outside of the checkout that holds the wheel, and lends its dependencies from this one."""
+    folder = tmp_path_factory.mktemp("installed")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    python, lent = folder / "bin/python", sysconfig.get_path("purelib")
+    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index"]
+    subprocess.run([*pip, wheel], check=True)
+    [site] = folder.glob("lib/python*/site-packages")
+    (site / "lent.pth").write_text(f"{lent}\n")  # its own .pth files, the editable checkout's among them, are not read
+    return folder
 
 
 def card(slots: Interface, hidden: tuple[int, ...]) -> Card:

@@ -12,7 +12,7 @@ from trl_suite.networks import store
 from trl_suite.networks.card import Card
 
 ROOT = Path(__file__).parents[2]
-README, POLICIES = ROOT / "README.md", ROOT / "policies"
+METHODS, POLICIES = ROOT / "docs/methods.md", ROOT / "policies"
 _BLOCK = re.compile(r"(<!-- (methods|policies): .*? -->\n).*?(<!-- /\2 -->)", re.DOTALL)
 
 
@@ -54,7 +54,7 @@ def returns(cards: list[Card]) -> str:
 
 
 def page(text: str) -> str:
-    """Return a README's text with its tables as they should be."""
+    """Return a page's text with its tables as they should be."""
     tables: dict[str, Callable[[], str]] = {"methods": table, "policies": policies}
     return _BLOCK.sub(lambda found: found[1] + tables[found[2]]() + found[3], text)
 
@@ -74,5 +74,5 @@ def _during(method: Method) -> str:
 
 
 if __name__ == "__main__":
-    for path in (README, POLICIES / "README.md"):
+    for path in (METHODS, POLICIES / "README.md"):
         path.write_text(page(path.read_text()))
