@@ -22,9 +22,9 @@ from typing import Any
 import torch
 
 from trl_suite import provenance
-from trl_suite.worlds.batch import Batch
-from trl_suite.worlds.warp.batch import DeviceBatch
+from trl_suite.worlds.vector_env import RobotVectorEnv
 from trl_suite.worlds.warp.limits import bytes_per_world
+from trl_suite.worlds.warp.warp_env import WarpVectorEnv
 
 ROBOTS = ("inverted-pendulum", "hopper", "half-cheetah", "ant", "humanoid")
 WORLDS = {"cuda": (256, 1024, 4096, 16384), "cpu": (16, 64, 256)}
@@ -41,7 +41,7 @@ Row = dict[str, Any]
 def measured(robot: str, worlds: int, device: str, seconds: float) -> Row:
     """Return the rates of one robot and number of worlds."""
     started = time.perf_counter()
-    batch = DeviceBatch(worlds, robot, device=device, autoreset_mode="SameStep")
+    batch = WarpVectorEnv(worlds, robot, device=device, autoreset_mode="SameStep")
     batch.reset(seed=0)
     low, high = (torch.as_tensor(end, device=device) for end in (batch.action_space.low, batch.action_space.high))
     generator = torch.Generator(device).manual_seed(0)
@@ -65,13 +65,13 @@ def measured(robot: str, worlds: int, device: str, seconds: float) -> Row:
     }
 
 
-def _physics(batch: DeviceBatch) -> None:
+def _physics(batch: WarpVectorEnv) -> None:
     with batch._stream.entered():
         batch._program._graphs[1]()
 
 
 def _on_mujoco(robot: str, worlds: int, seconds: float) -> float:
-    batch = Batch(worlds, robot, autoreset_mode="SameStep")
+    batch = RobotVectorEnv(worlds, robot, autoreset_mode="SameStep")
     batch.reset(seed=0)
     batch.action_space.seed(0)
     drawn = [batch.action_space.sample() for _ in range(DRAWN)]

@@ -27,10 +27,10 @@ import mujoco
 import numpy as np
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 
-from trl_suite.worlds.batch import Batch
-from trl_suite.worlds.env import World
+from trl_suite.worlds.env import RobotEnv
+from trl_suite.worlds.env_spec import load
 from trl_suite.worlds.registration import gymnasium_id
-from trl_suite.worlds.spec import load
+from trl_suite.worlds.vector_env import RobotVectorEnv
 
 ROBOTS = ("half-cheetah", "hopper", "ant", "humanoid")
 WORLDS = (1, 16, 64, 256)
@@ -48,14 +48,14 @@ class Contender(NamedTuple):
 
 def batch(robot: str, worlds: int) -> tuple[Step, Callable[[], None]]:
     """The suite's batch."""
-    made = Batch(worlds, robot)
+    made = RobotVectorEnv(worlds, robot)
     made.reset(seed=0)
     return made.step, made.close
 
 
 def batch_without_warm_start(robot: str, worlds: int) -> tuple[Step, Callable[[], None]]:
     """The suite's batch, whose solver starts anew at each control step."""
-    made = Batch(worlds, robot, warm_start=False)
+    made = RobotVectorEnv(worlds, robot, warm_start=False)
     made.reset(seed=0)
     return made.step, made.close
 
@@ -146,7 +146,7 @@ def _share(worlds: int, core: int) -> int:
 
 
 def _raw(pipe: Any, robot: str, worlds: int) -> None:
-    world, limits = World(robot), load(robot).episode_steps
+    world, limits = RobotEnv(robot), load(robot).episode_steps
     model, skip, rng = world.model, world.table.frame_skip, np.random.default_rng(0)
     controls = rng.uniform(*model.actuator_ctrlrange.T, (1024, model.nu))
     every = [mujoco.MjData(model) for _ in range(worlds)]
@@ -200,7 +200,7 @@ class Rate(NamedTuple):
 def measure(robot: str, worlds: int, names: list[str], seconds: float) -> dict[str, Rate]:
     """Return rates by contender: medians over rounds in which all take turns."""
     rng = np.random.default_rng(0)
-    space = World(robot).action_space
+    space = RobotEnv(robot).action_space
     actions = rng.uniform(space.low, space.high, (64, worlds, *space.shape)).astype(np.float32)
     found: dict[str, list[Rate]] = {}
     with _made(robot, worlds, names) as contenders:

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from trl_suite.cli.main import main
-from trl_suite.worlds.warp import library
+from trl_suite.worlds.warp import warp_library
 
 
 def call(*words: str, cwd=None, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -105,7 +105,7 @@ def test_doctor_says_what_is_there_and_survives_a_wrong_display():
 
 def test_doctor_says_what_a_world_takes_on_a_device():
     found = json.loads(call("doctor", "--json").stdout)["physics on the gpu"]
-    assert "half-cheetah" in found if not library.obstacle() else "pip install 'trl-suite[gpu]'" in found
+    assert "half-cheetah" in found if not warp_library.obstacle() else "pip install 'trl-suite[gpu]'" in found
 
 
 def test_a_reader_that_stops_reading_is_no_error():

@@ -37,10 +37,10 @@ def shipped() -> Path:
 
 def names(kind: Kind) -> list[str]:
     """Return the names of all content of a kind, sorted."""
-    found: set[str] = set()
+    found_names: set[str] = set()
     for root in (workspace(), shipped()):
-        found.update(marker.parent.name for marker in (root / kind).glob(f"*/{MARKER[kind]}"))
-    return sorted(found)
+        found_names.update(marker.parent.name for marker in (root / kind).glob(f"*/{MARKER[kind]}"))
+    return sorted(found_names)
 
 
 def find(kind: Kind, name: str) -> Path:

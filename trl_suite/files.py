@@ -83,7 +83,7 @@ def _storage_error(path: Path, error: OSError, needed: int) -> StorageError:
 
 
 def _free(path: Path) -> int:
-    existing = next((one for one in (path, *path.parents) if one.exists()), Path())
+    existing = next((candidate for candidate in (path, *path.parents) if candidate.exists()), Path())
     return shutil.disk_usage(existing).free
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.experiment.conftest import TINY
-from trl_suite import memory
+from trl_suite import machine_memory
 from trl_suite.cli.arguments import Run
 from trl_suite.cli.run import execute
 from trl_suite.errors import InputError, NotInstalledError
@@ -19,8 +19,8 @@ from trl_suite.experiment.planning.cohort_queue import Group, Queue
 from trl_suite.experiment.planning.grid import Step
 from trl_suite.experiment.specification import experiment_file
 from trl_suite.training import engines, settings
-from trl_suite.training.training_run import TrainingRun
-from trl_suite.worlds.warp import library
+from trl_suite.training.job import Job
+from trl_suite.worlds.warp import warp_library
 
 
 @pytest.fixture
@@ -102,24 +102,18 @@ def test_a_gpu_that_is_missing_is_an_error_only_where_it_is_asked_for(table, mon
 
 
 def test_a_cohort_that_does_not_fit_is_cut_before_it_starts(table, monkeypatch):
-    hyperparameters = settings.PPOHyperparameters(
-        n_envs=2, n_steps=64, batch_size=64, n_epochs=2, hidden=(8, 8)
-    )  # TINY's
+    how = settings.PPO(n_envs=2, n_steps=64, batch_size=64, n_epochs=2, hidden=(8, 8))  # TINY's
     evaluation = settings.Evaluation(episodes=2)
-    size = cohort_keys.bytes_of(
-        TrainingRun(
-            env="inverted-pendulum", hyperparameters=hyperparameters, seed=0, steps=1_000, evaluation=evaluation
-        )
-    )
+    size = cohort_keys.bytes_of(Job(env="inverted-pendulum", how=how, seed=0, steps=1_000, evaluation=evaluation))
     room = int((cohort_keys.PROCESS + 2.5 * size) * 2 / (1 - cohort_keys.SPARE))
-    monkeypatch.setattr(memory, "available", lambda: room)
+    monkeypatch.setattr(machine_memory, "available", lambda: room)
     steps, group = table()
     queue = Queue([step for step in steps if step.planned.role == "target"], 1, group)
     sizes = []
     while cohort := queue.take(lambda _: True):
         sizes.append(len(cohort.steps))
     assert sizes == [2, 2, 2]
-    monkeypatch.setattr(memory, "available", lambda: 1)
+    monkeypatch.setattr(machine_memory, "available", lambda: 1)
     with pytest.raises(InputError, match="takes .* MB and a worker has .*: fewer workers"):
         assignments(*table())
 
@@ -133,7 +127,7 @@ def test_a_replay_that_does_not_fit_is_refused_with_the_size_that_would(table, m
     rows = 90_000 * 4 * (4 + 1 + 2)
     assert 1.0 < cohort_keys.bytes_of(target) / rows < 20
     room = int((cohort_keys.PROCESS + cohort_keys.bytes_of(target) - rows // 2) * 2 / (1 - cohort_keys.SPARE))
-    monkeypatch.setattr(memory, "available", lambda: room)
+    monkeypatch.setattr(machine_memory, "available", lambda: room)
     with pytest.raises(
         InputError, match=r"takes .* MB and a worker has .*: .* or a buffer_size of 4[45],\d{3} at most"
     ):
@@ -154,7 +148,7 @@ def test_the_command_line_shows_the_plan_and_makes_nothing(tmp_path, monkeypatch
 
 
 def test_memory_that_is_available_is_no_more_than_the_machine_has():
-    assert 0 < memory.available() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert 0 < machine_memory.available() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def test_sources_go_first_since_others_wait_for_them(table):
@@ -188,7 +182,7 @@ def on_warp(*more: tuple[str, str]) -> list[tuple[str, str]]:
     return [("[source]", 'physics = "warp"\n\n[source]'), *more]
 
 
-@pytest.mark.skipif(bool(library.obstacle()), reason=library.obstacle())
+@pytest.mark.skipif(bool(warp_library.obstacle()), reason=warp_library.obstacle())
 def test_physics_on_warp_is_said_and_worlds_of_another_structure_are_another_group(table):
     envs = '["inverted-pendulum.gravity-1.5"]'
     steps, group = table(*on_warp((envs, '["inverted-pendulum.gravity-1.5", "inverted-pendulum?timestep=0.5"]')))
@@ -210,14 +204,14 @@ def test_without_a_gpu_physics_is_mujocos_unless_it_is_asked_for(table):
 def test_physics_on_warp_is_for_cohorts(table, monkeypatch):
     with pytest.raises(InputError, match="physics = 'warp' simulates cohorts: engine = 'sb3' has none"):
         table(("[source]", 'engine = "sb3"\nphysics = "warp"\n\n[source]'))
-    if not library.obstacle():
+    if not warp_library.obstacle():
         steps, group = table(*on_warp((METHODS, 'methods = ["scratch", "jumpstart"]')))
         with pytest.raises(
             InputError, match=r"physics = 'warp': .* cannot train in a cohort: .*; physics = 'auto' can"
         ):
             [group(step) for step in steps]
-    monkeypatch.setattr(library, "obstacle", lambda: "mujoco-warp is not installed")
-    library.library.cache_clear()
+    monkeypatch.setattr(warp_library, "obstacle", lambda: "mujoco-warp is not installed")
+    warp_library.library.cache_clear()
     with pytest.raises(NotInstalledError, match="mujoco-warp is not installed"):
         table(*on_warp())
-    library.library.cache_clear()
+    warp_library.library.cache_clear()

@@ -10,9 +10,9 @@ from trl_suite import content
 from trl_suite.errors import InputError
 from trl_suite.worlds.axes import model_axes
 from trl_suite.worlds.axes.variation import Change, Gear, Gravity, Mass, Variation
-from trl_suite.worlds.env import World
+from trl_suite.worlds.env import RobotEnv
+from trl_suite.worlds.env_spec import load
 from trl_suite.worlds.model.compilation import compiled
-from trl_suite.worlds.spec import load
 
 INERTIAL = {"body_mass", "body_inertia", "body_subtreemass", "body_invweight0", "dof_invweight0", "dof_M0"}
 INERTIAL |= {"actuator_acc0", "tendon_invweight0", "cam_poscom0", "light_poscom0"}
@@ -38,7 +38,7 @@ def changed(first: mujoco.MjModel, second: mujoco.MjModel) -> set[str]:
     return {name for name in left if not np.array_equal(left[name], right[name])}
 
 
-def moved(first: World, second: World, steps: int = 100) -> float:
+def moved(first: RobotEnv, second: RobotEnv, steps: int = 100) -> float:
     """Run both from the same state under the same controls; return how far their states part."""
     first.reset(seed=0)
     second.reset(seed=0)
@@ -56,7 +56,7 @@ def moved(first: World, second: World, steps: int = 100) -> float:
 def test_an_axis_changes_its_fields_and_the_motion(name: str, axis: str, scale: float):
     if (name, axis) == ("inverted-pendulum", "friction"):
         pytest.skip("refused: test_bad_input")
-    base, varied = World(name), World(name, **{axis: scale})
+    base, varied = RobotEnv(name), RobotEnv(name, **{axis: scale})
     difference = changed(base.model, varied.model)
     assert difference
     assert difference <= EXPLAINED[axis]
@@ -96,10 +96,10 @@ def test_mass_takes_inertia_along(name: str):
 
 
 def test_the_cheetahs_total_mass_does_not_undo_a_scale():
-    base = World("half-cheetah").model
+    base = RobotEnv("half-cheetah").model
     assert base.body_mass.sum() == pytest.approx(14.0)
-    assert World("half-cheetah", mass=1.5).model.body_mass.sum() == pytest.approx(21.0)
-    torso = World("half-cheetah", mass={"body": "torso", "scale": 2}).model
+    assert RobotEnv("half-cheetah", mass=1.5).model.body_mass.sum() == pytest.approx(21.0)
+    torso = RobotEnv("half-cheetah", mass={"body": "torso", "scale": 2}).model
     others = np.arange(base.nbody) != base.body("torso").id
     assert np.array_equal(torso.body_mass[others], base.body_mass[others])
     assert torso.body("torso").mass == 2 * base.body("torso").mass
@@ -110,7 +110,7 @@ def test_the_cheetahs_total_mass_does_not_undo_a_scale():
 def test_friction_changes_what_a_contact_gets(name: str):
     """MuJoCo takes the larger of two frictions: a scale of the robot alone may do nothing at all."""
 
-    def at_contact(world: World) -> float:
+    def at_contact(world: RobotEnv) -> float:
         world.reset(seed=0)
         for _ in range(200):
             world.step(np.zeros(world.action_space.shape, np.float32))
@@ -118,9 +118,9 @@ def test_friction_changes_what_a_contact_gets(name: str):
                 return float(world.data.contact[0].friction[0])
         raise AssertionError("no contact")
 
-    base = at_contact(World(name))
+    base = at_contact(RobotEnv(name))
     for scale in (0.1, 0.5, 2.0):
-        assert at_contact(World(name, friction=scale)) == pytest.approx(scale * base)
+        assert at_contact(RobotEnv(name, friction=scale)) == pytest.approx(scale * base)
 
 
 def test_values_take_the_place_of_the_nominal():
@@ -154,7 +154,7 @@ def test_the_severities_of_an_axis_are_ordered():
 
 def test_a_stretched_limb_keeps_its_joints_together():
     """Knees at another height: the hip stays above the ankle by as much as before."""
-    base, low = World("walker2d"), World("walker2d", "knee-height-0.2")
+    base, low = RobotEnv("walker2d"), RobotEnv("walker2d", "knee-height-0.2")
     for world in (base, low):
         mujoco.mj_resetData(world.model, world.data)
         mujoco.mj_forward(world.model, world.data)
@@ -164,20 +164,20 @@ def test_a_stretched_limb_keeps_its_joints_together():
 
 
 def test_a_longer_torso_grows_at_its_top():
-    def top(world: World) -> float:
+    def top(world: RobotEnv) -> float:
         mujoco.mj_resetData(world.model, world.data)
         mujoco.mj_forward(world.model, world.data)
         return float(world.data.geom("torso_geom").xpos[2] + world.model.geom("torso_geom").size[1])
 
-    assert top(World("hopper")) == pytest.approx(1.45)
-    assert top(World("hopper", "torso-length-2.0")) == pytest.approx(1.85)
-    hips = [World("hopper", variant).model.body("thigh").pos[2] for variant in (None, "torso-length-2.0")]
+    assert top(RobotEnv("hopper")) == pytest.approx(1.45)
+    assert top(RobotEnv("hopper", "torso-length-2.0")) == pytest.approx(1.85)
+    hips = [RobotEnv("hopper", variant).model.body("thigh").pos[2] for variant in (None, "torso-length-2.0")]
     assert hips[0] == pytest.approx(hips[1])
 
 
 def test_a_joints_range_shrinks_towards_zero_or_its_near_end():
     def degrees(name: str, variant: str, joint: str) -> list[float]:
-        return np.rad2deg(World(name, variant).model.joint(joint).range).round(6).tolist()
+        return np.rad2deg(RobotEnv(name, variant).model.joint(joint).range).round(6).tolist()
 
     assert degrees("ant", "hip-range-0.8", "hip_1") == [-24, 24]
     assert degrees("ant", "ankle-range-0.8", "ankle_1") == [30, 62]
@@ -186,7 +186,7 @@ def test_a_joints_range_shrinks_towards_zero_or_its_near_end():
 
 
 def test_a_new_shape_of_the_cheetah_leaves_the_other_masses_alone():
-    base, thick = World("half-cheetah").model, World("half-cheetah", "hugefoot").model
+    base, thick = RobotEnv("half-cheetah").model, RobotEnv("half-cheetah", "hugefoot").model
     feet = {base.body("bfoot").id, base.body("ffoot").id}
     for body in range(1, base.nbody):
         if body in feet:
@@ -231,5 +231,5 @@ def test_a_tilt_turns_gravity_and_keeps_its_strength():
 )
 def test_an_axis_that_does_not_apply_says_why(name: str, wrong: dict, message: str):
     with pytest.raises(InputError) as caught:
-        World(name, **wrong)
+        RobotEnv(name, **wrong)
     assert message in str(caught.value)

@@ -10,8 +10,8 @@ import pytest
 from trl_suite import content
 from trl_suite.errors import InputError
 from trl_suite.worlds import registration
-from trl_suite.worlds.env import World, make
-from trl_suite.worlds.spec import load
+from trl_suite.worlds.env import RobotEnv, make
+from trl_suite.worlds.env_spec import load
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_a_bad_address_names_what_is_wrong(address: str, message: str):
 def test_a_scale_is_above_zero_and_finite(axis: str, scale: float):
     for value in (scale, {"scale": scale}):
         with pytest.raises(InputError, match=rf"hopper: .*{axis}.*above 0 and finite|hopper: {axis}: .*above 0"):
-            World("hopper", **{axis: value})
+            RobotEnv("hopper", **{axis: value})
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_scale_is_above_zero_and_finite(axis: str, scale: float):
 )
 def test_a_bad_axis_names_what_is_wrong(axes: dict, message: str):
     with pytest.raises(InputError) as caught:
-        World("hopper", **axes)
+        RobotEnv("hopper", **axes)
     assert message in str(caught.value)
 
 

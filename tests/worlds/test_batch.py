@@ -7,9 +7,9 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from trl_suite import content
 from trl_suite.errors import InputError
-from trl_suite.worlds.batch import Batch
 from trl_suite.worlds.env import make
-from trl_suite.worlds.spec import load
+from trl_suite.worlds.env_spec import load
+from trl_suite.worlds.vector_env import RobotVectorEnv
 
 ENVS = content.names("envs")
 
@@ -101,9 +101,9 @@ def test_worlds_of_all_kinds_mix(name: str):
 @pytest.mark.parametrize("name", ["half-cheetah", "ant"])
 @pytest.mark.parametrize("mode", list(AutoresetMode))
 def test_an_unstable_world_ends_and_the_others_go_on(name: str, mode: AutoresetMode):
-    batch = Batch(3, name, autoreset_mode=mode)
+    batch = RobotVectorEnv(3, name, autoreset_mode=mode)
     batch.reset(seed=0)
-    calm = Batch(3, name, autoreset_mode=mode)
+    calm = RobotVectorEnv(3, name, autoreset_mode=mode)
     calm.reset(seed=0)
     velocity = batch._physics._data[1].qvel if name == "ant" else batch._physics.field("qvel")[1]
     velocity[0] = 1e11
@@ -129,7 +129,7 @@ def test_an_unstable_world_ends_and_the_others_go_on(name: str, mode: AutoresetM
 
 
 def test_seeds_are_gymnasiums():
-    batch = Batch(3, "hopper")
+    batch = RobotVectorEnv(3, "hopper")
     first = batch.reset(seed=7)[0]
     assert np.array_equal(first, batch.reset(seed=[7, 8, 9])[0])
     assert not np.array_equal(first, batch.reset()[0])
@@ -138,7 +138,7 @@ def test_seeds_are_gymnasiums():
 
 
 def test_a_mask_resets_some_worlds():
-    batch = Batch(3, "hopper", autoreset_mode="Disabled")
+    batch = RobotVectorEnv(3, "hopper", autoreset_mode="Disabled")
     first = batch.reset(seed=0)[0]
     after = batch.step(np.zeros((3, 3), np.float32))[0]
     again = batch.reset(seed=0, options={"reset_mask": np.array([False, True, False])})[0]
@@ -148,7 +148,7 @@ def test_a_mask_resets_some_worlds():
 
 def test_the_number_of_threads_changes_nothing():
     def trace(threads: int, name: str) -> np.ndarray:
-        batch = Batch(5, name, threads=threads)
+        batch = RobotVectorEnv(5, name, threads=threads)
         batch.reset(seed=0)
         rng = np.random.default_rng(0)
         actions = rng.uniform(-1, 1, (20, *batch.action_space.shape)).astype(np.float32)
@@ -173,12 +173,12 @@ def test_the_number_of_threads_changes_nothing():
 )
 def test_a_bad_batch_names_what_is_wrong(kwargs: dict, message: str):
     with pytest.raises(InputError) as caught:
-        Batch(2, "hopper", **kwargs)
+        RobotVectorEnv(2, "hopper", **kwargs)
     assert message in str(caught.value)
 
 
 def test_bad_actions_are_refused():
-    batch = Batch(2, "hopper")
+    batch = RobotVectorEnv(2, "hopper")
     batch.reset(seed=0)
     with pytest.raises(InputError, match="actions have shape"):
         batch.step(np.zeros((2, 4)))

@@ -8,7 +8,7 @@ from trl_suite import content
 from trl_suite.errors import InputError
 from trl_suite.worlds import certificate
 from trl_suite.worlds.axes.variation import Variant
-from trl_suite.worlds.spec import load
+from trl_suite.worlds.env_spec import load
 
 ALL = [(name, variant) for name in content.names("envs") for variant in load(name).variants]
 FAST = {"gravity-1.5", "range-0.5", "carry-stuff", "hugefoot", "backwards", "inverted-actions"}

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from trl_suite.worlds.env import World
+from trl_suite.worlds.env import RobotEnv
 
 
 def rolled(steps: int = 6, **axes):
     """Observations and rewards under fixed actions, and those of the plain hopper."""
     found = []
-    for world in (World("hopper", **axes), World("hopper")):
+    for world in (RobotEnv("hopper", **axes), RobotEnv("hopper")):
         rng = np.random.default_rng(0)
         rows, states = [world.reset(seed=0)[0]], [world.data.qpos.copy()]
         for _ in range(steps):
@@ -45,7 +45,7 @@ def test_a_delay_shows_what_was():
 
 def test_a_delayed_action_comes_later():
     (_, late), (_, plain) = rolled(action_delay=6)
-    still = World("hopper")
+    still = RobotEnv("hopper")
     still.reset(seed=0)
     for step in range(6):
         still.step(np.zeros(3, np.float32))
@@ -63,7 +63,7 @@ def test_a_delayed_action_comes_later():
     ],
 )
 def test_actions_are_turned(axes: dict, factor: list[float]):
-    one, other = World("hopper", **axes), World("hopper")
+    one, other = RobotEnv("hopper", **axes), RobotEnv("hopper")
     one.reset(seed=0)
     other.reset(seed=0)
     action = np.array([0.5, -0.25, 1.0], np.float32)
@@ -74,7 +74,7 @@ def test_actions_are_turned(axes: dict, factor: list[float]):
 
 def test_a_seed_decides_the_noise():
     def trace(seed: int) -> np.ndarray:
-        world = World("hopper", observation_noise=0.1, action_noise=0.1)
+        world = RobotEnv("hopper", observation_noise=0.1, action_noise=0.1)
         world.reset(seed=seed)
         return np.array([world.step(np.zeros(3, np.float32))[0] for _ in range(5)])
 

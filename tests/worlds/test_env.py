@@ -12,7 +12,7 @@ from trl_suite import content
 from trl_suite.interface import anonymous
 from trl_suite.worlds import registration
 from trl_suite.worlds.address import Address
-from trl_suite.worlds.env import World, interface_of, make
+from trl_suite.worlds.env import RobotEnv, interface_of, make
 
 AXES = {"gravity": 1.5, "mass": {"body": "torso", "scale": 2}, "friction": 0.5}
 
@@ -46,7 +46,7 @@ def test_a_spec_survives_json(kwargs: dict):
 
 @pytest.mark.parametrize("kwargs", [{}, {"variant": "gravity-1.5"}, AXES, {"variant": "gear-0.5", "mass": 2}])
 def test_an_address_finds_the_same_world_again(kwargs: dict):
-    world = World("half-cheetah", **kwargs)
+    world = RobotEnv("half-cheetah", **kwargs)
     again = make(world.address).unwrapped
     assert again.address == world.address
     assert np.array_equal(again.model.body_mass, world.model.body_mass)
@@ -61,7 +61,7 @@ def test_an_address_reads_as_it_is_written(text: str):
 
 
 def test_a_world_survives_a_pickle():
-    world = pickle.loads(pickle.dumps(World("hopper", variant="gravity-1.5", mass=2.0)))
+    world = pickle.loads(pickle.dumps(RobotEnv("hopper", variant="gravity-1.5", mass=2.0)))
     assert world.address == "hopper.gravity-1.5?mass=2.0"
 
 

@@ -5,8 +5,8 @@ import pytest
 
 from trl_suite.errors import InputError
 from trl_suite.worlds.certificate import fields_of
-from trl_suite.worlds.env import World, make
-from trl_suite.worlds.spec import load
+from trl_suite.worlds.env import RobotEnv, make
+from trl_suite.worlds.env_spec import load
 
 TWINS = {
     "link-swimmer": "swimmer",
@@ -28,7 +28,7 @@ PHYSICS = (
 
 @pytest.mark.parametrize(("name", "twin"), TWINS.items())
 def test_the_member_that_gymnasium_has_is_its_twin(name: str, twin: str):
-    ours, theirs = World(name), World(twin)
+    ours, theirs = RobotEnv(name), RobotEnv(twin)
     assert ours.interface == theirs.interface
     left, right = fields_of(ours.model), fields_of(theirs.model)
     for field in PHYSICS:
@@ -85,7 +85,7 @@ def test_every_member_is_a_robot_with_named_slots(name: str, number: str, counts
 )
 def test_a_shape_that_does_not_exist_is_refused(name: str, shape: dict, message: str):
     with pytest.raises(InputError) as caught:
-        World(name, shape=shape)
+        RobotEnv(name, shape=shape)
     assert message in str(caught.value)
 
 

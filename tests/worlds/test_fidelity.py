@@ -6,7 +6,7 @@ import pytest
 
 from trl_suite import content
 from trl_suite.worlds.env import make
-from trl_suite.worlds.spec import load
+from trl_suite.worlds.env_spec import load
 
 ENVS = [name for name in content.names("envs") if load(name).equals]
 pytestmark = pytest.mark.filterwarnings("ignore:.*settotalmass.*")  # Gymnasium's HalfCheetah, on every construction

@@ -14,8 +14,8 @@ from stable_baselines3.common.env_checker import check_env as check_sb3
 
 from trl_suite import content
 from trl_suite.worlds.env import make
-from trl_suite.worlds.layout import reading
-from trl_suite.worlds.spec import load
+from trl_suite.worlds.env_spec import load
+from trl_suite.worlds.terms.sensors import reading
 
 EVERY = 9  # in the fast run, one variant of so many
 

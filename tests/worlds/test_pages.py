@@ -2,14 +2,14 @@ import pytest
 
 from trl_suite import content
 from trl_suite.errors import InputError
-from trl_suite.worlds import catalogue, pages
+from trl_suite.worlds import catalogue, env_pages
 from trl_suite.worlds.axes.variation import Fluid, Gear, Gravity, Mass, Noise, Size, Timestep, Variation
-from trl_suite.worlds.spec import load
+from trl_suite.worlds.env_spec import load
 
 
 def test_the_pages_are_what_the_tables_say():
-    """If this fails: python -m trl_suite.worlds.pages."""
-    for place, text in pages.pages().items():
+    """If this fails: python -m trl_suite.worlds.env_pages."""
+    for place, text in env_pages.pages().items():
         assert (content.shipped() / "envs" / place).read_text(encoding="utf-8") == text, place
 
 
@@ -51,15 +51,15 @@ def test_a_variation_in_words(variation: Variation, words: str):
 
 
 def test_an_axis_that_does_not_apply_is_listed_with_its_reason():
-    found = pages.refusals(load("inverted-pendulum"))
+    found = env_pages.refusals(load("inverted-pendulum"))
     assert {"friction", "direction", "target_speed", "goal", "stiffness"} <= set(found)
     assert found["friction"] == "no two of its geoms can touch with friction"
-    assert set(pages.refusals(load("hopper"))) == {"stiffness", "goal"}
+    assert set(env_pages.refusals(load("hopper"))) == {"stiffness", "goal"}
 
 
 def test_pages_are_written_where_they_are_asked_for(tmp_path):
     for name in content.names("envs"):
         (tmp_path / name).mkdir()
-    written = pages.write(tmp_path)
+    written = env_pages.write(tmp_path)
     assert (tmp_path / "README.md") in written
-    assert (tmp_path / "hopper" / "README.md").read_text() == pages.readme("hopper")
+    assert (tmp_path / "hopper" / "README.md").read_text() == env_pages.readme("hopper")

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from trl_suite.errors import InputError
-from trl_suite.worlds import streams
-from trl_suite.worlds.batch import Batch
+from trl_suite.worlds import rng_state
 from trl_suite.worlds.env import make
+from trl_suite.worlds.vector_env import RobotVectorEnv
 
 DISTURBED = {"action_noise": 0.1, "action_delay": 2, "observation_noise": 0.05, "observation_delay": 1}
 CASES = [
@@ -18,7 +18,7 @@ CASES = [
 ]
 
 
-def actions(batch: Batch, steps: int, seed: int) -> np.ndarray:
+def actions(batch: RobotVectorEnv, steps: int, seed: int) -> np.ndarray:
     generator = np.random.default_rng(seed)
     shape = (steps, batch.num_envs, *batch.single_action_space.shape)
     return generator.uniform(-0.4, 0.4, shape).astype(np.float32)
@@ -31,8 +31,8 @@ def test_worlds_that_move_to_another_batch_go_on_as_they_would_have(env, variant
     """Mid-episode and right at its end (40 steps), from places 1 and 2 of three to places 0 and 3 of five."""
     longer = {"action_delay": 3, "observation_delay": 4} if variant else None  # another ring, turned another way
     kwargs = {"autoreset_mode": mode, "max_episode_steps": 40}
-    whole = Batch(3, env, [variant] * 3, threads=1, **kwargs)
-    other = Batch(5, env, [variant, longer, None, variant, None], threads=2, **kwargs)
+    whole = RobotVectorEnv(3, env, [variant] * 3, threads=1, **kwargs)
+    other = RobotVectorEnv(5, env, [variant, longer, None, variant, None], threads=2, **kwargs)
     whole.reset(seed=3)
     other.reset(seed=50)
     for one in actions(other, 5, seed=1):
@@ -51,7 +51,7 @@ def test_worlds_that_move_to_another_batch_go_on_as_they_would_have(env, variant
 
 
 def test_a_batch_that_was_never_reset_takes_a_state_and_others_go_their_own_way():
-    first, second, third = (Batch(2, "ant", threads=1) for _ in range(3))
+    first, second, third = (RobotVectorEnv(2, "ant", threads=1) for _ in range(3))
     first.reset(seed=0)
     third.reset(seed=0)
     given = actions(first, 20, seed=0)
@@ -69,7 +69,7 @@ def test_a_batch_that_was_never_reset_takes_a_state_and_others_go_their_own_way(
 
 def test_a_masked_reset_sees_the_restored_state_of_the_others():
     """Derived fields lag a substep behind: computing them anew would show another observation."""
-    first, second = (Batch(2, "reacher", threads=1, autoreset_mode="Disabled") for _ in range(2))
+    first, second = (RobotVectorEnv(2, "reacher", threads=1, autoreset_mode="Disabled") for _ in range(2))
     first.reset(seed=0)
     for one in actions(first, 5, seed=0):
         first.step(one)
@@ -94,7 +94,7 @@ def test_a_single_world_goes_on_in_another(address):
 
 
 def test_what_cannot_be_taken_or_put_back_is_refused():
-    batch = Batch(3, "hopper", threads=1)
+    batch = RobotVectorEnv(3, "hopper", threads=1)
     with pytest.raises(InputError, match="no state before its first reset"):
         batch.state()
     batch.reset(seed=0)
@@ -105,7 +105,7 @@ def test_what_cannot_be_taken_or_put_back_is_refused():
 def test_a_generator_goes_on_where_it_was_kept_half_draws_included():
     first, second = np.random.default_rng(1), np.random.default_rng(2)
     first.integers(0, 10, dtype=np.uint32)  # half of 64 bits is kept for the next draw
-    streams.restore(second, streams.packed([first])[0])
+    rng_state.restore_rng(second, rng_state.pack_rng([first])[0])
     assert (
         first.integers(0, 10**6, 9, dtype=np.uint32).tolist() == second.integers(0, 10**6, 9, dtype=np.uint32).tolist()
     )

@@ -2,11 +2,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from trl_suite.worlds import terms
 from trl_suite.worlds.axes.variation import Variation
+from trl_suite.worlds.env_spec import Bound, Term, load
 from trl_suite.worlds.model.compilation import compiled
-from trl_suite.worlds.spec import Bound, Term, load
-from trl_suite.worlds.task import Task
+from trl_suite.worlds.task import BoundTask
+from trl_suite.worlds.terms import arrays
 
 HOPPER = load("hopper")
 MODEL = compiled(HOPPER, Variation())
@@ -31,15 +31,15 @@ class State:
 
 
 def test_many_worlds_are_judged_as_each_by_itself():
-    task, many = Task(HOPPER, MODEL), State(50)
+    task, many = BoundTask(HOPPER, MODEL), State(50)
     action = np.random.default_rng(1).uniform(-1, 1, (50, 3)).astype(np.float32)
-    watch = task.watch(many)
+    watch = task.evaluator(many)
     before = [None if one is None else one - 0.1 for one in watch.before()]
     healthy = watch.healthy()
     rewards = watch.rewards(before, action, healthy)
     assert 0 < healthy.sum() < 50
     for index in range(50):
-        alone = task.watch(many.world(index))
+        alone = task.evaluator(many.world(index))
         assert np.array_equal(alone.observe(), watch.observe()[index])
         assert alone.healthy() == healthy[index]
         one = [None if each is None else each[index] for each in before]
@@ -51,7 +51,7 @@ def test_many_worlds_are_judged_as_each_by_itself():
 def test_a_group_is_added_up_before_it_joins_the_others():
     costs = [Term(term="effort", weight=-0.1, name=name, group="cost") for name in ("one", "other")]
     spec = msgspec.structs.replace(HOPPER, reward=(Term(term="alive", weight=0.3), *costs))
-    watch = Task(spec, MODEL).watch(State(0).world(slice(0)))
+    watch = BoundTask(spec, MODEL).evaluator(State(0).world(slice(0)))
     assert watch.total([0.3, -0.1, -0.2]) == 0.3 + (-0.1 + -0.2) != 0.3 + -0.1 + -0.2
 
 
@@ -60,11 +60,14 @@ def test_the_ends_of_a_closed_interval_are_healthy(closed: bool, expected: list[
     bound = Bound(kind="position", of=("rooty",), range=(-0.2, 0.2), closed=closed)
     state = State(3)
     state.qpos[:, 2] = [-0.2, 0.0, 0.2]
-    assert Task(msgspec.structs.replace(HOPPER, healthy=(bound,)), MODEL).watch(state).healthy().tolist() == expected
+    assert (
+        BoundTask(msgspec.structs.replace(HOPPER, healthy=(bound,)), MODEL).evaluator(state).healthy().tolist()
+        == expected
+    )
 
 
 def test_a_nan_is_never_inside():
     values = np.array([0.0, np.nan])
-    assert not terms.inside(values, np.array([-1.0, -np.inf]), np.array([1.0, np.inf]))
-    assert not terms.all_inside(values.tolist(), [-1.0, -np.inf], [1.0, np.inf])
-    assert terms.all_inside([0.0], [-1.0], [1.0])
+    assert not arrays.inside(values, np.array([-1.0, -np.inf]), np.array([1.0, np.inf]))
+    assert not arrays.all_inside(values.tolist(), [-1.0, -np.inf], [1.0, np.inf])
+    assert arrays.all_inside([0.0], [-1.0], [1.0])

@@ -9,9 +9,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from trl_suite import content, memory, provenance
+from trl_suite import content, machine_memory, provenance
 from trl_suite.cli.arguments import Doctor
-from trl_suite.worlds.warp import library
+from trl_suite.worlds.warp import warp_library
 
 _RENDERERS = ("", "egl", "osmesa", "glfw", "disable", "off")  # what mujoco takes for MUJOCO_GL
 _ROBOTS = ("inverted-pendulum", "hopper", "half-cheetah", "ant", "humanoid")
@@ -56,7 +56,7 @@ def findings() -> dict[str, str]:
         "torch threads": f"{torch.get_num_threads()} by default; every run is given one",
         "gpu": _gpu(),
         "physics on the gpu": _warp(),
-        "memory": f"{memory.available() / 2**30:.1f} GB to be had; cohorts are cut to fit",
+        "memory": f"{machine_memory.available() / 2**30:.1f} GB to be had; cohorts are cut to fit",
         "rendering": _rendering(),
         "envs": ", ".join(content.names("envs")) or "none found",
         "policies": f"{len(content.names('policies'))}; trl-suite policies lists them",
@@ -72,7 +72,7 @@ def _gpu() -> str:
 
 def _warp() -> str:
     """Ask in a process of its own, as of rendering: a wrong display keeps MuJoCo from being imported."""
-    if why := library.obstacle():
+    if why := warp_library.obstacle():
         return f"no: {why}; cohorts have their physics on the CPU's cores"
     done = subprocess.run([sys.executable, "-c", _PHYSICS, *_ROBOTS], capture_output=True, text=True, check=False)
     if done.returncode:

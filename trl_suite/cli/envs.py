@@ -7,8 +7,8 @@ from rich.table import Table
 
 from trl_suite import content
 from trl_suite.cli.arguments import Envs
+from trl_suite.worlds.env_spec import load
 from trl_suite.worlds.registration import gymnasium_id
-from trl_suite.worlds.spec import load
 
 
 def execute(arguments: Envs) -> int:

@@ -71,8 +71,8 @@ def _widths(widths: tuple[int, ...]) -> str:
 
 
 def _normalises(card: Card) -> str:
-    normaliser = card.normaliser
-    switches = (("observations", normaliser.observation), ("rewards", normaliser.reward)) if normaliser else ()
+    how = card.normaliser
+    switches = (("observations", how.observation), ("rewards", how.reward)) if how else ()
     return ", ".join(what for what, on in switches if on) or "nothing"
 
 

@@ -8,7 +8,7 @@ from rich.table import Table
 from trl_suite import content
 from trl_suite.cli.arguments import Verify
 from trl_suite.worlds.certificate import Certificate, certify, write
-from trl_suite.worlds.spec import load
+from trl_suite.worlds.env_spec import load
 
 
 def execute(arguments: Verify) -> int:

@@ -14,7 +14,7 @@ Discount = Annotated[float, msgspec.Meta(gt=0, le=1)]
 Whole = Annotated[int, msgspec.Meta(ge=0)]
 
 
-class PPOHyperparameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PPO(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """SB3's PPO with observation and return normalisation; defaults are SB3's unless a comment says otherwise."""
 
     algorithm: ClassVar[Algorithm] = "ppo"
@@ -38,7 +38,7 @@ class PPOHyperparameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     normalise_reward: bool = True
 
 
-class OffPolicyHyperparameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class OffPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What SAC and TD3 have in common; defaults are SB3's unless a comment says otherwise."""
 
     n_envs: Count = 1
@@ -56,7 +56,7 @@ class OffPolicyHyperparameters(msgspec.Struct, frozen=True, kw_only=True, forbid
     normalise_reward: bool = False
 
 
-class SACHyperparameters(OffPolicyHyperparameters, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SAC(OffPolicy, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """SB3's SAC."""
 
     algorithm: ClassVar[Algorithm] = "sac"
@@ -64,7 +64,7 @@ class SACHyperparameters(OffPolicyHyperparameters, frozen=True, kw_only=True, fo
     ent_coef: Literal["auto"] | Positive = "auto"
 
 
-class TD3Hyperparameters(OffPolicyHyperparameters, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TD3(OffPolicy, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """SB3's TD3."""
 
     algorithm: ClassVar[Algorithm] = "td3"
@@ -75,10 +75,8 @@ class TD3Hyperparameters(OffPolicyHyperparameters, frozen=True, kw_only=True, fo
     hidden: tuple[Count, ...] = (400, 300)
 
 
-Hyperparameters = PPOHyperparameters | SACHyperparameters | TD3Hyperparameters
-BY_ALGORITHM: dict[Algorithm, type[Hyperparameters]] = {
-    kind.algorithm: kind for kind in (PPOHyperparameters, SACHyperparameters, TD3Hyperparameters)
-}
+Settings = PPO | SAC | TD3
+BY_ALGORITHM: dict[Algorithm, type[Settings]] = {kind.algorithm: kind for kind in (PPO, SAC, TD3)}
 
 
 class Dynamics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -89,7 +87,7 @@ class Dynamics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     epochs: Count = 10  # passes over all transitions
 
 
-class SourceTraining(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class Upbringing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a source's training may have that a target's has not."""
 
     heads: bool = False  # a head for each address of the mix, on a shared trunk

@@ -8,7 +8,7 @@ import msgspec
 from trl_suite import content, tables
 from trl_suite.errors import InputError, unknown
 from trl_suite.worlds.axes.variation import Variation
-from trl_suite.worlds.spec import EnvSpec
+from trl_suite.worlds.env_spec import EnvSpec
 
 FOREIGN = "gymnasium:"  # opens the address of an env that is not the suite's: `gymnasium:FetchReach-v4`
 

@@ -7,8 +7,8 @@ import msgspec
 
 from trl_suite import content
 from trl_suite.worlds.axes.variation import Variation
+from trl_suite.worlds.env_spec import load
 from trl_suite.worlds.registration import gymnasium_id
-from trl_suite.worlds.spec import load
 
 
 class CatalogueRow(NamedTuple):

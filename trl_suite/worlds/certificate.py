@@ -20,11 +20,11 @@ from trl_suite.errors import InputError, unknown
 from trl_suite.worlds.address import Address
 from trl_suite.worlds.axes.model_axes import MODEL, SHAPE
 from trl_suite.worlds.axes.task_axes import TASK
-from trl_suite.worlds.batch import Batch
-from trl_suite.worlds.env import World
+from trl_suite.worlds.env import RobotEnv
+from trl_suite.worlds.env_spec import EnvSpec, load
 from trl_suite.worlds.identity import identity
 from trl_suite.worlds.model.compilation import recompiled
-from trl_suite.worlds.spec import EnvSpec, load
+from trl_suite.worlds.vector_env import RobotVectorEnv
 
 Floats = NDArray[np.float64]
 Acts = Literal["motion", "observation", "reward", "termination", "start", "slots"]
@@ -90,7 +90,7 @@ def certify(env: str, variant: str) -> Certificate:
     spec = load(env)
     if variant not in spec.variants:
         raise unknown("variant", variant, spec.variants, env)
-    base, varied = World(env), World(env, variant)
+    base, varied = RobotEnv(env), RobotEnv(env, variant)
     fields = differences(base.model, varied.model)
     acts_on = acting(spec, variant)
     parted = _parted(base, varied, acts_on)
@@ -193,7 +193,7 @@ _SENSES = {"observation_noise", "observation_mask", "observation_delay"}
 
 def random_return(env: str, variant: str, seed: int = 0, episodes: int = _EPISODES) -> Return:
     """Return the return of a policy that draws its actions uniformly, one episode per world of a batch."""
-    batch = Batch(episodes, env, variant=variant or None, autoreset_mode="Disabled")
+    batch = RobotVectorEnv(episodes, env, variant=variant or None, autoreset_mode="Disabled")
     batch.reset(seed=seed)
     rng = np.random.default_rng(seed)
     limits: Any = batch.single_action_space
@@ -215,7 +215,7 @@ def _interval(values: Floats, rng: np.random.Generator) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def trace(world: World, acts_on: Acts, steps: int) -> Floats:
+def trace(world: RobotEnv, acts_on: Acts, steps: int) -> Floats:
     """Return what a world shows under fixed controls (steps, n): states, observations or rewards.
 
     The controls are shares of each world's own range, some held, so that limits are reached.
@@ -243,10 +243,10 @@ def _nearest(env: str, variant: str, among: Sequence[str], acts_on: Acts, steps:
 @functools.lru_cache(maxsize=128)
 def _trail(env: str, variant: str, digest: str, acts_on: Acts, steps: int) -> Floats:
     """Return some steps of a variant, kept for its neighbours; the digest tells a changed table apart."""
-    return trace(World(env, variant), acts_on, steps)
+    return trace(RobotEnv(env, variant), acts_on, steps)
 
 
-def _parted(base: World, varied: World, acts_on: Acts) -> dict[int, float]:
+def _parted(base: RobotEnv, varied: RobotEnv, acts_on: Acts) -> dict[int, float]:
     """Return how far two worlds are apart after 1, 10 and 100 steps; after 1000 where they then still are not."""
     if acts_on == "slots":
         return {0: float(len(set(base.interface.observation) ^ set(varied.interface.observation)))}
@@ -293,7 +293,7 @@ def _severity(env: str, spec: EnvSpec, variant: str, acts_on: Acts) -> Severity 
     if acts_on == "slots":
         return None
     nearest = _nearest(env, variant, among, acts_on, 100) or _nearest(env, variant, among, acts_on, 1000)
-    measured = [_amount(World(env, name).model, spec, name) for name in among]
+    measured = [_amount(RobotEnv(env, name).model, spec, name) for name in among]
     rising, falling = sorted(set(measured)), sorted(set(measured), reverse=True)
     return Severity(among=tuple(among), nearest=nearest, ordered=measured in (rising, falling))
 

@@ -14,22 +14,22 @@ from numpy.typing import NDArray
 from trl_suite import content
 from trl_suite.errors import InputError
 from trl_suite.interface import Interface, anonymous
-from trl_suite.worlds import registration, streams
+from trl_suite.worlds import registration, rng_state
 from trl_suite.worlds.address import FOREIGN, Address
 from trl_suite.worlds.axes import model_axes as variation_axes
 from trl_suite.worlds.axes.variation import Variation
-from trl_suite.worlds.channel import ALONE, Channel, applies, settings
-from trl_suite.worlds.layout import flat_fields
+from trl_suite.worlds.env_spec import Camera, EnvSpec, load
 from trl_suite.worlds.model.compilation import compiled
+from trl_suite.worlds.perturbations import SINGLE_ENV, Perturbations, applies, perturbation_spec
 from trl_suite.worlds.physics import FULL, full_state
-from trl_suite.worlds.spec import Camera, EnvSpec, load
-from trl_suite.worlds.task import Task
+from trl_suite.worlds.task import BoundTask
+from trl_suite.worlds.terms.sensors import flat_fields
 
 Array = NDArray[Any]
 _FAULTS = slice(0, int(mujoco.mjtWarning.mjWARN_BADCTRL) + 1)
 
 
-class World(gymnasium.Env[Array, Array], EzPickle):
+class RobotEnv(gymnasium.Env[Array, Array], EzPickle):
     """One env under one variation, equal to Gymnasium's own where the env's table says so.
 
     Like Gymnasium's, it does not clip an action to the action space: the motors do, the effort term does not.
@@ -69,7 +69,7 @@ class World(gymnasium.Env[Array, Array], EzPickle):
         self.address = str(address)
         self.table, self.model, self._task, self.variation = built(address)
         self.data = mujoco.MjData(self.model)
-        self._watch = self._task.watch(flat_fields(self.data))
+        self._evaluator = self._task.evaluator(flat_fields(self.data))
         self.interface = self._task.interface
         self.observation_space = Box(-np.inf, np.inf, (len(self.interface.observation),), np.float64)
         self.action_space = action_space(self.model)
@@ -80,8 +80,10 @@ class World(gymnasium.Env[Array, Array], EzPickle):
         self._control, self._substeps = self.data.ctrl, self.table.frame_skip
         self._size = (width, height)
         self._warm_start, self._forces, self._ends = warm_start, self._task.needs_contact_forces, self._task.ends
-        self._channel = Channel([settings(self.variation, self.interface)]) if applies(self.variation) else None
-        self._noise: np.random.Generator | None = None  # apart from `np_random`, so that noise moves no first state
+        self._perturbations = (
+            Perturbations([perturbation_spec(self.variation, self.interface)]) if applies(self.variation) else None
+        )
+        self._noise_rng: np.random.Generator | None = None  # apart from `np_random`, so that noise moves no first state
         self._faults: Array = self.data.warning.number[_FAULTS]  # a view: MuJoCo counts here
         self._calm = self._faults.tobytes()
         self._renderer: Any = None
@@ -99,11 +101,11 @@ class World(gymnasium.Env[Array, Array], EzPickle):
         mujoco.mj_forward(self.model, self.data)
         if self.render_mode == "human":
             self.render()
-        observation = self._watch.observe()
-        if self._channel is not None:
-            if seed is not None or self._noise is None:
-                self._noise = self.np_random.spawn(1)[0]
-            observation = self._channel.begin(0, observation, self._noise)
+        observation = self._evaluator.observe()
+        if self._perturbations is not None:
+            if seed is not None or self._noise_rng is None:
+                self._noise_rng = self.np_random.spawn(1)[0]
+            observation = self._perturbations.begin(0, observation, self._noise_rng)
         return observation, {}
 
     def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
@@ -114,25 +116,29 @@ class World(gymnasium.Env[Array, Array], EzPickle):
             FloatingPointError: the action is not finite.
         """
         action = self._checked(action)
-        control = action if self._channel is None else self._channel.act(action[None], [self._stream()], ALONE)[0]
-        before = self._watch.before()
+        control = (
+            action
+            if self._perturbations is None
+            else self._perturbations.act(action[None], [self._noise_generator()], SINGLE_ENV)[0]
+        )
+        before = self._evaluator.before()
         if not self._warm_start:
             self.data.qacc_warmstart[:] = 0.0
         self._control[:] = control
         mujoco.mj_step(self.model, self.data, self._substeps)
         if self._forces:
             mujoco.mj_rnePostConstraint(self.model, self.data)
-        observation = self._watch.observe()
+        observation = self._evaluator.observe()
         if self._faults.tobytes() != self._calm or not math.isfinite(observation.dot(observation)):
             return self._unstable()
-        healthy = self._watch.healthy()
-        rewards = self._watch.rewards(before, action, healthy)
+        healthy = self._evaluator.healthy()
+        rewards = self._evaluator.rewards(before, action, healthy)
         if self.render_mode == "human":
             self.render()
         info: dict[str, Any] = dict(zip(self._labels, rewards, strict=True))
-        if self._channel is not None:
-            observation = self._channel.sense(observation[None], [self._stream()], ALONE)[0]
-        return observation, float(self._watch.total(rewards)), self._ends and not healthy, False, info
+        if self._perturbations is not None:
+            observation = self._perturbations.sense(observation[None], [self._noise_generator()], SINGLE_ENV)[0]
+        return observation, float(self._evaluator.total(rewards)), self._ends and not healthy, False, info
 
     def render(self) -> Any:
         """Return a picture, or show it, as `render_mode` says."""
@@ -142,11 +148,14 @@ class World(gymnasium.Env[Array, Array], EzPickle):
 
     def state(self) -> dict[str, Array]:
         """Return all that the world needs to go on exactly, in this object or in another of the same address."""
-        found = {"state": full_state(self.model, self.data), "warnings": self._faults.copy()}
-        found |= {f"field.{name}": flat_fields(self.data)(name).copy() for name in self._task.fields}
-        found |= {"stream": streams.packed([self.np_random]), "noise": streams.packed([self._stream()])}
-        channel = self._channel.state(np.arange(1)) if self._channel is not None else {}
-        return found | {f"channel.{name}": values for name, values in channel.items()}
+        arrays = {"state": full_state(self.model, self.data), "warnings": self._faults.copy()}
+        arrays |= {f"field.{name}": flat_fields(self.data)(name).copy() for name in self._task.fields}
+        arrays |= {
+            "stream": rng_state.pack_rng([self.np_random]),
+            "noise": rng_state.pack_rng([self._noise_generator()]),
+        }
+        channel = self._perturbations.state(np.arange(1)) if self._perturbations is not None else {}
+        return arrays | {f"channel.{name}": values for name, values in channel.items()}
 
     def restore(self, state: Mapping[str, Array]) -> None:
         """Put the world where `state` found it."""
@@ -154,10 +163,10 @@ class World(gymnasium.Env[Array, Array], EzPickle):
         self._faults[:] = state["warnings"]
         for name in self._task.fields:
             flat_fields(self.data)(name)[:] = state[f"field.{name}"]
-        streams.restore(self._stream(), state["noise"][0])
-        streams.restore(self.np_random, state["stream"][0])
-        if self._channel is not None:
-            self._channel.restore(np.arange(1), {name: state[f"channel.{name}"] for name in ("acts", "senses")})
+        rng_state.restore_rng(self._noise_generator(), state["noise"][0])
+        rng_state.restore_rng(self.np_random, state["stream"][0])
+        if self._perturbations is not None:
+            self._perturbations.restore(np.arange(1), {name: state[f"channel.{name}"] for name in ("acts", "senses")})
 
     def close(self) -> None:
         """Close what rendering opened."""
@@ -174,17 +183,20 @@ class World(gymnasium.Env[Array, Array], EzPickle):
             raise FloatingPointError(f"{self.address}: the policy's action is not finite: {', '.join(wrong)}")
         return action
 
-    def _stream(self) -> np.random.Generator:
-        if self._noise is None:
-            self._noise = self.np_random.spawn(1)[0]
-        return self._noise
+    def _noise_generator(self) -> np.random.Generator:
+        if self._noise_rng is None:
+            self._noise_rng = self.np_random.spawn(1)[0]
+        return self._noise_rng
 
     def _unstable(self) -> tuple[Array, float, bool, bool, dict[str, Any]]:
         """End the episode at the nominal state: what MuJoCo left of this one is no part of any episode."""
         mujoco.mj_resetData(self.model, self.data)
         mujoco.mj_forward(self.model, self.data)
         info: dict[str, Any] = dict.fromkeys(self._labels, 0.0)
-        return self._watch.observe(), 0.0, True, False, info | {"sim_unstable": True}
+        return self._evaluator.observe(), 0.0, True, False, info | {"sim_unstable": True}
+
+
+World = RobotEnv  # the name until version 0.1, which stored pickles of envs and scripts may still have
 
 
 def make(address: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
@@ -216,25 +228,28 @@ def make(address: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
 def interface_of(env: gymnasium.Env[Any, Any]) -> Interface:
     """Return what the env's numbers mean, `obs.0 ...` and `action.0 ...` where nobody has said it."""
     observations, actions = flatdim(env.observation_space), flatdim(env.action_space)
-    known = getattr(env.unwrapped, "interface", None) or _interface_of_equal(env)
-    if isinstance(known, Interface) and (len(known.observation), len(known.action)) == (observations, actions):
-        return known
+    interface = getattr(env.unwrapped, "interface", None) or _interface_of_equal(env)
+    if isinstance(interface, Interface) and (len(interface.observation), len(interface.action)) == (
+        observations,
+        actions,
+    ):
+        return interface
     return anonymous(observations, actions)
 
 
 def _interface_of_equal(env: gymnasium.Env[Any, Any]) -> Interface | None:
     """Return the interface of the suite's env that equals this one of Gymnasium's, if it is one of those."""
-    made = env.unwrapped.spec
-    if made is None or "xml_file" in made.kwargs:
+    registered = env.unwrapped.spec
+    if registered is None or "xml_file" in registered.kwargs:
         return None
     for name in content.names("envs"):
         spec = load(name)
-        if spec.equals == made.id:
-            return Task(spec, compiled(spec, Address(env=name).axes)).interface
+        if spec.equals == registered.id:
+            return BoundTask(spec, compiled(spec, Address(env=name).axes)).interface
     return None
 
 
-def built(address: Address) -> tuple[EnvSpec, mujoco.MjModel, Task, Variation]:
+def built(address: Address) -> tuple[EnvSpec, mujoco.MjModel, BoundTask, Variation]:
     """Return table, model and task under the address's variation, and that variation.
 
     Raises:
@@ -245,7 +260,7 @@ def built(address: Address) -> tuple[EnvSpec, mujoco.MjModel, Task, Variation]:
     try:
         model = compiled(spec, variation)
         spec = variation_axes.edit_task(spec, variation, model)
-        return spec, model, Task(spec, model), variation
+        return spec, model, BoundTask(spec, model), variation
     except InputError as error:
         raise InputError(f"{address}: {error}") from None
 
@@ -264,13 +279,13 @@ def _renderer(model: mujoco.MjModel, data: mujoco.MjData, size: tuple[int, int],
     width, height = size
     model.vis.global_.offwidth = max(model.vis.global_.offwidth, width)
     model.vis.global_.offheight = max(model.vis.global_.offheight, height)
-    settings: dict[str, Any] = {}
+    camera_config: dict[str, Any] = {}
     if camera.body:
-        settings["trackbodyid"] = int(model.body(camera.body).id)
+        camera_config["trackbodyid"] = int(model.body(camera.body).id)
     if camera.lookat is not None:
-        settings["lookat"] = np.array(camera.lookat)
+        camera_config["lookat"] = np.array(camera.lookat)
     if camera.distance is not None:
-        settings["distance"] = camera.distance
+        camera_config["distance"] = camera.distance
     if camera.elevation is not None:
-        settings["elevation"] = camera.elevation
-    return MujocoRenderer(model, data, settings, width, height)
+        camera_config["elevation"] = camera.elevation
+    return MujocoRenderer(model, data, camera_config, width, height)

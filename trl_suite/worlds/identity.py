@@ -8,9 +8,9 @@ import msgspec
 
 from trl_suite import content, tables
 from trl_suite.worlds.address import FOREIGN, Address
+from trl_suite.worlds.env_spec import load
 from trl_suite.worlds.model import mjcf
 from trl_suite.worlds.model.compilation import FILE
-from trl_suite.worlds.spec import load
 
 _DESCRIBES = ("title", "about", "camera", "equals", "notes", "variants")
 

@@ -1,7 +1,7 @@
 """Many simulations at once, one model each, on MuJoCo's threads or on Python's; knows nothing of tasks.
 
-`Rows` is MuJoCo's own batch: no Python runs per world. It has no `mj_rnePostConstraint`, so worlds whose contact forces
-are observed get a `Pool`: one MjData each and a thread pool over `mj_step`, which lets go of the interpreter's lock.
+`MujocoBatch` is MuJoCo's own batch: no Python runs per env. It has no `mj_rnePostConstraint`, so envs whose contact
+forces are observed get a `ThreadPoolBatch`: one MjData each and a thread pool over `mj_step`, which releases the GIL.
 """
 
 import os
@@ -26,11 +26,11 @@ class Physics(Protocol):
         """Return the array under MjData's name, (worlds, n)."""
         ...
 
-    def advance(self, controls: Array, worlds: Array | None) -> None:
+    def advance(self, controls: Array, envs: Array | None) -> None:
         """Run one control step of the given worlds (sorted indices), or of all; controls are (all worlds, actions)."""
         ...
 
-    def restart(self, worlds: Array, positions: Array, velocities: Array) -> None:
+    def restart(self, envs: Array, positions: Array, velocities: Array) -> None:
         """Put worlds (sorted indices) into states (len(worlds), ...) as a new episode does."""
         ...
 
@@ -38,11 +38,11 @@ class Physics(Protocol):
         """Return which worlds MuJoCo has warned about since their restart (worlds,)."""
         ...
 
-    def state(self, worlds: Array) -> dict[str, Array]:
+    def state(self, envs: Array) -> dict[str, Array]:
         """Return all that worlds need to go on exactly (len(worlds), ...), also what lags a substep behind."""
         ...
 
-    def restore(self, worlds: Array, state: Mapping[str, Array]) -> None:
+    def restore(self, envs: Array, state: Mapping[str, Array]) -> None:
         """Put worlds where `state` found them, or found others of the same models."""
         ...
 
@@ -61,10 +61,10 @@ def physics(
     threads: int | None,
 ) -> Physics:
     """Return the engine for these worlds: MuJoCo's own batch unless contact forces are wanted."""
-    count = threads or len(os.sched_getaffinity(0))
+    thread_count = threads or len(os.sched_getaffinity(0))
     if contact_forces:
-        return Pool(models, substeps, fields, warm_start=warm_start, threads=count)
-    return Rows(models, substeps, fields, warm_start=warm_start, threads=count)
+        return ThreadPoolBatch(models, substeps, fields, warm_start=warm_start, threads=thread_count)
+    return MujocoBatch(models, substeps, fields, warm_start=warm_start, threads=thread_count)
 
 
 def full_state(model: mujoco.MjModel, data: mujoco.MjData) -> Array:
@@ -74,7 +74,7 @@ def full_state(model: mujoco.MjModel, data: mujoco.MjData) -> Array:
     return row
 
 
-class Rows:
+class MujocoBatch:
     """MuJoCo's batch of simulations: a row of states, an MjData per thread."""
 
     def __init__(
@@ -86,62 +86,62 @@ class Rows:
         warm_start: bool,
         threads: int,
     ) -> None:
-        self._worlds = len(models)
-        self._batch = mujoco.batch.Batch(models[0], self._worlds, min(threads, self._worlds))
+        self._num_envs = len(models)
+        self._batch = mujoco.batch.Batch(models[0], self._num_envs, min(threads, self._num_envs))
         if any(model is not models[0] for model in models):
             self._batch.set_models(models)
         self._controls: Array = self._batch.bind("ctrl")
-        self._warnings: Array = self._batch.warning.reshape(self._worlds, -1)
+        self._warnings: Array = self._batch.warning.reshape(self._num_envs, -1)
         self._warm: Array | None = None if warm_start else self._batch.bind("qacc_warmstart")
         self._derived = {name: bound for name in fields if not (bound := self.field(name)).flags.writeable}
         self._by_substeps = {steps: np.flatnonzero(np.array(substeps) == steps) for steps in sorted(set(substeps))}
 
     def field(self, name: str) -> Array:
         """Return the array under MjData's name, (worlds, n)."""
-        return self._batch.bind(name).reshape(self._worlds, -1)
+        return self._batch.bind(name).reshape(self._num_envs, -1)
 
-    def advance(self, controls: Array, worlds: Array | None) -> None:
+    def advance(self, controls: Array, envs: Array | None) -> None:
         """Run one control step of the given worlds, or of all."""
         self._controls[:] = controls
         if self._warm is not None:
             self._warm[:] = 0.0
-        for steps, every in self._by_substeps.items():
+        for steps, rows_of_steps in self._by_substeps.items():
             if len(self._by_substeps) == 1:
-                chosen = worlds
+                rows = envs
             else:
-                chosen = every if worlds is None else np.intersect1d(every, worlds)
-            self._batch.step(chosen, nstep=steps)
+                rows = rows_of_steps if envs is None else np.intersect1d(rows_of_steps, envs)
+            self._batch.step(rows, nstep=steps)
 
-    def restart(self, worlds: Array, positions: Array, velocities: Array) -> None:
+    def restart(self, envs: Array, positions: Array, velocities: Array) -> None:
         """Put worlds into states as a new episode does."""
-        self._batch.reset(worlds, stage=NOTHING)
-        self.field("qpos")[worlds], self.field("qvel")[worlds] = positions, velocities
-        self._batch.forward(worlds)
-        self._warnings[worlds] = 0
+        self._batch.reset(envs, stage=NOTHING)
+        self.field("qpos")[envs], self.field("qvel")[envs] = positions, velocities
+        self._batch.forward(envs)
+        self._warnings[envs] = 0
 
     def unstable(self) -> Array:
         """Return which worlds MuJoCo has warned about since their restart (worlds,)."""
         return np.asarray(self._warnings.any(axis=1))
 
-    def state(self, worlds: Array) -> dict[str, Array]:
+    def state(self, envs: Array) -> dict[str, Array]:
         """Return all that worlds need to go on exactly (len(worlds), ...)."""
-        found = {"state": self._batch.state[worlds], "warnings": self._warnings[worlds]}
-        return found | {name: values[worlds] for name, values in self._derived.items()}
+        arrays = {"state": self._batch.state[envs], "warnings": self._warnings[envs]}
+        return arrays | {name: values[envs] for name, values in self._derived.items()}
 
-    def restore(self, worlds: Array, state: Mapping[str, Array]) -> None:
+    def restore(self, envs: Array, state: Mapping[str, Array]) -> None:
         """Put worlds where `state` found them."""
-        self._batch.state[worlds], self._warnings[worlds] = state["state"], state["warnings"]
+        self._batch.state[envs], self._warnings[envs] = state["state"], state["warnings"]
         for name, values in self._derived.items():
             # MuJoCo binds outputs for reading, since a call overwrites them; until then they are what is observed
             values.flags.writeable = True
-            values[worlds] = state[name]
+            values[envs] = state[name]
             values.flags.writeable = False
 
     def close(self) -> None:
         """Nothing: the threads end with the batch."""
 
 
-class Pool:
+class ThreadPoolBatch:
     """An MjData per world, and threads that step whichever world is next."""
 
     def __init__(
@@ -154,7 +154,7 @@ class Pool:
         threads: int,
     ) -> None:
         self._data = [mujoco.MjData(model) for model in models]
-        self._each = [
+        self._per_env = [
             (model, data, data.ctrl, data.qacc_warmstart, steps)
             for model, data, steps in zip(models, self._data, substeps, strict=True)
         ]
@@ -169,19 +169,19 @@ class Pool:
         """Return the array under MjData's name, (worlds, n)."""
         return self._fields[name]
 
-    def advance(self, controls: Array, worlds: Array | None) -> None:
+    def advance(self, controls: Array, envs: Array | None) -> None:
         """Run one control step of the given worlds, or of all."""
-        order = iter(range(len(self._data)) if worlds is None else worlds.tolist())  # shared: `next` is atomic
+        order = iter(range(len(self._data)) if envs is None else envs.tolist())  # shared: `next` is atomic
         waiting = [self._pool.submit(self._work, order, controls) for _ in range(self._helpers)] if self._pool else []
         self._work(order, controls)
-        for one in waiting:
-            one.result()
+        for future in waiting:
+            future.result()
         self._gather()
 
-    def restart(self, worlds: Array, positions: Array, velocities: Array) -> None:
+    def restart(self, envs: Array, positions: Array, velocities: Array) -> None:
         """Put worlds into states as a new episode does."""
-        for world, position, velocity in zip(worlds.tolist(), positions, velocities, strict=True):
-            model, data, *_ = self._each[world]
+        for index, position, velocity in zip(envs.tolist(), positions, velocities, strict=True):
+            model, data, *_ = self._per_env[index]
             mujoco.mj_resetData(model, data)
             data.qpos[:], data.qvel[:] = position, velocity
             mujoco.mj_forward(model, data)
@@ -191,20 +191,20 @@ class Pool:
         """Return which worlds MuJoCo has warned about since their restart (worlds,)."""
         return np.asarray(np.array(self._warnings).any(axis=1))
 
-    def state(self, worlds: Array) -> dict[str, Array]:
+    def state(self, envs: Array) -> dict[str, Array]:
         """Return all that worlds need to go on exactly (len(worlds), ...)."""
-        rows = [full_state(*self._each[world][:2]) for world in worlds.tolist()]
-        found = {"state": np.array(rows), "warnings": np.array([self._warnings[world] for world in worlds.tolist()])}
-        return found | {name: values[worlds] for name, values in self._fields.items()}
+        rows = [full_state(*self._per_env[index][:2]) for index in envs.tolist()]
+        arrays = {"state": np.array(rows), "warnings": np.array([self._warnings[index] for index in envs.tolist()])}
+        return arrays | {name: values[envs] for name, values in self._fields.items()}
 
-    def restore(self, worlds: Array, state: Mapping[str, Array]) -> None:
+    def restore(self, envs: Array, state: Mapping[str, Array]) -> None:
         """Put worlds where `state` found them."""
-        for row, world in enumerate(worlds.tolist()):
-            model, data, *_ = self._each[world]
+        for row, index in enumerate(envs.tolist()):
+            model, data, *_ = self._per_env[index]
             mujoco.mj_setState(model, data, state["state"][row], FULL)
-            self._warnings[world][:] = state["warnings"][row]
+            self._warnings[index][:] = state["warnings"][row]
             for name, views in self._views.items():
-                views[world][:] = state[name][row]
+                views[index][:] = state[name][row]
         self._gather()
 
     def close(self) -> None:
@@ -213,9 +213,9 @@ class Pool:
             self._pool.shutdown()
 
     def _work(self, order: Iterator[int], controls: Array) -> None:
-        for world in order:
-            model, data, control, warm, steps = self._each[world]
-            control[:] = controls[world]
+        for index in order:
+            model, data, control, warm, steps = self._per_env[index]
+            control[:] = controls[index]
             if not self._warm_start:
                 warm[:] = 0.0
             mujoco.mj_step(model, data, steps)

@@ -17,7 +17,7 @@ from PIL import Image
 from trl_suite.errors import InputError, NotInstalledError
 from trl_suite.worlds.address import Address
 from trl_suite.worlds.axes.variation import Variation
-from trl_suite.worlds.env import World
+from trl_suite.worlds.env import RobotEnv
 
 _GAP = 4  # pixels between two pictures
 
@@ -32,7 +32,7 @@ def picture(address: str, width: int = 480, height: int = 480, steps: int = 0) -
     draw_without_a_screen()
     parsed = Address.parse(address)
     axes = dict(parsed.axes.axes())
-    world = World(parsed.env, parsed.variant or None, render_mode="rgb_array", width=width, height=height, **axes)
+    world = RobotEnv(parsed.env, parsed.variant or None, render_mode="rgb_array", width=width, height=height, **axes)
     try:
         world.reset(seed=0)
         for _ in range(steps):

@@ -8,7 +8,7 @@ from gymnasium.envs.registration import registry
 
 from trl_suite import content
 from trl_suite.errors import InputError
-from trl_suite.worlds.spec import EnvSpec, load
+from trl_suite.worlds.env_spec import EnvSpec, load
 
 NAMESPACE = "trl_suite"
 
@@ -38,19 +38,19 @@ def register_one(name: str) -> None:
         InputError: there is no such env, or its table is wrong.
     """
     spec = load(name)
-    wanted = Registered(
+    registration_spec = Registered(
         id=gymnasium_id(name, spec),
-        entry_point="trl_suite.worlds.env:World",
-        vector_entry_point="trl_suite.worlds.batch:Batch",
+        entry_point="trl_suite.worlds.env:RobotEnv",
+        vector_entry_point="trl_suite.worlds.vector_env:RobotVectorEnv",
         max_episode_steps=spec.episode_steps,
         kwargs={"env": name},
     )
-    if registry.get(wanted.id) != wanted:
-        registry.pop(wanted.id, None)
+    if registry.get(registration_spec.id) != registration_spec:
+        registry.pop(registration_spec.id, None)
         gymnasium.register(
-            wanted.id,
-            wanted.entry_point,
-            max_episode_steps=wanted.max_episode_steps,
-            kwargs=dict(wanted.kwargs),
-            vector_entry_point=wanted.vector_entry_point,
+            registration_spec.id,
+            registration_spec.entry_point,
+            max_episode_steps=registration_spec.max_episode_steps,
+            kwargs=dict(registration_spec.kwargs),
+            vector_entry_point=registration_spec.vector_entry_point,
         )

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from trl_suite.errors import InputError, unknown
 from trl_suite.interface import Interface
-from trl_suite.worlds import terms
-from trl_suite.worlds.layout import AFTER_STEP, Fields, Reading, controls, degrees_of_freedom, reading, single
-from trl_suite.worlds.spec import EnvSpec, Goal, Spread, Term
+from trl_suite.worlds.env_spec import EnvSpec, Goal, Spread, Term
+from trl_suite.worlds.terms import arrays
+from trl_suite.worlds.terms.sensors import AFTER_STEP, Fields, Reading, controls, degrees_of_freedom, reading, single
 
 Floats = NDArray[np.float64]
 
@@ -25,7 +25,7 @@ Value = Callable[[Any, Any, Any, Any, Numbers], Any]
 action (..., actions), whether the robot is healthy (...), and the term's own numbers, plain or one per world."""
 
 
-class Part(NamedTuple):
+class RewardTerm(NamedTuple):
     """One weighted term of the reward."""
 
     weight: Any  # a float, or (worlds,)
@@ -36,7 +36,7 @@ class Part(NamedTuple):
     numbers: Numbers
 
 
-class Kind(NamedTuple):
+class RewardKind(NamedTuple):
     """A kind of reward term: what it measures of what `of` names, and whether it compares before and after."""
 
     about: str
@@ -48,7 +48,7 @@ class Kind(NamedTuple):
     of: str = ""  # what `of` names, "" where the term is of nothing
 
 
-class Task:
+class BoundTask:
     """The task of an env on its model."""
 
     def __init__(self, spec: EnvSpec, model: mujoco.MjModel) -> None:
@@ -97,21 +97,21 @@ class Task:
             velocity[self.still] = 0.0
         return position, velocity
 
-    def watch(self, fields: Fields, join: Callable[..., Any] = np.concatenate) -> "Watch":
+    def evaluator(self, fields: Fields, join: Callable[..., Any] = np.concatenate) -> "TaskEvaluator":
         """Return the task as seen on a state that is stepped in place; `join` joins its arrays, as NumPy's does."""
-        return Watch(self, fields, join)
+        return TaskEvaluator(self, fields, join)
 
-    def moved(self, put: Callable[[Any], Any]) -> "Task":
+    def moved(self, put: Callable[[Any], Any]) -> "BoundTask":
         """Return the task for a state whose arrays lie elsewhere: where `put` puts the task's own."""
-        found = copy.copy(self)
-        found.observed = tuple(one.moved(put) for one in self.observed)
-        found.bounded = tuple(one.moved(put) for one in self.bounded)
-        found.parts = tuple(_moved(part, put) for part in self.parts)
-        found.low, found.high = put(self.low), put(self.high)
-        return found
+        moved_task = copy.copy(self)
+        moved_task.observed = tuple(sensor.moved(put) for sensor in self.observed)
+        moved_task.bounded = tuple(sensor.moved(put) for sensor in self.bounded)
+        moved_task.parts = tuple(_moved(part, put) for part in self.parts)
+        moved_task.low, moved_task.high = put(self.low), put(self.high)
+        return moved_task
 
 
-def stacked(tasks: Sequence[Task]) -> Task:
+def stacked(tasks: Sequence[BoundTask]) -> BoundTask:
     """Return one task for many worlds, whose numbers are one per world where they differ.
 
     Raises:
@@ -126,10 +126,10 @@ def stacked(tasks: Sequence[Task]) -> Task:
     return joined
 
 
-class Watch:
+class TaskEvaluator:
     """What a task observes, pays for and ends on one state; the state's arrays are read anew at every call."""
 
-    def __init__(self, task: Task, fields: Fields, join: Callable[..., Any]) -> None:
+    def __init__(self, task: BoundTask, fields: Fields, join: Callable[..., Any]) -> None:
         self._task, self._join = task, join
         self._observed = [block.of(fields) for block in task.observed]
         plain = all(block.plain for block in task.observed)
@@ -138,10 +138,11 @@ class Watch:
         self._ends = task.low.tolist(), task.high.tolist()
         self._reads = [part.reading.of(fields) if part.reading else None for part in task.parts]
         self._compared = [
-            read if KINDS[part.kind].compares else None for part, read in zip(task.parts, self._reads, strict=True)
+            read if REWARD_KINDS[part.kind].compares else None
+            for part, read in zip(task.parts, self._reads, strict=True)
         ]
         self._values = [
-            (part.weight, part.cap, KINDS[part.kind].value, part.numbers, read)
+            (part.weight, part.cap, REWARD_KINDS[part.kind].value, part.numbers, read)
             for part, read in zip(task.parts, self._reads, strict=True)
         ]
         self._grouped = len({part.group for part in task.parts}) > 1
@@ -157,21 +158,21 @@ class Watch:
         values = [read() for read in self._bounded]
         joined = values[0] if len(values) == 1 else self._join(values, axis=-1)
         if joined.ndim == 1:
-            return terms.all_inside(joined.tolist(), *self._ends)
-        return terms.inside(joined, self._task.low, self._task.high)
+            return arrays.all_inside(joined.tolist(), *self._ends)
+        return arrays.inside(joined, self._task.low, self._task.high)
 
     def before(self) -> list[Any]:
         """Return copies of what the terms compare across a step, None for a term that compares nothing."""
-        return [None if read is None else terms.copied(read()) for read in self._compared]
+        return [None if read is None else arrays.copied(read()) for read in self._compared]
 
     def rewards(self, before: list[Any], action: Any, healthy: Any) -> list[Any]:
         """Return the signed terms of the reward (...), in the order of the task's labels."""
-        found: list[Any] = []
+        values: list[Any] = []
         for earlier, (weight, cap, value, numbers, read) in zip(before, self._values, strict=True):
             raw = value(earlier, None if read is None else read(), action, healthy, numbers)
-            one = _weighted(weight, raw)
-            found.append(one if cap is None else terms.clipped(one, cap))
-        return found
+            weighted = _weighted(weight, raw)
+            values.append(weighted if cap is None else arrays.clipped(weighted, cap))
+        return values
 
     def total(self, rewards: list[Any]) -> Any:
         """Return the sum of the terms in the order of the table: within groups first, then across them."""
@@ -198,45 +199,45 @@ def _sum(values: list[Any]) -> Any:
 
 
 def _forward(before: Any, after: Any, action: Any, healthy: Any, numbers: Numbers) -> Any:
-    return terms.speed(before[..., 0], after[..., 0], numbers[0])
+    return arrays.speed(before[..., 0], after[..., 0], numbers[0])
 
 
 def _tracking(before: Any, after: Any, action: Any, healthy: Any, numbers: Numbers) -> Any:
-    return terms.speed_error(before[..., 0], after[..., 0], numbers[0], numbers[1])
+    return arrays.speed_error(before[..., 0], after[..., 0], numbers[0], numbers[1])
 
 
 def _forward_mass(before: Any, after: Any, action: Any, healthy: Any, numbers: Numbers) -> Any:
     duration, _, masses = numbers
-    return terms.speed(terms.centre(before, masses), terms.centre(after, masses), duration)
+    return arrays.speed(arrays.centre(before, masses), arrays.centre(after, masses), duration)
 
 
 def _tracking_mass(before: Any, after: Any, action: Any, healthy: Any, numbers: Numbers) -> Any:
     duration, target, masses = numbers
-    return terms.speed_error(terms.centre(before, masses), terms.centre(after, masses), duration, target)
+    return arrays.speed_error(arrays.centre(before, masses), arrays.centre(after, masses), duration, target)
 
 
 def _alive(before: Any, after: Any, action: Any, healthy: Any, numbers: Numbers) -> Any:
-    return terms.alive(healthy)
+    return arrays.alive(healthy)
 
 
 def _effort(before: Any, after: Any, action: Any, healthy: Any, numbers: Numbers) -> Any:
-    return terms.effort(action)
+    return arrays.effort(action)
 
 
 def _effort_double(before: Any, after: Any, action: Any, healthy: Any, numbers: Numbers) -> Any:
-    return terms.effort(terms.double(action))
+    return arrays.effort(arrays.double(action))
 
 
 def _squares(before: Any, after: Any, action: Any, healthy: Any, numbers: Numbers) -> Any:
-    return terms.sum_of_squares(after)
+    return arrays.sum_of_squares(after)
 
 
 def _distance(before: Any, after: Any, action: Any, healthy: Any, numbers: Numbers) -> Any:
-    return terms.distance(after)
+    return arrays.distance(after)
 
 
 def _square(before: Any, after: Any, action: Any, healthy: Any, numbers: Numbers) -> Any:
-    return terms.square(after[..., 0] - numbers[0])
+    return arrays.square(after[..., 0] - numbers[0])
 
 
 def _height(before: Any, after: Any, action: Any, healthy: Any, numbers: Numbers) -> Any:
@@ -277,17 +278,17 @@ def _masses(model: mujoco.MjModel, term: Term) -> Reading:
     return reading(model, "mass_centre", ["world.x", "*.x"])
 
 
-KINDS: dict[str, Kind] = {
-    "forward": Kind(
+REWARD_KINDS: dict[str, RewardKind] = {
+    "forward": RewardKind(
         "mean speed of `{of}` over the step", "m/s", _forward, _one("position"), _speed_numbers, True, "joint"
     ),
-    "forward_body": Kind(
+    "forward_body": RewardKind(
         "mean speed of `{of}` over the step", "m/s", _forward, _one("place"), _speed_numbers, True, "body"
     ),
-    "forward_mass": Kind(
+    "forward_mass": RewardKind(
         "mean speed of the centre of mass along x over the step", "m/s", _forward_mass, _masses, _mass_numbers, True
     ),
-    "tracking": Kind(
+    "tracking": RewardKind(
         "distance of the speed of `{of}` from {target:g} m/s",
         "m/s",
         _tracking,
@@ -296,7 +297,7 @@ KINDS: dict[str, Kind] = {
         True,
         "joint",
     ),
-    "tracking_body": Kind(
+    "tracking_body": RewardKind(
         "distance of the speed of `{of}` from {target:g} m/s",
         "m/s",
         _tracking,
@@ -305,7 +306,7 @@ KINDS: dict[str, Kind] = {
         True,
         "body",
     ),
-    "tracking_mass": Kind(
+    "tracking_mass": RewardKind(
         "distance of the centre of mass's speed from {target:g} m/s",
         "m/s",
         _tracking_mass,
@@ -313,39 +314,41 @@ KINDS: dict[str, Kind] = {
         _mass_numbers,
         True,
     ),
-    "alive": Kind("1 while healthy", "1", _alive),
-    "effort": Kind("sum of the squared action", "1", _effort),
-    "effort_double": Kind("sum of the squared action, in double precision", "1", _effort_double),
-    "contact": Kind("sum of the squared contact forces and torques on all bodies", "N², N² m²", _squares, _forces),
-    "distance": Kind("distance of `{of}` from `{relative_to}`", "m", _distance, _vector, of="body"),
-    "place_error": Kind(
+    "alive": RewardKind("1 while healthy", "1", _alive),
+    "effort": RewardKind("sum of the squared action", "1", _effort),
+    "effort_double": RewardKind("sum of the squared action, in double precision", "1", _effort_double),
+    "contact": RewardKind(
+        "sum of the squared contact forces and torques on all bodies", "N², N² m²", _squares, _forces
+    ),
+    "distance": RewardKind("distance of `{of}` from `{relative_to}`", "m", _distance, _vector, of="body"),
+    "place_error": RewardKind(
         "square of the distance of `{of}` from {target:g}", "m²", _square, _one("site"), _target_number, of="site"
     ),
-    "speed_square": Kind(
+    "speed_square": RewardKind(
         "square of the speed of `{of}`", "rad²/s²", _square, _one("velocity"), _target_number, of="joint"
     ),
-    "height": Kind(
+    "height": RewardKind(
         "`{of}` over the simulation's timestep", "m/s", _height, _one("position"), _timestep_number, of="joint"
     ),
 }
 
 
-def _part(term: Term, model: mujoco.MjModel, duration: float) -> Part:
-    if term.term not in KINDS:
-        raise unknown("reward term", term.term, KINDS)
-    kind = KINDS[term.term]
+def _part(term: Term, model: mujoco.MjModel, duration: float) -> RewardTerm:
+    if term.term not in REWARD_KINDS:
+        raise unknown("reward term", term.term, REWARD_KINDS)
+    kind = REWARD_KINDS[term.term]
     if bool(kind.of) != bool(term.of):
         raise InputError(f"reward term '{term.term}': " + (f"of which {kind.of}?" if kind.of else "it is of nothing"))
     read = kind.reads(model, term) if kind.reads else None
-    return Part(term.weight, term.group, term.cap, term.term, read, kind.numbers(model, term, duration))
+    return RewardTerm(term.weight, term.group, term.cap, term.term, read, kind.numbers(model, term, duration))
 
 
-def _joined(parts: Sequence[Part]) -> Part:
+def _joined(parts: Sequence[RewardTerm]) -> RewardTerm:
     numbers = tuple(_many(values) for values in zip(*(part.numbers for part in parts), strict=True))
     return parts[0]._replace(weight=_many([part.weight for part in parts]), numbers=numbers)
 
 
-def _moved(part: Part, put: Callable[[Any], Any]) -> Part:
+def _moved(part: RewardTerm, put: Callable[[Any], Any]) -> RewardTerm:
     def elsewhere(value: Any) -> Any:
         return put(value) if isinstance(value, np.ndarray) else value
 
@@ -366,12 +369,12 @@ def _ends(spec: EnvSpec, readings: Sequence[Reading]) -> tuple[Floats, Floats]:
     """Return the open bounds of all healthy values; a closed interval is the open one that is a rounding wider."""
     low: list[float] = []
     high: list[float] = []
-    for bound, found in zip(spec.healthy, readings, strict=True):
+    for bound, sensor in zip(spec.healthy, readings, strict=True):
         ends = bound.range
         if bound.closed:
             ends = (float(np.nextafter(ends[0], -np.inf)), float(np.nextafter(ends[1], np.inf)))
-        low += [ends[0]] * len(found.slots)
-        high += [ends[1]] * len(found.slots)
+        low += [ends[0]] * len(sensor.slots)
+        high += [ends[1]] * len(sensor.slots)
     return np.array(low), np.array(high)
 
 

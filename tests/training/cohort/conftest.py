@@ -7,19 +7,19 @@ import pytest
 from tests.training.cohort.small import job, run
 from trl_suite.mechanisms import methods
 from trl_suite.networks.policy import Policy
-from trl_suite.training.training_run import TrainingOutcome, TrainingRun
+from trl_suite.training.job import Job, Outcome
 
 
 @pytest.fixture(scope="session")
 def source() -> Policy:
     outcome = run([job(seed=7)])[0]
-    assert isinstance(outcome, TrainingOutcome)
+    assert isinstance(outcome, Outcome)
     return outcome.policy
 
 
 @pytest.fixture
-def make_job(source: Policy) -> Callable[..., TrainingRun]:
-    def made(seed: int = 0, method: str = "scratch", **more) -> TrainingRun:
+def make_job(source: Policy) -> Callable[..., Job]:
+    def made(seed: int = 0, method: str = "scratch", **more) -> Job:
         definition = more.get("definition") or methods.find(method)
         return job(seed, method, source=source if definition.needs_source else None, **more)
 

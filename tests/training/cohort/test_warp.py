@@ -14,15 +14,15 @@ from trl_suite.training.cohort.evaluation import Evaluator
 from trl_suite.training.cohort.member import Member
 from trl_suite.training.cohort.rollout import Collector
 from trl_suite.training.cohort.train import train
-from trl_suite.training.policy_import import spaces_of
-from trl_suite.training.training_run import TrainingOutcome, Unwatched
-from trl_suite.worlds.warp import library
-from trl_suite.worlds.warp.batch import DeviceBatch
+from trl_suite.training.job import Outcome, Unwatched
+from trl_suite.training.policy_import import world
+from trl_suite.worlds.warp import warp_library
 from trl_suite.worlds.warp.program import Program
+from trl_suite.worlds.warp.warp_env import WarpVectorEnv
 
 pytestmark = [
     pytest.mark.xdist_group("warp"),
-    pytest.mark.skipif(bool(library.obstacle()), reason=library.obstacle()),
+    pytest.mark.skipif(bool(warp_library.obstacle()), reason=warp_library.obstacle()),
 ]
 
 
@@ -59,13 +59,13 @@ def test_it_learns_about_what_it_learns_on_mujoco(make_job):
     jobs = [make_job(seed=seed, evaluation=EVALUATION) for seed in range(2)]
     on_mujoco = dict(train(jobs, [Keeping() for _ in jobs], [None] * 2, torch.device("cpu")))
     for ours, theirs in zip(run(jobs), on_mujoco.values(), strict=True):
-        assert isinstance(ours, TrainingOutcome)
+        assert isinstance(ours, Outcome)
         assert ours.steps == theirs.steps
         assert ours.unstable_episodes == theirs.unstable_episodes == 0
 
 
 def test_physics_that_was_wrong_fails_the_run(make_job, monkeypatch):
-    monkeypatch.setattr(DeviceBatch, "overflown", lambda self: 3)
+    monkeypatch.setattr(WarpVectorEnv, "overflown", lambda self: 3)
     outcome = run([make_job()])[0]
     assert isinstance(outcome, InputError)
     assert "contacts or constraints of 3 of" in str(outcome)
@@ -76,13 +76,13 @@ def test_a_rollout_on_the_device_is_the_hosts(make_job, env):
     """The same worlds, collected with nothing asked of the host and with everything: statistics, values, episodes."""
     found = []
     for on_host in (False, True):
-        members = [Member(seed, make_job(seed, env=env), spaces_of(env), Unwatched(), None) for seed in range(2)]
+        members = [Member(seed, make_job(seed, env=env), world(env), Unwatched(), None) for seed in range(2)]
         cohort = Cohort(members, torch.device("cpu"), "warp")
         cohort.worlds.batch.on_device._limit = 11  # some episodes are cut off, and their value goes on
         collector, learner = cohort.algorithm.collector, cohort.algorithm.learner
         if on_host:
             given = (learner.stack, learner.networks, cohort.normaliser, cohort.worlds, [0, 1], cohort.alive)
-            collector = Collector(cohort.hyperparameters, *given)
+            collector = Collector(cohort.how, *given)
         collector._seeds = [0, 1]
         collector.reset()
         rollouts = [collector.collect(iteration) for iteration in range(2)]
@@ -98,7 +98,7 @@ def test_a_rollout_on_the_device_is_the_hosts(make_job, env):
 
 
 def test_a_measurement_on_the_device_is_the_hosts(make_job):
-    members = [Member(seed, make_job(seed), spaces_of("inverted-pendulum"), Unwatched(), None) for seed in range(2)]
+    members = [Member(seed, make_job(seed), world("inverted-pendulum"), Unwatched(), None) for seed in range(2)]
     cohort = Cohort(members, torch.device("cpu"), "warp")
     ours = cohort.measure(lambda: False)
     on_host = Evaluator(cohort._evaluator._worlds, [0, 1], EVALUATION.episodes, torch.device("cpu"))
@@ -110,21 +110,15 @@ def test_a_measurement_on_the_device_is_the_hosts(make_job):
 
 
 def test_sac_trains_on_warp_too(make_job):
-    hyperparameters = settings.SACHyperparameters(batch_size=32, hidden=(16, 16), learning_starts=64)
-    outcome = run([make_job(hyperparameters=hyperparameters, steps=128)])[0]
-    assert isinstance(outcome, TrainingOutcome), outcome
+    how = settings.SAC(batch_size=32, hidden=(16, 16), learning_starts=64)
+    outcome = run([make_job(how=how, steps=128)])[0]
+    assert isinstance(outcome, Outcome), outcome
     assert outcome.steps == 128
 
 
 def test_steps_that_are_replayed_collect_and_measure_what_python_does(make_job, monkeypatch):
-    hyperparameters, tape = (
-        settings.PPOHyperparameters(n_envs=4, n_steps=32, batch_size=64, n_epochs=2, hidden=(16, 16)),
-        Tape(),
-    )
-    jobs = [
-        make_job(seed, hyperparameters=hyperparameters, steps=256, evaluation=replace(EVALUATION, stochastic=True))
-        for seed in range(2)
-    ]
+    how, tape = settings.PPO(n_envs=4, n_steps=32, batch_size=64, n_epochs=2, hidden=(16, 16)), Tape()
+    jobs = [make_job(seed, how=how, steps=256, evaluation=replace(EVALUATION, stochastic=True)) for seed in range(2)]
     found = []
     for captures in (False, True):
         if captures:
@@ -143,5 +137,5 @@ def test_a_training_runs_on_a_gpu(make_job):
     jobs = [make_job(seed=0), make_job(1, "feature-extraction"), make_job(2, env="inverted-pendulum.gravity-1.5")]
     found = dict(train(jobs, [Unwatched() for _ in jobs], [None] * 3, torch.device("cuda"), "warp"))
     for outcome in found.values():
-        assert isinstance(outcome, TrainingOutcome), outcome
+        assert isinstance(outcome, Outcome), outcome
         assert outcome.freeze.holds

@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from trl_suite.worlds.env import make
-from trl_suite.worlds.warp import library
-from trl_suite.worlds.warp.batch import DeviceBatch
+from trl_suite.worlds.warp import warp_library
 from trl_suite.worlds.warp.merge import NEWTON_ITERATIONS
+from trl_suite.worlds.warp.warp_env import WarpVectorEnv
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _warp():
-    if why := library.obstacle():
+    if why := warp_library.obstacle():
         pytest.skip(why)
 
 
@@ -36,7 +36,7 @@ class Beside:
     def __init__(self, addresses: Sequence[str], device: str, **kwargs: Any) -> None:
         env = addresses[0].partition(".")[0].partition("?")[0]
         variants = [address.partition(".")[2] or None for address in addresses]
-        self.batch = DeviceBatch(len(addresses), env, variants, device=device, autoreset_mode="Disabled", **kwargs)
+        self.batch = WarpVectorEnv(len(addresses), env, variants, device=device, autoreset_mode="Disabled", **kwargs)
         self.batch.reset(seed=0)
         self.alone = [make(address).unwrapped for address in addresses]
         for seed, one in enumerate(self.alone):

@@ -7,19 +7,19 @@ from gymnasium.vector import AutoresetMode
 
 from trl_suite.errors import InputError
 from trl_suite.worlds import task
-from trl_suite.worlds.batch import Batch
-from trl_suite.worlds.warp import start
-from trl_suite.worlds.warp.batch import DeviceBatch
+from trl_suite.worlds.vector_env import RobotVectorEnv
+from trl_suite.worlds.warp import initial_states
 from trl_suite.worlds.warp.limits import Limits
+from trl_suite.worlds.warp.warp_env import WarpVectorEnv
 
 pytestmark = pytest.mark.xdist_group("warp")
 
 
-def made(worlds: int = 4, env: str = "hopper", variants=None, **kwargs) -> DeviceBatch:
-    return DeviceBatch(worlds, env, variants, device="cpu", **kwargs)
+def made(worlds: int = 4, env: str = "hopper", variants=None, **kwargs) -> WarpVectorEnv:
+    return WarpVectorEnv(worlds, env, variants, device="cpu", **kwargs)
 
 
-def trace(batch: DeviceBatch, steps: int, worlds: int | None = None, seed: int = 0) -> torch.Tensor:
+def trace(batch: WarpVectorEnv, steps: int, worlds: int | None = None, seed: int = 0) -> torch.Tensor:
     """Return the observations (steps + 1, worlds, slots) under controls that depend on world and step alone."""
     found = [batch.reset(seed=seed)[0].clone()]
     rng = np.random.default_rng(1)
@@ -48,9 +48,11 @@ def test_modes_terms_and_channels_are_those_of_the_batch_on_mujoco(mode: Autores
     """From equal first states, through terminations, truncations and resets, in the eyes of every variant."""
     # off the nominal pose: there Hopper's leg is at the very end of its range, and rounding says whether it is beyond
     monkeypatch.setattr(task, "_noise", lambda rng, spread, size: np.linspace(-0.004, 0.004, size))
-    monkeypatch.setattr(start._Noise, "drawn", lambda self, draws, times, size: torch.linspace(-0.004, 0.004, size))
+    monkeypatch.setattr(
+        initial_states._InitialNoise, "drawn", lambda self, draws, times, size: torch.linspace(-0.004, 0.004, size)
+    )
     ours = made(len(VARIANTS), variants=VARIANTS, autoreset_mode=mode, max_episode_steps=12)
-    theirs = Batch(len(VARIANTS), "hopper", VARIANTS, autoreset_mode=mode, max_episode_steps=12)
+    theirs = RobotVectorEnv(len(VARIANTS), "hopper", VARIANTS, autoreset_mode=mode, max_episode_steps=12)
     assert np.allclose(ours.reset(seed=0)[0], theirs.reset(seed=0)[0], atol=1e-5)
     rng, ended = np.random.default_rng(2), 0
     shown = np.ones(len(VARIANTS), dtype=bool)  # what is seen of a world that has ended means nothing until its reset
@@ -160,7 +162,7 @@ def test_an_action_that_is_no_number_ends_its_own_episode_alone():
 
 
 def test_what_does_not_fit_is_counted_and_refused(monkeypatch):
-    monkeypatch.setattr("trl_suite.worlds.warp.batch.limits", lambda models, skip: Limits(8, 3))
+    monkeypatch.setattr("trl_suite.worlds.warp.warp_env.limits", lambda models, skip: Limits(8, 3))
     batch = made(4, "half-cheetah")
     trace(batch, 60)
     assert batch.overflown() > 0
@@ -188,7 +190,7 @@ def test_noise_has_its_deviation():
 )
 def test_a_bad_batch_names_what_is_wrong(worlds: int, kwargs: dict, message: str, monkeypatch):
     if worlds > 2:
-        monkeypatch.setattr("trl_suite.memory.available", lambda: 10**7)
+        monkeypatch.setattr("trl_suite.machine_memory.available", lambda: 10**7)
     with pytest.raises(InputError) as caught:
         made(worlds, **kwargs)
     assert message in str(caught.value)

@@ -7,7 +7,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from trl_suite.worlds.warp.library import library
+from trl_suite.worlds.warp.warp_library import library
 
 pytestmark = pytest.mark.xdist_group("warp")
 CAPSULE = """
@@ -50,8 +50,8 @@ def test_without_the_repair_they_are_not():
     """Where this fails, mujoco-warp has mended it: take `library._repair` out."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from trl_suite.worlds.warp import library\n"
-        "library._repair = lambda warp: None\n"
+        "from trl_suite.worlds.warp import warp_library\n"
+        "warp_library._repair = lambda warp: None\n"
         "import test_contact, numpy\n"
         "print(int((numpy.abs(numpy.subtract(*test_contact.frames())).max(1) > 0.1).sum()))\n"
     )

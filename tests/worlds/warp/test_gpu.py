@@ -3,17 +3,17 @@
 import pytest
 import torch
 
-from trl_suite.worlds.warp.batch import DeviceBatch
+from trl_suite.worlds.warp.warp_env import WarpVectorEnv
 
 pytestmark = pytest.mark.gpu
 VARIANTS = [None, "gravity-1.5", {"direction": -1}, {"observation_noise": 0.1, "action_delay": 2}]
 
 
-def made(name: str = "ant", **kwargs) -> DeviceBatch:
-    return DeviceBatch(256, name, VARIANTS * 64, device="cuda", autoreset_mode="SameStep", **kwargs)
+def made(name: str = "ant", **kwargs) -> WarpVectorEnv:
+    return WarpVectorEnv(256, name, VARIANTS * 64, device="cuda", autoreset_mode="SameStep", **kwargs)
 
 
-def trace(batch: DeviceBatch, steps: int) -> torch.Tensor:
+def trace(batch: WarpVectorEnv, steps: int) -> torch.Tensor:
     generator = torch.Generator("cuda").manual_seed(0)
     found = [batch.reset(seed=0)[0].clone()]
     for _ in range(steps):
@@ -45,7 +45,7 @@ def test_graphs_change_nothing_within_rounding():
 
 
 def test_first_states_are_those_of_the_cpu():
-    on_cpu = DeviceBatch(256, "ant", VARIANTS * 64, device="cpu").reset(seed=0)[0]
+    on_cpu = WarpVectorEnv(256, "ant", VARIANTS * 64, device="cpu").reset(seed=0)[0]
     assert float((trace(made(), 0)[0].cpu() - on_cpu).abs().max()) < 1e-4
 
 

@@ -9,8 +9,8 @@ import torch
 
 from trl_suite.errors import InputError, NotInstalledError
 from trl_suite.training import engines
-from trl_suite.worlds.warp import library
-from trl_suite.worlds.warp.batch import DeviceBatch
+from trl_suite.worlds.warp import warp_library
+from trl_suite.worlds.warp.warp_env import WarpVectorEnv
 
 HERE = torch.cuda.is_available()
 
@@ -19,41 +19,41 @@ def without(package: str):
     def version(name: str) -> str:
         if name == package:
             raise PackageNotFoundError(name)
-        return library.TESTED[name]
+        return warp_library.TESTED[name]
 
     return version
 
 
-@pytest.mark.parametrize("package", library.TESTED)
+@pytest.mark.parametrize("package", warp_library.TESTED)
 def test_a_missing_package_is_named_with_what_to_install(package: str, monkeypatch):
-    monkeypatch.setattr(library, "version", without(package))
+    monkeypatch.setattr(warp_library, "version", without(package))
     with pytest.raises(NotInstalledError) as caught:
-        library.library.__wrapped__()
+        warp_library.library.__wrapped__()
     assert f"{package} is not installed: pip install 'trl-suite[gpu]'" in str(caught.value)
     assert "physics = 'mujoco'" in str(caught.value)
     assert engines.physics("auto", "cuda") == "mujoco"
 
 
 def test_another_version_is_refused(monkeypatch):
-    monkeypatch.setattr(library, "version", lambda name: "9.9")
-    assert library.obstacle().startswith("mujoco-warp is 9.9, and the suite was tested with 4.0.0")
+    monkeypatch.setattr(warp_library, "version", lambda name: "9.9")
+    assert warp_library.obstacle().startswith("mujoco-warp is 9.9, and the suite was tested with 4.0.0")
 
 
 @pytest.mark.skipif(HERE, reason="there is a CUDA device")
 def test_no_cuda_is_said_before_anything_starts():
     with pytest.raises(InputError, match="physics on Warp: there is no CUDA device here; physics = 'mujoco'"):
-        DeviceBatch(4, "hopper", device="cuda")
+        WarpVectorEnv(4, "hopper", device="cuda")
     with pytest.raises(InputError, match="neither a CUDA device nor the CPU"):
-        DeviceBatch(4, "hopper", device="meta")
+        WarpVectorEnv(4, "hopper", device="meta")
 
 
 def test_a_driver_that_is_too_old_is_refused(monkeypatch):
-    warp = library.library().warp
+    warp = warp_library.library().warp
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(warp, "is_cuda_available", lambda: True)
     monkeypatch.setattr(warp, "get_cuda_driver_version", lambda: (12, 2))
     with pytest.raises(InputError, match=r"the CUDA driver is 12.2, 12.4 is needed"):
-        library.refuse_unless_usable(torch.device("cuda"))
+        warp_library.refuse_unless_usable(torch.device("cuda"))
     assert engines.physics("auto", "cuda") == "mujoco"
     with pytest.raises(InputError, match=r"the CUDA driver is 12.2"):
         engines.physics("warp", "cuda")
@@ -63,14 +63,14 @@ def test_a_robot_that_warp_cannot_run_is_refused_with_what_it_lacks(monkeypatch)
     def put_model(model):
         raise NotImplementedError("plugins are unsupported")
 
-    monkeypatch.setattr(library.library().mujoco_warp, "put_model", put_model)
+    monkeypatch.setattr(warp_library.library().mujoco_warp, "put_model", put_model)
     with pytest.raises(InputError, match="physics on Warp: plugins are unsupported; physics = 'mujoco'"):
-        DeviceBatch(2, "hopper", device="cpu")
+        WarpVectorEnv(2, "hopper", device="cpu")
 
 
 def test_nothing_of_it_is_imported_until_worlds_are_asked_for():
     code = (
-        "import sys, trl_suite, trl_suite.worlds.batch\n"
+        "import sys, trl_suite, trl_suite.worlds.vector_env\n"
         "assert 'torch' not in sys.modules, 'torch'\n"
         "import trl_suite.training.cohort.train, trl_suite.experiment.run\n"
         "assert not {'warp', 'mujoco_warp'} & sys.modules.keys()\n"

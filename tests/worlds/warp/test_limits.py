@@ -7,9 +7,9 @@ import torch
 from trl_suite import content
 from trl_suite.worlds.address import Address
 from trl_suite.worlds.env import built
-from trl_suite.worlds.warp.batch import DeviceBatch
 from trl_suite.worlds.warp.limits import bytes_per_world, limits
 from trl_suite.worlds.warp.merge import solvable
+from trl_suite.worlds.warp.warp_env import WarpVectorEnv
 
 pytestmark = pytest.mark.xdist_group("warp")
 
@@ -36,7 +36,7 @@ def test_nothing_overflows_under_full_controls_in_any_variant(name: str):
         if alike and other.interface == task.interface and not variation.control_range:
             variants.append(variant)
     worlds = -(-512 // len(variants)) * len(variants)
-    batch = DeviceBatch(worlds, name, variants * (worlds // len(variants)), device="cpu", autoreset_mode="SameStep")
+    batch = WarpVectorEnv(worlds, name, variants * (worlds // len(variants)), device="cpu", autoreset_mode="SameStep")
     batch.reset(seed=0)
     rng, high = np.random.default_rng(0), batch.action_space.high
     for _ in range(-(-100_000 // worlds)):

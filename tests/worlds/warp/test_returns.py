@@ -6,8 +6,8 @@ import torch
 
 from trl_suite import content
 from trl_suite.training.policy_import import load_policy
-from trl_suite.worlds.batch import Batch
-from trl_suite.worlds.warp.batch import DeviceBatch
+from trl_suite.worlds.vector_env import RobotVectorEnv
+from trl_suite.worlds.warp.warp_env import WarpVectorEnv
 
 pytestmark = pytest.mark.xdist_group("warp")
 EPISODES = 256
@@ -29,7 +29,7 @@ def returns(batch, policy, step) -> tuple[np.ndarray, np.ndarray]:
     return total, length
 
 
-def untrained(kind: str, batch: Batch):
+def untrained(kind: str, batch: RobotVectorEnv):
     """A policy that draws its actions, or one that is linear in what it sees."""
     high = batch.single_action_space.high
     weights = np.random.default_rng(6).normal(size=(len(batch.interface.observation), len(high))) * 0.3
@@ -56,8 +56,8 @@ def test_those_of_a_trained_policy_agree_too(name: str):
 
 def agree(name: str, make_policy) -> None:
     """What a policy gets on Warp is what it gets on MuJoCo."""
-    theirs = Batch(EPISODES, name, max_episode_steps=STEPS, autoreset_mode="Disabled")
-    ours = DeviceBatch(EPISODES, name, device="cpu", max_episode_steps=STEPS, autoreset_mode="Disabled")
+    theirs = RobotVectorEnv(EPISODES, name, max_episode_steps=STEPS, autoreset_mode="Disabled")
+    ours = WarpVectorEnv(EPISODES, name, device="cpu", max_episode_steps=STEPS, autoreset_mode="Disabled")
     policy = make_policy(theirs)
     on_mujoco = returns(theirs, policy, theirs.step)
     on_warp = returns(ours, policy, lambda actions: ours.step(torch.from_numpy(actions)))

@@ -5,17 +5,17 @@ import pytest
 import torch
 
 from trl_suite.errors import InputError
-from trl_suite.worlds.warp.batch import DeviceBatch
+from trl_suite.worlds.warp.warp_env import WarpVectorEnv
 
 pytestmark = pytest.mark.xdist_group("warp")
 NOISY = {"observation_noise": 0.1, "action_delay": 2, "action_noise": 0.1}
 
 
-def made(worlds: int, variants=None) -> DeviceBatch:
-    return DeviceBatch(worlds, "hopper", variants, device="cpu", autoreset_mode="SameStep", max_episode_steps=9)
+def made(worlds: int, variants=None) -> WarpVectorEnv:
+    return WarpVectorEnv(worlds, "hopper", variants, device="cpu", autoreset_mode="SameStep", max_episode_steps=9)
 
 
-def gone_on(batch: DeviceBatch, actions: torch.Tensor) -> torch.Tensor:
+def gone_on(batch: WarpVectorEnv, actions: torch.Tensor) -> torch.Tensor:
     found = [torch.cat([batch.step(action)[0], batch._reward[:, None]], 1).clone() for action in actions]
     return torch.stack(found)
 

@@ -23,7 +23,7 @@ from trl_suite.training.cohort.on_policy import OnPolicy
 from trl_suite.training.cohort.pull import WeightDecay
 from trl_suite.training.cohort.stack import Tensors
 from trl_suite.training.cohort.worlds import Make, Physics, Worlds, simulated
-from trl_suite.worlds.warp.host import HostBatch
+from trl_suite.worlds.warp.host import HostWarpEnv
 
 
 class Cohort:
@@ -31,26 +31,24 @@ class Cohort:
 
     def __init__(self, members: Sequence[Member], device: torch.device, physics: Physics = "mujoco") -> None:
         self.members = list(members)
-        run, self.hyperparameters = members[0].run, members[0].hyperparameters
+        job, self.how = members[0].job, members[0].how
         slots = len(members[0].place.interface.observation)
         seeds, count = [member.seed for member in members], len(members)
         self.alive = np.ones(count, dtype=bool)
-        self.normaliser = Normaliser(members[0].normaliser, count, self.hyperparameters.n_envs, slots)
+        self.normaliser = Normaliser(members[0].normaliser, count, self.how.n_envs, slots)
         for index, member in enumerate(members):
             self.normaliser.write(index, member.components())
         engine = simulated(physics, device)
         self.worlds = Worlds([member.addresses for member in members], engine, AutoresetMode.SAME_STEP)
         shared = (members, self.worlds, self.normaliser, self.alive, device)
         self.algorithm: Algorithm = (
-            OnPolicy(self.hyperparameters, *shared)
-            if isinstance(self.hyperparameters, settings.PPOHyperparameters)
-            else OffPolicy(self.hyperparameters, *shared)
+            OnPolicy(self.how, *shared) if isinstance(self.how, settings.PPO) else OffPolicy(self.how, *shared)
         )
         for index, member in enumerate(members):
             if member.moments:
                 moments.put(self.algorithm.optimisers, index, member.moments, member.record.copied)
         self._evaluator = self._measuring(seeds, engine, device)
-        self._stochastic = run.evaluation.stochastic
+        self._stochastic = job.evaluation.stochastic
         for index, member in enumerate(members):
             if member.decay is not None:
                 for name in self.algorithm.optimisers.keys() - {TEMPERATURE}:
@@ -58,9 +56,9 @@ class Cohort:
         self.hold()
 
     def _measuring(self, seeds: Sequence[int], engine: Make, device: torch.device) -> Evaluator:
-        episodes = self.members[0].run.evaluation.episodes
-        worlds = Worlds([[member.run.env] * episodes for member in self.members], engine, AutoresetMode.DISABLED)
-        if isinstance(worlds.batch, HostBatch):
+        episodes = self.members[0].job.evaluation.episodes
+        worlds = Worlds([[member.job.env] * episodes for member in self.members], engine, AutoresetMode.DISABLED)
+        if isinstance(worlds.batch, HostWarpEnv):
             return DeviceEvaluator(worlds.batch.on_device, worlds, seeds, episodes, device)
         return Evaluator(worlds, seeds, episodes, device)
 

@@ -14,7 +14,7 @@ from trl_suite.training.cohort import noise
 from trl_suite.training.cohort.device_normaliser import DeviceNormaliser
 from trl_suite.training.cohort.evaluation import Act, Evaluator
 from trl_suite.training.cohort.normaliser import Normaliser
-from trl_suite.worlds.warp.batch import DeviceBatch, Told
+from trl_suite.worlds.warp.warp_env import DeviceStepResult, WarpVectorEnv
 
 ASKED = 16  # steps between two questions whether any episode still goes on
 
@@ -30,7 +30,7 @@ class DeviceEvaluator(Evaluator):
         given: what `Evaluator` takes.
     """
 
-    def __init__(self, batch: DeviceBatch, *given: Any) -> None:
+    def __init__(self, batch: WarpVectorEnv, *given: Any) -> None:
         super().__init__(*given)
         self._batch, device = batch, batch.device
         space: Any = batch.single_action_space
@@ -81,7 +81,7 @@ class DeviceEvaluator(Evaluator):
         action = act(seen, self._noise if mode == "stochastic" else None)
         return torch.where(self._running[..., None], action, 0.0).clamp(*self._bounds).flatten(0, 1)
 
-    def _take(self, told: Told) -> None:
+    def _take(self, told: DeviceStepResult) -> None:
         """Add up what running episodes were paid."""
         _, reward, terminated, truncated, _ = told
         shape = self._running.shape

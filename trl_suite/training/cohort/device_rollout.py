@@ -10,7 +10,7 @@ from trl_suite.training.cohort.device_normaliser import DeviceNormaliser
 from trl_suite.training.cohort.ppo import Transitions
 from trl_suite.training.cohort.rollout import Collector, advantages
 from trl_suite.training.cohort.worlds import Moment
-from trl_suite.worlds.warp.batch import DeviceBatch, Told
+from trl_suite.worlds.warp.warp_env import DeviceStepResult, WarpVectorEnv
 
 
 class DeviceCollector(Collector):
@@ -24,7 +24,7 @@ class DeviceCollector(Collector):
         given: what `Collector` takes.
     """
 
-    def __init__(self, batch: DeviceBatch, *given: Any) -> None:
+    def __init__(self, batch: WarpVectorEnv, *given: Any) -> None:
         super().__init__(*given)
         space: Any = batch.single_action_space
         device, shape = self.seen.device, self._value.shape
@@ -42,12 +42,12 @@ class DeviceCollector(Collector):
         self._acting.copy_(torch.from_numpy(self._alive[:, None, None]))
         self._statistics.take()
         self._now.zero_()
-        for _ in range(self._hyperparameters.n_steps):
+        for _ in range(self._how.n_steps):
             self._go()
         self._statistics.give_back()
         self._account()
         value, beyond = self._value.cpu().numpy(), self._values().cpu().numpy()
-        advantage = advantages(self._reward, value, self._starts, beyond, self._hyperparameters)
+        advantage = advantages(self._reward, value, self._starts, beyond, self._how)
         return self._transitions(torch.as_tensor(advantage, device=self.seen.device))
 
     def _act(self) -> Tensor:
@@ -63,7 +63,7 @@ class DeviceCollector(Collector):
         # a member that has diverged acts no more, and must not stop the others with numbers that are none
         return torch.where(self._acting, action, 0.0).clamp(*self._bounds).flatten(0, 1)
 
-    def _take(self, told: Told) -> None:
+    def _take(self, told: DeviceStepResult) -> None:
         """Keep what came of the actions; see what follows."""
         observation, reward, terminated, truncated, infos = told
         ended, paid = self._by_member(terminated | truncated), self._by_member(reward)
@@ -74,7 +74,7 @@ class DeviceCollector(Collector):
         scaled = self._statistics.rewarded(paid, ended)
         self.seen.copy_(self._statistics.seen(self._by_member(infos["final_obs"])))
         cut = self._by_member(truncated & ~terminated)
-        self._keep(self._scaled, scaled + self._hyperparameters.gamma * torch.where(cut, self._values(), 0.0))
+        self._keep(self._scaled, scaled + self._how.gamma * torch.where(cut, self._values(), 0.0))
         self.seen.copy_(seen)
         self._now.add_(1)
 

@@ -9,10 +9,9 @@ import numpy.typing as npt
 import torch
 from gymnasium.vector import AutoresetMode
 
-from trl_suite.worlds.batch import Batch
-from trl_suite.worlds.vector import batch_arguments
-from trl_suite.worlds.warp.batch import DeviceBatch
-from trl_suite.worlds.warp.host import HostBatch
+from trl_suite.worlds.vector_env import RobotVectorEnv, batch_arguments
+from trl_suite.worlds.warp.host import HostWarpEnv
+from trl_suite.worlds.warp.warp_env import WarpVectorEnv
 
 Physics = Literal["mujoco", "warp"]
 Array = npt.NDArray[Any]
@@ -57,12 +56,12 @@ def simulated(physics: Physics, device: torch.device) -> Make:
     """Return what makes worlds: on Warp on the learner's device, or on MuJoCo on the CPU's cores."""
 
     def on_warp(addresses: Sequence[str], mode: AutoresetMode) -> Simulated:
-        made = DeviceBatch(len(addresses), device=device, autoreset_mode=mode, **batch_arguments(addresses))
-        return HostBatch(made)
+        made = WarpVectorEnv(len(addresses), device=device, autoreset_mode=mode, **batch_arguments(addresses))
+        return HostWarpEnv(made)
 
     def on_mujoco(addresses: Sequence[str], mode: AutoresetMode) -> Simulated:
         threads = 1 if device.type == "cpu" else None  # on a CPU every core has a cohort of its own
-        return Batch(len(addresses), threads=threads, autoreset_mode=mode, **batch_arguments(addresses))
+        return RobotVectorEnv(len(addresses), threads=threads, autoreset_mode=mode, **batch_arguments(addresses))
 
     return on_warp if physics == "warp" else on_mujoco
 

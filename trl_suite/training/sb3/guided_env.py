@@ -7,7 +7,7 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 
-from trl_suite.worlds import streams
+from trl_suite.worlds import rng_state
 
 Act = Callable[[np.ndarray], np.ndarray]
 
@@ -28,12 +28,12 @@ class Guided(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def state(self) -> dict[str, npt.NDArray[np.generic]]:
         """Return what the guide goes on with."""
-        return {"guided": np.array(self.guided_steps), "guide": streams.packed([self._generator])}
+        return {"guided": np.array(self.guided_steps), "guide": rng_state.pack_rng([self._generator])}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Put the guide where `state` found it."""
         self.guided_steps = int(state["guided"])
-        streams.restore(self._generator, state["guide"][0])
+        rng_state.restore_rng(self._generator, state["guide"][0])
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Return the observation at the hand-over; an episode that ends before it starts anew, unguided."""

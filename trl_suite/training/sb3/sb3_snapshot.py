@@ -22,8 +22,8 @@ from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.training.sb3.guided_env import Guided
 from trl_suite.training.sb3.learners import Model
 from trl_suite.training.sb3.vec_env import BatchVecEnv
-from trl_suite.worlds import streams
-from trl_suite.worlds.env import World
+from trl_suite.worlds import rng_state
+from trl_suite.worlds.env import RobotEnv
 
 SEGMENT = 8 * 2**20  # bytes of the replay buffer that are kept together
 
@@ -40,7 +40,7 @@ def can_take(model: Model) -> bool:
     worlds = _worlds(model).unwrapped
     if isinstance(worlds, BatchVecEnv):
         return True
-    return isinstance(worlds, DummyVecEnv) and all(isinstance(env.unwrapped, World) for env in worlds.envs)
+    return isinstance(worlds, DummyVecEnv) and all(isinstance(env.unwrapped, RobotEnv) for env in worlds.envs)
 
 
 def take(model: Model) -> tuple[dict[str, Array], dict[str, Any]]:
@@ -179,7 +179,7 @@ def _generators(model: Model) -> dict[str, Array]:
         "random.numpy.gauss": np.array(gauss),
         "random.python": np.array(internal, dtype=np.uint64),
         "random.python.gauss": np.array(np.nan if next_gauss is None else next_gauss),
-        "random.actions": streams.packed([model.action_space.np_random]),
+        "random.actions": rng_state.pack_rng([model.action_space.np_random]),
     }
 
 
@@ -191,7 +191,7 @@ def _put_generators(model: Model, arrays: Arrays) -> None:
     internal = tuple(arrays["random.python"].tolist())
     random.setstate((3, internal, None if np.isnan(next_gauss) else next_gauss))
     torch.set_rng_state(torch.tensor(arrays["random.torch"]))
-    streams.restore(model.action_space.np_random, arrays["random.actions"][0])
+    rng_state.restore_rng(model.action_space.np_random, arrays["random.actions"][0])
 
 
 def _simulators(model: Model) -> dict[str, Array]:
@@ -233,7 +233,7 @@ def _alone(env: gymnasium.Env[Any, Any]) -> dict[str, Array]:
             arrays["rewards"] = np.array(layer.rewards, dtype=np.float64)
         elif isinstance(layer, TimeLimit):
             arrays["elapsed"] = np.array(layer._elapsed_steps)  # pyright: ignore[reportPrivateUsage]
-        elif isinstance(layer, Guided | World):
+        elif isinstance(layer, Guided | RobotEnv):
             arrays |= layer.state()
     return arrays
 
@@ -248,7 +248,7 @@ def _put_alone(env: gymnasium.Env[Any, Any], arrays: Arrays) -> None:
             layer._has_reset = True  # pyright: ignore[reportPrivateUsage]
         elif isinstance(layer, PassiveEnvChecker):  # it looks at an env's first calls, which were long ago
             layer.checked_reset = layer.checked_step = layer.checked_data_reuse = True
-        elif isinstance(layer, Guided | World):
+        elif isinstance(layer, Guided | RobotEnv):
             layer.restore(arrays)
 
 

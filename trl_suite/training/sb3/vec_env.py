@@ -10,8 +10,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 from trl_suite.errors import InputError
-from trl_suite.worlds.batch import Batch
-from trl_suite.worlds.lineup import Variant
+from trl_suite.worlds.batch_spec import Variant
+from trl_suite.worlds.vector_env import RobotVectorEnv
 
 
 class BatchVecEnv(VecEnv):
@@ -33,7 +33,7 @@ class BatchVecEnv(VecEnv):
         terms: bool = False,
         **kwargs: Any,
     ) -> None:
-        self.batch = Batch(num_envs, env, variants, autoreset_mode=AutoresetMode.SAME_STEP, **kwargs)
+        self.batch = RobotVectorEnv(num_envs, env, variants, autoreset_mode=AutoresetMode.SAME_STEP, **kwargs)
         self._terms = terms
         self._actions: NDArray[Any] = np.zeros(0)
         self.render_mode = None

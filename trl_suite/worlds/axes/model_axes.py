@@ -24,8 +24,8 @@ from trl_suite.worlds.axes.variation import (
     Timestep,
     Variation,
 )
-from trl_suite.worlds.layout import HINGE, SLIDE
-from trl_suite.worlds.spec import EnvSpec
+from trl_suite.worlds.env_spec import EnvSpec
+from trl_suite.worlds.terms.sensors import HINGE, SLIDE
 
 
 class Axis(NamedTuple):

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from trl_suite.errors import InputError, unknown
 from trl_suite.worlds.axes.variation import Region, Timestep
-from trl_suite.worlds.spec import EnvSpec
+from trl_suite.worlds.env_spec import EnvSpec
 
 FORWARD = "forward"  # reward terms of this name, or opening with it, pay for running
 TRACKING = "tracking"  # in their place where a target speed is wanted

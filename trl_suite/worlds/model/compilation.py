@@ -13,9 +13,9 @@ import mujoco
 from trl_suite.errors import InputError, unknown
 from trl_suite.worlds.axes import model_axes
 from trl_suite.worlds.axes.variation import Variation
+from trl_suite.worlds.env_spec import EnvSpec
 from trl_suite.worlds.model import mjcf
 from trl_suite.worlds.model.families import build
-from trl_suite.worlds.spec import EnvSpec
 
 FAMILY = "family:"  # opens the name of a model that `families` builds
 FILE = "file:"  # opens the path of a user's own model: see `EnvSpec.read`
@@ -27,7 +27,7 @@ _EXPECTED = ".*'settotalmass' is deprecated.*"  # half_cheetah.xml; MuJoCo 4 com
 def _quiet() -> None:
     """Keep MuJoCo from writing MUJOCO_LOG.TXT into the working directory and warnings past Python.
 
-    What it warns about is not lost: compilation raises (below), and `World` watches `MjData.warning`.
+    What it warns about is not lost: compilation raises (below), and `RobotEnv` watches `MjData.warning`.
     """
     config = mujoco.MjLogConfig.get()
     config.logto_file = config.logto_console = False

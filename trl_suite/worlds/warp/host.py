@@ -7,19 +7,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trl_suite.worlds.warp.batch import DeviceBatch
+from trl_suite.worlds.warp.warp_env import WarpVectorEnv
 
 Array = NDArray[Any]
 
 
-class HostBatch:
-    """A `DeviceBatch` whose arrays are NumPy's, in double precision as `Batch`'s, and the caller's to keep.
+class HostWarpEnv:
+    """A `WarpVectorEnv` whose arrays are NumPy's, in double precision as `RobotVectorEnv`'s, and the caller's to keep.
 
     Args:
         batch: what is stepped.
     """
 
-    def __init__(self, batch: DeviceBatch) -> None:
+    def __init__(self, batch: WarpVectorEnv) -> None:
         self.on_device = batch
         self.num_envs, self.single_action_space = batch.num_envs, batch.single_action_space
 
@@ -29,11 +29,11 @@ class HostBatch:
         return _double(observation), {}
 
     def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
-        """Return what `DeviceBatch.step` does."""
-        given = torch.as_tensor(actions, dtype=torch.float32, device=self.on_device.device)
-        observation, reward, terminated, truncated, infos = self.on_device.step(given)
-        told = {key: _own(value) for key, value in infos.items()}
-        return _double(observation), _double(reward), _own(terminated), _own(truncated), told
+        """Return what `WarpVectorEnv.step` does."""
+        device_actions = torch.as_tensor(actions, dtype=torch.float32, device=self.on_device.device)
+        observation, reward, terminated, truncated, infos = self.on_device.step(device_actions)
+        host_infos = {key: _own(value) for key, value in infos.items()}
+        return _double(observation), _double(reward), _own(terminated), _own(truncated), host_infos
 
     def state(self, worlds: Sequence[int] | Array | None = None) -> dict[str, Array]:
         """Return all that worlds need to go on exactly."""

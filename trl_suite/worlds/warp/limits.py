@@ -13,12 +13,12 @@ import numpy as np
 from trl_suite.interface import Interface
 from trl_suite.worlds.address import Address
 from trl_suite.worlds.env import built
-from trl_suite.worlds.warp import library
+from trl_suite.worlds.warp import warp_library
 from trl_suite.worlds.warp.merge import device_model, solvable
 
 STEPS = 1000  # control steps of a measurement, shared out among many models
 EPISODE = 50  # of them from one pose
-HEADROOM, SPARE = 1.5, 8
+HEADROOM, SPARE_ROWS = 1.5, 8
 _PAIRS = 256  # more candidates of contact than this per world are not provided for
 _SPREAD = (0.1, 0.6)  # rad and m: of the poses, in turn
 _ANY = np.random.SeedSequence(8)  # poses are drawn alike every time: the sizes of arrays are no matter of chance
@@ -39,10 +39,10 @@ def limits(models: Sequence[mujoco.MjModel], frame_skip: int) -> Limits:
         frame_skip: physics steps of a control step.
     """
     steps = max(STEPS // len(models), 2 * EPISODE)
-    found = [_measured(model, frame_skip, steps) for model in models]
+    measured = [_measured(model, frame_skip, steps) for model in models]
     pairs = max(_candidates(model) for model in models)
-    contacts = max(_with_headroom(max(one.contacts for one in found)), min(pairs, _PAIRS))
-    return Limits(contacts, _with_headroom(max(one.constraints for one in found)))
+    contacts = max(_with_headroom(max(need.contacts for need in measured)), min(pairs, _PAIRS))
+    return Limits(contacts, _with_headroom(max(need.constraints for need in measured)))
 
 
 def _measured(model: mujoco.MjModel, frame_skip: int, steps: int) -> Limits:
@@ -67,7 +67,7 @@ def _candidates(model: mujoco.MjModel) -> int:
 
 
 def _with_headroom(number: int) -> int:
-    return int(number * HEADROOM) + SPARE
+    return int(number * HEADROOM) + SPARE_ROWS
 
 
 def bytes_per_world(address: str) -> int:
@@ -84,16 +84,16 @@ def bytes_per_world(address: str) -> int:
 
 def bytes_of(model: mujoco.MjModel, interface: Interface, needed: Limits) -> int:
     """Return the same of a model with a solver that Warp has."""
-    few, more = (_bytes_of(data_of(model, worlds, needed)) for worlds in (8, 16))
+    few, more = (_bytes_of(data_of(model, num_envs, needed)) for num_envs in (8, 16))
     rows = _bytes_of(device_model(model))  # at most: of fields that differ between worlds
-    told = 6 * len(interface.observation) + 4 * len(interface.action) + 8 * (model.nq + model.nv)
-    return (more - few) // 8 + rows + _scratch(model, needed) + 4 * told
+    result_numbers = 6 * len(interface.observation) + 4 * len(interface.action) + 8 * (model.nq + model.nv)
+    return (more - few) // 8 + rows + _scratch(model, needed) + 4 * result_numbers
 
 
-def data_of(model: mujoco.MjModel, worlds: int, needed: Limits) -> Any:
+def data_of(model: mujoco.MjModel, num_envs: int, needed: Limits) -> Any:
     """Return the device's data of many worlds of a model."""
-    make = library.library().mujoco_warp.make_data
-    return make(model, nworld=worlds, nconmax=needed.contacts, njmax=needed.constraints)
+    make = warp_library.library().mujoco_warp.make_data
+    return make(model, nworld=num_envs, nconmax=needed.contacts, njmax=needed.constraints)
 
 
 def _scratch(model: mujoco.MjModel, needed: Limits) -> int:
@@ -103,7 +103,7 @@ def _scratch(model: mujoco.MjModel, needed: Limits) -> int:
 
 
 def _bytes_of(struct: Any) -> int:
-    warp, total = library.library().warp, 0
+    warp, total = warp_library.library().warp, 0
     for name in struct.__dataclass_fields__:
         value = getattr(struct, name)
         if isinstance(value, warp.array):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from trl_suite.errors import InputError
 from trl_suite.worlds.address import Address
 from trl_suite.worlds.env import built
-from trl_suite.worlds.warp import library
+from trl_suite.worlds.warp import warp_library
 
 NEWTON_ITERATIONS = 100  # MuJoCo's default
 # whether any world's numbers ask for a computation; worlds whose numbers do not get nothing from it
@@ -23,7 +23,7 @@ _SWITCHES = ("has_fluid", "has_tendon_stiffness", "has_tendon_damping", "has_efm
 _UNUSED = ("dof_length", "stat")  # by sleeping worlds, and by the camera
 
 
-class Entry(NamedTuple):
+class ModelField(NamedTuple):
     """One field of a device model."""
 
     owner: str  # "" or "opt"
@@ -63,28 +63,28 @@ def device_model(model: mujoco.MjModel) -> Any:
         InputError: Warp cannot run it; the message says what it lacks.
     """
     try:
-        return library.library().mujoco_warp.put_model(model)
+        return warp_library.library().mujoco_warp.put_model(model)
     except NotImplementedError as error:
         raise InputError(f"physics on Warp: {error}; physics = 'mujoco' simulates on the CPU's cores") from None
 
 
-def merged(models: Sequence[mujoco.MjModel], kinds: NDArray[np.int64], names: Sequence[str]) -> Any:
+def merged(models: Sequence[mujoco.MjModel], model_indices: NDArray[np.int64], names: Sequence[str]) -> Any:
     """Return one model on the device for many worlds.
 
     Args:
         models: the different ones, with solvers that Warp has.
-        kinds: which of them each world has (worlds,).
+        model_indices: which of them each env has (envs,).
         names: of the different ones, for messages.
 
     Raises:
         InputError: two differ in what cannot differ between worlds; the message names the field.
     """
-    each = [device_model(model) for model in models]
-    first = each[0]
+    device_models = [device_model(model) for model in models]
+    first = device_models[0]
     for entry in _entries():
-        values = [entry.of(one) for one in each]
-        if library.per_world(entry.kind):
-            _spread(entry, first, values, kinds)
+        values = [entry.of(item) for item in device_models]
+        if warp_library.per_world(entry.kind):
+            _spread(entry, first, values, model_indices)
         elif entry.name in _SWITCHES:
             setattr(entry.holder(first), entry.name, any(values))
         else:
@@ -94,11 +94,11 @@ def merged(models: Sequence[mujoco.MjModel], kinds: NDArray[np.int64], names: Se
 
 def structure(model: mujoco.MjModel) -> str:
     """Return a digest that models share exactly when their worlds can be of one batch."""
-    made, found = device_model(solvable(model)), hashlib.sha256()
+    device, digest = device_model(solvable(model)), hashlib.sha256()
     for entry in _entries():
-        if not library.per_world(entry.kind) and entry.name not in _SWITCHES:
-            found.update(repr((entry.label, _plain(entry.of(made)))).encode())
-    return found.hexdigest()[:16]
+        if not warp_library.per_world(entry.kind) and entry.name not in _SWITCHES:
+            digest.update(repr((entry.label, _plain(entry.of(device)))).encode())
+    return digest.hexdigest()[:16]
 
 
 def shared(address: str) -> str:
@@ -112,29 +112,29 @@ def shared(address: str) -> str:
     return f"{structure(model)}-{table.frame_skip}"
 
 
-def _entries() -> Iterator[Entry]:
-    types: Any = library.library().mujoco_warp
-    for name, kind in library.annotations(types.Model).items():
+def _entries() -> Iterator[ModelField]:
+    types: Any = warp_library.library().mujoco_warp
+    for name, kind in warp_library.annotations(types.Model).items():
         if name not in ("opt", *_UNUSED):
-            yield Entry("", name, kind)
-    for name, kind in library.annotations(types.Option).items():
-        yield Entry("opt", name, kind)
+            yield ModelField("", name, kind)
+    for name, kind in warp_library.annotations(types.Option).items():
+        yield ModelField("opt", name, kind)
 
 
-def _spread(entry: Entry, first: Any, values: Sequence[Any], kinds: NDArray[np.int64]) -> None:
+def _spread(entry: ModelField, first: Any, values: Sequence[Any], model_indices: NDArray[np.int64]) -> None:
     """Give the first model a row per world where the models differ."""
     rows = [value.numpy() for value in values]
     if all(np.array_equal(row, rows[0]) for row in rows):
         return
-    warp = library.library().warp
-    own = warp.array(np.concatenate(rows)[kinds], dtype=values[0].dtype)
-    setattr(entry.holder(first), entry.name, library.own_rows(own))
+    warp = warp_library.library().warp
+    rows_per_env = warp.array(np.concatenate(rows)[model_indices], dtype=values[0].dtype)
+    setattr(entry.holder(first), entry.name, warp_library.own_rows(rows_per_env))
 
 
-def _refuse_unless_equal(entry: Entry, values: Sequence[Any], names: Sequence[str]) -> None:
-    wanted = _plain(values[0])
+def _refuse_unless_equal(entry: ModelField, values: Sequence[Any], names: Sequence[str]) -> None:
+    expected = _plain(values[0])
     for value, name in zip(values, names, strict=True):
-        if _plain(value) != wanted:
+        if _plain(value) != expected:
             raise InputError(
                 f"{name} differs from {names[0]} in {entry.label}, which all worlds of a batch on Warp share: "
                 "put it into a batch of its own"
@@ -148,7 +148,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return value.shape, value.dtype.str, hashlib.sha256(value.tobytes()).hexdigest()
     if isinstance(value, tuple | list):
-        return [_plain(one) for one in value]
+        return [_plain(item) for item in value]
     if hasattr(value, "__dataclass_fields__"):
         return [(name, _plain(getattr(value, name))) for name in value.__dataclass_fields__]
     return value

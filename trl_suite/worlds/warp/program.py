@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from trl_suite.worlds.warp.library import library
+from trl_suite.worlds.warp.warp_library import library
 
 WARM_UP = 2  # runs before a capture: kernels are loaded and memory pools have grown
 
@@ -27,7 +27,7 @@ class Stage(NamedTuple):
     warp: bool  # or torch's
 
 
-class Stream:
+class DeviceStream:
     """The one stream on which a device's work is done in order.
 
     Args:
@@ -62,7 +62,7 @@ class Program:
         stream: where it is done.
     """
 
-    def __init__(self, stages: Sequence[Stage], stream: Stream) -> None:
+    def __init__(self, stages: Sequence[Stage], stream: DeviceStream) -> None:
         self._stages = [
             Stage(_in_order([stage.work for stage in neighbours]), kind)
             for kind, neighbours in itertools.groupby(stages, lambda stage: stage.warp)

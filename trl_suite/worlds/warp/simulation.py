@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trl_suite.worlds.warp.library import library
 from trl_suite.worlds.warp.limits import Limits, data_of
 from trl_suite.worlds.warp.merge import merged
+from trl_suite.worlds.warp.warp_library import library
 
 LARGEST = 1e10  # MuJoCo's mjMAXVAL: a state beyond it is no state
 # of what follows from a state, what kinematics gives; the rest takes a whole forward pass
@@ -28,7 +28,7 @@ class Simulation:
 
     Args:
         models: the different ones, with solvers that Warp has.
-        kinds: which of them each world has (worlds,).
+        model_indices: which of them each env has (envs,).
         names: of the different ones, for messages.
         frame_skip: physics steps of a control step.
         fields: of MjData that are read, by name.
@@ -42,7 +42,7 @@ class Simulation:
     def __init__(
         self,
         models: Sequence[mujoco.MjModel],
-        kinds: NDArray[np.int64],
+        model_indices: NDArray[np.int64],
         names: Sequence[str],
         *,
         frame_skip: int,
@@ -50,11 +50,11 @@ class Simulation:
         needed: Limits,
         contact_forces: bool,
     ) -> None:
-        self._model = merged(models, kinds, names)
+        self._model = merged(models, model_indices, names)
         self._model.opt.warn_overflow = 0  # a kernel would print at every step; `overflow` is read instead
-        self._data = data_of(models[0], len(kinds), needed)
+        self._data = data_of(models[0], len(model_indices), needed)
         self._substeps, self._contact_forces = frame_skip, contact_forces
-        self._place(models, kinds)
+        self._place(models, model_indices)
         self.position, self.velocity = self.field("qpos"), self.field("qvel")
         self.control, self.warm_start = self.field("ctrl"), self.field("qacc_warmstart")
         self.overflow: Tensor = self._shared("overflow")  # (worlds,) bits of what did not fit, or'ed over all steps
@@ -62,8 +62,8 @@ class Simulation:
         self._cleared = [self.control, self.warm_start, self.field("act"), self.field("time")]
         following = [name for name in fields if name not in ("qpos", "qvel")]
         self._follows = [self.field(name) for name in following]
-        carried = ("qpos", "qvel", "ctrl", "act", "time", "qacc_warmstart", *following)
-        self.carried = {name: self.field(name) for name in carried}  # what worlds need to go on exactly
+        state_fields = ("qpos", "qvel", "ctrl", "act", "time", "qacc_warmstart", *following)
+        self.state_arrays = {name: self.field(name) for name in state_fields}  # what worlds need to go on exactly
         self._zero = [self.field(name) for name in fields if name in _LEFT_AT_ZERO or self._is_motor(name, models)]
         forward = not all(name in _KINEMATIC | _LEFT_AT_ZERO or self._is_motor(name, models) for name in fields)
         self._passes_forward = forward
@@ -101,30 +101,30 @@ class Simulation:
         steps.com_pos(self._model, self._data)
         steps.com_vel(self._model, self._data)
 
-    def write(self, worlds: Tensor, position: Tensor, velocity: Tensor) -> None:
+    def write(self, env_mask: Tensor, position: Tensor, velocity: Tensor) -> None:
         """Put the worlds of a mask (worlds,) into states (worlds, ...) as a new episode does."""
-        chosen = worlds[:, None]
-        self.position.copy_(torch.where(chosen, position, self.position))
-        self.velocity.copy_(torch.where(chosen, velocity, self.velocity))
+        mask = env_mask[:, None]
+        self.position.copy_(torch.where(mask, position, self.position))
+        self.velocity.copy_(torch.where(mask, velocity, self.velocity))
         for array in self._cleared:
-            array.masked_fill_(chosen, 0.0)
+            array.masked_fill_(mask, 0.0)
 
     def lagging(self) -> list[Tensor]:
         """Return copies of what `refresh` overwrites: after a step it lags a substep behind the state, as MuJoCo's."""
         return [array.clone() for array in self._follows]
 
-    def settle(self, worlds: Tensor, lagging: Sequence[Tensor]) -> None:
+    def settle(self, env_mask: Tensor, lagging: Sequence[Tensor]) -> None:
         """Keep what `refresh` found in the worlds of a mask (worlds,), and what lagged in all others."""
-        chosen = worlds[:, None]
+        mask = env_mask[:, None]
         for array, before in zip(self._follows, lagging, strict=True):
-            array.copy_(torch.where(chosen, array, before))
+            array.copy_(torch.where(mask, array, before))
         for array in self._zero:
-            array.masked_fill_(chosen, 0.0)
+            array.masked_fill_(mask, 0.0)
 
     def unstable(self) -> Tensor:
         """Return which worlds have left what MuJoCo calls a state (worlds,)."""
-        each = [array.abs() < LARGEST for array in (self.position, self.velocity, self._acceleration)]
-        return ~torch.cat(each, dim=1).all(1)
+        data_of_models = [array.abs() < LARGEST for array in (self.position, self.velocity, self._acceleration)]
+        return ~torch.cat(data_of_models, dim=1).all(1)
 
     def _shared(self, name: str) -> Any:
         return library().warp.to_torch(getattr(self._data, name))
@@ -133,13 +133,13 @@ class Simulation:
         """Return whether the field is the motors' forces, and none of them pulls without control."""
         return name == "qfrc_actuator" and not any(model.actuator_biastype.any() for model in models)
 
-    def _place(self, models: Sequence[mujoco.MjModel], kinds: NDArray[np.int64]) -> None:
+    def _place(self, models: Sequence[mujoco.MjModel], model_indices: NDArray[np.int64]) -> None:
         """Give each world the places of its own model: those of what does not move are never computed again."""
-        each: list[mujoco.MjData] = []
+        data_of_models: list[mujoco.MjData] = []
         for model in models:
-            each.append(mujoco.MjData(model))
-            mujoco.mj_kinematics(model, each[-1])
+            data_of_models.append(mujoco.MjData(model))
+            mujoco.mj_kinematics(model, data_of_models[-1])
         for name in _PLACES:
             places = self.field(name)
-            rows = np.array([getattr(data, name).reshape(-1) for data in each], dtype=np.float32)
-            places.copy_(torch.from_numpy(rows[kinds]).to(places.device))
+            rows = np.array([getattr(data, name).reshape(-1) for data in data_of_models], dtype=np.float32)
+            places.copy_(torch.from_numpy(rows[model_indices]).to(places.device))

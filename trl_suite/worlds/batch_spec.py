@@ -8,14 +8,14 @@ from gymnasium.spaces import Box
 
 from trl_suite.errors import InputError
 from trl_suite.worlds.address import Address
-from trl_suite.worlds.channel import Settings, applies, settings
 from trl_suite.worlds.env import action_space, built
-from trl_suite.worlds.task import Task, stacked
+from trl_suite.worlds.perturbations import PerturbationSpec, applies, perturbation_spec
+from trl_suite.worlds.task import BoundTask, stacked
 
 Variant = str | Mapping[str, Any] | None
 
 
-class Lineup:
+class BatchSpec:
     """The worlds of one batch, in order.
 
     Args:
@@ -38,29 +38,31 @@ class Lineup:
         variant: str | None,
         axes: Mapping[str, Any],
     ) -> None:
-        places = _places(count, env, variants, variant, axes)
-        self.addresses = tuple(map(str, places))
-        different = {text: built(one) for text, one in dict(zip(self.addresses, places, strict=True)).items()}
-        order = {text: index for index, text in enumerate(different)}
-        self.kinds = np.array([order[text] for text in self.addresses])  # (worlds,) which of the different ones
-        self.different = [model for _, model, *_ in different.values()]
-        every = [different[text] for text in self.addresses]
-        self.tables = [table for table, *_ in every]
+        parsed = _parsed_addresses(count, env, variants, variant, axes)
+        self.addresses = tuple(map(str, parsed))
+        built_by_id = {
+            text: built(each_env) for text, each_env in dict(zip(self.addresses, parsed, strict=True)).items()
+        }
+        order = {text: index for index, text in enumerate(built_by_id)}
+        self.model_indices = np.array([order[text] for text in self.addresses])  # (worlds,) which of the different ones
+        self.distinct_models = [model for _, model, *_ in built_by_id.values()]
+        every = [built_by_id[text] for text in self.addresses]
+        self.env_specs = [table for table, *_ in every]
         self.models = [model for _, model, *_ in every]
         self.tasks = [task for _, _, task, _ in every]
         self.variations = [variation for *_, variation in every]
-        self.table, self.interface = self.tables[0], self.tasks[0].interface
+        self.table, self.interface = self.env_specs[0], self.tasks[0].interface
         _refuse_unless_alike(self.addresses, [task.interface.digest() for task in self.tasks])
         self.action_space = self._actions(env)
 
     @property
-    def settings(self) -> list[Settings] | None:
+    def perturbation_specs(self) -> list[PerturbationSpec] | None:
         """What lies between policy and world, per world; None where nothing does in any."""
         if not any(map(applies, self.variations)):
             return None
-        return [settings(one, self.interface) for one in self.variations]
+        return [perturbation_spec(each_env, self.interface) for each_env in self.variations]
 
-    def judges(self) -> list[tuple[Any, Task]]:
+    def tasks_by_structure(self) -> list[tuple[Any, BoundTask]]:
         """Return tasks over all worlds, each with the rows that it speaks for: as many as there are structures."""
         rows: dict[Any, list[int]] = {}
         structures = {task: task.structure for task in self.tasks}
@@ -68,20 +70,22 @@ class Lineup:
             rows.setdefault(structures[task], []).append(world)
         if len(rows) == 1:
             return [(slice(None), stacked(self.tasks))]
-        found: list[tuple[Any, Task]] = []
-        for structure, own in rows.items():
-            filled = [task if structures[task] == structure else self.tasks[own[0]] for task in self.tasks]
-            found.append((np.array(own), stacked(filled)))
-        return found
+        tasks: list[tuple[Any, BoundTask]] = []
+        for structure, rows_of_structure in rows.items():
+            filled = [
+                task if structures[task] == structure else self.tasks[rows_of_structure[0]] for task in self.tasks
+            ]
+            tasks.append((np.array(rows_of_structure), stacked(filled)))
+        return tasks
 
     def _actions(self, env: str) -> Box:
-        spaces = {str(space): space for space in map(action_space, self.different)}
+        spaces = {str(space): space for space in map(action_space, self.distinct_models)}
         if len(spaces) > 1:
             raise InputError(f"{env}: the worlds' control ranges differ: {', '.join(spaces)}")
         return next(iter(spaces.values()))
 
 
-def _places(
+def _parsed_addresses(
     count: int, env: str, variants: Sequence[Variant] | None, variant: str | None, axes: Mapping[str, Any]
 ) -> list[Address]:
     if count < 1:
@@ -93,15 +97,15 @@ def _places(
         raise InputError(f"{env}: give either variant or variants")
     if len(variants) != count:
         raise InputError(f"{env}: {len(variants)} variants for {count} worlds")
-    return [_address(env, one, axes) for one in variants]
+    return [_address(env, each_env, axes) for each_env in variants]
 
 
 def _address(env: str, variant: Variant, axes: Mapping[str, Any]) -> Address:
-    own = {"variant": variant or ""} if isinstance(variant, str) or variant is None else dict(variant)
-    name = own.pop("variant", "")
-    for axis in own.keys() & axes.keys():
+    env_axes = {"variant": variant or ""} if isinstance(variant, str) or variant is None else dict(variant)
+    name = env_axes.pop("variant", "")
+    for axis in env_axes.keys() & axes.keys():
         raise InputError(f"{env}: {axis} is set twice, for one world and for all")
-    return Address.of(env, name, {**axes, **own})
+    return Address.of(env, name, {**axes, **env_axes})
 
 
 def _refuse_unless_alike(addresses: Sequence[str], digests: Sequence[str]) -> None:

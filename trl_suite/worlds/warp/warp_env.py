@@ -1,8 +1,8 @@
 """Many worlds of one env on a device, each under a variation of its own: torch tensors in and out.
 
-The worlds, their terms and their options are those of `worlds.batch.Batch`; numbers are in single precision, and first
+Envs, terms and options are those of `worlds.vector_env.RobotVectorEnv`; numbers are in single precision, and first
 states and noise come from a generator of the device. Nothing in a step waits for the device: what a caller would have
-to ask for (has any episode ended?) is told as tensors, always under the same keys.
+to ask for (has any episode ended?) is returned as tensors, always under the same keys.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,27 +17,27 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trl_suite import memory
+from trl_suite import machine_memory
 from trl_suite.errors import InputError
-from trl_suite.worlds.lineup import Lineup, Variant
-from trl_suite.worlds.warp.channel import DeviceChannel
-from trl_suite.worlds.warp.draws import Draws
-from trl_suite.worlds.warp.library import refuse_unless_usable
+from trl_suite.worlds.batch_spec import BatchSpec, Variant
+from trl_suite.worlds.warp.counter_rng import CounterRng
+from trl_suite.worlds.warp.device_perturbations import DevicePerturbations
+from trl_suite.worlds.warp.initial_states import InitialStates
 from trl_suite.worlds.warp.limits import bytes_of, limits
 from trl_suite.worlds.warp.merge import solvable
-from trl_suite.worlds.warp.program import Program, Stage, Stream
+from trl_suite.worlds.warp.program import DeviceStream, Program, Stage
 from trl_suite.worlds.warp.simulation import Simulation
-from trl_suite.worlds.warp.start import Starts
+from trl_suite.worlds.warp.warp_library import refuse_unless_usable
 
 Array = NDArray[Any]
-Told = tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]
+DeviceStepResult = tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]
 """Observations, rewards, terminations, truncations and infos."""
 
-SPARE = 0.2  # share of the device's memory that is left alone
+FREE_MEMORY_SHARE = 0.2  # share of the device's memory that is left alone
 _DROPPED = 0b11111111  # bits of `overflow` that say something did not fit; the others are of iterations
 
 
-class DeviceBatch(VectorEnv[Tensor, Tensor, Tensor]):
+class WarpVectorEnv(VectorEnv[Tensor, Tensor, Tensor]):
     """Many worlds of one env, stepped together on a CUDA device, or, to be tested, on the CPU.
 
     What `step` and `reset` return lies where it always lies: it is overwritten by the next step. A world whose state is
@@ -50,18 +50,18 @@ class DeviceBatch(VectorEnv[Tensor, Tensor, Tensor]):
     Args:
         num_envs: how many worlds.
         env: the env's name: `half-cheetah`.
-        variants: as `Batch`'s.
+        variants: as `RobotVectorEnv`'s.
         variant: one of the env's named variants, for all worlds.
         device: `cuda`, `cuda:1` or `cpu`.
-        autoreset_mode: as `Batch`'s.
+        autoreset_mode: as `RobotVectorEnv`'s.
         max_episode_steps: after how many steps an episode is cut.
-        warm_start: as `World`'s.
+        warm_start: as `RobotEnv`'s.
         render_mode: None: a batch draws no pictures.
         axes: changes of single axes, for all worlds.
 
     Raises:
-        InputError: as `Batch`, and where there is no such device, its driver is too old, its memory is too small, Warp
-            cannot run the robot, or two worlds differ in what all worlds of a batch on Warp share.
+        InputError: as `RobotVectorEnv`, and where there is no such device, its driver is too old, its memory is too
+            small, Warp cannot run the robot, or two envs differ in what all envs of a batch on Warp share.
         NotInstalledError: Warp is missing.
     """
 
@@ -84,40 +84,40 @@ class DeviceBatch(VectorEnv[Tensor, Tensor, Tensor]):
         if render_mode is not None:
             raise InputError(f"{env}: a batch draws no pictures: make one world with render_mode='{render_mode}'")
         self.autoreset_mode = AutoresetMode(autoreset_mode)
-        lineup = Lineup(num_envs, env, variants, variant, axes)
-        self._describe(lineup)
+        batch_spec = BatchSpec(num_envs, env, variants, variant, axes)
+        self._describe(batch_spec)
         self._limit = max_episode_steps or self.table.episode_steps
         self._cold = not warm_start
-        self._stream = Stream(self.device)
+        self._stream = DeviceStream(self.device)
         with self._stream.entered():
-            self._build(lineup)
+            self._build(batch_spec)
 
-    def _describe(self, lineup: Lineup) -> None:
+    def _describe(self, batch_spec: BatchSpec) -> None:
         """Set what Gymnasium asks a vector env for."""
-        self.num_envs, self.addresses = len(lineup.addresses), lineup.addresses
-        self.table, self.interface = lineup.table, lineup.interface
-        self.single_action_space = lineup.action_space
+        self.num_envs, self.addresses = len(batch_spec.addresses), batch_spec.addresses
+        self.table, self.interface = batch_spec.table, batch_spec.interface
+        self.single_action_space = batch_spec.action_space
         self.single_observation_space = Box(-np.inf, np.inf, (len(self.interface.observation),), np.float32)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self.metadata = {"render_modes": [], "autoreset_mode": self.autoreset_mode}
         self.render_mode = None
 
-    def _build(self, lineup: Lineup) -> None:
-        self._simulation = _simulation(lineup, self.device)
-        self._draws = Draws(self.num_envs, self.device)
-        self._starts = Starts(lineup.tasks, self._draws, self._put)
-        settings = lineup.settings
-        self._channel = DeviceChannel(settings, self._draws, self._put) if settings else None
-        self._watches = [
-            (self._rows(rows), task.labels, task.moved(self._put).watch(self._simulation.field, torch.concatenate))
-            for rows, task in lineup.judges()
+    def _build(self, batch_spec: BatchSpec) -> None:
+        self._simulation = _simulation(batch_spec, self.device)
+        self._rng = CounterRng(self.num_envs, self.device)
+        self._starts = InitialStates(batch_spec.tasks, self._rng, self._put)
+        settings = batch_spec.perturbation_specs
+        self._perturbations = DevicePerturbations(settings, self._rng, self._put) if settings else None
+        self._evaluators = [
+            (self._rows(rows), task.labels, task.moved(self._put).evaluator(self._simulation.field, torch.concatenate))
+            for rows, task in batch_spec.tasks_by_structure()
         ]
-        self._ends = torch.tensor([task.ends for task in lineup.tasks], device=self.device)
+        self._ends = torch.tensor([task.ends for task in batch_spec.tasks], device=self.device)
         self._allocate()
         self._nominal = self._observed_at(self._starts.position, self._starts.velocity)
         self._stages = [Stage(self._act, warp=False), Stage(self._simulation.advance, warp=True)]
-        self._stages += [Stage(self._judge, warp=False)]
+        self._stages += [Stage(self._evaluate, warp=False)]
         if self._simulation.follows:
             self._stages += [Stage(self._simulation.refresh, warp=True)]
         self._stages += [Stage(self._finish, warp=False)]
@@ -125,21 +125,21 @@ class DeviceBatch(VectorEnv[Tensor, Tensor, Tensor]):
 
     def _allocate(self) -> None:
         """Make the memory of what is returned and of what is kept between steps."""
-        worlds = self.num_envs
+        envs = self.num_envs
 
         def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-            return torch.zeros(worlds, *shape, dtype=dtype, device=self.device)
+            return torch.zeros(envs, *shape, dtype=dtype, device=self.device)
 
         slots, actions = len(self.interface.observation), len(self.interface.action)
         self._action, self._observation, self._final = zeros(actions), zeros(slots), zeros(slots)
         self._reward, self._terminated, self._truncated = zeros(), zeros(dtype=torch.bool), zeros(dtype=torch.bool)
         self._ended, self._unstable, self._resets = (zeros(dtype=torch.bool) for _ in range(3))
         self._elapsed, self._steps, self._episodes = (zeros(dtype=torch.int64) for _ in range(3))
-        labels = dict.fromkeys(label for _, labels, _ in self._watches for label in labels)
+        labels = dict.fromkeys(label for _, labels, _ in self._evaluators for label in labels)
         self._terms = {label: zeros() for label in labels}
         self._before: list[list[Any]] = []
         self._lagging: list[Tensor] = []
-        self._held: tuple[Tensor, Tensor] | None = None
+        self._stood_still: tuple[Tensor, Tensor] | None = None
         self._seeded = False
 
     def reset(
@@ -164,23 +164,23 @@ class DeviceBatch(VectorEnv[Tensor, Tensor, Tensor]):
             self._ended &= ~mask
         return self._observation, {}
 
-    def step(self, actions: Tensor) -> Told:
+    def step(self, actions: Tensor) -> DeviceStepResult:
         """Return observations, rewards, terminations, truncations and infos: see the class.
 
         Raises:
             InputError: the actions have another shape than the action space, or lie on another device.
         """
         if actions.shape != self._action.shape or actions.device.type != self.device.type:
-            wanted = f"{tuple(self._action.shape)} on {self.device}"
+            expected = f"{tuple(self._action.shape)} on {self.device}"
             raise InputError(
-                f"{self.addresses[0]}: actions have shape {wanted}, not {tuple(actions.shape)} on {actions.device}"
+                f"{self.addresses[0]}: actions have shape {expected}, not {tuple(actions.shape)} on {actions.device}"
             )
         with self._stream.entered():
             self._action.copy_(actions)
             self._program.run()
-        return self._told()
+        return self._step_result()
 
-    def around(self, before: Callable[[], Tensor], after: Callable[[Told], None]) -> Callable[[], None]:
+    def around(self, before: Callable[[], Tensor], after: Callable[[DeviceStepResult], None]) -> Callable[[], None]:
         """Return a step that is captured together with its caller's work: nothing of it may ask the host.
 
         Args:
@@ -188,7 +188,7 @@ class DeviceBatch(VectorEnv[Tensor, Tensor, Tensor]):
             after: takes what `step` returns.
         """
         first = Stage(lambda: self._action.copy_(before()), warp=False)
-        program = Program([first, *self._stages, Stage(lambda: after(self._told()), warp=False)], self._stream)
+        program = Program([first, *self._stages, Stage(lambda: after(self._step_result()), warp=False)], self._stream)
 
         def step() -> None:
             with self._stream.entered():
@@ -196,48 +196,48 @@ class DeviceBatch(VectorEnv[Tensor, Tensor, Tensor]):
 
         return step
 
-    def _told(self) -> Told:
+    def _step_result(self) -> DeviceStepResult:
         infos: dict[str, Any] = {f"reward_{label}": values for label, values in self._terms.items()}
         infos["sim_unstable"] = self._unstable
         if self.autoreset_mode == AutoresetMode.SAME_STEP:
             infos |= {"final_obs": self._final, "_final_obs": self._resets}
         return self._observation, self._reward, self._terminated, self._truncated, infos
 
-    def state(self, worlds: Sequence[int] | Array | None = None) -> dict[str, Array]:
+    def state(self, envs: Sequence[int] | Array | None = None) -> dict[str, Array]:
         """Return all that worlds need to go on exactly, in this batch or in another: arrays (len(worlds), ...).
 
         Args:
-            worlds: their indices; all of them where not given.
+            envs: their indices; all of them where not given.
         """
-        chosen = self._chosen(worlds)
-        return {name: values[chosen].cpu().numpy() for name, values in self._carried().items()}
+        rows = self._chosen(envs)
+        return {name: values[rows].cpu().numpy() for name, values in self._state_arrays().items()}
 
-    def restore(self, worlds: Sequence[int] | Array | None, state: Mapping[str, Array]) -> None:
+    def restore(self, envs: Sequence[int] | Array | None, state: Mapping[str, Array]) -> None:
         """Put worlds where `state` found them, or found others of the same addresses; needs no reset before.
 
         Raises:
             InputError: the state is of another number of worlds.
         """
-        chosen = self._chosen(worlds)
-        if len(state["elapsed"]) != len(chosen):
-            raise InputError(f"{self.addresses[0]}: a state of {len(state['elapsed'])} worlds for {len(chosen)}")
+        rows = self._chosen(envs)
+        if len(state["elapsed"]) != len(rows):
+            raise InputError(f"{self.addresses[0]}: a state of {len(state['elapsed'])} worlds for {len(rows)}")
         if not self._seeded:
             self._seed(torch.zeros_like(self._ended), None)
-        for name, values in self._carried().items():
-            values[chosen] = torch.as_tensor(state[name], device=self.device)
+        for name, values in self._state_arrays().items():
+            values[rows] = torch.as_tensor(state[name], device=self.device)
 
-    def _carried(self) -> dict[str, Tensor]:
+    def _state_arrays(self) -> dict[str, Tensor]:
         """Return what worlds need to go on exactly, in place, a row per world."""
-        found = {f"physics.{name}": values for name, values in self._simulation.carried.items()}
-        if self._channel is not None:
-            found |= {f"channel.{name}": values for name, values in self._channel.carried.items()}
-        own = {"elapsed": self._elapsed, "ended": self._ended, "steps": self._steps, "episodes": self._episodes}
-        told = {"observation": self._observation, "terminated": self._terminated, "truncated": self._truncated}
-        return found | own | told | {"keys": self._draws.keys()}
+        arrays = {f"physics.{name}": values for name, values in self._simulation.state_arrays.items()}
+        if self._perturbations is not None:
+            arrays |= {f"channel.{name}": values for name, values in self._perturbations.state_arrays.items()}
+        counters = {"elapsed": self._elapsed, "ended": self._ended, "steps": self._steps, "episodes": self._episodes}
+        outputs = {"observation": self._observation, "terminated": self._terminated, "truncated": self._truncated}
+        return arrays | counters | outputs | {"keys": self._rng.keys()}
 
-    def _chosen(self, worlds: Sequence[int] | Array | None) -> Tensor:
-        chosen = np.arange(self.num_envs) if worlds is None else np.asarray(worlds, dtype=np.int64)
-        return torch.as_tensor(chosen, device=self.device)
+    def _chosen(self, envs: Sequence[int] | Array | None) -> Tensor:
+        rows = np.arange(self.num_envs) if envs is None else np.asarray(envs, dtype=np.int64)
+        return torch.as_tensor(rows, device=self.device)
 
     def overflown(self) -> int:
         """Return in how many worlds contacts or constraints did not fit, since the batch was made: a wait.
@@ -261,32 +261,32 @@ class DeviceBatch(VectorEnv[Tensor, Tensor, Tensor]):
     def _act(self) -> None:
         """Turn actions into controls; remember what the step is judged against."""
         simulation = self._simulation
-        self._before = [watch.before() for _, _, watch in self._watches]
-        controls = self._action if self._channel is None else self._channel.act(self._action, self._steps)
+        self._before = [evaluator.before() for _, _, evaluator in self._evaluators]
+        controls = self._action if self._perturbations is None else self._perturbations.act(self._action, self._steps)
         simulation.control.copy_(controls)
         if self._cold:
             simulation.warm_start.zero_()
         if self._stands_still:
-            self._held = simulation.position.clone(), simulation.velocity.clone()
+            self._stood_still = simulation.position.clone(), simulation.velocity.clone()
 
-    def _judge(self) -> None:
+    def _evaluate(self) -> None:
         """Say what the step was worth and which episodes it ended; write the states that come next."""
         waiting = self._ended.clone() if self._stands_still else torch.zeros_like(self._ended)
-        observation, unstable = self._watches[0][2].observe(), self._simulation.unstable()
+        observation, unstable = self._evaluators[0][2].observe(), self._simulation.unstable()
         unstable |= ~(observation.isfinite().all(1) & self._action.isfinite().all(1))
         unstable &= ~waiting
         healthy = self._score(unstable | waiting)
-        if self._channel is not None:
-            observation = self._channel.sense(observation, self._steps)
+        if self._perturbations is not None:
+            observation = self._perturbations.sense(observation, self._steps)
         self._steps += 1
         self._elapsed += ~waiting
         self._end(waiting, (self._ends & ~healthy) | unstable)
         self._unstable.copy_(unstable)
         observation = torch.where(unstable[:, None], self._nominal, observation)
         observation = torch.where(waiting[:, None], self._observation, observation)
-        for kept in (self._observation, self._final):
-            kept.copy_(observation)
-        self._hold(waiting)
+        for buffer in (self._observation, self._final):
+            buffer.copy_(observation)
+        self._put_back(waiting)
         self._simulation.write(unstable, self._starts.position, self._starts.velocity)
         self._lagging = self._simulation.lagging()
         self._begin()
@@ -294,12 +294,12 @@ class DeviceBatch(VectorEnv[Tensor, Tensor, Tensor]):
     def _score(self, nothing: Tensor) -> Tensor:
         """Write the rewards and their terms, 0 in the worlds of a mask; return which worlds are healthy."""
         healthy = torch.ones_like(self._ended)
-        for before, (rows, labels, watch) in zip(self._before, self._watches, strict=True):
-            well = watch.healthy()
-            each = watch.rewards(before, self._action, well)
-            _fill(healthy, rows, well)
-            _fill(self._reward, rows, watch.total(each))
-            for label, value in zip(labels, each, strict=True):
+        for before, (rows, labels, evaluator) in zip(self._before, self._evaluators, strict=True):
+            env_healthy = evaluator.healthy()
+            term_values = evaluator.rewards(before, self._action, env_healthy)
+            _fill(healthy, rows, env_healthy)
+            _fill(self._reward, rows, evaluator.total(term_values))
+            for label, value in zip(labels, term_values, strict=True):
                 _fill(self._terms[label], rows, value)
         for values in (self._reward, *self._terms.values()):
             values.masked_fill_(nothing, 0.0)
@@ -319,10 +319,10 @@ class DeviceBatch(VectorEnv[Tensor, Tensor, Tensor]):
         resets = {AutoresetMode.SAME_STEP: self._ended, AutoresetMode.NEXT_STEP: waiting}
         self._resets.copy_(resets.get(self.autoreset_mode, torch.zeros_like(waiting)))
 
-    def _hold(self, waiting: Tensor) -> None:
+    def _put_back(self, waiting: Tensor) -> None:
         """Put worlds that stand still back where they stood."""
-        if self._held is not None:
-            self._simulation.write(waiting, *self._held)
+        if self._stood_still is not None:
+            self._simulation.write(waiting, *self._stood_still)
 
     def _begin(self) -> None:
         """Start an episode in the worlds that begin one."""
@@ -334,9 +334,9 @@ class DeviceBatch(VectorEnv[Tensor, Tensor, Tensor]):
     def _finish(self) -> None:
         """Write the observations: of the next episode where one begins."""
         self._simulation.settle(self._resets | self._unstable, self._lagging)
-        first = self._watches[0][2].observe()
-        if self._channel is not None:
-            first = self._channel.begin(self._resets, first, self._episodes)
+        first = self._evaluators[0][2].observe()
+        if self._perturbations is not None:
+            first = self._perturbations.begin(self._resets, first, self._episodes)
         self._observation.copy_(torch.where(self._resets[:, None], first, self._observation))
 
     @property
@@ -349,26 +349,26 @@ class DeviceBatch(VectorEnv[Tensor, Tensor, Tensor]):
         self._simulation.write(every, position, velocity)
         self._simulation.forward()
         self._simulation.settle(every, self._simulation.lagging())
-        return self._watches[0][2].observe().clone()
+        return self._evaluators[0][2].observe().clone()
 
     def _seed(self, mask: Tensor, seed: int | Sequence[int | None] | None) -> None:
         seeds: list[int | None] = [None] * self.num_envs
         if isinstance(seed, int | np.integer):
-            seeds = [int(seed) + world for world in range(self.num_envs)]
+            seeds = [int(seed) + index for index in range(self.num_envs)]
         elif seed is not None:
             seeds = list(seed)
         if len(seeds) != self.num_envs:
             raise InputError(f"{len(seeds)} seeds for {self.num_envs} worlds")
         if not self._seeded:
             fresh = np.random.SeedSequence().generate_state(self.num_envs, np.uint32).tolist()
-            seeds = [other if own is None else own for own, other in zip(seeds, fresh, strict=True)]
+            seeds = [other if counters is None else counters for counters, other in zip(seeds, fresh, strict=True)]
             mask, self._seeded = torch.ones_like(mask), True
-        chosen = [world for world in mask.nonzero().flatten().tolist() if seeds[world] is not None]
+        rows = [index for index in mask.nonzero().flatten().tolist() if seeds[index] is not None]
         with self._stream.entered():
-            worlds = torch.tensor(chosen, dtype=torch.int64, device=self.device)
-            given = [seeds[world] for world in chosen]
-            self._draws.seed(worlds, torch.tensor(given, dtype=torch.int64, device=self.device))
-            self._episodes[worlds], self._steps[worlds] = 0, 0
+            envs = torch.tensor(rows, dtype=torch.int64, device=self.device)
+            seed_values = [seeds[index] for index in rows]
+            self._rng.seed(envs, torch.tensor(seed_values, dtype=torch.int64, device=self.device))
+            self._episodes[envs], self._steps[envs] = 0, 0
 
     def _masked(self, options: dict[str, Any] | None) -> Tensor:
         mask = (options or {}).get("reset_mask")
@@ -397,33 +397,34 @@ def _fill(target: Tensor, rows: Tensor | None, value: Any) -> None:
         target.index_copy_(0, rows, value[rows].to(target.dtype))
 
 
-def _simulation(lineup: Lineup, device: torch.device) -> Simulation:
-    skips = {table.frame_skip for table in lineup.tables}
+def _simulation(batch_spec: BatchSpec, device: torch.device) -> Simulation:
+    skips = {table.frame_skip for table in batch_spec.env_specs}
     if len(skips) > 1:
         raise InputError(
-            f"{lineup.addresses[0]}: worlds with {', '.join(map(str, sorted(skips)))} physics steps per control step "
-            "cannot share a batch on Warp: put them into batches of their own"
+            f"{batch_spec.addresses[0]}: envs with {', '.join(map(str, sorted(skips)))} physics steps per control "
+            "step cannot share a batch on Warp: put them into batches of their own"
         )
     skip = skips.pop()
-    models: list[mujoco.MjModel] = [solvable(model) for model in lineup.different]
+    models: list[mujoco.MjModel] = [solvable(model) for model in batch_spec.distinct_models]
     needed = limits(models, skip)
-    _refuse_unless_it_fits(lineup, bytes_of(models[0], lineup.interface, needed), device)
+    _refuse_unless_it_fits(batch_spec, bytes_of(models[0], batch_spec.interface, needed), device)
     return Simulation(
         models,
-        lineup.kinds,
-        list(dict.fromkeys(lineup.addresses)),
+        batch_spec.model_indices,
+        list(dict.fromkeys(batch_spec.addresses)),
         frame_skip=skip,
-        fields=sorted({field for task in lineup.tasks for field in task.fields}),
+        fields=sorted({field for task in batch_spec.tasks for field in task.fields}),
         needed=needed,
-        contact_forces=any(task.needs_contact_forces for task in lineup.tasks),
+        contact_forces=any(task.needs_contact_forces for task in batch_spec.tasks),
     )
 
 
-def _refuse_unless_it_fits(lineup: Lineup, each: int, device: torch.device) -> None:
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else memory.available()
-    worlds, room = len(lineup.addresses), int(free * (1 - SPARE))
-    if worlds * each > room:
+def _refuse_unless_it_fits(batch_spec: BatchSpec, bytes_per_env: int, device: torch.device) -> None:
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else machine_memory.available()
+    num_envs, room = len(batch_spec.addresses), int(free * (1 - FREE_MEMORY_SHARE))
+    if num_envs * bytes_per_env > room:
+        needed = num_envs * bytes_per_env
         raise InputError(
-            f"{lineup.addresses[0]}: {worlds:,} worlds take {worlds * each / 2**20:,.0f} MB on {device}, which has "
-            f"{room / 2**20:,.0f} to be had: {room // each:,} worlds at most"
+            f"{batch_spec.addresses[0]}: {num_envs:,} worlds take {needed / 2**20:,.0f} MB on {device}, which has "
+            f"{room / 2**20:,.0f} to be had: {room // bytes_per_env:,} worlds at most"
         )

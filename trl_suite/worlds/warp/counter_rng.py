@@ -22,7 +22,7 @@ _SECOND = _signed(0x94D049BB133111EB)
 _PLACES = 2**16  # of one draw: more than any robot has coordinates or slots, several times over
 
 
-class Use(IntEnum):
+class DrawPurpose(IntEnum):
     """What a draw is for. The numbers are part of every result: none is ever given another meaning."""
 
     POSITION = 1
@@ -33,7 +33,7 @@ class Use(IntEnum):
     FIRST_OBSERVATION = 6
 
 
-class Draws:
+class CounterRng:
     """The draws of many worlds.
 
     Args:
@@ -41,28 +41,28 @@ class Draws:
         device: where.
     """
 
-    def __init__(self, worlds: int, device: torch.device) -> None:
-        self._keys = torch.zeros(worlds, dtype=torch.int64, device=device)
+    def __init__(self, envs: int, device: torch.device) -> None:
+        self._keys = torch.zeros(envs, dtype=torch.int64, device=device)
 
-    def seed(self, worlds: Tensor, seeds: Tensor) -> None:
+    def seed(self, envs: Tensor, seeds: Tensor) -> None:
         """Give worlds (n,) their seeds (n,), 64-bit integers."""
-        self._keys[worlds] = mixed(seeds)
+        self._keys[envs] = mixed(seeds)
 
     def keys(self) -> Tensor:
         """Return what the seeds have become (worlds,), in place."""
         return self._keys
 
-    def uniform(self, use: Use, times: Tensor, width: int) -> Tensor:
+    def uniform(self, use: DrawPurpose, times: Tensor, width: int) -> Tensor:
         """Return numbers from [0, 1) (worlds, width) of the given time of each world (worlds,)."""
         return self._bits(use, times, width).bitwise_and(2**24 - 1).float() * 2.0**-24
 
-    def normal(self, use: Use, times: Tensor, width: int) -> Tensor:
+    def normal(self, use: DrawPurpose, times: Tensor, width: int) -> Tensor:
         """Return standard normal numbers (worlds, width) of the given time of each world (worlds,): Box & Muller's."""
         even = self.uniform(use, times, 2 * width)
         radius = (-2.0 * (1.0 - even[:, :width]).log()).sqrt()
         return radius * (2.0 * torch.pi * even[:, width:]).cos()
 
-    def _bits(self, use: Use, times: Tensor, width: int) -> Tensor:
+    def _bits(self, use: DrawPurpose, times: Tensor, width: int) -> Tensor:
         keys = mixed(self._keys + _signed(use * _GAMMA))
         places = torch.arange(width, dtype=torch.int64, device=keys.device)
         return mixed(keys[:, None] + (times[:, None] * _PLACES + places + 1) * _GAMMA)

@@ -115,12 +115,12 @@ class EnvSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             InputError: there is none, or its table is wrong.
         """
         folder = content.find("envs", name)
-        found = tables.read(folder / content.MARKER["envs"], cls)
-        if ":" in found.model:
-            return found
-        if not found.model.endswith(".xml") or Path(found.model).name != found.model:
-            raise InputError(f"{folder}: model '{found.model}' is neither a name nor an XML file beside the table")
-        return msgspec.structs.replace(found, model=f"file:{folder / found.model}")
+        env_spec = tables.read(folder / content.MARKER["envs"], cls)
+        if ":" in env_spec.model:
+            return env_spec
+        if not env_spec.model.endswith(".xml") or Path(env_spec.model).name != env_spec.model:
+            raise InputError(f"{folder}: model '{env_spec.model}' is neither a name nor an XML file beside the table")
+        return msgspec.structs.replace(env_spec, model=f"file:{folder / env_spec.model}")
 
 
 def load(name: str) -> EnvSpec:

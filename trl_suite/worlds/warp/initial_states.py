@@ -7,14 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trl_suite.worlds.spec import Spread
-from trl_suite.worlds.task import Task
-from trl_suite.worlds.warp.draws import Draws, Use
+from trl_suite.worlds.env_spec import Spread
+from trl_suite.worlds.task import BoundTask
+from trl_suite.worlds.warp.counter_rng import CounterRng, DrawPurpose
 
 GOALS = 64  # candidates of a goal; where four in five are near enough, all are too far once in 10^44 episodes
 
 
-class Starts:
+class InitialStates:
     """The first states of many worlds.
 
     Their distribution is that of the CPU's engines; the numbers are others, since the generator is another.
@@ -25,14 +25,14 @@ class Starts:
         put: puts a NumPy array on the device, in single precision.
     """
 
-    def __init__(self, tasks: Sequence[Task], draws: Draws, put: Callable[[np.ndarray], Tensor]) -> None:
-        self._draws = draws
+    def __init__(self, tasks: Sequence[BoundTask], rng: CounterRng, put: Callable[[np.ndarray], Tensor]) -> None:
+        self._rng = rng
         self.position = put(np.array([task.nominal[0] for task in tasks]))  # (worlds, nq) the nominal ones
         self.velocity = put(np.array([task.nominal[1] for task in tasks]))  # (worlds, nv)
         starts = [task.starts for task in tasks]
         self._noises = (
-            _Noise([start.position for start in starts], Use.POSITION, put),
-            _Noise([start.velocity for start in starts], Use.VELOCITY, put),
+            _InitialNoise([start.position for start in starts], DrawPurpose.POSITION, put),
+            _InitialNoise([start.velocity for start in starts], DrawPurpose.VELOCITY, put),
         )
         goals = [start.goal for start in starts if start.goal]
         self._goal = _indices(tasks[0].goal, self.position) if goals else None
@@ -45,8 +45,8 @@ class Starts:
 
     def drawn(self, episodes: Tensor) -> tuple[Tensor, Tensor]:
         """Return positions (worlds, nq) and velocities (worlds, nv) of the given episode of each world (worlds,)."""
-        position = self.position + self._noises[0].drawn(self._draws, episodes, self.position.shape[1])
-        velocity = self.velocity + self._noises[1].drawn(self._draws, episodes, self.velocity.shape[1])
+        position = self.position + self._noises[0].drawn(self._rng, episodes, self.position.shape[1])
+        velocity = self.velocity + self._noises[1].drawn(self._rng, episodes, self.velocity.shape[1])
         if self._goal is not None:
             position = position.index_copy(1, self._goal, self._goals(episodes))
         if self._still is not None:
@@ -56,7 +56,7 @@ class Starts:
     def _goals(self, episodes: Tensor) -> Tensor:
         """Return the first of many candidates that is near enough to, and far enough from, the origin."""
         width = self._low.shape[1]
-        drawn = self._draws.uniform(Use.GOAL, episodes, GOALS * width).reshape(-1, GOALS, width)
+        drawn = self._rng.uniform(DrawPurpose.GOAL, episodes, GOALS * width).reshape(-1, GOALS, width)
         places = self._low[:, None] + self._size[:, None] * drawn
         reach = (places * places).sum(-1).sqrt()
         fits = (reach < self._within) & (reach > self._beyond)
@@ -64,20 +64,20 @@ class Starts:
         return places.gather(1, first[:, None, None].expand(-1, 1, width))[:, 0]
 
 
-class _Noise:
+class _InitialNoise:
     """Uniform or normal noise; worlds may differ in which."""
 
-    def __init__(self, spreads: Sequence[Spread], use: Use, put: Callable[[np.ndarray], Tensor]) -> None:
+    def __init__(self, spreads: Sequence[Spread], use: DrawPurpose, put: Callable[[np.ndarray], Tensor]) -> None:
         self._use = use
-        self._uniform = self._scale([one.spread if one.shape == "uniform" else 0.0 for one in spreads], put)
-        self._normal = self._scale([one.spread if one.shape == "normal" else 0.0 for one in spreads], put)
+        self._uniform = self._scale([spread.spread if spread.shape == "uniform" else 0.0 for spread in spreads], put)
+        self._normal = self._scale([spread.spread if spread.shape == "normal" else 0.0 for spread in spreads], put)
 
-    def drawn(self, draws: Draws, episodes: Tensor, width: int) -> Tensor | float:
+    def drawn(self, rng: CounterRng, episodes: Tensor, width: int) -> Tensor | float:
         noise: Tensor | float = 0.0
         if self._uniform is not None:
-            noise = noise + self._uniform * (2.0 * draws.uniform(self._use, episodes, width) - 1.0)
+            noise = noise + self._uniform * (2.0 * rng.uniform(self._use, episodes, width) - 1.0)
         if self._normal is not None:
-            noise = noise + self._normal * draws.normal(self._use, episodes, width)
+            noise = noise + self._normal * rng.normal(self._use, episodes, width)
         return noise
 
     def _scale(self, spreads: Sequence[float], put: Callable[[np.ndarray], Tensor]) -> Tensor | None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from trl_suite.errors import InputError, unknown
 from trl_suite.interface import Slot
-from trl_suite.worlds import terms
+from trl_suite.worlds.terms import arrays
 
 SLIDE, HINGE = int(mujoco.mjtJoint.mjJNT_SLIDE), int(mujoco.mjtJoint.mjJNT_HINGE)
 FREE, BALL = int(mujoco.mjtJoint.mjJNT_FREE), int(mujoco.mjtJoint.mjJNT_BALL)
@@ -18,7 +18,7 @@ Fields = Callable[[str], Any]
 """Gives the array of a state under MjData's name, flat per world: (..., n), live, with any leading dimensions."""
 
 
-class Place(NamedTuple):
+class NamedScalar(NamedTuple):
     """One number of a model's state: its name, its index in a flat array of MjData, and its unit."""
 
     name: str
@@ -30,7 +30,7 @@ class Quantity(NamedTuple):
     """What can be read of a state: which array holds it, how names are looked up there, what is made of a number."""
 
     field: str  # of MjData
-    find: Callable[[mujoco.MjModel], list[Place]]  # every number of it, in the order of the model
+    find: Callable[[mujoco.MjModel], list[NamedScalar]]  # every number of it, in the order of the model
     form: Callable[[Any], Any] | None = None
     unit: str | None = None  # after `form`
 
@@ -52,7 +52,9 @@ class Reading(NamedTuple):
 
     def moved(self, put: Callable[[Any], Any]) -> "Reading":
         """Return the reading for arrays that lie elsewhere: where `put` puts its indices."""
-        indices, origin = (put(one) if isinstance(one, np.ndarray) else one for one in (self.indices, self.origin))
+        indices, origin = (
+            put(index) if isinstance(index, np.ndarray) else index for index in (self.indices, self.origin)
+        )
         return self._replace(indices=indices, origin=origin)
 
     def of(self, fields: Fields) -> Callable[[], Any]:
@@ -61,7 +63,7 @@ class Reading(NamedTuple):
         if self.form is not None:
             return _composed(self.form, read)
         limit = self.limit
-        return read if limit is None else (lambda: terms.clipped(read(), limit))
+        return read if limit is None else (lambda: arrays.clipped(read(), limit))
 
     def _raw(self, array: Any) -> Callable[[], Any]:
         indices, origin = self.indices, self.origin
@@ -87,59 +89,61 @@ _TWIST = ("x", "y", "z", "rx", "ry", "rz")
 _BALL = {"position": ("qw", "qx", "qy", "qz"), "velocity": ("rx", "ry", "rz")}
 
 
-def _positions(model: mujoco.MjModel) -> list[Place]:
+def _positions(model: mujoco.MjModel) -> list[NamedScalar]:
     """Return every coordinate: `<joint>`, or `<joint>.<part>` where a joint has several."""
-    found: list[Place] = []
+    numbers: list[NamedScalar] = []
     for index in range(model.njnt):
         name, kind, first = model.joint(index).name, model.jnt_type[index], int(model.jnt_qposadr[index])
         if kind in (SLIDE, HINGE):
-            found.append(Place(name, first, "m" if kind == SLIDE else "rad"))
+            numbers.append(NamedScalar(name, first, "m" if kind == SLIDE else "rad"))
         else:
             parts = _POSE if kind == FREE else _BALL["position"]
-            found += [Place(f"{name}.{part}", first + i, "1" if "q" in part else "m") for i, part in enumerate(parts)]
-    return found
+            numbers += [
+                NamedScalar(f"{name}.{part}", first + i, "1" if "q" in part else "m") for i, part in enumerate(parts)
+            ]
+    return numbers
 
 
-def _velocities(model: mujoco.MjModel) -> list[Place]:
+def _velocities(model: mujoco.MjModel) -> list[NamedScalar]:
     return _degrees_of_freedom(model, "m/s", "rad/s")
 
 
-def _forces(model: mujoco.MjModel) -> list[Place]:
+def _forces(model: mujoco.MjModel) -> list[NamedScalar]:
     return _degrees_of_freedom(model, "N", "N m")
 
 
-def _degrees_of_freedom(model: mujoco.MjModel, sliding: str, turning: str) -> list[Place]:
+def _degrees_of_freedom(model: mujoco.MjModel, sliding: str, turning: str) -> list[NamedScalar]:
     """Return every degree of freedom; of a free joint the turning is about its own axes, the sliding the world's."""
-    found: list[Place] = []
+    numbers: list[NamedScalar] = []
     for index in range(model.njnt):
         name, kind, first = model.joint(index).name, model.jnt_type[index], int(model.jnt_dofadr[index])
         if kind in (SLIDE, HINGE):
-            found.append(Place(name, first, sliding if kind == SLIDE else turning))
+            numbers.append(NamedScalar(name, first, sliding if kind == SLIDE else turning))
         else:
             parts = _TWIST if kind == FREE else _BALL["velocity"]
             units = (turning if part.startswith("r") else sliding for part in parts)
-            found += [
-                Place(f"{name}.{part}", first + i, unit)
+            numbers += [
+                NamedScalar(f"{name}.{part}", first + i, unit)
                 for i, (part, unit) in enumerate(zip(parts, units, strict=True))
             ]
-    return found
+    return numbers
 
 
-def _per_body(parts: Sequence[tuple[str, str]]) -> Callable[[mujoco.MjModel], list[Place]]:
-    def find(model: mujoco.MjModel) -> list[Place]:
+def _per_body(parts: Sequence[tuple[str, str]]) -> Callable[[mujoco.MjModel], list[NamedScalar]]:
+    def find(model: mujoco.MjModel) -> list[NamedScalar]:
         names = [model.body(index).name for index in range(model.nbody)]
         return _named_parts(names, parts)
 
     return find
 
 
-def _sites(model: mujoco.MjModel) -> list[Place]:
+def _sites(model: mujoco.MjModel) -> list[NamedScalar]:
     return _named_parts([model.site(index).name for index in range(model.nsite)], _SPACE)
 
 
-def _named_parts(names: Sequence[str], parts: Sequence[tuple[str, str]]) -> list[Place]:
+def _named_parts(names: Sequence[str], parts: Sequence[tuple[str, str]]) -> list[NamedScalar]:
     return [
-        Place(f"{name}.{part}", row * len(parts) + column, unit)
+        NamedScalar(f"{name}.{part}", row * len(parts) + column, unit)
         for row, name in enumerate(names)
         for column, (part, unit) in enumerate(parts)
     ]
@@ -157,8 +161,8 @@ _INERTIA = (
 QUANTITIES: dict[str, Quantity] = {
     "position": Quantity("qpos", _positions),
     "velocity": Quantity("qvel", _velocities),
-    "cosine": Quantity("qpos", _positions, terms.cosine, "1"),
-    "sine": Quantity("qpos", _positions, terms.sine, "1"),
+    "cosine": Quantity("qpos", _positions, arrays.cosine, "1"),
+    "sine": Quantity("qpos", _positions, arrays.sine, "1"),
     "motor_force": Quantity("qfrc_actuator", _forces),
     "constraint_force": Quantity("qfrc_constraint", _forces),
     "place": Quantity("xpos", _per_body(_SPACE)),  # of a body's frame in the world
@@ -187,28 +191,28 @@ def reading(
     if kind not in QUANTITIES:
         raise unknown("kind", kind, QUANTITIES)
     quantity = QUANTITIES[kind]
-    known = quantity.find(model)
-    places = [place for name in names for place in _matching(name, known, kind)]
+    candidates = quantity.find(model)
+    places = [place for name in names for place in _matching(name, candidates, kind)]
     suffix = f"{kind}_from_{relative_to}" if relative_to else kind
     slots = tuple(Slot(f"{place.name}.{suffix}", quantity.unit or place.unit) for place in places)
     origin = None
     if relative_to:
         parts = (place.name.rpartition(".")[2] for place in places)
-        origin = _compact([_matching(f"{relative_to}.{part}", known, kind)[0].address for part in parts])
+        origin = _compact([_matching(f"{relative_to}.{part}", candidates, kind)[0].address for part in parts])
     indices = _compact([place.address for place in places])
     return Reading(quantity.field, indices, slots, limit, quantity.form, origin)
 
 
-def _matching(name: str, known: Iterable[Place], kind: str) -> list[Place]:
-    moving = [place for place in known if not place.name.startswith("world.")]
+def _matching(name: str, candidates: Iterable[NamedScalar], kind: str) -> list[NamedScalar]:
+    moving = [place for place in candidates if not place.name.startswith("world.")]
     if "*" in name:
         return [place for place in moving if fnmatchcase(place.name, name)]
     if name.startswith("!"):
         return [place for place in moving if place.name.partition(".")[0] != name[1:]]
-    found = [place for place in known if place.name == name or place.name.rpartition(".")[0] == name]
-    if not found:
-        raise unknown(_ELEMENT.get(kind, "joint"), name, [place.name for place in known])
-    return found
+    numbers = [place for place in candidates if place.name == name or place.name.rpartition(".")[0] == name]
+    if not numbers:
+        raise unknown(_ELEMENT.get(kind, "joint"), name, [place.name for place in candidates])
+    return numbers
 
 
 _ELEMENT = dict.fromkeys(("place", "mass_centre", "contact_force", "motion", "inertia"), "body") | {"site": "site"}
@@ -241,10 +245,10 @@ def single(model: mujoco.MjModel, kind: str, name: str) -> Reading:
     Raises:
         InputError: the name is of none, or of several.
     """
-    found = reading(model, kind, [name])
-    if len(found.slots) != 1:
-        raise InputError(f"'{name}' is {len(found.slots)} numbers: {', '.join(slot.name for slot in found.slots)}")
-    return found
+    numbers = reading(model, kind, [name])
+    if len(numbers.slots) != 1:
+        raise InputError(f"'{name}' is {len(numbers.slots)} numbers: {', '.join(slot.name for slot in numbers.slots)}")
+    return numbers
 
 
 def _compact(indices: list[int]) -> Any:

@@ -1,6 +1,6 @@
 """`envs/README.md` and the README of each env, generated from the tables and the compiled models.
 
-`python -m trl_suite.worlds.pages` writes them; a test compares.
+`python -m trl_suite.worlds.env_pages` writes them; a test compares.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,14 +12,14 @@ from trl_suite.errors import InputError
 from trl_suite.worlds.axes.model_axes import edit_task
 from trl_suite.worlds.axes.variation import Variation
 from trl_suite.worlds.catalogue import described, rows
-from trl_suite.worlds.env import World
-from trl_suite.worlds.layout import reading
+from trl_suite.worlds.env import RobotEnv
+from trl_suite.worlds.env_spec import Block, Bound, EnvSpec, Spread, Term, load
 from trl_suite.worlds.model.compilation import compiled
 from trl_suite.worlds.registration import gymnasium_id
-from trl_suite.worlds.spec import Block, Bound, EnvSpec, Spread, Term, load
-from trl_suite.worlds.task import KINDS
+from trl_suite.worlds.task import REWARD_KINDS
+from trl_suite.worlds.terms.sensors import reading
 
-_GENERATED = "<!-- written by `python -m trl_suite.worlds.pages` from env.toml: edit that -->"
+_GENERATED = "<!-- written by `python -m trl_suite.worlds.env_pages` from env.toml: edit that -->"
 
 # a value of each axis that some env may refuse as a whole
 _PROBES: dict[str, Any] = dict.fromkeys(
@@ -39,12 +39,12 @@ A model of your own: put `robot.xml` beside an `env.toml` in `envs/<name>/` of y
 
 def readme(name: str) -> str:
     """Return the README of one env."""
-    spec, world = load(name), World(name)
+    spec, env = load(name), RobotEnv(name)
     sections = [
         f"{_GENERATED}\n\n# {name}\n\n{spec.title}. {spec.about}" if spec.about else f"# {name}\n\n{spec.title}.",
-        _use(name, spec, world),
-        "## Observation\n\n" + _observation(spec, world),
-        "## Action\n\n" + _action(world),
+        _use(name, spec, env),
+        "## Observation\n\n" + _observation(spec, env),
+        "## Action\n\n" + _action(env),
         "## Reward\n\nThe sum of these terms, each of them in `info` as `reward_<term>`.\n\n" + _reward(spec.reward),
         "## Episode\n\n" + _episode(spec),
         "## Variants\n\n" + _variants(name, spec),
@@ -85,30 +85,30 @@ def pages() -> dict[str, str]:
 
 def write(folder: Path) -> list[Path]:
     """Write all pages into the folder of envs; return what was written."""
-    written: list[Path] = []
+    paths: list[Path] = []
     for place, text in pages().items():
         (folder / place).write_text(text, encoding="utf-8")
-        written.append(folder / place)
-    return written
+        paths.append(folder / place)
+    return paths
 
 
-def _use(name: str, spec: EnvSpec, world: World) -> str:
-    made = gymnasium_id(name, spec)
+def _use(name: str, spec: EnvSpec, env: RobotEnv) -> str:
+    env_id = gymnasium_id(name, spec)
     equal = f" Observation, reward and termination are those of Gymnasium's `{spec.equals}`." if spec.equals else ""
     variant = next(iter(spec.variants), "")
-    varied = f'\nenv = gym.make("{made}", variant="{variant}")' if variant else ""
+    varied = f'\nenv = gym.make("{env_id}", variant="{variant}")' if variant else ""
     return (
         f"```python\nimport gymnasium as gym\nimport trl_suite\n\n"
-        f'env = gym.make("{made}"){varied}\n```\n\n'
-        f"Model `{spec.model}`; a control step is {spec.frame_skip} x {world.model.opt.timestep * 1000:g} ms "
-        f"= {world.dt * 1000:g} ms.{equal}"
+        f'env = gym.make("{env_id}"){varied}\n```\n\n'
+        f"Model `{spec.model}`; a control step is {spec.frame_skip} x {env.model.opt.timestep * 1000:g} ms "
+        f"= {env.dt * 1000:g} ms.{equal}"
     )
 
 
-def _observation(spec: EnvSpec, world: World) -> str:
-    slots = world.interface.observation
+def _observation(spec: EnvSpec, env: RobotEnv) -> str:
+    slots = env.interface.observation
     shown = [block for block in spec.observation if block.shown]
-    counts = [len(reading(world.model, block.kind, block.of).slots) for block in shown]
+    counts = [len(reading(env.model, block.kind, block.of).slots) for block in shown]
     limits = [_limit(block) for block, count in zip(shown, counts, strict=True) for _ in range(count)]
     body = [(i, f"`{slot.name}`", slot.unit, limit) for i, (slot, limit) in enumerate(zip(slots, limits, strict=True))]
     return _table(("", "slot", "unit", "clipped to"), body)
@@ -118,9 +118,9 @@ def _limit(block: Block) -> str:
     return "" if block.limit is None else f"±{block.limit:g}"
 
 
-def _action(world: World) -> str:
-    limits, gear = world.model.actuator_ctrlrange, world.model.actuator_gear[:, 0]
-    slots = enumerate(world.interface.action)
+def _action(env: RobotEnv) -> str:
+    limits, gear = env.model.actuator_ctrlrange, env.model.actuator_gear[:, 0]
+    slots = enumerate(env.interface.action)
     body = [
         (i, f"`{slot.name}`", slot.unit, f"{limits[i, 0]:g} to {limits[i, 1]:g}", f"{gear[i]:g}") for i, slot in slots
     ]
@@ -132,8 +132,9 @@ def _reward(parts: Sequence[Term]) -> str:
         (
             part.label,
             f"{part.weight:g}",
-            KINDS[part.term].about.format(of=part.of, relative_to=part.relative_to, target=part.target) + _held(part),
-            KINDS[part.term].unit,
+            REWARD_KINDS[part.term].about.format(of=part.of, relative_to=part.relative_to, target=part.target)
+            + _held(part),
+            REWARD_KINDS[part.term].unit,
         )
         for part in parts
     ]
@@ -199,14 +200,14 @@ def _variants(name: str, spec: EnvSpec) -> str:
 
 def refusals(spec: EnvSpec) -> dict[str, str]:
     """Return the axes that do not apply to an env, each with the reason."""
-    found: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     for axis, value in _PROBES.items():
         variation = tables.convert({axis: value}, Variation, axis)
         try:
             edit_task(spec, variation, compiled(spec, variation))
         except InputError as error:
-            found[axis] = str(error).partition("does not apply: ")[2]
-    return found
+            reasons[axis] = str(error).partition("does not apply: ")[2]
+    return reasons
 
 
 def _table(head: Sequence[object], body: Iterable[Sequence[object]]) -> str:

@@ -11,16 +11,16 @@ _LIMITS = (  # what a container may use and uses, in the two versions of Linux's
 
 def available() -> int:
     """Return how many bytes this process and its children may still take: of the machine, and of its container."""
-    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")]
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")]
     info = Path("/proc/meminfo")
     if info.is_file():
         lines = dict(line.split(":", 1) for line in info.read_text().splitlines())
-        found = [int(lines["MemAvailable"].split()[0]) * 1024]  # what caches hold can be had as well
+        limits = [int(lines["MemAvailable"].split()[0]) * 1024]  # what caches hold can be had as well
     for limit, usage in _LIMITS:
         most, used = _number(limit), _number(usage)
         if most is not None and used is not None:
-            found.append(max(most - used, 0))
-    return min(found)
+            limits.append(max(most - used, 0))
+    return min(limits)
 
 
 def _number(path: str) -> int | None:

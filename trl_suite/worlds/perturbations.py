@@ -15,17 +15,17 @@ from trl_suite.worlds.axes.variation import Noise, Variation
 
 Array = NDArray[Any]
 _ACTING = ("action_noise", "action_delay", "action_inversion", "action_scale")
-ALONE = np.ones(1, dtype=bool)  # the worlds of a batch of one
+SINGLE_ENV = np.ones(1, dtype=bool)  # the worlds of a batch of one
 _SENSING = ("observation_noise", "observation_mask", "observation_delay")
 
 
-class Settings(NamedTuple):
+class PerturbationSpec(NamedTuple):
     """The channel of one world: factors and standard deviations per slot, delays in control steps."""
 
-    seen: Array  # (observations,) 1, or 0 where masked
+    observation_factor: Array  # (observations,) 1, or 0 where masked
     observation_std: Array  # (observations,)
     observation_delay: int
-    done: Array  # (actions,) factor of the action
+    action_factor: Array  # (actions,) factor of the action
     action_std: Array  # (actions,)
     action_delay: int
 
@@ -35,26 +35,26 @@ def applies(variation: Variation) -> bool:
     return any(getattr(variation, axis) for axis in (*_ACTING, *_SENSING))
 
 
-def settings(variation: Variation, interface: Interface) -> Settings:
+def perturbation_spec(variation: Variation, interface: Interface) -> PerturbationSpec:
     """Return the channel that a variation makes for an interface.
 
     Raises:
         InputError: a slot does not exist.
     """
     observed, acted = interface.observation_names, interface.action_names
-    seen = np.ones(len(observed))
-    seen[_chosen(variation.observation_mask or (), observed, "observation_mask")] = 0.0
-    done = np.full(len(acted), variation.action_scale or 1.0)
+    observation_factor = np.ones(len(observed))
+    observation_factor[_indices_of(variation.observation_mask or (), observed, "observation_mask")] = 0.0
+    action_factor = np.full(len(acted), variation.action_scale or 1.0)
     if variation.action_inversion is True:
-        done = -done
+        action_factor = -action_factor
     elif variation.action_inversion:
         names = [f"{name}.control" for name in variation.action_inversion]
-        done[_chosen(names, acted, "action_inversion")] *= -1.0
-    return Settings(
-        seen,
+        action_factor[_indices_of(names, acted, "action_inversion")] *= -1.0
+    return PerturbationSpec(
+        observation_factor,
         _std(variation.observation_noise, observed, "observation_noise"),
         variation.observation_delay or 0,
-        done,
+        action_factor,
         _std(variation.action_noise, acted, "action_noise"),
         variation.action_delay or 0,
     )
@@ -63,62 +63,62 @@ def settings(variation: Variation, interface: Interface) -> Settings:
 def _std(noise: float | Noise | None, names: Sequence[str], axis: str) -> Array:
     std = np.zeros(len(names))
     if isinstance(noise, Noise):
-        std[_chosen(noise.slots or names, names, axis)] = noise.std
+        std[_indices_of(noise.slots or names, names, axis)] = noise.std
     elif noise is not None:
         std[:] = noise
     return std
 
 
-def _chosen(wanted: Sequence[str], known: Sequence[str], axis: str) -> list[int]:
-    for name in wanted:
-        if name not in known:
-            raise unknown("slot", name, known, axis)
-    return [known.index(name) for name in wanted]
+def _indices_of(slot_names: Sequence[str], known_names: Sequence[str], axis: str) -> list[int]:
+    for name in slot_names:
+        if name not in known_names:
+            raise unknown("slot", name, known_names, axis)
+    return [known_names.index(name) for name in slot_names]
 
 
-class Channel:
+class Perturbations:
     """The channels of several worlds."""
 
-    def __init__(self, each: Sequence[Settings]) -> None:
-        self._acts = _Line(
-            np.array([one.done for one in each]),
-            np.array([one.action_std for one in each]),
-            [one.action_delay for one in each],
+    def __init__(self, specs: Sequence[PerturbationSpec]) -> None:
+        self._acts = _DelayLine(
+            np.array([spec.action_factor for spec in specs]),
+            np.array([spec.action_std for spec in specs]),
+            [spec.action_delay for spec in specs],
         )
-        self._senses = _Line(
-            np.array([one.seen for one in each]),
-            np.array([one.observation_std for one in each]),
-            [one.observation_delay for one in each],
+        self._senses = _DelayLine(
+            np.array([spec.observation_factor for spec in specs]),
+            np.array([spec.observation_std for spec in specs]),
+            [spec.observation_delay for spec in specs],
         )
 
-    def begin(self, world: int, observation: Array, rng: np.random.Generator) -> Array:
+    def begin(self, env_index: int, observation: Array, rng: np.random.Generator) -> Array:
         """Start an episode of one world; return what its policy sees first (observations,)."""
-        self._acts.fill(world, np.zeros(self._acts.width))
-        self._senses.fill(world, observation)
-        return self._senses.disturbed(world, observation, rng)
+        self._acts.fill(env_index, np.zeros(self._acts.width))
+        self._senses.fill(env_index, observation)
+        return self._senses.disturbed(env_index, observation, rng)
 
-    def act(self, actions: Array, rngs: Sequence[np.random.Generator], worlds: Array) -> Array:
+    def act(self, actions: Array, rngs: Sequence[np.random.Generator], env_indices: Array) -> Array:
         """Return the controls (all worlds, actions) that come of the policies' actions, in their own precision.
 
         Only the given worlds (booleans) draw noise.
         """
-        return self._acts.passed(actions, rngs, worlds).astype(actions.dtype)
+        return self._acts.passed(actions, rngs, env_indices).astype(actions.dtype)
 
-    def sense(self, observations: Array, rngs: Sequence[np.random.Generator], worlds: Array) -> Array:
+    def sense(self, observations: Array, rngs: Sequence[np.random.Generator], env_indices: Array) -> Array:
         """Return what the policies see (all worlds, observations); only the given worlds (booleans) draw noise."""
-        return self._senses.passed(observations, rngs, worlds)
+        return self._senses.passed(observations, rngs, env_indices)
 
-    def state(self, worlds: Array) -> dict[str, Array]:
+    def state(self, env_indices: Array) -> dict[str, Array]:
         """Return the rows that are still on their way (len(worlds), age, width), youngest first."""
-        return {"acts": self._acts.held(worlds), "senses": self._senses.held(worlds)}
+        return {"acts": self._acts.by_age(env_indices), "senses": self._senses.by_age(env_indices)}
 
-    def restore(self, worlds: Array, state: Mapping[str, Array]) -> None:
+    def restore(self, env_indices: Array, state: Mapping[str, Array]) -> None:
         """Put back what `state` found, perhaps in a channel of other delays."""
-        self._acts.hold(worlds, state["acts"])
-        self._senses.hold(worlds, state["senses"])
+        self._acts.restore_by_age(env_indices, state["acts"])
+        self._senses.restore_by_age(env_indices, state["senses"])
 
 
-class _Line:
+class _DelayLine:
     """A delay, a factor and noise on rows of numbers."""
 
     def __init__(self, factor: Array, std: Array, delays: Sequence[int]) -> None:
@@ -132,21 +132,21 @@ class _Line:
         self._now = 0
         self._rows = np.arange(len(factor))
 
-    def fill(self, world: int, row: Array) -> None:
-        self._past[world] = row
+    def fill(self, env_index: int, row: Array) -> None:
+        self._past[env_index] = row
 
-    def disturbed(self, world: int, row: Array, rng: np.random.Generator) -> Array:
-        noise = self._std[world] * rng.standard_normal(self.width) if world in self._noisy else 0.0
-        return (row + noise) * self._factor[world]
+    def disturbed(self, env_index: int, row: Array, rng: np.random.Generator) -> Array:
+        noise = self._std[env_index] * rng.standard_normal(self.width) if env_index in self._noisy else 0.0
+        return (row + noise) * self._factor[env_index]
 
-    def passed(self, rows: Array, rngs: Sequence[np.random.Generator], worlds: Array) -> Array:
+    def passed(self, rows: Array, rngs: Sequence[np.random.Generator], env_indices: Array) -> Array:
         late = self._delayed(rows) if self._late else rows
         if not self._noisy:
             return late * self._factor
         late = late.astype(np.float64)
-        for world in self._noisy:  # each from its own stream, whoever else is in the batch
-            if worlds[world]:
-                late[world] += self._std[world] * rngs[world].standard_normal(self.width)
+        for env_index in self._noisy:  # each from its own stream, whoever else is in the batch
+            if env_indices[env_index]:
+                late[env_index] += self._std[env_index] * rngs[env_index].standard_normal(self.width)
         return late * self._factor
 
     def _delayed(self, rows: Array) -> Array:
@@ -155,12 +155,12 @@ class _Line:
         self._past[:, self._now] = rows
         return self._past[self._rows, (self._now - self._delays) % depth]
 
-    def held(self, worlds: Array) -> Array:
-        return self._past[worlds][:, self._by_age()]
+    def by_age(self, env_indices: Array) -> Array:
+        return self._past[env_indices][:, self._by_age()]
 
-    def hold(self, worlds: Array, rows: Array) -> None:
+    def restore_by_age(self, env_indices: Array, rows: Array) -> None:
         ages = self._by_age()[: rows.shape[1]]
-        self._past[worlds[:, None], ages] = rows[:, : len(ages)]
+        self._past[env_indices[:, None], ages] = rows[:, : len(ages)]
 
     def _by_age(self) -> Array:
         """Return where in the ring each row lies, youngest first."""

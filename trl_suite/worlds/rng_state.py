@@ -12,14 +12,14 @@ _LOW = 2**64 - 1
 Row = NDArray[np.uint64]
 
 
-def packed(generators: Sequence[np.random.Generator]) -> Row:
+def pack_rng(generators: Sequence[np.random.Generator]) -> Row:
     """Return the states (generators, 6) of PCG64 generators, NumPy's default."""
     return np.array([_row(generator.bit_generator.state) for generator in generators], dtype=np.uint64).reshape(
         -1, WIDTH
     )
 
 
-def restore(generator: np.random.Generator, row: Row) -> None:
+def restore_rng(generator: np.random.Generator, row: Row) -> None:
     """Let a PCG64 generator go on from a row of `packed`."""
     high, low, increment_high, increment_low, has_half, half = (int(number) for number in row)
     generator.bit_generator.state = {
@@ -31,8 +31,8 @@ def restore(generator: np.random.Generator, row: Row) -> None:
 
 
 def _row(state: Any) -> list[int]:
-    inner = state["state"]
-    numbers = (inner["state"], inner["inc"])
+    pcg_state = state["state"]
+    numbers = (pcg_state["state"], pcg_state["inc"])
     return [part for number in numbers for part in (number >> 64, number & _LOW)] + [
         state["has_uint32"],
         state["uinteger"],
