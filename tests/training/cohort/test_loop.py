@@ -89,7 +89,7 @@ def test_four_rollouts_are_sb3s(env, limit, method):
     cohort = Cohort([Member(0, job, world(env), Unwatched(), None)], torch.device("cpu"))
     cohort.worlds.batch._limit = limit  # it cuts episodes off, and their value goes on
     cohort.algorithm.collector.reset()
-    with patch.object(vec_env, "Batch", partial(vec_env.Batch, max_episode_steps=limit)):
+    with patch.object(vec_env, "RobotVectorEnv", partial(vec_env.RobotVectorEnv, max_episode_steps=limit)):
         model, theirs = _sb3(job, cohort.members[0].seed)
     ours = []
     collect = cohort.algorithm.collector.collect

@@ -129,7 +129,7 @@ def test_a_training_is_sb3s(how, method):
     cohort = Cohort([Member(0, job, world("half-cheetah"), Unwatched(), None)], torch.device("cpu"))
     cohort.worlds.batch._limit = LIMIT
     cohort.algorithm.reset()
-    with patch.object(vec_env, "Batch", partial(vec_env.Batch, max_episode_steps=LIMIT)):
+    with patch.object(vec_env, "RobotVectorEnv", partial(vec_env.RobotVectorEnv, max_episode_steps=LIMIT)):
         model = _sb3(job, cohort.members[0].seed)
     start = cohort.members[0].components()
     step = 0
