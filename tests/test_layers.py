@@ -17,19 +17,19 @@ ALLOWED = {
     "interface": set(),
     "record": {"errors"},
     "provenance": set(),
-    "memory": set(),
-    "worlds": {"errors", "content", "tables", "interface", "memory"},
+    "machine_memory": set(),
+    "worlds": {"errors", "content", "tables", "interface", "machine_memory"},
     "networks": {"errors", "files", "content", "tables", "interface", "record"},
     "mechanisms": {"errors", "content", "tables", "interface", "record", "networks"},
     "evidence": {"errors", "content", "tables", "interface", "record"},
     "training": {"errors", "files", "content", "interface", "record", "provenance", "networks", "worlds", "mechanisms"},
     "experiment": {
         "errors", "files", "content", "tables", "record", "provenance", "networks", "worlds", "training", "interface",
-        "memory", "evidence", "mechanisms",
+        "machine_memory", "evidence", "mechanisms",
     },
     "cli": {
         "errors", "content", "record", "provenance", "networks", "worlds", "training", "experiment", "evidence",
-        "interface", "cli", "memory", "mechanisms",
+        "interface", "cli", "machine_memory", "mechanisms",
     },
     "__init__": {"worlds", "networks", "training", "evidence", "experiment"},
 }  # fmt: skip

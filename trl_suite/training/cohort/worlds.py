@@ -31,11 +31,11 @@ class Simulated(Protocol):
         """Return observations, rewards, terminations, truncations and infos."""
         ...
 
-    def state(self, worlds: Sequence[int] | Array | None = None) -> dict[str, Array]:
+    def state(self, envs: Sequence[int] | Array | None = None) -> dict[str, Array]:
         """Return all that worlds need to go on exactly."""
         ...
 
-    def restore(self, worlds: Sequence[int] | Array | None, state: Mapping[str, Array]) -> None:
+    def restore(self, envs: Sequence[int] | Array | None, state: Mapping[str, Array]) -> None:
         """Put worlds where `state` found them."""
         ...
 

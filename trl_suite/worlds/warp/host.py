@@ -35,13 +35,13 @@ class HostWarpEnv:
         host_infos = {key: _own(value) for key, value in infos.items()}
         return _double(observation), _double(reward), _own(terminated), _own(truncated), host_infos
 
-    def state(self, worlds: Sequence[int] | Array | None = None) -> dict[str, Array]:
+    def state(self, envs: Sequence[int] | Array | None = None) -> dict[str, Array]:
         """Return all that worlds need to go on exactly."""
-        return self.on_device.state(worlds)
+        return self.on_device.state(envs)
 
-    def restore(self, worlds: Sequence[int] | Array | None, state: Mapping[str, Array]) -> None:
+    def restore(self, envs: Sequence[int] | Array | None, state: Mapping[str, Array]) -> None:
         """Put worlds where `state` found them."""
-        self.on_device.restore(worlds, state)
+        self.on_device.restore(envs, state)
 
     def check(self) -> None:
         """Stop where the physics was wrong for want of room.
