@@ -66,7 +66,7 @@ study: setup        ## the reference study from the shipped policies, some eight
 	  $(BIN)/trl-suite run experiments/$$name --quiet \
 	  && $(BIN)/trl-suite report runs/$$name --keep experiments/$$name/results || exit; \
 	done
-	$(BIN)/python -m trl_suite.evidence.pages
+	$(BIN)/python -m tools.site.experiment_pages
 
 clean:          ## everything that can be made again, except runs
 	rm -rf $(VENV) dist build .pytest_cache .ruff_cache .hypothesis

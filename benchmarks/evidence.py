@@ -79,14 +79,15 @@ def make(root: Path, runs: int, evaluations: int, episodes: int) -> None:
 def once(root: Path) -> dict[str, float]:
     """Load, measure and render, and return seconds of each, bytes of the page and the peak of memory."""
     begun, processor = time.perf_counter(), time.process_time()
-    from trl_suite.evidence import report, results
+    from trl_suite.evidence.report import report_files
+    from trl_suite.evidence.results import experiment_results
 
     imported = time.perf_counter()
-    found = results.load(root)
+    found = experiment_results.load(root)
     loaded = time.perf_counter()
     rows = found.measures()
     measured = time.perf_counter()
-    page = report.render(found)
+    page = report_files.render(found)
     rendered = time.perf_counter()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return {

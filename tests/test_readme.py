@@ -4,10 +4,10 @@ import json
 import tomllib
 from pathlib import Path
 
-from trl_suite.evidence import pages as findings
-from trl_suite.evidence import results
+from tools.site import experiment_pages as findings
 from trl_suite.evidence.figures.style import svg
-from trl_suite.evidence.report import standalone
+from trl_suite.evidence.report.report_files import standalone
+from trl_suite.evidence.results import experiment_results
 from trl_suite.experiment.planning import grid
 from trl_suite.experiment.specification import experiment_file
 from trl_suite.mechanisms import method_pages, methods
@@ -44,7 +44,7 @@ def test_the_committed_results_are_those_of_the_committed_experiment():
         committed = json.loads(path.read_text())["runs"]
         planned = grid.steps(experiment_file.load(path.parents[1]))
         assert [run["folder"] for run in committed] == [step.planned.folder for step in planned], path
-        found = {one.kind for one in results.load(path.parent).findings}
+        found = {one.kind for one in experiment_results.load(path.parent).irregularities}
         told = page.partition(f"### [{path.parents[1].name}]")[2].partition("###")[0]
         if {step.planned.method for step in planned} == {SCRATCH} or "**not timed**" in told:
             found.discard("no reference")  # that scratch has not learned is a result, and the page tells it
@@ -52,10 +52,10 @@ def test_the_committed_results_are_those_of_the_committed_experiment():
 
 
 def test_the_page_of_experiments_is_that_of_the_committed_results():
-    found = findings.Study(ROOT / "experiments")
+    found = findings.ExperimentLibrary(ROOT / "experiments")
     parts = findings.blocks(found)
     page = (ROOT / "experiments/README.md").read_text()
-    assert findings.page(page, parts) == page, "run python -m trl_suite.evidence.pages"
+    assert findings.filled(page, parts) == page, "run python -m tools.site.experiment_pages"
     for name, (_, figure) in findings.figures(found).items():
         drawn = (ROOT / f"experiments/figures/{name}.svg").read_text()
-        assert drawn == standalone(svg(figure, name)), "run python -m trl_suite.evidence.pages"
+        assert drawn == standalone(svg(figure, name)), "run python -m tools.site.experiment_pages"

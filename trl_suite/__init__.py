@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from trl_suite.worlds.registration import register
 
 if TYPE_CHECKING:
-    from trl_suite.evidence import measures, statistics
-    from trl_suite.evidence.results import load
+    from trl_suite.evidence.results.experiment_results import load
+    from trl_suite.evidence.statistics import estimates as statistics
+    from trl_suite.evidence.statistics import measures
     from trl_suite.experiment.run import run
     from trl_suite.networks.policy import Policy
     from trl_suite.training.from_scratch import train
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Policy": ("trl_suite.networks.policy", "Policy"),
-    "load": ("trl_suite.evidence.results", "load"),
+    "load": ("trl_suite.evidence.results.experiment_results", "load"),
     "load_policy": ("trl_suite.training.policy_import", "load_policy"),
-    "measures": ("trl_suite.evidence.measures", None),
+    "measures": ("trl_suite.evidence.statistics.measures", None),
     "run": ("trl_suite.experiment.run", "run"),
-    "statistics": ("trl_suite.evidence.statistics", None),
+    "statistics": ("trl_suite.evidence.statistics.estimates", None),
     "train": ("trl_suite.training.from_scratch", "train"),
     "transplant": ("trl_suite.training.sb3.transplant", "transplant"),
 }

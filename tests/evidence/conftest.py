@@ -214,7 +214,7 @@ def standing(tmp_path_factory: pytest.TempPathFactory) -> Grid:
 @pytest.fixture(scope="session")
 def reported(standing: Grid, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Everything that can be written about that grid, written once."""
-    from trl_suite.evidence.results import load
+    from trl_suite.evidence.results.experiment_results import load
 
     return load(standing.root).report(tmp_path_factory.mktemp("reported") / "all")
 
@@ -222,5 +222,5 @@ def reported(standing: Grid, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def unillustrated(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages without pictures, for tests of their words: drawing takes most of a page's time."""
-    monkeypatch.setattr("trl_suite.evidence.pictures.across", lambda *_: [])
-    monkeypatch.setattr("trl_suite.evidence.pictures.of_target", lambda *_: [])
+    monkeypatch.setattr("trl_suite.evidence.figures.gallery.across", lambda *_: [])
+    monkeypatch.setattr("trl_suite.evidence.figures.gallery.of_target", lambda *_: [])

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from trl_suite.evidence import bootstrap
-from trl_suite.evidence.statistics import interquartile_mean
+from trl_suite.evidence.statistics import bootstrap
+from trl_suite.evidence.statistics.estimates import interquartile_mean
 
 VALUES = np.random.default_rng(3).normal(1, 1, (4, 10, 3))
 

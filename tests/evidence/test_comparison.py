@@ -4,16 +4,17 @@ import msgspec
 import numpy as np
 import pytest
 
-from trl_suite.evidence import results
-from trl_suite.evidence.comparison import Row
-from trl_suite.evidence.verdict import verdict
+from trl_suite.evidence.results import experiment_results
+from trl_suite.evidence.results.comparison import MeasureRow
+from trl_suite.evidence.results.experiment_results import Results
+from trl_suite.evidence.results.headline import headline
 
 from .conftest import ENV, STEPS, write_evaluations
 
 RAMP = STEPS / 100.0  # 0 to 1000
 
 
-def row(found: results.Results, method: str, mode: str = "deterministic") -> Row:
+def row(found: Results, method: str, mode: str = "deterministic") -> MeasureRow:
     return next(row for row in found.measures(mode) if row.method == method)
 
 
@@ -29,7 +30,7 @@ def test_the_source_is_charged_in_steps_and_in_seconds(build):
     constant_times(experiment)
     for seed in range(5):
         experiment.write(experiment.source(seed), seconds=100.0)
-    found = row(results.load(experiment.root), "finetune")
+    found = row(experiment_results.load(experiment.root), "finetune")
     assert (found.source_steps, found.source_seconds) == (400_000, 100)
     sooner, later = 28_000, 50_000  # four runs need 30k and one 20k; the threshold is 475
     assert found.saved.value == later - sooner
@@ -49,21 +50,21 @@ def test_break_even_is_open_where_the_saving_may_be_none(build):
     for seed in range(5):
         experiment.write(experiment.target("scratch", seed), RAMP)
         experiment.write(experiment.target("finetune", seed), RAMP * (2 if seed < 3 else 0.6))
-    found = row(results.load(experiment.root), "finetune")
+    found = row(experiment_results.load(experiment.root), "finetune")
     assert found.saved.low < 0 < found.saved.high
     assert (math.isfinite(found.break_even.low), found.break_even.high) == (True, math.inf)
 
 
 def test_forward_transfer_is_given_for_scores_only(build):
     experiment = build(methods=["scratch", "finetune"])
-    assert row(results.load(experiment.root), "finetune").forward_transfer.n == 0
+    assert row(experiment_results.load(experiment.root), "finetune").forward_transfer.n == 0
     for seed in range(5):
         for method, score in (("scratch", STEPS / 2e5), ("finetune", np.full(11, 0.75))):
             experiment.write(experiment.target(method, seed))
             path = experiment.folder(method, seed) / "evaluations.csv"
             lines = [f"{step},{e},{value},1000" for step, value in zip(STEPS, score, strict=True) for e in range(2)]
             path.write_text("\n".join(["step,episode,return,length", *lines]) + "\n")
-    found = row(results.load(experiment.root), "finetune").forward_transfer
+    found = row(experiment_results.load(experiment.root), "finetune").forward_transfer
     assert (found.value, found.n) == (pytest.approx((0.75 - 0.25) / (1 - 0.25)), 5)
 
 
@@ -72,13 +73,13 @@ def test_retention_compares_with_what_the_policy_could_do_at_home(experiment):
         experiment.write(experiment.source(seed), np.array([-300.0, 900.0]), steps=np.array([0, 400_000]))
         home = np.array([700.0, 700 - 100 * seed])
         write_evaluations(experiment.folder("finetune", seed) / "retention.csv", home, np.array([0, 100_000]))
-    found = row(results.load(experiment.root), "finetune").retention
+    found = row(experiment_results.load(experiment.root), "finetune").retention
     assert found.value == pytest.approx(np.mean([1 - seed / 10 for seed in range(5)]))
-    assert (found.n, row(results.load(experiment.root), "feature-extraction").retention.n) == (5, 0)
+    assert (found.n, row(experiment_results.load(experiment.root), "feature-extraction").retention.n) == (5, 0)
 
 
 def test_the_second_threshold_is_later(experiment):
-    finetune = row(results.load(experiment.root), "feature-extraction")
+    finetune = row(experiment_results.load(experiment.root), "feature-extraction")
     assert finetune.late_speed_up.n == 5
     assert finetune.late_speed_up != finetune.speed_up
 
@@ -96,12 +97,12 @@ def test_source_and_target_seeds_crossed(build):
     experiment.write_plan()
     for planned in crossed[-10:]:
         experiment.write(planned, RAMP + 100 * int(planned.source[-1]) + 10 * planned.seed)
-    found = results.load(experiment.root)
+    found = experiment_results.load(experiment.root)
     finetune = row(found, "finetune")
     assert (finetune.complete, finetune.jumpstart.n, finetune.partners, len(finetune.ratios)) == (10, 5, 2, 5)
     assert finetune.jumpstart.has_interval
-    assert not [f for f in found.findings if f.kind == "duplicate"]
-    assert "The 5 pairs share 2 scratch runs" in " ".join(verdict(found, found.measures()).caveats)
+    assert not [f for f in found.irregularities if f.kind == "duplicate"]
+    assert "The 5 pairs share 2 scratch runs" in " ".join(headline(found, found.measures()).caveats)
 
 
 def test_several_sources_are_several_arms(build):
@@ -110,7 +111,7 @@ def test_several_sources_are_several_arms(build):
     mine = [experiment.target("finetune", seed) for seed in range(5)]
     more = [msgspec.structs.replace(p, folder=f"{p.folder}-hopper", source=f"hopper/seed-{p.seed}") for p in mine]
     experiment.add(*other, *more)
-    found = results.load(experiment.root)
+    found = experiment_results.load(experiment.root)
     assert found.methods(ENV) == ("scratch", "finetune from half-cheetah", "finetune from hopper")
     hopper = row(found, "finetune from hopper")
     assert (hopper.base, hopper.source, hopper.complete, hopper.speed_up.n) == ("finetune", "hopper", 5, 5)
@@ -120,7 +121,7 @@ def test_both_ways_of_evaluating_have_measures(experiment):
     for seed in range(5):
         experiment.write(experiment.target("scratch", seed), RAMP, stochastic=RAMP / 2)
         experiment.write(experiment.target("finetune", seed), 2 * RAMP, stochastic=RAMP / 4)
-    found = results.load(experiment.root)
+    found = experiment_results.load(experiment.root)
     assert row(found, "finetune").area_difference.value > 0 > row(found, "finetune", "stochastic").area_difference.value
     assert [r.method for r in found.measures("stochastic")] == ["scratch", "finetune"]
-    assert results.load(experiment.root).curves[ENV, "finetune"].returns[0, -1] == 2000
+    assert experiment_results.load(experiment.root).curves[ENV, "finetune"].returns[0, -1] == 2000

@@ -5,15 +5,15 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from trl_suite.evidence import bootstrap, statistics
-from trl_suite.evidence.statistics import Estimate
+from trl_suite.evidence.statistics import bootstrap, estimates
+from trl_suite.evidence.statistics.estimates import Estimate
 
 SAMPLES, REPLICATES = 4000, 600
 Interval = Callable[[np.ndarray, np.random.Generator], Estimate]
 
 
 def students(values: np.ndarray, generator: np.random.Generator) -> Estimate:
-    return statistics.mean(values)
+    return estimates.mean(values)
 
 
 def studentised(values: np.ndarray, generator: np.random.Generator) -> Estimate:
@@ -81,6 +81,6 @@ def test_fieller_covers_a_ratio_of_means():
     generator, hits = np.random.default_rng(2), 0
     for _ in range(SAMPLES):
         shared = generator.normal(0, 1, 10)
-        found = statistics.ratio_of_means(10 + shared + generator.normal(0, 1, 10), 5 + shared)
+        found = estimates.ratio_of_means(10 + shared + generator.normal(0, 1, 10), 5 + shared)
         hits += not found.excludes(2)
     assert 0.94 <= hits / SAMPLES <= 0.96

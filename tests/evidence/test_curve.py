@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trl_suite.errors import InputError
-from trl_suite.evidence import curve
+from trl_suite.evidence.reading import curve
 
 
 def write(folder: Path, *lines: str, end: str = "\n") -> Path:

@@ -1,7 +1,7 @@
 import pytest
 
-from trl_suite.evidence import design
-from trl_suite.evidence.design import Shift
+from trl_suite.evidence.reading import conditions
+from trl_suite.evidence.reading.conditions import Shift
 from trl_suite.record import Plan, Planned
 
 
@@ -9,7 +9,7 @@ from trl_suite.record import Plan, Planned
     ("method", "depth"), [("partial-freeze-2", 2), ("finetune", 0), ("scratch", None), ("x-2", None)]
 )
 def test_freeze_depth(method: str, depth: int | None):
-    assert design.depth(method) == depth
+    assert conditions.depth(method) == depth
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def test_freeze_depth(method: str, depth: int | None):
     ],
 )
 def test_a_shift_is_read_from_the_name(env: str, shift: Shift | None):
-    assert design.shift(env, {}) == shift
+    assert conditions.shift(env, {}) == shift
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_a_shift_is_read_from_the_name(env: str, shift: Shift | None):
     ],
 )
 def test_a_shift_of_a_variant_with_a_name_of_its_own_is_read_from_what_it_changes(variation, shift):
-    assert design.shift("half-cheetah.hugetorso", variation) == shift
+    assert conditions.shift("half-cheetah.hugetorso", variation) == shift
 
 
 def planned(folder: str, method: str, source: str = "", role: str = "target", env: str = "t") -> Planned:
@@ -57,7 +57,7 @@ def test_arms_carry_their_source_only_where_there_are_several():
         planned("d", "scratch"),
     )
     plan = Plan(name="", question="", command="", runs=runs, every=1, episodes=1, specification={})
-    found = design.arms(plan)
+    found = conditions.conditions_of(plan)
     assert [found[name].name for name in "abcd"] == [
         "finetune from hopper",
         "finetune from walker",
@@ -69,4 +69,4 @@ def test_arms_carry_their_source_only_where_there_are_several():
 
 def test_a_value_in_units_of_its_own_is_no_multiple():
     variation = {"damping": {"joint": "bthigh", "value": 9.0}}
-    assert design.shift("half-cheetah.thigh-damping-9", variation) is None
+    assert conditions.shift("half-cheetah.thigh-damping-9", variation) is None

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from trl_suite.errors import InputError
-from trl_suite.evidence import archive
-from trl_suite.evidence.keep import keep
-from trl_suite.evidence.results import load
+from trl_suite.evidence.reading import run_archive
+from trl_suite.evidence.report.results_archive import archive_results
+from trl_suite.evidence.results.experiment_results import load
 
 from .conftest import ENV, write_evaluations
 
@@ -16,7 +16,7 @@ def test_what_is_kept_reports_the_same(experiment, tmp_path):
     write_evaluations(
         experiment.folder("finetune", 0) / "retention.csv", np.array([700.0, 300]), np.array([0, 100_000])
     )
-    pictures = keep(experiment.root, tmp_path / "kept")
+    pictures = archive_results(experiment.root, tmp_path / "kept")
     assert [path.name for path in pictures] == [f"{ENV}.svg"]
     assert pictures[0].read_text().startswith("<svg")
     kept = load(tmp_path / "kept")
@@ -26,27 +26,27 @@ def test_what_is_kept_reports_the_same(experiment, tmp_path):
 
 
 def test_what_was_kept_is_kept_again_to_the_same_bytes(experiment, tmp_path):
-    keep(experiment.root, tmp_path / "kept")
-    keep(tmp_path / "kept", tmp_path / "again")
-    first, second = ((tmp_path / name / archive.NAME).read_bytes() for name in ("kept", "again"))
+    archive_results(experiment.root, tmp_path / "kept")
+    archive_results(tmp_path / "kept", tmp_path / "again")
+    first, second = ((tmp_path / name / run_archive.NAME).read_bytes() for name in ("kept", "again"))
     assert first == second
 
 
 def test_what_was_kept_before_leaves_nothing_behind(experiment, tmp_path):
     plan = experiment.root / "plan.json"
     (experiment.root / "probes.json").write_text("[]")
-    keep(experiment.root, tmp_path / "kept")
+    archive_results(experiment.root, tmp_path / "kept")
     plan.write_bytes(plan.read_bytes().replace(ENV.encode(), b"hopper"))
     (experiment.root / "probes.json").unlink()
-    keep(experiment.root, tmp_path / "kept")
+    archive_results(experiment.root, tmp_path / "kept")
     assert not {f"{ENV}.svg", "probes.json"} & {path.name for path in (tmp_path / "kept").iterdir()}
 
 
 def test_kept_runs_unpack_to_the_folders_that_they_were(experiment, tmp_path):
-    keep(experiment.root, tmp_path / "kept")
-    with tarfile.open(tmp_path / "kept" / archive.NAME) as kept:
+    archive_results(experiment.root, tmp_path / "kept")
+    with tarfile.open(tmp_path / "kept" / run_archive.NAME) as kept:
         kept.extractall(tmp_path / "unpacked", filter="data")
-    found = archive.read(tmp_path / "kept" / archive.NAME)
+    found = run_archive.read(tmp_path / "kept" / run_archive.NAME)
     for planned in experiment.planned:
         for name in ("run.json", "evaluations.csv"):
             was = (experiment.root / planned.folder / name).read_bytes()
@@ -56,14 +56,14 @@ def test_kept_runs_unpack_to_the_folders_that_they_were(experiment, tmp_path):
 
 def test_results_are_not_kept_where_the_runs_are(experiment):
     with pytest.raises(InputError, match="name another folder"):
-        keep(experiment.root, experiment.root / "." / "")
-    assert not (experiment.root / archive.NAME).exists()
+        archive_results(experiment.root, experiment.root / "." / "")
+    assert not (experiment.root / run_archive.NAME).exists()
 
 
 @pytest.mark.parametrize("length", [0, 10, 500])
 def test_a_damaged_archive_is_named(experiment, tmp_path, length):
-    keep(experiment.root, tmp_path / "kept")
-    path = tmp_path / "kept" / archive.NAME
+    archive_results(experiment.root, tmp_path / "kept")
+    path = tmp_path / "kept" / run_archive.NAME
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(InputError, match=re.escape(str(path))):
         load(tmp_path / "kept")
@@ -73,4 +73,4 @@ def test_an_experiment_with_nothing_evaluated_is_kept_too(experiment, tmp_path):
     for planned in experiment.planned:
         (experiment.root / planned.folder / "evaluations.csv").unlink()
     assert load(experiment.root).curves == {}
-    assert keep(experiment.root, tmp_path / "kept") == []
+    assert archive_results(experiment.root, tmp_path / "kept") == []

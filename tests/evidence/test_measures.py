@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trl_suite.evidence import measures
+from trl_suite.evidence.statistics import measures
 
 STEPS = np.arange(0, 101, 10)  # H = 100
 RAMP = STEPS / 100.0  # from 0 to 1

@@ -4,26 +4,27 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from trl_suite.evidence import attribution, design, pictures, suite
-from trl_suite.evidence.figures import matrix, profiles, survival
-from trl_suite.evidence.figures.learning import panels
+from trl_suite.evidence.figures import gallery, profiles, survival, transfer_matrix
+from trl_suite.evidence.figures.learning_curves import panels
 from trl_suite.evidence.figures.style import LOOKS, _apart, canvas, looks, png, ratio_axis, styled, svg
-from trl_suite.evidence.results import load
+from trl_suite.evidence.reading import conditions
+from trl_suite.evidence.results import across_targets, attribution
+from trl_suite.evidence.results.experiment_results import load
 
 from .conftest import ENV, Grid
 
 
 @pytest.fixture(scope="module")
-def shown(standing: Grid) -> dict[str, pictures.Picture]:
+def shown(standing: Grid) -> dict[str, gallery.CaptionedFigure]:
     results = load(standing.root)
     rows = results.measures()
-    found = pictures.across(results, rows, suite.overall(results))
+    found = gallery.across(results, rows, across_targets.overall(results))
     env = results.envs[1]
-    found += pictures.of_target(results, env, [row for row in rows if row.env == env])
+    found += gallery.of_target(results, env, [row for row in rows if row.env == env])
     return {picture.name: picture for picture in found}
 
 
-def words(picture: pictures.Picture) -> str:
+def words(picture: gallery.CaptionedFigure) -> str:
     return re.sub(r"<[^>]+>", " ", svg(picture.figure, picture.name))
 
 
@@ -56,7 +57,7 @@ def test_what_pictures_say(shown):
 
 def test_one_target_has_no_pictures_across(experiment):
     results = load(experiment.root)
-    assert pictures.across(results, results.measures(), suite.overall(results)) == []
+    assert gallery.across(results, results.measures(), across_targets.overall(results)) == []
 
 
 def test_no_two_methods_look_alike():
@@ -69,8 +70,8 @@ def test_no_two_methods_look_alike():
 
 
 def test_a_matrix_is_shown_for_several_sources_only(standing: Grid, experiment):
-    assert list(matrix.matrices(load(standing.root).measures())) == ["finetune"]
-    assert matrix.matrices(load(experiment.root).measures()) == {}
+    assert list(transfer_matrix.matrices(load(standing.root).measures())) == ["finetune"]
+    assert transfer_matrix.matrices(load(experiment.root).measures()) == {}
 
 
 def test_severities_are_in_order_and_hold_the_nominal_env(grid: Grid):
@@ -97,7 +98,7 @@ def test_freeze_depths_begin_with_plain_fine_tuning(standing: Grid):
 def test_survival_is_kaplan_and_meiers(experiment):
     results = load(experiment.root)
     scratch = results.curves[ENV, "scratch"]
-    threshold = results.references[ENV].threshold
+    threshold = results.scales[ENV].threshold
     steps, left = survival.shares(scratch, threshold)
     row = results.measures()[0]
     area = float(np.sum(np.diff(steps) * left[:-1]))
@@ -155,9 +156,9 @@ def test_no_name_is_mathematics_or_markup(build):
     for planned in strange:
         experiment.write(planned)
     results = load(experiment.root)
-    drawn = [svg(p.figure, p.name) for p in pictures.of_target(results, ENV, list(results.measures()))]
+    drawn = [svg(p.figure, p.name) for p in gallery.of_target(results, ENV, list(results.measures()))]
     assert all("$x_1$&lt;b&gt;" in picture for picture in drawn[:2])
-    assert design.depth(odd) is None
+    assert conditions.depth(odd) is None
 
 
 def test_a_method_that_never_gets_there_takes_no_room(build):
@@ -166,7 +167,7 @@ def test_a_method_that_never_gets_there_takes_no_room(build):
         experiment.write(experiment.target("random-frozen", seed), np.full(11, -300.0))
     results = load(experiment.root)
     curves = [results.curves[ENV, method] for method in results.methods(ENV)]
-    figure = survival.survival(curves, results.references[ENV].threshold, looks(["random-frozen"]))
+    figure = survival.survival(curves, results.scales[ENV].threshold, looks(["random-frozen"]))
     figure.draw_without_rendering()
     assert figure.axes[0].get_position().y0 < 0.2
 

@@ -1,7 +1,8 @@
 import numpy as np
 
-from trl_suite.evidence import ranking, report
-from trl_suite.evidence.results import load
+from trl_suite.evidence.report import report_files
+from trl_suite.evidence.results import mode_ranking
+from trl_suite.evidence.results.experiment_results import load
 
 from .conftest import ENV, STEPS, Grid
 
@@ -14,13 +15,13 @@ def test_the_two_ways_can_rank_methods_differently(experiment):
         experiment.write(experiment.target("finetune", seed), 3 * RAMP + seed, stochastic=RAMP / 2)
         experiment.write(experiment.target("feature-extraction", seed), 2 * RAMP + seed, stochastic=2 * RAMP)
     results = load(experiment.root)
-    (found,) = ranking.rankings(results)
+    (found,) = mode_ranking.rankings(results)
     assert found.env == ENV
     assert [(place.method, place.places) for place in found.places] == [
         ("finetune", (1, 3)), ("feature-extraction", (2, 1)), ("scratch", (3, 2)),
     ]  # fmt: skip
     assert set(found.reversed) == {("finetune", "feature-extraction"), ("finetune", "scratch")}
-    page = report.render(results)
+    page = report_files.render(results)
     assert "They rank methods differently here" in page
     assert "finetune is ahead of scratch with the deterministic policy and behind it with the stochastic one" in page
 
@@ -29,12 +30,12 @@ def test_ways_that_agree_say_so(experiment):
     for planned in experiment.planned[5:]:
         returns = RAMP * (2 + len(planned.method)) + planned.seed
         experiment.write(planned, returns, stochastic=returns / 2)
-    assert "Both ways rank the methods alike" in report.render(load(experiment.root))
+    assert "Both ways rank the methods alike" in report_files.render(load(experiment.root))
 
 
 def test_one_way_only_has_no_ranking(experiment):
-    assert ranking.rankings(load(experiment.root)) == []
-    assert "Both ways of evaluating" not in report.render(load(experiment.root))
+    assert mode_ranking.rankings(load(experiment.root)) == []
+    assert "Both ways of evaluating" not in report_files.render(load(experiment.root))
 
 
 def test_runs_without_the_stochastic_column_are_left_out_of_its_measures(grid: Grid):

@@ -5,9 +5,9 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from trl_suite.evidence import report
-from trl_suite.evidence.results import load
-from trl_suite.evidence.verdict import verdict
+from trl_suite.evidence.report import report_files
+from trl_suite.evidence.results.experiment_results import load
+from trl_suite.evidence.results.headline import headline
 from trl_suite.record import Freeze
 
 EVIL = "<script>alert('$x$')</script>&"
@@ -36,12 +36,12 @@ def read(page: str) -> Links:
 
 def sentence(root) -> tuple[str, str]:
     found = load(root)
-    said = verdict(found, found.measures())
+    said = headline(found, found.measures())
     return said.kind, said.sentence
 
 
 def test_the_page_stands_alone(experiment):
-    path = report.write(experiment.root)
+    path = report_files.write(experiment.root)
     assert path == experiment.root / "report.html"
     page = path.read_text()
     links = read(page)
@@ -56,7 +56,7 @@ def test_the_page_stands_alone(experiment):
 
 @pytest.mark.usefixtures("unillustrated")
 def test_the_page_says_what_a_reader_asks(experiment):
-    page = report.write(experiment.root).read_text()
+    page = report_files.write(experiment.root).read_text()
     for text in (
         "how much sooner does it learn",
         "at least 3.00 times sooner than scratch",
@@ -73,7 +73,7 @@ def test_the_page_says_what_a_reader_asks(experiment):
 
 
 def test_the_same_runs_give_the_same_page(experiment):
-    assert report.write(experiment.root).read_bytes() == report.write(experiment.root).read_bytes()
+    assert report_files.write(experiment.root).read_bytes() == report_files.write(experiment.root).read_bytes()
 
 
 def test_names_are_text_and_never_markup(build):
@@ -84,7 +84,7 @@ def test_names_are_text_and_never_markup(build):
     experiment.planned.append(strange)
     experiment.write_plan(name=EVIL, question=EVIL, command=EVIL)
     experiment.write(strange, status="failed", error=EVIL, versions={EVIL: EVIL}, machine={EVIL: EVIL})
-    page = report.write(experiment.root).read_text()
+    page = report_files.write(experiment.root).read_text()
     assert "script" not in read(page).tags
     assert "&lt;script&gt;" in page
 
@@ -96,7 +96,7 @@ def test_too_few_seeds_stand_where_the_claim_would(build, seeds: int):
     kind, said = sentence(root)
     assert kind == "too few"
     assert said.startswith("Too few seeds for a claim")
-    assert said in report.write(root).read_text()
+    assert said in report_files.write(root).read_text()
 
 
 def test_the_verdict_is_about_the_plans_first_method(build):
@@ -118,7 +118,7 @@ def test_without_a_threshold_the_area_speaks(experiment):
     kind, said = sentence(experiment.root)
     assert kind == "sooner"
     assert said.startswith("No speed-up could be measured (scratch set no threshold): finetune's mean return")
-    assert "There is no threshold for this target" in report.write(experiment.root).read_text()
+    assert "There is no threshold for this target" in report_files.write(experiment.root).read_text()
 
 
 def test_several_targets_are_counted(build):
@@ -131,13 +131,13 @@ def test_several_targets_are_counted(build):
     kind, said = sentence(experiment.root)
     assert kind == "sooner"
     assert said.startswith("Over 2 targets, finetune reaches the threshold sooner in 2, later in 0, undecided in 0")
-    assert read(report.write(experiment.root).read_text()).tags.count("svg") == 10  # four each, forest, scores
+    assert read(report_files.write(experiment.root).read_text()).tags.count("svg") == 10  # four each, forest, scores
 
 
 def test_an_experiment_that_has_only_been_planned_has_a_report(experiment):
     for planned in experiment.planned:
         shutil.rmtree(experiment.root / planned.folder)
-    page = report.write(experiment.root).read_text()
+    page = report_files.write(experiment.root).read_text()
     assert "Nothing to compare yet" in page
     assert "0 of 25 runs done" in page
     assert "No run on this target has been evaluated yet" in page
@@ -148,14 +148,14 @@ def test_an_experiment_that_has_only_been_planned_has_a_report(experiment):
 def test_an_interrupted_experiment_shows_what_was_evaluated(experiment, evaluations: int):
     for planned in experiment.planned[5:]:
         experiment.write(planned, np.arange(evaluations) + planned.seed, status="interrupted")
-    page = report.write(experiment.root).read_text()
+    page = report_files.write(experiment.root).read_text()
     assert read(page).tags.count("svg") == 1
     assert "5 of 25 runs done" in page
 
 
 def test_many_methods_get_a_panel_each(build):
     methods = ["scratch", *(f"partial-freeze-{k}" for k in range(7))]
-    page = report.write(build(methods=methods, seeds=3).root).read_text()
+    page = report_files.write(build(methods=methods, seeds=3).root).read_text()
     assert "Black, dashed: scratch" in page
 
 
@@ -164,7 +164,7 @@ def test_a_broken_freeze_is_shown(experiment):
 
     broken = Freeze(before={"actor.trunk.0": "aa", "actor.trunk.1": "cc"}, after={"actor.trunk.0": "ab"})
     experiment.write(experiment.target("feature-extraction", 0), freeze=broken)
-    page = report.write(experiment.root).read_text()
+    page = report_files.write(experiment.root).read_text()
     assert "changed in 1 run" in page
     assert "frozen and yet changed: actor.trunk.0, actor.trunk.1" in page
 
@@ -181,7 +181,7 @@ def test_seconds_of_a_cohort_are_the_runs_share_of_them(experiment):
         experiment.write(planned, np.arange(11.0), seconds=12.5, cohort_size=8, engine="cohort")
     results = load(experiment.root)
     assert {row.source_seconds for row in results.measures() if row.method == "finetune"} == {12.5}
-    page = report.render(results)
+    page = report_files.render(results)
     assert "8 (5 runs), 1 (20 runs)" in page
     assert "cohort on cpu (5 runs)" in page
     assert "charged equal shares" in page

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from trl_suite.evidence import similarity
-from trl_suite.evidence.similarity import Pair, Probes
+from trl_suite.evidence.statistics import similarity
+from trl_suite.evidence.statistics.similarity import Pair, Probes
 
 NAN = float("nan")
 

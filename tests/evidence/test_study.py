@@ -7,11 +7,12 @@ import shutil
 import msgspec
 import pytest
 
-from trl_suite.evidence import pages, study, suite, wording
-from trl_suite.evidence.collection import Collection
+from tools.site import experiment_pages
 from trl_suite.evidence.figures import effects, profiles
 from trl_suite.evidence.figures.style import looks
-from trl_suite.evidence.statistics import Estimate
+from trl_suite.evidence.results import across_targets, experiment_claims, number_format
+from trl_suite.evidence.results.experiment_results import Results
+from trl_suite.evidence.statistics.estimates import Estimate
 from trl_suite.record import Plan, decode, encode
 
 from .conftest import STEPS, Grid
@@ -35,20 +36,20 @@ def about(value, low, high, n=10):
     ],
 )
 def test_no_more_is_claimed_than_interval_and_test_allow(speed_up, p, said):
-    assert study.shown(speed_up, p) == said
+    assert experiment_claims.shown(speed_up, p) == said
 
 
 def test_a_claim_stands_for_each_method_on_each_of_a_few_targets(standing):
-    results = Collection.read(standing.root)
+    results = Results.read(standing.root)
     rows = [row for row in results.measures() if row.speed_up.n]
-    claims = study.claims(results)
+    claims = experiment_claims.claims(results)
     assert [(claim.target, claim.method) for claim in claims] == [(row.env, row.method) for row in rows]
     assert {claim.shown for claim in claims} <= {"sooner", "later", "undecided"}
 
 
 def test_over_many_targets_a_method_has_one_claim(standing, monkeypatch):
-    monkeypatch.setattr(study, "FEW", 2)
-    claims = study.claims(Collection.read(standing.root))
+    monkeypatch.setattr(experiment_claims, "FEW", 2)
+    claims = experiment_claims.claims(Results.read(standing.root))
     assert {claim.target for claim in claims} == {"4 targets"}
     assert len({claim.method for claim in claims}) == len(claims)
 
@@ -56,7 +57,7 @@ def test_over_many_targets_a_method_has_one_claim(standing, monkeypatch):
 @pytest.fixture
 def two_robots(build, monkeypatch):
     """Four targets of two robots, which are many."""
-    monkeypatch.setattr(study, "FEW", 2)
+    monkeypatch.setattr(experiment_claims, "FEW", 2)
     experiment = build(seeds=6)
     more = ("half-cheetah.gravity-2.0", "hopper.gravity-1.5", "hopper.gravity-2.0")
     experiment.add(
@@ -66,7 +67,7 @@ def two_robots(build, monkeypatch):
 
 
 def test_over_many_targets_of_several_robots_each_has_a_claim_too(two_robots):
-    claims = [claim for claim in study.claims(Collection.read(two_robots.root)) if claim.method == "finetune"]
+    claims = [claim for claim in experiment_claims.claims(Results.read(two_robots.root)) if claim.method == "finetune"]
     assert [(claim.target, claim.pairs) for claim in claims] == [
         ("4 targets", 4),
         ("half-cheetah, 2 targets", 2),
@@ -80,11 +81,11 @@ def test_the_finding_counts_what_may_be_claimed_for_each_robot(two_robots, tmp_p
     (tmp_path / "severity").mkdir()
     (tmp_path / "severity" / "experiment.toml").write_text('question = "Why?"\n')
     (tmp_path / "severity" / "results").symlink_to(two_robots.root)
-    found = pages.Study(tmp_path)
-    head, _, *rows = pages.blocks(found)["severity"].split("\n\n")[1].splitlines()
+    found = experiment_pages.ExperimentLibrary(tmp_path)
+    head, _, *rows = experiment_pages.blocks(found)["severity"].split("\n\n")[1].splitlines()
     assert head == "| method | half-cheetah, 2 targets | hopper, 2 targets |"
     [finetune] = [row for row in rows if row.startswith("| `finetune`")]
-    each = study.claims(found.results["severity"], each=True)
+    each = experiment_claims.claims(found.results["severity"], each=True)
     for cell, robot in zip(finetune.strip("| ").split(" | ")[1:], ("half-cheetah", "hopper"), strict=True):
         mine = [one.shown for one in each if one.method == "finetune" and one.target.startswith(robot)]
         assert {f"{what} on {mine.count(what)}" for what in mine} == set(cell.split("<br>")[1].split(", "))
@@ -94,7 +95,7 @@ def expecting(grid, **expected):
     plan = decode(grid.root / "plan.json", Plan)
     specification = plan.specification | {"expected": expected}
     (grid.root / "plan.json").write_bytes(encode(msgspec.structs.replace(plan, specification=specification)))
-    return Collection.read(grid.root)
+    return Results.read(grid.root)
 
 
 def standing_alone(results, tmp_path):
@@ -103,13 +104,13 @@ def standing_alone(results, tmp_path):
     mine.mkdir(parents=True)
     (mine / "experiment.toml").write_text('question = "Why?"\n')
     (mine / "results").symlink_to(results)
-    return pages.Study(mine.parent)
+    return experiment_pages.ExperimentLibrary(mine.parent)
 
 
 def test_what_was_expected_and_did_not_happen_is_told(grid):
     results = expecting(grid, **{"random-frozen": "sooner", "critic-only": "not sooner"})
     method = next(row for row in results.measures() if row.method == "random-frozen")
-    [surprise] = [one for one in study.surprises(results) if one.method == "random-frozen"]
+    [surprise] = [one for one in experiment_claims.surprises(results) if one.method == "random-frozen"]
     assert any(method.env in targets for targets in surprise.happened.values())
     assert "sooner" not in surprise.happened
 
@@ -118,35 +119,39 @@ def test_what_could_not_be_timed_is_told_by_its_return(experiment, tmp_path):
     for seed in range(5):
         experiment.write(experiment.target("scratch", seed), -STEPS / 100.0 + seed)  # it only gets worse
     results = expecting(experiment, finetune="sooner")
-    [claim] = [one for one in study.claims(results) if one.method == "finetune"]
+    [claim] = [one for one in experiment_claims.claims(results) if one.method == "finetune"]
     assert (claim.shown, claim.pairs) == ("not timed", 5)
     [finetune] = [row for row in results.measures() if row.method == "finetune"]
     assert claim.gain == finetune.area_difference
-    assert [list(one.happened) for one in study.surprises(results)] == [["not timed"]]
+    assert [list(one.happened) for one in experiment_claims.surprises(results)] == [["not timed"]]
     found = standing_alone(experiment.root, tmp_path)
-    cell = f"| **not timed**<br>{wording.estimate(claim.gain, signed=True)} of return |"
-    assert cell in pages.blocks(found)["findings"]
+    cell = f"| **not timed**<br>{number_format.estimate(claim.gain, signed=True)} of return |"
+    assert cell in experiment_pages.blocks(found)["findings"]
 
 
 def test_targets_that_went_otherwise_are_named_as_long_as_they_are_few(grid, tmp_path, monkeypatch):
     expecting(grid, **{"random-frozen": "sooner"})
     found = standing_alone(grid.root, tmp_path)
-    [(what, targets)] = study.surprises(found.results["mine"])[0].happened.items()
-    assert pages.blocks(found)["surprises"].endswith(f"{what} on {', '.join(targets)}.")
-    monkeypatch.setattr(study, "FEW", len(targets) - 1)
-    assert pages.blocks(found)["surprises"].endswith(f"{what} on {len(targets)} of {len(grid.TARGETS)} targets.")
+    [(what, targets)] = experiment_claims.surprises(found.results["mine"])[0].happened.items()
+    assert experiment_pages.blocks(found)["surprises"].endswith(f"{what} on {', '.join(targets)}.")
+    monkeypatch.setattr(experiment_claims, "FEW", len(targets) - 1)
+    assert experiment_pages.blocks(found)["surprises"].endswith(
+        f"{what} on {len(targets)} of {len(grid.TARGETS)} targets."
+    )
 
 
 def test_a_pair_counts_once_however_many_experiments_measured_it(standing):
-    results = Collection.read(standing.root)
-    once, twice = study.scores([results]), study.scores([results, results])
+    results = Results.read(standing.root)
+    once, twice = experiment_claims.scores([results]), experiment_claims.scores([results, results])
     assert once
     assert [one.correlation.n for one in once] == [one.correlation.n for one in twice]
 
 
 def test_a_pair_is_scored_as_the_experiment_with_the_most_runs_has_it(tmp_path):
-    few, many = (Collection.read(Grid(tmp_path / str(seeds), seeds=seeds).root) for seeds in (3, 5))
-    both, alone, fewer = (str(study.scores(studies)) for studies in ([few, many], [many], [few]))  # NaN is not itself
+    few, many = (Results.read(Grid(tmp_path / str(seeds), seeds=seeds).root) for seeds in (3, 5))
+    both, alone, fewer = (
+        str(experiment_claims.scores(studies)) for studies in ([few, many], [many], [few])
+    )  # NaN is not itself
     assert both == alone != fewer
 
 
@@ -155,11 +160,11 @@ def test_an_experiment_that_made_no_probes_takes_no_pair_from_one_that_did(stand
         {"env": env, "source": "", "probes": {"dynamics": float(place)}} for place, env in enumerate(Grid.TARGETS)
     ]
     (standing.root / "probes.json").write_text(json.dumps(probes))
-    probed = Collection.read(standing.root)
+    probed = Results.read(standing.root)
     shutil.copytree(standing.root, tmp_path / "bare", ignore=shutil.ignore_patterns("probes.json"))
-    bare = Collection.read(tmp_path / "bare")
+    bare = Results.read(tmp_path / "bare")
     counts = [
-        {(one.method, one.probe): one.correlation.n for one in study.scores(studies)}
+        {(one.method, one.probe): one.correlation.n for one in experiment_claims.scores(studies)}
         for studies in ([probed], [bare, probed])
     ]
     assert counts[0] == counts[1]
@@ -169,9 +174,11 @@ def test_an_experiment_that_made_no_probes_takes_no_pair_from_one_that_did(stand
 def test_a_page_says_what_has_not_been_run(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "experiment.toml").write_text('question = "Why?"\n')
-    parts = pages.blocks(pages.Study(tmp_path))
+    parts = experiment_pages.blocks(experiment_pages.ExperimentLibrary(tmp_path))
     assert "| [mine](mine/README.md) | Why? | not run yet |" in parts["questions"]
-    assert {parts[name] for name in ("severity", "findings", "surprises", "advisor", "figures")} == {pages.NOTHING}
+    assert {parts[name] for name in ("severity", "findings", "surprises", "advisor", "figures")} == {
+        experiment_pages.NOTHING
+    }
 
 
 def test_a_page_with_results_shows_them(grid, tmp_path):
@@ -180,23 +187,30 @@ def test_a_page_with_results_shows_them(grid, tmp_path):
     grid.root.rename(tmp_path / "study" / "severity" / "results")
     (tmp_path / "study" / "README.md").write_text("<!-- findings: x -->\n<!-- /findings -->\nprose\n")
     (tmp_path / "README.md").write_text("<!-- severity: x -->\n<!-- /severity -->\n")
-    text = pages.write(tmp_path / "study").read_text()
+    text = experiment_pages.write(tmp_path / "study").read_text()
     assert "| `finetune from half-cheetah` |" in text
     assert text.endswith("prose\n")
     finding = (tmp_path / "README.md").read_text()
     assert "as fast as scratch over 4 targets (geometric mean" in finding
-    assert finding.count("\n- `") == len(suite.overall(pages.Study(tmp_path / "study").results["severity"])) > 1
-    assert pages.page(text, pages.blocks(pages.Study(tmp_path / "study"))) == text
-    assert pages.page(text.replace("prose", "other prose"), {}).endswith("other prose\n")
+    assert (
+        finding.count("\n- `")
+        == len(across_targets.overall(experiment_pages.ExperimentLibrary(tmp_path / "study").results["severity"]))
+        > 1
+    )
+    assert (
+        experiment_pages.filled(text, experiment_pages.blocks(experiment_pages.ExperimentLibrary(tmp_path / "study")))
+        == text
+    )
+    assert experiment_pages.filled(text.replace("prose", "other prose"), {}).endswith("other prose\n")
 
 
 def test_findings_are_a_table_of_methods_by_targets(standing, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "experiment.toml").write_text('question = "Why?"\n')
     (tmp_path / "mine" / "results").symlink_to(standing.root)
-    found = pages.Study(tmp_path)
-    claims = study.claims(found.results["mine"])
-    _, _, head, _, *rows = pages.blocks(found)["findings"].splitlines()
+    found = experiment_pages.ExperimentLibrary(tmp_path)
+    claims = experiment_claims.claims(found.results["mine"])
+    _, _, head, _, *rows = experiment_pages.blocks(found)["findings"].splitlines()
     targets = list(dict.fromkeys(claim.target for claim in claims))
     assert [cell.split(", n = ")[0] for cell in head.split(" | ")[1:]] == targets
     for row in rows:
@@ -204,7 +218,9 @@ def test_findings_are_a_table_of_methods_by_targets(standing, tmp_path):
         for target, cell in zip(targets, cells, strict=True):
             [claim] = [one for one in claims if (f"`{one.method}`", one.target) == (method, target)]
             assert (claim.shown == "undecided") == ("**" not in cell)
-            assert f"{wording.speed_up(claim.speed_up)}<br>{wording.estimate(claim.gain, signed=True)}" in cell
+            assert (
+                f"{number_format.speed_up(claim.speed_up)}<br>{number_format.estimate(claim.gain, signed=True)}" in cell
+            )
 
 
 def test_severities_are_drawn_from_the_mildest_on_a_panel_for_each_robot():
@@ -226,7 +242,7 @@ def test_gains_are_drawn_by_depth_a_panel_for_each_robot():
 
 
 def test_gains_are_drawn_by_method_a_panel_for_each_target(standing):
-    rows = [row for row in Collection.read(standing.root).measures() if row.area_gain.n]
+    rows = [row for row in Results.read(standing.root).measures() if row.area_gain.n]
     figure = effects.gains(rows, looks(["finetune"])["finetune"], columns=3)
     assert [panel.get_title() for panel in figure.axes] == list(dict.fromkeys(row.env for row in rows))
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
@@ -234,7 +250,7 @@ def test_gains_are_drawn_by_method_a_panel_for_each_target(standing):
 
 
 def test_a_target_names_its_source_only_where_it_has_several(standing):
-    rows = [row for row in Collection.read(standing.root).measures() if (row.base or row.method) != "finetune"]
+    rows = [row for row in Results.read(standing.root).measures() if (row.base or row.method) != "finetune"]
     assert set(profiles.depths(rows)) == set(Grid.TARGETS)
 
 
@@ -243,5 +259,5 @@ def test_what_has_been_run_has_its_picture(standing, tmp_path, name):
     (tmp_path / name).mkdir()
     (tmp_path / name / "experiment.toml").write_text('question = "Why?"\n')
     (tmp_path / name / "results").symlink_to(standing.root)
-    drawn = pages.figures(pages.Study(tmp_path))
+    drawn = experiment_pages.figures(experiment_pages.ExperimentLibrary(tmp_path))
     assert list(drawn) == ["controls" if name == "running-backwards" else name]

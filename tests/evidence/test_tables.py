@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from trl_suite.errors import InputError, NotInstalledError
-from trl_suite.evidence import page, report, tables
-from trl_suite.evidence.results import load
+from trl_suite.evidence.report import contents, report_files, table_files
+from trl_suite.evidence.results.experiment_results import load
 
 from .conftest import ENV, STEPS, Grid
 
@@ -25,7 +25,7 @@ def test_the_frame_has_one_row_per_run_and_evaluation(experiment):
     assert one["step"].tolist() == STEPS.tolist()
     np.testing.assert_array_equal(one["return"], load(experiment.root).curves[ENV, "finetune"].returns[2])
     assert set(one["source"]) == {"half-cheetah"}
-    reference = load(experiment.root).references[ENV]
+    reference = load(experiment.root).scales[ENV]
     expected = (one["return"] - reference.random) / (reference.reference - reference.random)
     np.testing.assert_allclose(one["score"], expected)
 
@@ -79,16 +79,16 @@ def test_latex_escapes_names(experiment, tmp_path):
     assert text.startswith(r"\begin{tabular}{llrrrrr}")
     assert r"$\times$" in text
     assert "\u2212" not in text
-    assert tables._escape(r"a_b & 50 % \ ~") == r"a\_b \& 50 \% \textbackslash{} \textasciitilde{}"
+    assert table_files._escape(r"a_b & 50 % \ ~") == r"a\_b \& 50 \% \textbackslash{} \textasciitilde{}"
 
 
 def test_parquet_is_an_extra(experiment, tmp_path, monkeypatch):
     path = load(experiment.root).report(tmp_path / "t.parquet")
     pd.testing.assert_frame_equal(pd.read_parquet(path), load(experiment.root).summary())
-    monkeypatch.setattr(tables, "find_spec", lambda name: None)
+    monkeypatch.setattr(table_files, "find_spec", lambda name: None)
     with pytest.raises(NotInstalledError, match=r"trl-suite\[parquet\]"):
         load(experiment.root).report(tmp_path / "t.parquet")
-    tables.write_all(load(experiment.root), tmp_path / "all")
+    table_files.write_all(load(experiment.root), tmp_path / "all")
     assert (tmp_path / "all" / "summary.csv").is_file()
     assert not list((tmp_path / "all").rglob("*.parquet"))
     assert importlib.util.find_spec("pyarrow")
@@ -96,7 +96,7 @@ def test_parquet_is_an_extra(experiment, tmp_path, monkeypatch):
 
 def test_a_folder_holds_everything(standing: Grid, reported: Path):
     assert {path.name for path in reported.iterdir()} == {"report.html", "report.md", "figures", "tables"}
-    names = ("summary", "runs", "evaluations", "findings")
+    names = ("summary", "runs", "evaluations", "irregularities")
     expected = {f"{name}.{ending}" for name in names for ending in ("csv", "parquet")} | {"summary.tex"}
     assert {path.name for path in (reported / "tables").iterdir()} == expected
     frame = pd.read_parquet(reported / "tables" / "evaluations.parquet")
@@ -124,12 +124,12 @@ def test_names_are_no_markup_in_markdown(build, tmp_path):
 
 
 def test_the_page_holds_all_that_a_grid_has(reported: Path):
-    page = (reported / "report.html").read_text()
-    assert page.count("<svg ") == 5 + 4 * len(Grid.TARGETS)
-    assert not re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(?!#|data:)[^"'>\s]*//""", page), "it opens offline"
+    contents = (reported / "report.html").read_text()
+    assert contents.count("<svg ") == 5 + 4 * len(Grid.TARGETS)
+    assert not re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(?!#|data:)[^"'>\s]*//""", contents), "it opens offline"
     for text in ("Over all 4 targets", "From each source to each target", "Both ways of evaluating", "frozen layers",
                  "Benefit against the shift in gravity", "What each component adds", "Scores of all runs"):  # fmt: skip
-        assert text in page, text
+        assert text in contents, text
 
 
 def test_another_ending_is_refused(experiment, tmp_path):
@@ -144,10 +144,10 @@ def test_another_ending_is_refused(experiment, tmp_path):
 def test_a_page_of_many_runs_holds_no_single_ones(experiment, monkeypatch):
     experiment.write(experiment.target("finetune", 0), np.arange(3.0), status="interrupted")
     experiment.write(experiment.target("finetune", 1), np.arange(3.0), status="interrupted")
-    monkeypatch.setattr(page, "SINGLES", 1)
-    monkeypatch.setattr(page, "EXAMPLES", 1)
-    monkeypatch.setattr(page, "LARGE", 1)
-    text = report.render(load(experiment.root))
+    monkeypatch.setattr(contents, "SINGLES", 1)
+    monkeypatch.setattr(contents, "EXAMPLES", 1)
+    monkeypatch.setattr(contents, "LARGE", 1)
+    text = report_files.render(load(experiment.root))
     assert "Every run" not in text
     assert "sha256 of every frozen component" not in text
     assert "and 1 more of 2" in text  # two unfinished runs

@@ -5,8 +5,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import metadata
 
-from trl_suite.evidence import tensorboard
-from trl_suite.evidence.results import load
+from trl_suite.evidence.report import tensorboard_events
+from trl_suite.evidence.results.experiment_results import load
 
 from .conftest import ENV, STEPS
 
@@ -77,7 +77,7 @@ def test_writing_again_replaces_and_a_report_still_reads_the_folder(experiment, 
     before = sorted(path.parent for path in written.rglob("events*"))
     load(experiment.root).tensorboard()
     assert sorted(path.parent for path in written.rglob("events*")) == before
-    assert load(experiment.root).findings == ()
+    assert load(experiment.root).irregularities == ()
 
 
 def test_an_incomplete_experiment_has_event_files_too(experiment):
@@ -86,4 +86,4 @@ def test_an_incomplete_experiment_has_event_files_too(experiment):
     found = read(load(experiment.root).tensorboard() / "scratch")
     assert len(found.Scalars(f"{ENV}/mean")) == 3
     assert f"{ENV}/iqm" not in found.Tags()["scalars"]
-    assert tensorboard.FOLDER == "tensorboard"
+    assert tensorboard_events.FOLDER == "tensorboard"

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from trl_suite.errors import InputError
-from trl_suite.evidence import prediction, results
-from trl_suite.evidence.similarity import Probes
+from trl_suite.evidence.results import experiment_results, probe_prediction
+from trl_suite.evidence.statistics.similarity import Probes
 from trl_suite.experiment.measuring import probe_file, retention
 from trl_suite.experiment.planning import grid
 from trl_suite.experiment.run import run
@@ -53,12 +53,12 @@ def test_a_whole_experiment_with_all_three(tiny, tmp_path):
     asked = "retention = true\nprobes = 1\nmethods  = "
     text = path.read_text().replace("methods  = ", asked).replace('"finetune", "random-frozen"', '"finetune"')
     path.write_text(text.replace("seeds    = [0, 1]", "seeds = [0]") + REFERENCE)
-    found = results.load(run(tiny, runs=tmp_path, on="here").folder)
-    assert not found.findings
+    found = experiment_results.load(run(tiny, runs=tmp_path, on="here").folder)
+    assert not found.irregularities
     assert found.references["inverted-pendulum.gravity-1.5"].origin.startswith("the 2 scratch runs of their own seeds")
     (row,) = [row for row in found.measures() if row.method == "finetune"]
     assert row.retention.n in (0, 1)  # none where the source learned nothing in its few steps
-    (probed,) = prediction.probed(found)
+    (probed,) = probe_prediction.probed(found)
     assert (probed.env, probed.source, len(probed.policies)) == (row.env, "inverted-pendulum", 1)
     assert probed.probes.dynamics > 0
 
@@ -74,8 +74,8 @@ def test_retention_compares_with_the_source_policy_at_home(copied, finished):
             assert [int(line[0]) for line in lines] == [0, 0, 256, 256]
             last = (copied / step.planned.source / "evaluations.csv").read_text().splitlines()[-2:]
             assert [line[2:] for line in lines[:2]] == [line.split(",")[2:] for line in last]
-    found = results.load(copied)
-    assert all(member.home is not None for member in found.members if member.planned.source)
+    found = experiment_results.load(copied)
+    assert all(member.home is not None for member in found.recorded if member.planned.source)
 
 
 def test_retention_is_measured_once(copied, finished):

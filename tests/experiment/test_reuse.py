@@ -6,8 +6,8 @@ import pytest
 from tests.experiment.conftest import TINY
 from trl_suite import provenance, record
 from trl_suite.errors import InputError
-from trl_suite.evidence import results
-from trl_suite.evidence.keep import keep
+from trl_suite.evidence.report.results_archive import archive_results
+from trl_suite.evidence.results import experiment_results
 from trl_suite.experiment.planning import grid
 from trl_suite.experiment.planning.cohort_keys import Grouping
 from trl_suite.experiment.reuse import reused_runs
@@ -43,13 +43,13 @@ def test_what_another_experiment_made_is_taken_and_the_rest_is_trained(finished,
         assert files_of(made.folder / name) == files_of(finished / name)
     methods = {record.decode(path, record.Run).method for path in made.folder.glob("*/*/*/run.json")}
     assert methods == {"source", "scratch", "finetune", "random-frozen", "actor-only"}
-    found = results.load(made.folder)
+    found = experiment_results.load(made.folder)
     assert {member.run.status for member in found.members if member.run} == {"done"}
     assert len(found.members) == len(theirs) + 2
 
 
 def test_of_kept_results_the_records_are_taken_and_no_source_without_its_weights(finished, tmp_path):
-    keep(finished, tmp_path / "kept")
+    archive_results(finished, tmp_path / "kept")
     folders, [told] = taken(tmp_path, tmp_path / "kept")
     assert {name.split("/")[1] for name in folders} == {"scratch", "finetune", "random-frozen"}
     assert told == f"{len(folders)} of 10 runs are those of {tmp_path / 'kept'}"
@@ -62,7 +62,7 @@ def test_of_kept_results_the_records_are_taken_and_no_source_without_its_weights
 
 
 def test_where_retention_is_asked_for_weights_are_needed(finished, tmp_path):
-    keep(finished, tmp_path / "kept")
+    archive_results(finished, tmp_path / "kept")
     folders, _ = taken(tmp_path, tmp_path / "kept", retention=True)
     assert {name.split("/")[1] for name in folders} == {"scratch"}
     whole, _ = taken(tmp_path / "again", finished, retention=True)
@@ -92,7 +92,7 @@ def test_what_is_not_the_same_run_is_not_taken(finished, tmp_path, text):
 
 
 def test_a_record_that_does_not_fit_its_digest_is_not_taken(finished, tmp_path):
-    keep(finished, tmp_path / "kept")
+    archive_results(finished, tmp_path / "kept")
     whole, _ = taken(tmp_path, tmp_path / "kept")
     spoiled = tmp_path / "spoiled"
     (spoiled / "runs").mkdir(parents=True)

@@ -13,7 +13,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from trl_suite import record
 from trl_suite.errors import InputError
-from trl_suite.evidence import report, results
+from trl_suite.evidence.report import report_files
+from trl_suite.evidence.results import experiment_results
 from trl_suite.experiment.run import run
 from trl_suite.networks.policy import load
 from trl_suite.record import Run
@@ -73,9 +74,9 @@ def test_tensorboard_finds_sb3s_tags_and_the_evaluation(finished):
 
 
 def test_the_results_can_be_loaded_and_reported(finished):
-    found = results.load(finished)
+    found = experiment_results.load(finished)
     assert {row.method for row in found.measures()} == {"scratch", "finetune", "random-frozen"}
-    page = report.write(finished).read_text()
+    page = report_files.write(finished).read_text()
     assert "Does a balanced pendulum stay balanced" in page
 
 
@@ -123,6 +124,6 @@ def test_ctrl_c_keeps_what_was_evaluated_and_the_report_says_what_is_missing(tin
     root = tmp_path / "runs" / "tiny"
     stopped = [folder for folder, run_ in runs_in(root).items() if run_.status != "done"]
     assert all(evaluations(root / folder) for folder in stopped)
-    page = report.write(root).read_text()
+    page = report_files.write(root).read_text()
     assert "interrupted" in page or presses == 2
     assert "has not been run" in page

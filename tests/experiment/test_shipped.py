@@ -7,7 +7,7 @@ import pytest
 from tests.experiment.conftest import TINY
 from trl_suite import content, record
 from trl_suite.errors import InputError
-from trl_suite.evidence import results
+from trl_suite.evidence.results import experiment_results
 from trl_suite.experiment import policy_library
 from trl_suite.experiment.planning import grid
 from trl_suite.experiment.planning.cohort_keys import Grouping, assignments, summary
@@ -54,10 +54,11 @@ def test_another_policy_is_not_written_over(finished, workspace):
 
 
 def test_a_run_from_a_shipped_policy_is_the_run_from_its_training(finished, workspace):
-    trained = {(m.planned.method, m.planned.seed): m.curve for m in results.load(finished).members}
-    found = results.load(run(study(workspace), runs=workspace / "runs", on="here").folder)
-    assert {finding.kind for finding in found.findings} <= {"no reference"}  # scratch learns nothing in so few steps
-    for member in found.members:
+    trained = {(m.planned.method, m.planned.seed): m.curve for m in experiment_results.load(finished).recorded}
+    found = experiment_results.load(run(study(workspace), runs=workspace / "runs", on="here").folder)
+    kinds = {oddity.kind for oddity in found.irregularities}
+    assert kinds <= {"no reference"}  # scratch learns nothing in so few steps
+    for member in found.recorded:
         assert member.curve is not None
         if member.planned.role == "target":
             theirs = trained[member.planned.method, member.planned.seed]

@@ -3,7 +3,7 @@
 import pytest
 
 from trl_suite import record
-from trl_suite.evidence.collection import Collection
+from trl_suite.evidence.results.experiment_results import Results
 from trl_suite.experiment.run import run
 from trl_suite.networks.policy import load
 from trl_suite.record import Run
@@ -47,19 +47,19 @@ freeze = ["replay"]
 """
 
 
-def made(tmp_path, algorithm: str, methods: list[str], source: str = "") -> tuple[Collection, dict[str, Run]]:
+def made(tmp_path, algorithm: str, methods: list[str], source: str = "") -> tuple[Results, dict[str, Run]]:
     folder = tmp_path / "special"
     folder.mkdir()
     (folder / "experiment.toml").write_text(TABLE.format(algorithm=algorithm, methods=methods, source=source))
     root = run(folder, runs=tmp_path / "runs", workers=1).folder
     found = {one.method: one for one in (record.decode(path, Run) for path in root.glob("*/*/*/run.json"))}
     assert {one.status for one in found.values()} == {"done"}, [one.error for one in found.values()]
-    return Collection.read(root), found
+    return Results.read(root), found
 
 
 def test_scratch_with_an_equal_total_is_measured_on_the_same_grid_and_pays_for_all_its_steps(tmp_path):
     collection, runs = made(tmp_path, "ppo", ["scratch", "scratch-equal-total", "lora", "progressive", "residual"])
-    assert not [finding for finding in collection.findings if finding.kind == "other grid"]
+    assert not [finding for finding in collection.irregularities if finding.kind == "other grid"]
     assert runs["scratch-equal-total"].steps == 256 + 128
     assert runs["scratch"].steps == 128
     rows = {row.method: row for row in collection.measures()}

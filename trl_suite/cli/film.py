@@ -7,9 +7,10 @@ from rich.console import Console
 
 from trl_suite.cli.arguments import Film
 from trl_suite.errors import InputError
-from trl_suite.evidence import film as casting
-from trl_suite.evidence import report, results
-from trl_suite.evidence.film import Cast
+from trl_suite.evidence.report import report_files
+from trl_suite.evidence.results import experiment_results
+from trl_suite.evidence.results import film_cast as casting
+from trl_suite.evidence.results.film_cast import FilmCast
 from trl_suite.networks.actor import source_actor
 from trl_suite.networks.align import align
 from trl_suite.networks.policy import Policy, load
@@ -24,18 +25,18 @@ def execute(arguments: Film) -> int:
     console = Console(markup=False)
     if arguments.out:
         filming.check(arguments.out)
-    found, path = results.load(arguments.runs), arguments.out or arguments.runs / casting.FILE
+    found, path = experiment_results.load(arguments.runs), arguments.out or arguments.runs / casting.FILE
     cast = casting.cast(found, arguments.env)
     with threads(1):
         scenes = list(_scenes(arguments.runs, cast, found.plan.specification.get("alias", {}), console))
         filming.write(path, *filming.side_by_side(scenes, arguments.seconds))
     console.print(f"film: {path}", soft_wrap=True, highlight=False)
     if path == arguments.runs / casting.FILE:
-        console.print(f"report: {report.write(arguments.runs)}", soft_wrap=True, highlight=False)
+        console.print(f"report: {report_files.write(arguments.runs)}", soft_wrap=True, highlight=False)
     return 0
 
 
-def _scenes(runs: Path, cast: Cast, alias: dict[str, str], console: Console) -> Iterator[Scene]:
+def _scenes(runs: Path, cast: FilmCast, alias: dict[str, str], console: Console) -> Iterator[Scene]:
     source, best, scratch = (_policy(runs / folder) for folder in (cast.source, cast.best, cast.scratch))
     yield Scene("source at home", cast.home, lambda seen: source.predict(seen)[0])
     try:

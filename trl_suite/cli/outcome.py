@@ -5,10 +5,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from trl_suite.evidence.comparison import Row
-from trl_suite.evidence.results import Results
-from trl_suite.evidence.verdict import verdict
-from trl_suite.evidence.wording import estimate, number, speed_up
+from trl_suite.evidence.results.comparison import MeasureRow
+from trl_suite.evidence.results.experiment_results import Results
+from trl_suite.evidence.results.headline import headline
+from trl_suite.evidence.results.number_format import estimate, number, speed_up
 
 NOTES = 5  # findings that the terminal shows; the report has them all
 _COLUMNS = ("method", "return\nstep 0", "return\nend", "area\ngained", "steps to\nthreshold", "speed-up")
@@ -19,15 +19,15 @@ def show(console: Console, results: Results) -> None:
     rows = results.measures()
     for env in results.envs:
         console.print(_table(env, [row for row in rows if row.env == env]))
-    found = verdict(results, rows)
+    found = headline(results, rows)
     console.print(found.sentence, style="bold", highlight=False)
     for caveat in found.caveats:
         console.print(f"- {caveat}", highlight=False)
-    for finding in results.findings[:NOTES]:
+    for finding in results.irregularities[:NOTES]:
         note = f"note: {finding.where}: {finding.what}; {finding.treatment}"
         console.print(note, style="yellow", highlight=False, soft_wrap=True)
-    if len(results.findings) > NOTES:
-        console.print(f"and {len(results.findings) - NOTES} more notes, all in the report", style="yellow")
+    if len(results.irregularities) > NOTES:
+        console.print(f"and {len(results.irregularities) - NOTES} more notes, all in the report", style="yellow")
 
 
 def as_json(results: Results) -> str:
@@ -35,7 +35,7 @@ def as_json(results: Results) -> str:
     return msgspec.json.format(msgspec.json.encode(results.measures()), indent=2).decode()
 
 
-def _table(env: str, rows: list[Row]) -> Table:
+def _table(env: str, rows: list[MeasureRow]) -> Table:
     table = Table(
         title=f"{env}: mean and 95 % interval", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from trl_suite.cli.arguments import Probe, aliases
-from trl_suite.evidence import similarity
-from trl_suite.evidence.wording import number
+from trl_suite.evidence.results.number_format import number
+from trl_suite.evidence.statistics import similarity
 from trl_suite.experiment.measuring.probe import Probing, probe
 from trl_suite.training.policy_import import load_policy
 from trl_suite.training.threads import threads

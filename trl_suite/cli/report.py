@@ -4,16 +4,17 @@ from rich.console import Console
 
 from trl_suite.cli.arguments import Report
 from trl_suite.cli.outcome import as_json, show
-from trl_suite.evidence import report, results
-from trl_suite.evidence.keep import keep
+from trl_suite.evidence.report import report_files
+from trl_suite.evidence.report.results_archive import archive_results
+from trl_suite.evidence.results import experiment_results
 
 
 def execute(arguments: Report) -> int:
     """Write the page, print the table, and return the exit code."""
-    found = results.load(arguments.runs)
-    page = report.write(arguments.runs)
+    found = experiment_results.load(arguments.runs)
+    page = report_files.write(arguments.runs)
     if arguments.keep:
-        keep(arguments.runs, arguments.keep)
+        archive_results(arguments.runs, arguments.keep)
     if arguments.out:
         page = found.report(arguments.out)
     if arguments.tensorboard:

@@ -7,7 +7,8 @@ from rich.console import Console
 
 from trl_suite.cli.arguments import Run
 from trl_suite.cli.outcome import show
-from trl_suite.evidence import report, results
+from trl_suite.evidence.report import report_files
+from trl_suite.evidence.results import experiment_results
 from trl_suite.experiment.planning.cohort_keys import summary
 from trl_suite.experiment.run import planned, run
 from trl_suite.experiment.running.scheduler import Tally
@@ -36,8 +37,8 @@ def execute(arguments: Run) -> int:
     if tally.stopped_by and tally.stopped_by != signal.SIGINT:  # whoever sent it may not wait for a report
         console.print("interrupted; the same command goes on where it was", style="yellow")
         return RESUMABLE
-    show(console, results.load(finished.folder))
-    page = report.write(finished.folder)
+    show(console, experiment_results.load(finished.folder))
+    page = report_files.write(finished.folder)
     console.print(f"report: {page}", soft_wrap=True, highlight=False)
     console.print(f"curves: tensorboard --logdir {finished.folder}", soft_wrap=True, highlight=False)
     return _verdict(console, tally)

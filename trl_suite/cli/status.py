@@ -7,7 +7,7 @@ from rich.console import Console
 
 from trl_suite.cli.arguments import Status
 from trl_suite.errors import InputError
-from trl_suite.evidence import archive
+from trl_suite.evidence.reading import run_archive
 from trl_suite.experiment.running.overview import Overview, Running, overview
 
 SHOWN = 10  # of each kind; --json has them all
@@ -19,7 +19,7 @@ def execute(arguments: Status) -> int:
     Raises:
         InputError: the folder holds no experiment, or results that were kept, whose runs are over.
     """
-    if (arguments.runs / archive.NAME).is_file():
+    if (arguments.runs / run_archive.NAME).is_file():
         raise InputError(f"{arguments.runs}: results that were kept; `trl-suite report {arguments.runs}` shows them")
     found = overview(arguments.runs)
     if arguments.json:

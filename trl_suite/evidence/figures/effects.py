@@ -6,13 +6,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from trl_suite.evidence import wording
-from trl_suite.evidence.comparison import Row
 from trl_suite.evidence.figures.style import FAINT, INK, SOFT, Look, canvas, intervals, ratio_axis, styled
-from trl_suite.evidence.suite import Overall
+from trl_suite.evidence.results import number_format
+from trl_suite.evidence.results.across_targets import Overall
+from trl_suite.evidence.results.comparison import MeasureRow
 
 
-def speed_ups(rows: list[Row], style: dict[str, Look]) -> Figure:
+def speed_ups(rows: list[MeasureRow], style: dict[str, Look]) -> Figure:
     """Return each method's speed-up, its 95 % interval, and each pair as a dot, on a log axis.
 
     Args:
@@ -31,7 +31,7 @@ def speed_ups(rows: list[Row], style: dict[str, Look]) -> Figure:
     return figure
 
 
-def forest(rows: Sequence[Row], overall: Sequence[Overall], style: dict[str, Look]) -> Figure:
+def forest(rows: Sequence[MeasureRow], overall: Sequence[Overall], style: dict[str, Look]) -> Figure:
     """Return the speed-up of each method on each env, and over all envs, with 95 % intervals on a log axis.
 
     Args:
@@ -61,7 +61,7 @@ def forest(rows: Sequence[Row], overall: Sequence[Overall], style: dict[str, Loo
     return figure
 
 
-def gains(rows: Sequence[Row], look: Look, columns: int = 2) -> Figure:
+def gains(rows: Sequence[MeasureRow], look: Look, columns: int = 2) -> Figure:
     """Return the gain in score of each method with its 95 % interval; a panel for each env, a line for each method.
 
     Args:
@@ -116,4 +116,4 @@ def _finish(axis: Axes, names: list[str], heights: Sequence[float] | None = None
     axis.tick_params(axis="y", length=0)
     axis.spines["left"].set_visible(False)
     ratio_axis(axis)
-    axis.set_xlabel(f"speed-up over scratch  (right of {wording.times(1).replace('.00', '')}: sooner)")
+    axis.set_xlabel(f"speed-up over scratch  (right of {number_format.times(1).replace('.00', '')}: sooner)")

@@ -8,20 +8,23 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from trl_suite.evidence import design, statistics
-from trl_suite.evidence.comparison import Row
-from trl_suite.evidence.curve import Floats
-from trl_suite.evidence.design import Shift
 from trl_suite.evidence.figures.style import FAINT, INK, Look, canvas, label_ends, ratio_axis, styled
-from trl_suite.evidence.statistics import Estimate
-from trl_suite.evidence.suite import Overall
+from trl_suite.evidence.reading import conditions
+from trl_suite.evidence.reading.conditions import Shift
+from trl_suite.evidence.reading.curve import Floats
+from trl_suite.evidence.results.across_targets import Overall
+from trl_suite.evidence.results.comparison import MeasureRow
+from trl_suite.evidence.statistics import estimates
+from trl_suite.evidence.statistics.estimates import Estimate
 
 TICKS = 9  # values that an axis can name
 Point = tuple[float, Estimate]  # where, and the speed-up or gain there
 Robots = Mapping[str, Mapping[str, Sequence[Point]]]  # robot -> a line's name -> its points
 
 
-def severities(rows: Sequence[Row], shifts: Mapping[str, Shift]) -> dict[tuple[str, str], dict[str, list[Point]]]:
+def severities(
+    rows: Sequence[MeasureRow], shifts: Mapping[str, Shift]
+) -> dict[tuple[str, str], dict[str, list[Point]]]:
     """Return the speed-ups by env and axis, and then by method, in order of the axis' value.
 
     Only axes with two values or more, the nominal env among them where it is a target.
@@ -39,11 +42,11 @@ def severities(rows: Sequence[Row], shifts: Mapping[str, Shift]) -> dict[tuple[s
     return {key: methods for key, methods in several.items() if methods}
 
 
-def depths(rows: Sequence[Row]) -> dict[str, list[Point]]:
+def depths(rows: Sequence[MeasureRow]) -> dict[str, list[Point]]:
     """Return the speed-ups of the freeze-depth profile by env, in order of depth; only envs with two depths or more."""
     found: dict[tuple[str, str], list[Point]] = {}
     for row in rows:
-        depth = design.depth(row.base or row.method)
+        depth = conditions.depth(row.base or row.method)
         if depth is not None and row.speed_up.n:
             found.setdefault((row.env, row.source), []).append((depth, row.speed_up))
     several = {key: sorted(points, key=lambda point: point[0]) for key, points in found.items() if len(points) > 1}
@@ -53,7 +56,7 @@ def depths(rows: Sequence[Row]) -> dict[str, list[Point]]:
 
 def overall_depths(overall: Sequence[Overall]) -> dict[str, list[Point]]:
     """Return the freeze-depth profile over all targets, for where they are too many to tell apart."""
-    found = [(design.depth(one.method), one) for one in overall if one.speed_up.n]
+    found = [(conditions.depth(one.method), one) for one in overall if one.speed_up.n]
     points: list[Point] = sorted(
         ((depth, one.speed_up) for depth, one in found if depth is not None), key=lambda point: point[0]
     )
@@ -159,7 +162,7 @@ def scores(methods: dict[str, Floats], style: dict[str, Look]) -> Figure:
         axis: Axes = figure.subplots()
         for method, found in methods.items():
             look = style[method]
-            share = statistics.performance_profile(found, thresholds)
+            share = estimates.performance_profile(found, thresholds)
             axis.plot(thresholds, share, color=look.colour, linestyle=look.dash, linewidth=2.1, marker=look.marker,
                       markevery=12, markersize=5, markeredgecolor="white", label=method)  # fmt: skip
         axis.set_ylim(-0.03, 1.03)

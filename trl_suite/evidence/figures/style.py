@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from trl_suite.evidence.statistics import Estimate
+from trl_suite.evidence.statistics.estimates import Estimate
 from trl_suite.record import SCRATCH
 
 INK, FAINT, SOFT = "#1a1a1a", "#8a8a8a", "#5a5a5a"

@@ -4,10 +4,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from trl_suite.evidence import measures
-from trl_suite.evidence.curve import Curves, Floats
-from trl_suite.evidence.figures.learning import name_lines, panels
+from trl_suite.evidence.figures.learning_curves import name_lines, panels
 from trl_suite.evidence.figures.style import Look, styled
+from trl_suite.evidence.reading.curve import Curves, Floats
+from trl_suite.evidence.statistics import measures
 
 
 def survival(curves: list[Curves], threshold: float, style: dict[str, Look]) -> Figure:

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from trl_suite.errors import InputError
-from trl_suite.evidence import similarity
-from trl_suite.evidence.similarity import Probes
+from trl_suite.evidence.statistics import similarity
+from trl_suite.evidence.statistics.similarity import Probes
 from trl_suite.networks import activations
 from trl_suite.networks.actor import SourceActor, source_actor
 from trl_suite.networks.align import Alias, align

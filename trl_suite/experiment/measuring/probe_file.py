@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from trl_suite.errors import InputError
-from trl_suite.evidence.similarity import Probed, Probes
+from trl_suite.evidence.statistics.similarity import Probed, Probes
 from trl_suite.experiment.measuring.probe import probe
 from trl_suite.experiment.planning.grid import Step
 from trl_suite.experiment.policy_library import POLICY

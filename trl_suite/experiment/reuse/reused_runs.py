@@ -5,7 +5,7 @@ from pathlib import Path
 
 from trl_suite import files, provenance, record
 from trl_suite.errors import InputError
-from trl_suite.evidence import members
+from trl_suite.evidence.reading import run_records
 from trl_suite.experiment.measuring.retention import FILE as HOME
 from trl_suite.experiment.planning.cohort_queue import Group
 from trl_suite.experiment.planning.grid import Step
@@ -45,7 +45,7 @@ def take(
     for other in others:
         if not (other / PLAN).is_file():
             raise InputError(f"{other}: no {PLAN} here; runs are reused from runs/<experiment>, or from kept results")
-        found, count = members.files(other), 0
+        found, count = run_records.files(other), 0
         for step in steps:
             mine, policy = found.get(step.planned.folder, {}), _policy(other / step.planned.folder)
             enough = policy or not _needs_weights(step, mine, retention)

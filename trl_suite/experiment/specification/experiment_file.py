@@ -80,7 +80,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     seeds: Annotated[tuple[Seed, ...], msgspec.Meta(min_length=1)]
     source: Source
     target: Target
-    expected: dict[str, Literal["sooner", "not sooner"]] = {}  # of methods, before any run; `evidence.pages` compares
+    expected: dict[str, Literal["sooner", "not sooner"]] = {}  # of methods, before any run; compared with the claims
     reference: Reference | None = None  # without it, the paired scratch runs set the scale
     retention: bool = False  # measure what every source policy can still do at home after each target
     probes: Whole = 0  # source policies that are probed on each target, to compare with how it went

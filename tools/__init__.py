@@ -1,0 +1,1 @@
+"""What keeps this repository and is not shipped."""

@@ -1,0 +1,1 @@
+"""Generators of this repository's pages; not shipped in the wheel."""

@@ -1,0 +1,148 @@
+"""All pictures that an experiment has the data for, with what stands below each."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from matplotlib.figure import Figure
+
+from trl_suite.evidence.figures import component_gains, effects, learning_curves, profiles, survival, transfer_matrix
+from trl_suite.evidence.figures.style import LOOKS, Look, looks
+from trl_suite.evidence.results import across_targets, attribution
+from trl_suite.evidence.results.across_targets import Overall
+from trl_suite.evidence.results.comparison import MeasureRow
+from trl_suite.evidence.results.experiment_results import Results
+
+
+class CaptionedFigure(NamedTuple):
+    """A figure with its words."""
+
+    name: str  # of a file, without its ending
+    env: str  # the target that it is about, "" for all
+    title: str
+    caption: str
+    figure: Figure
+
+
+def style(results: Results) -> dict[str, Look]:
+    """Return the look of each method in all pictures of an experiment."""
+    return looks([method for env in results.envs for method in results.methods(env)])
+
+
+def across(results: Results, rows: Sequence[MeasureRow], overall: Sequence[Overall]) -> list[CaptionedFigure]:
+    """Return the pictures of the whole experiment."""
+    found = [*_forest(results, rows, overall), *_matrices(rows), *_severities(results, rows), *_depths(rows, overall)]
+    return [*found, *_scores(results)]
+
+
+def of_target(results: Results, env: str, rows: Sequence[MeasureRow]) -> list[CaptionedFigure]:
+    """Return the pictures of one target; `rows` are its own."""
+    curves = [results.curves[env, method] for method in results.methods(env) if (env, method) in results.curves]
+    reference, looked = results.scales.get(env), style(results)
+    found: list[CaptionedFigure] = []
+    if curves:
+        figure = learning_curves.learning(curves, reference, looked)
+        found.append(CaptionedFigure(f"learning-{env}", env, "", _learning(results, env, len(curves)), figure))
+    timed = [row for row in rows if row.speed_up.n]
+    if timed:
+        found.append(
+            CaptionedFigure(f"speed-up-{env}", env, "Speed-up over scratch", SPEED_UP, effects.speed_ups(timed, looked))
+        )
+    whole = [found for found in curves if found.complete.any()]
+    if whole and reference is not None and reference.usable and len(whole[0].steps) > 1:
+        figure = survival.survival(whole, reference.threshold, looked)
+        found.append(CaptionedFigure(f"survival-{env}", env, "Who has reached the threshold when", SURVIVAL, figure))
+    return [*found, *_components(results, env)]
+
+
+def _forest(results: Results, rows: Sequence[MeasureRow], overall: Sequence[Overall]) -> Iterator[CaptionedFigure]:
+    timed = [row for row in rows if row.speed_up.n]
+    if len({row.env for row in timed}) < 2:
+        return
+    if len(timed) > LONGEST:  # one method then, the plan's first: a picture of hundreds of lines shows none
+        timed = [row for row in timed if row.method == timed[0].method][:LONGEST]
+        overall = [found for found in overall if found.method == timed[0].method]
+    yield CaptionedFigure(
+        "forest", "", "Speed-up on every target", FOREST, effects.forest(timed, overall, style(results))
+    )
+
+
+def _matrices(rows: Sequence[MeasureRow]) -> Iterator[CaptionedFigure]:
+    for method, mine in transfer_matrix.matrices(rows).items():
+        yield CaptionedFigure(
+            f"matrix-{method}", "", f"From each source to each target: {method}", MATRIX, transfer_matrix.matrix(mine)
+        )
+
+
+def _severities(results: Results, rows: Sequence[MeasureRow]) -> Iterator[CaptionedFigure]:
+    for (env, axis), methods in profiles.severities(rows, results.shifts).items():
+        figure = profiles.severity(methods, axis, style(results))
+        yield CaptionedFigure(
+            f"severity-{env}-{axis}", "", f"Benefit against the shift in {axis} of {env}", SEVERITY, figure
+        )
+
+
+def _depths(rows: Sequence[MeasureRow], overall: Sequence[Overall]) -> Iterator[CaptionedFigure]:
+    envs = profiles.depths(rows)
+    if len(envs) > len(LOOKS):
+        envs = profiles.overall_depths(overall)
+    if envs:
+        figure = profiles.freeze_depth(envs, looks(["", *envs]))
+        yield CaptionedFigure("freeze-depth", "", "Benefit against the number of frozen layers", DEPTH, figure)
+
+
+def _scores(results: Results) -> Iterator[CaptionedFigure]:
+    found = {method: values for method, values in across_targets.scores(results).items() if len(values)}
+    if len(results.envs) > 1 and found:
+        yield CaptionedFigure("scores", "", "Scores of all runs", SCORES, profiles.scores(found, style(results)))
+
+
+def _components(results: Results, env: str) -> Iterator[CaptionedFigure]:
+    if contrasts := attribution.contrasts(results, env):
+        reference = results.scales.get(env)
+        unit = "score" if reference is not None and reference.usable else "return"
+        figure = component_gains.components(contrasts, unit)
+        yield CaptionedFigure(f"components-{env}", env, "What each component adds", COMPONENTS, figure)
+
+
+def _learning(results: Results, env: str, methods: int) -> str:
+    reference = results.scales.get(env)
+    dotted = " Dotted: the threshold." if reference is not None and reference.usable else ""
+    panels = " Black, dashed: scratch, the same in every panel." if methods > learning_curves.TOGETHER else ""
+    return LEARNING + dotted + panels
+
+
+LONGEST = 60  # lines of a forest plot
+LEARNING = (
+    "Undiscounted evaluation return of the deterministic policy against env steps on the target; step 0 is before any "
+    "update. Thick line: mean over complete runs. Band: pointwise 95 % t interval of that mean (none below 3 runs). "
+    f"Thin lines, where there are {learning_curves.SINGLES} runs at most: single runs; a cross marks where an "
+    "unfinished one stops."
+)
+SPEED_UP = (
+    "Time to the threshold from scratch over time with the method. Open circles: one pair of runs each. Filled: "
+    "geometric mean; bar: 95 % interval on the logarithms of the paired ratios."
+)
+SURVIVAL = (
+    "Share of complete runs that are still below the threshold; a marker where a run reaches it, a line that stays up "
+    "for runs that never do. The area below a line is the restricted mean time. Lines are set apart by a hair."
+)
+FOREST = (
+    "Marker and bar: geometric mean of the paired ratios on one target and its 95 % interval. Diamond: the mean over "
+    "all targets, as wide as its 95 % interval for these targets; the line through it is the interval for targets like "
+    "these, which are then drawn anew too."
+)
+MATRIX = (
+    "Speed-up over scratch and its 95 % interval. Violet: sooner, orange: later. Hatched: not shown to differ from 1. "
+    "A star: p < 0.05, sign flip, Holm over the cells."
+)
+SEVERITY = "Speed-up over scratch on variants of one env that differ along one axis. Bars: 95 % intervals, each alone."
+DEPTH = (
+    "Speed-up over scratch where everything is copied and the first layers are held. Bars: 95 % intervals, each alone."
+)
+SCORES = (
+    "Share of the runs of all targets that score higher than the value on the horizontal axis (performance profile)."
+)
+COMPONENTS = (
+    "Two methods that differ in one respect, seed by seed: the gain in the mean over the budget from copying "
+    "(squares) or freezing (triangles) what one of them copies or freezes and the other does not. 95 % t intervals."
+)

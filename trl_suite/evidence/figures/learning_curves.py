@@ -1,0 +1,143 @@
+"""Learning curves: return against target env steps."""
+
+import math
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from trl_suite.evidence.figures.style import FAINT, SOFT, WIDTH, Look, canvas, label_ends, styled
+from trl_suite.evidence.reading.curve import Curves, Floats
+from trl_suite.evidence.results import number_format
+from trl_suite.evidence.results.return_scale import ReturnScale
+from trl_suite.evidence.statistics import estimates
+from trl_suite.evidence.statistics.estimates import Band
+
+TOGETHER = 5  # methods that one panel can show; more get a panel each, beside scratch
+SINGLES = 60  # runs of a target whose single lines are drawn; of more, only mean and interval
+
+
+def learning(curves: list[Curves], reference: ReturnScale | None, style: dict[str, Look]) -> Figure:
+    """Return return against target env steps: mean and 95 % t interval, single runs faint, the threshold.
+
+    Args:
+        curves: the methods of one env, scratch first.
+        reference: where the threshold comes from, or None.
+        style: the look of each method.
+    """
+    singles = sum(len(found.seeds) for found in curves) <= SINGLES
+    with styled():
+        figure, axes = panels(curves)
+        for axis, panel in axes:
+            _panel(axis, panel, style, small=len(axes) > 1, singles=singles)
+            if reference is not None and reference.usable:
+                _threshold(axis, reference.threshold, label=len(axes) == 1)
+        for axis, panel in axes:  # labels need the limits that all panels share
+            name_lines(axis, panel, [_end(found) for found in panel], style, small=len(axes) > 1)
+        figure.supxlabel("target env steps", fontsize=10.5)
+        figure.supylabel("evaluation return", fontsize=10.5)
+    return figure
+
+
+def panels(curves: list[Curves]) -> tuple[Figure, list[tuple[Axes, list[Curves]]]]:
+    """Return a figure with one panel for all methods, or one per method beside scratch where there are many."""
+    together = len(curves) <= TOGETHER
+    groups = [curves] if together else [[curves[0], other] for other in curves[1:]]
+    columns = 1 if together else 3
+    rows = -(-len(groups) // columns)
+    figure = canvas(4.7) if together else _spaced(2.7 * rows)
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    for axis in axes.flat[len(groups) :]:
+        axis.set_visible(False)
+    for axis in axes.flat[: len(groups)][-columns:]:  # the last of every column, also above a place that is empty
+        axis.tick_params(labelbottom=True)
+    for axis in axes.flat:
+        axis.xaxis.set_major_locator(MaxNLocator(4 if len(groups) > 1 else 8))
+        axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axis.grid(axis="y", color="#e8e8e8", linewidth=0.7)
+        axis.set_axisbelow(True)
+        axis.set_xlim(0, max(1.0, *(float(found.steps[-1]) for found in curves)))
+    return figure, list(zip(axes.flat, groups, strict=False))
+
+
+def _spaced(height: float) -> Figure:
+    """Return a figure with fixed margins: to measure every tick of many panels takes longer than to draw them."""
+    figure = Figure(figsize=(WIDTH, height))
+    margins = {"left": 0.85 / WIDTH, "right": 1 - 0.1 / WIDTH, "bottom": 0.6 / height, "top": 1 - 0.3 / height}
+    figure.subplots_adjust(**margins, hspace=0.22, wspace=0.1)
+    return figure
+
+
+def name_lines(axis: Axes, panel: list[Curves], ends: list[float], style: dict[str, Look], small: bool) -> None:
+    """Write the methods' names: at the ends of their lines, or as the title of a small panel."""
+    if small:
+        last = panel[-1].method
+        axis.set_title(last, color=style[last].colour, fontsize=10.5, fontweight="bold", loc="left")
+        return
+    label_ends(axis, [(end, found.method, style[found.method]) for end, found in zip(ends, panel, strict=True)])
+
+
+def mean(curves: Curves) -> Band:
+    """Return the mean of the complete runs and its interval, or of all runs as far as every one of them came."""
+    returns, units = curves.returns[curves.complete], np.array(curves.samples)[curves.complete]
+    if not len(returns):
+        together = int(np.isfinite(curves.returns).all(axis=0).sum())
+        returns, units = curves.returns[:, :together], np.array(curves.samples)
+    return estimates.band(_by_unit(returns, units.tolist()))
+
+
+def _by_unit(returns: Floats, units: list[str]) -> Floats:
+    names = list(dict.fromkeys(units))
+    if len(names) == len(units):
+        return returns
+    place = {name: row for row, name in enumerate(names)}
+    rows = np.array([place[name] for name in units])
+    return np.stack([returns[rows == row].mean(axis=0) for row in range(len(names))])
+
+
+def _panel(axis: Axes, curves: list[Curves], style: dict[str, Look], small: bool, singles: bool) -> None:
+    for found in curves:
+        _curve(axis, found, style[found.method], small, singles)
+    axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.6g}".replace("-", "\u2212"))
+
+
+def _threshold(axis: Axes, height: float, label: bool) -> None:
+    axis.axhline(height, color=FAINT, linewidth=1.1, linestyle=(0, (1, 2)))
+    if label:
+        place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+        text, at = f"threshold {number_format.number(height)}", (1, height)
+        axis.annotate(text, at, xytext=(-4, -4), ha="right", va="top", color=SOFT, fontsize=9, **place)
+
+
+def _curve(axis: Axes, curves: Curves, look: Look, small: bool, singles: bool) -> None:
+    for row, whole in zip(curves.returns, curves.complete, strict=True):
+        if singles:
+            axis.plot(curves.steps, row, color=look.colour, alpha=0.45, linewidth=0.8, gid="single")
+        if not whole and (last := int(np.isfinite(row).sum())):
+            axis.plot(curves.steps[last - 1], row[last - 1], marker="x", color=look.colour, markersize=6)
+    found = mean(curves)
+    steps = curves.steps[: len(found.value)]
+    axis.fill_between(steps, found.low, found.high, color=look.colour, alpha=0.13, linewidth=0)
+    axis.plot(steps, found.value, **_line(look, len(steps), small))
+
+
+def _line(look: Look, points: int, small: bool) -> dict[str, Any]:
+    return {
+        "color": look.colour,
+        "linestyle": look.dash,
+        "linewidth": 1.6 if small else 2.1,
+        "marker": look.marker,
+        "markevery": max(1, points // (4 if small else 8)),
+        "markersize": 4.5 if small else 5.5,
+        "markeredgecolor": "white",
+        "markeredgewidth": 0.7,
+    }
+
+
+def _end(curves: Curves) -> float:
+    """Return the height where the mean ends."""
+    centre = mean(curves).value
+    known = centre[np.isfinite(centre)]
+    return float(known[-1]) if len(known) else math.nan

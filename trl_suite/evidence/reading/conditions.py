@@ -1,0 +1,88 @@
+"""What the names in a plan mean: arms of several sources, freeze depths, shifts of one axis; reads no files."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from trl_suite.record import Plan
+
+FULL = "finetune"  # everything is copied and nothing is frozen: freeze depth 0
+
+_DEPTH = re.compile(r"partial-freeze-(\d+)")
+_VARIANT = re.compile(r"(?P<axis>[a-z][a-z0-9-]*)-(?P<value>\d+(?:\.\d+)?)")
+_QUERY = re.compile(r"(?P<axis>[a-z][a-z0-9_-]*)=(?P<value>\d+(?:\.\d+)?)")
+
+
+class Condition(NamedTuple):
+    """What is compared with scratch: a method, and the env of its source where a target has more than one."""
+
+    name: str  # `finetune`, or `finetune from hopper`
+    method: str
+    source: str  # env, "" without a source
+
+
+class Shift(NamedTuple):
+    """An env that differs from its nominal form along one axis."""
+
+    env: str
+    axis: str
+    value: float  # 1 is nominal
+
+
+def conditions_of(plan: Plan) -> dict[str, Condition]:
+    """Return the arm of each planned run, by folder."""
+    envs = {p.folder: p.env for p in plan.runs if p.role == "source"}
+    sources: dict[tuple[str, str], set[str]] = {}
+    for planned in plan.runs:
+        if planned.source:
+            sources.setdefault((planned.env, planned.method), set()).add(envs.get(planned.source, ""))
+    found: dict[str, Condition] = {}
+    for planned in plan.runs:
+        source = envs.get(planned.source, "")
+        several = len(sources.get((planned.env, planned.method), ())) > 1
+        name = f"{planned.method} from {source or 'an unknown source'}" if several else planned.method
+        found[planned.folder] = Condition(name, planned.method, source)
+    return found
+
+
+def depth(method: str) -> int | None:
+    """Return how many trunk layers a method of the freeze-depth profile holds; None for methods outside it."""
+    if method == FULL:
+        return 0
+    found = _DEPTH.fullmatch(method)
+    return int(found[1]) if found else None
+
+
+def robot(env: str) -> str:
+    """Return the env that an address is a variation of: `hopper` of `hopper.gravity-1.5`, `hopper?gravity=1.5`."""
+    return re.split(r"[.?]", env)[0]
+
+
+def shift(env: str, variation: Mapping[str, Any]) -> Shift | None:
+    """Return how many times an axis is its nominal value in an env; None where it departs otherwise.
+
+    Args:
+        env: its address, which may tell: `half-cheetah.gravity-1.5`, `half-cheetah?gravity=1.5`.
+        variation: what it changes, as a run's record has it, which tells of a variant with a name of its own.
+    """
+    if any(isinstance(change, dict) and "value" in change for change in variation.values()):
+        return None  # in units of its own, no multiple: `thigh-damping-9`
+    return _named(env) or _scaled(env, variation)
+
+
+def _scaled(env: str, variation: Mapping[str, Any]) -> Shift | None:
+    """Return the shift of a variant that scales one thing of one body: the size of the torso is `torso-size`."""
+    changes = [(axis, change) for axis, change in variation.items() if isinstance(change, dict)]
+    if len(variation) != 1 or not changes or changes[0][1].keys() != {"body", "scale"}:
+        return None
+    axis, change = changes[0]
+    return Shift(robot(env), f"{change['body']}-{axis}", float(change["scale"]))
+
+
+def _named(env: str) -> Shift | None:
+    for separator, pattern in ((".", _VARIANT), ("?", _QUERY)):
+        name, found, rest = env.partition(separator)
+        match = pattern.fullmatch(rest) if found else None
+        if match and float(match["value"]) > 0:
+            return Shift(name, match["axis"], float(match["value"]))
+    return None

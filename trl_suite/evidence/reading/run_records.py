@@ -1,0 +1,172 @@
+"""The planned runs of an experiment as they stand on disk, and what is missing or odd about each."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from trl_suite.errors import InputError
+from trl_suite.evidence.reading import run_archive
+from trl_suite.evidence.reading.conditions import Condition
+from trl_suite.evidence.reading.curve import Curve, read
+from trl_suite.evidence.reading.run_archive import Files
+from trl_suite.record import Plan, Planned, Readable, Run, decode
+
+Kind = Literal[
+    "missing", "failed", "unfinished", "unreadable", "other grid", "duplicate", "not planned", "not finite",
+    "identical", "no pair", "no reference", "freeze broken", "freeze unproved", "cut off", "not independent",
+]  # fmt: skip
+RUN = "run.json"
+EVALUATIONS = "evaluations.csv"
+HOME = "retention.csv"  # as evaluations.csv, of the same policy on the env of its source
+DRAWN = {
+    "target": "drawn as far as it came; counted at step 0 only",
+    "source": "its targets lack a source",
+    "reference": "not counted in the reference",
+}
+
+
+class Irregularity(msgspec.Struct, frozen=True, kw_only=True):
+    """Something missing or odd, and what was done about it."""
+
+    kind: Kind
+    where: str  # a run's folder, or an env
+    what: str
+    treatment: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedRun:
+    """One planned run: what stands on disk of it."""
+
+    planned: Planned
+    condition: Condition
+    run: Run | None = None
+    curve: Curve | None = None
+    home: Curve | None = None  # the policy evaluated on the env of its source, before and after
+
+
+def irregularity(kind: Kind, planned: Planned, what: str, treatment: str) -> Irregularity:
+    """Return the finding about one run."""
+    return Irregularity(kind=kind, where=planned.folder, what=what, treatment=treatment)
+
+
+def files(runs: Path) -> Files:
+    """Return the files of every run of an experiment: from its archive where it has one, else from its folders.
+
+    Raises:
+        InputError: the archive is damaged.
+    """
+    return run_archive.read(runs / run_archive.NAME) if (runs / run_archive.NAME).is_file() else _on_disk(runs)
+
+
+def _on_disk(runs: Path) -> Files:
+    """Return what stands in every folder that holds a run's record; one walk, and no question for a single file."""
+    found: Files = {}
+    for folder, below, names in os.walk(runs):
+        if RUN in names:
+            place = Path(folder)
+            found[place.relative_to(runs).as_posix()] = {name: place / name for name in names}
+            below.clear()  # a run lies in no other's folder
+    return found
+
+
+def surplus(found: Files, plan: Plan) -> list[Irregularity]:
+    """Return a finding for every run on disk that the plan does not know."""
+    return [
+        Irregularity(
+            kind="not planned", where=folder, what="stands on disk and not in plan.json", treatment="not counted"
+        )
+        for folder in sorted(found.keys() - {p.folder for p in plan.runs})
+    ]
+
+
+def recorded_run(
+    runs: Path, found: Files, planned: Planned, arm: Condition, plan: Plan, findings: list[Irregularity]
+) -> RecordedRun:
+    """Return one run as read; whatever is wrong with it is added to the findings."""
+    mine = found.get(planned.folder, {})
+    nothing = RecordedRun(planned=planned, condition=arm)
+    try:
+        _check_inside(planned.folder)
+        if RUN not in mine:
+            findings.append(irregularity("missing", planned, "has not been run", "its pair is not counted"))
+            return nothing
+        run = decode(mine[RUN], Run)
+        _check_same(mine[RUN], run, planned)
+        findings.extend(_circumstances(run, planned))
+        optional = planned.role == "source" or run.status != "done"  # a run may end before its first evaluation
+        if optional and EVALUATIONS not in mine:
+            return RecordedRun(planned=planned, condition=arm, run=run)
+        if EVALUATIONS not in mine:
+            raise InputError(f"{planned.folder}: done, and no {EVALUATIONS}")
+        curve = read(mine[EVALUATIONS], 0 if planned.role == "source" else plan.episodes)
+        home = read(mine[HOME]) if planned.source and HOME in mine else None
+    except InputError as error:
+        findings.append(irregularity("unreadable", planned, str(error).replace(f"{runs}/", ""), "not counted"))
+        return nothing
+    if planned.role != "source":
+        findings.extend(_oddities(run, curve, planned))
+    return RecordedRun(planned=planned, condition=arm, run=run, curve=curve, home=home)
+
+
+def _check_inside(folder: str) -> None:
+    if folder.startswith("/") or ".." in folder.split("/"):
+        raise InputError(f"{folder}: a run's folder lies inside the experiment's")
+
+
+def _check_same(file: Readable, run: Run, planned: Planned) -> None:
+    for name in ("role", "env", "method", "seed"):
+        if getattr(run, name) != getattr(planned, name):
+            raise InputError(f"{file}: {name} is {getattr(run, name)!r}, the plan says {getattr(planned, name)!r}")
+
+
+def _circumstances(run: Run, planned: Planned) -> list[Irregularity]:
+    """Note how a run ended, and a freeze that did not hold or was not proved."""
+    notes: list[Irregularity] = []
+    drawn = DRAWN[run.role]
+    if run.status == "failed":
+        cause = next(iter(run.error.strip().splitlines()[-1:]), "no cause recorded")
+        notes.append(
+            irregularity("failed", planned, cause, f"{drawn}. Where training diverged, this flatters the method")
+        )
+    elif run.status != "done":
+        notes.append(irregularity("unfinished", planned, run.status, drawn))
+    if moved := changed(run):
+        notes.append(
+            irregularity("freeze broken", planned, f"frozen and yet changed: {', '.join(moved)}", "counted as it is")
+        )
+    elif run.status == "done" and (bare := unproved(run)):
+        notes.append(irregularity("freeze unproved", planned, f"no hashes of: {', '.join(bare)}", "counted as it is"))
+    return notes
+
+
+def changed(run: Run) -> list[str]:
+    """Return the frozen components whose numbers are not the same before and after."""
+    if run.freeze is None or not run.freeze.after:  # it is written when training has ended
+        return []
+    before, after = run.freeze.before, run.freeze.after
+    return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+
+
+def unproved(run: Run) -> list[str]:
+    """Return the components that the run claims to have frozen and has no hashes of."""
+    claimed = run.transplant.frozen if run.transplant else ()
+    hashed = run.freeze.before.keys() & run.freeze.after.keys() if run.freeze else ()
+    return [name for name in claimed if name not in hashed]
+
+
+def _oddities(run: Run, curve: Curve, planned: Planned) -> list[Irregularity]:
+    notes: list[Irregularity] = []
+    if curve.note and run.status == "done":
+        notes.append(irregularity("cut off", planned, curve.note, "the finished evaluations are kept"))
+    if not len(curve.steps):
+        notes.append(irregularity("unfinished", planned, curve.note, "not counted"))
+    if lost := int((~np.isfinite(curve.returns)).sum()):
+        what = f"{lost} of {len(curve.returns)} evaluations have a return that is not finite"
+        treatment = "they count as not reaching the threshold; measures that need them leave the run out"
+        notes.append(irregularity("not finite", planned, what, treatment))
+    return notes

@@ -1,0 +1,1 @@
+"""Views of results as files: the report, tables, TensorBoard's events, and the archive that is committed."""

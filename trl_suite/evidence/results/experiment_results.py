@@ -1,0 +1,249 @@
+"""The results of one experiment: its curves, its measures, and everything that is missing or odd.
+
+Nothing is dropped silently: what is not counted stands in `Results.irregularities` with what was done about it.
+"""
+
+import importlib
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from trl_suite.errors import InputError
+from trl_suite.evidence.reading import conditions
+from trl_suite.evidence.reading.common_grid import gather, once, stochastic
+from trl_suite.evidence.reading.conditions import Condition, Shift
+from trl_suite.evidence.reading.curve import MODES, Curves, Floats
+from trl_suite.evidence.reading.run_records import Irregularity, RecordedRun, files, irregularity, recorded_run, surplus
+from trl_suite.evidence.results import comparison, dataframes, return_scale
+from trl_suite.evidence.results.comparison import MeasureRow, SourceCost
+from trl_suite.evidence.results.return_scale import ReturnScale
+from trl_suite.evidence.statistics import measures
+from trl_suite.record import SCRATCH, Plan, Planned, decode
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_VIEWS = (
+    "trl_suite.evidence.report"  # the floor above: loaded when a view is asked for, since Matplotlib takes a second
+)
+SEED = 0  # of the resampling in a report: the same runs give the same page
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """An experiment's plan, its runs in planned order, the curves by env and arm, and all findings."""
+
+    folder: Path
+    plan: Plan
+    recorded: tuple[RecordedRun, ...]
+    curves: dict[tuple[str, str], Curves]  # of the deterministic policy
+    stochastic: dict[tuple[str, str], Curves]  # the same runs; empty where only the deterministic one was evaluated
+    scales: dict[str, ReturnScale]
+    irregularities: tuple[Irregularity, ...]
+
+    @classmethod
+    def read(cls, runs: Path) -> Self:
+        """Return the experiment in a folder, complete or not.
+
+        Raises:
+            InputError: the folder holds no plan, or one that cannot be read, or its archive of runs is damaged.
+        """
+        path = runs / "plan.json"
+        if not path.is_file():
+            raise InputError(
+                f"{runs}: no plan.json here, so it is not an experiment's folder; expected runs/<experiment>"
+            )
+        plan = decode(path, Plan)
+        arms = conditions.conditions_of(plan)
+        found = files(runs)
+        findings = surplus(found, plan)
+        members = tuple(
+            recorded_run(runs, found, planned, arms[planned.folder], plan, findings) for planned in plan.runs
+        )
+        curves = _gather([m for m in members if m.planned.role == "target"], findings)
+        cohorts = _gather([m for m in members if m.planned.role == "reference"], findings)
+        _compare(curves, plan, findings)
+        scratch = {env: found for (env, arm), found in curves.items() if arm == SCRATCH}
+        apart = {env: found for (env, arm), found in cohorts.items() if arm == SCRATCH}
+        envs = tuple(dict.fromkeys(env for env, _ in curves))
+        scales = return_scale.find(plan, envs, scratch, apart, findings)
+        return cls(
+            folder=runs,
+            plan=plan,
+            recorded=members,
+            curves=curves,
+            stochastic=_stochastic(curves, members),
+            scales=scales,
+            irregularities=tuple(findings),
+        )
+
+    @property
+    def envs(self) -> tuple[str, ...]:
+        """The target envs, in planned order."""
+        return tuple(self._arms)
+
+    def methods(self, env: str) -> tuple[str, ...]:
+        """Return the arms planned on an env: scratch first, then in planned order."""
+        return tuple(sorted(self._arms.get(env, {}), key=lambda name: name != SCRATCH))
+
+    def condition(self, curves: Curves) -> Condition:
+        """Return method and source of some curves."""
+        return self._arms[curves.env][curves.method][0]
+
+    def measures(self, mode: str = MODES[0]) -> tuple[MeasureRow, ...]:
+        """Return one row per env and method that has a curve, scratch first.
+
+        Args:
+            mode: `deterministic`, or `stochastic` for the other way of evaluating; thresholds are the same.
+        """
+        return self._deterministic if mode == MODES[0] else self._rows(self.stochastic)
+
+    @cached_property
+    def _deterministic(self) -> tuple[MeasureRow, ...]:
+        return self._rows(self.curves)
+
+    @cached_property
+    def _arms(self) -> dict[str, dict[str, tuple[Condition, int]]]:
+        """The arms of each target env with the number of runs planned."""
+        arms = {m.planned.folder: m.condition for m in self.recorded}
+        found: dict[str, dict[str, tuple[Condition, int]]] = {}
+        counts = Counter((p.env, arms[p.folder]) for p in self.plan.runs if p.role == "target")
+        for (env, arm), count in counts.items():
+            found.setdefault(env, {})[arm.name] = (arm, count)
+        return found
+
+    @cached_property
+    def shifts(self) -> dict[str, Shift]:
+        """How far each target is from its nominal form, of those that depart from it along one axis."""
+        worlds = {m.planned.env: m.run.specification.get("world", {}) for m in self.recorded if m.run is not None}
+        found = {env: conditions.shift(env, world.get("variation", {})) for env, world in worlds.items()}
+        return {env: shift for env, shift in found.items() if shift is not None}
+
+    @cached_property
+    def _sources(self) -> dict[str, RecordedRun]:
+        return {m.planned.folder: m for m in self.recorded if m.planned.role == "source"}
+
+    @cached_property
+    def _members(self) -> dict[str, RecordedRun]:
+        return {m.planned.folder: m for m in self.recorded}
+
+    def source_cost(self, curves: Curves) -> SourceCost:
+        """Return what one source policy of these runs cost: 0 without a source, NaN where unknown."""
+        folders = {self._members[folder].planned.source for folder in curves.folders} - {""}
+        runs = [self._sources[folder].run for folder in folders if folder in self._sources]
+        known = [run for run in runs if run is not None]
+        if not folders:
+            return SourceCost()
+        if not known:
+            return SourceCost(float("nan"), float("nan"))
+        return SourceCost(float(np.mean([run.steps for run in known])), float(np.mean([run.seconds for run in known])))
+
+    def frame(self) -> "pd.DataFrame":
+        """Return one row per run and evaluation as a data frame: see `dataframes.evaluations` for its columns."""
+        return dataframes.evaluations(self)
+
+    def runs(self) -> "pd.DataFrame":
+        """Return one row per planned run: how it ended, and its own measures."""
+        return dataframes.runs(self)
+
+    def summary(self) -> "pd.DataFrame":
+        """Return one row per env and method: the measures with their intervals."""
+        return dataframes.summary(self)
+
+    def report(self, path: str | Path) -> Path:
+        """Write the report and return where it is: .html, .md, .csv, .tex, .parquet, or a folder of all of them.
+
+        Raises:
+            InputError: another ending, or it cannot be written.
+            NotInstalledError: Parquet without pyarrow.
+        """
+        return _view("report_files").save(self, Path(path))
+
+    def tensorboard(self) -> Path:
+        """Write what TensorBoard shows of the experiment as a whole into its folder and return where it is.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        return _view("tensorboard_events").write(self)
+
+    def _rows(self, curves: dict[tuple[str, str], Curves]) -> tuple[MeasureRow, ...]:
+        generator = np.random.default_rng(SEED)
+        return tuple(row for env in self.envs for row in self._rows_of(env, curves, generator))
+
+    def _rows_of(
+        self, env: str, curves: dict[tuple[str, str], Curves], generator: np.random.Generator
+    ) -> list[MeasureRow]:
+        scratch, reference = curves.get((env, SCRATCH)), self.scales.get(env)
+        rows: list[MeasureRow] = []
+        for method in self.methods(env):
+            if (found := curves.get((env, method))) is None:
+                continue
+            arm, planned = self._arms[env][method]
+            row = comparison.alone(found, reference, planned, arm, self.source_cost(found), self._retained(found))
+            if scratch is not None and method != SCRATCH:
+                row = comparison.against(row, found, scratch, reference, generator)
+            rows.append(row)
+        return comparison.with_holm(rows)
+
+    def _retained(self, curves: Curves) -> Floats:
+        """Return the share of the source's gain on its own env that each policy kept: (runs,), NaN if not measured."""
+        kept = np.full(len(curves.folders), np.nan)
+        for row, folder in enumerate(curves.folders):
+            mine = self._members[folder]
+            source = self._sources.get(mine.planned.source)
+            if mine.home is None or not len(mine.home.steps) or source is None or source.curve is None:
+                continue
+            if len(source.curve.steps):
+                before, after = mine.home.returns[[0]], mine.home.returns[[-1]]
+                kept[row] = measures.retention(before, after, random=float(source.curve.returns[0]))[0]
+        return kept
+
+
+def load(runs: str | Path) -> Results:
+    """Return the results of the experiment in a folder, complete or not.
+
+    Raises:
+        InputError: the folder holds no plan, or one that cannot be read.
+    """
+    return Results.read(Path(runs))
+
+
+def _view(name: str) -> Any:
+    return importlib.import_module(f"{_VIEWS}.{name}")
+
+
+def _gather(members: list[RecordedRun], findings: list[Irregularity]) -> dict[tuple[str, str], Curves]:
+    """Return the curves of all envs, each on its own grid."""
+    envs: dict[str, list[RecordedRun]] = {}
+    for found in members:
+        envs.setdefault(found.planned.env, []).append(found)
+    return {
+        (env, arm): curves
+        for env, mine in envs.items()
+        for arm, curves in gather(env, once(mine, findings), findings).items()
+    }
+
+
+def _stochastic(
+    curves: dict[tuple[str, str], Curves], members: tuple[RecordedRun, ...]
+) -> dict[tuple[str, str], Curves]:
+    folders = {m.planned.folder: m for m in members}
+    both = {key: stochastic(found, folders) for key, found in curves.items()}
+    return {key: found for key, found in both.items() if found is not None}
+
+
+def _compare(curves: dict[tuple[str, str], Curves], plan: Plan, findings: list[Irregularity]) -> None:
+    """Note every run that has no scratch run of its seed."""
+    folders: dict[str, Planned] = {p.folder: p for p in plan.runs}
+    for (env, method), found in curves.items():
+        scratch = curves.get((env, SCRATCH))
+        seeds = set() if scratch is None else set(scratch.seeds.tolist())
+        for folder, seed in zip(found.folders, found.seeds.tolist(), strict=True):
+            if method != SCRATCH and seed not in seeds:
+                treatment = "in the method's own measures, not in the comparison"
+                findings.append(irregularity("no pair", folders[folder], f"no scratch run with seed {seed}", treatment))

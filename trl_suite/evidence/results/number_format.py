@@ -1,0 +1,98 @@
+"""Numbers as a reader wants them: one spelling for the terminal, the page and the verdict."""
+
+import math
+
+from trl_suite.evidence.statistics.estimates import Estimate
+
+NOTHING = "\u2013"
+
+
+def number(value: float, signed: bool = False) -> str:
+    """Return `1,234`, `12.3`, `0.45` or a dash for NaN; with a sign on both sides where `signed`."""
+    if math.isnan(value):
+        return NOTHING
+    if math.isinf(value):
+        return "\u221e" if value > 0 else "\u2212\u221e"
+    size = abs(value)
+    digits = 0 if size >= 100 or value == 0 else 1 if size >= 10 else 2
+    text = f"{size:,.{digits}f}"
+    nothing = float(text.replace(",", "")) == 0
+    sign = "" if nothing else "\u2212" if value < 0 else "+" if signed else ""
+    return sign + text
+
+
+def times(value: float) -> str:
+    """Return a ratio: `3.1x` with a real multiplication sign."""
+    return f"{number(value)}\u00d7" if math.isfinite(value) else number(value)
+
+
+def estimate(found: Estimate, signed: bool = False) -> str:
+    """Return `+1,180 [+950, +1,410]`, without brackets where there is no interval."""
+    text = number(found.value, signed)
+    return f"{text} {bounds(found, signed)}".rstrip()
+
+
+def bounds(found: Estimate, signed: bool = False) -> str:
+    """Return `[+950, +1,410]`, or nothing where there is no interval."""
+    return f"[{number(found.low, signed)}, {number(found.high, signed)}]" if found.has_interval else ""
+
+
+def speed_up(found: Estimate) -> str:
+    """Return `3.1x [1.9, 5.0]`, with a sign where the measurement's resolution makes it a lower bound."""
+    return f"{ratio(found)} {bounds(found)}".rstrip()
+
+
+def ratio(found: Estimate) -> str:
+    """Return the value of a speed-up, with a sign where it is a lower bound."""
+    return ("\u2265 " if found.at_least and found.n else "") + times(found.value)
+
+
+def percent(found: Estimate) -> str:
+    """Return a share with its interval: `20 % [1, 72]`."""
+    if not found.n:
+        return NOTHING
+    interval = f" [{100 * found.low:.0f}, {100 * found.high:.0f}]" if found.has_interval else ""
+    return f"{100 * found.value:.0f} %{interval}"
+
+
+def targets(found: Estimate) -> str:
+    """Return a number of targets, rounded up: `14 [10, 25]`, or `never`."""
+    if not found.n:
+        return NOTHING
+    value, low, high = (_targets(bound) for bound in (found.value, found.low, found.high))
+    return f"{value} [{low}, {high}]" if found.has_interval and low != "never" else value
+
+
+def _targets(value: float) -> str:
+    return "never" if math.isinf(value) else NOTHING if math.isnan(value) else f"{math.ceil(value):,}"
+
+
+def probability(p: float) -> str:
+    """Return a p value: `0.0625`, `< 0.001`, or a dash."""
+    return NOTHING if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3g}"
+
+
+def steps(value: float) -> str:
+    """Return env steps in thousands or millions: `61k`, `1.2M`."""
+    if math.isnan(value) or math.isinf(value):
+        return number(value)
+    for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= unit:
+            text = number(value / unit)
+            return (text.rstrip("0").rstrip(".") if "." in text else text) + name
+    return number(value)
+
+
+def duration(seconds: float) -> str:
+    """Return wall time: `42 s`, `3 min 5 s`, `2 h 11 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600:,} h {whole % 3600 // 60} min"
+
+
+def plural(count: int, noun: str) -> str:
+    """Return `1 pair`, `2 pairs`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,0 +1,106 @@
+"""What scores 0 and what scores 1 on an env, and the thresholds between: given, measured apart, or from scratch."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import msgspec
+import numpy as np
+
+from trl_suite.errors import InputError
+from trl_suite.evidence.reading.curve import Curves
+from trl_suite.evidence.reading.run_records import Irregularity
+from trl_suite.evidence.statistics import measures
+from trl_suite.evidence.statistics.estimates import NAN
+from trl_suite.record import Plan
+
+FRACTION = 0.5  # of the way from the random to the reference return, where the threshold lies
+LATE = 0.8  # where the second one lies
+
+
+class ReturnScale(msgspec.Struct, frozen=True, kw_only=True):
+    """What scores 0 and what scores 1 on one env, in units of return."""
+
+    random: float
+    reference: float
+    origin: str = "given in the experiment's specification"
+    paired: bool = False  # measured on the same scratch runs that the methods are compared with
+
+    @property
+    def usable(self) -> bool:
+        """Whether the reference exceeds the random return, so that there is a scale."""
+        return self.reference > self.random
+
+    @property
+    def threshold(self) -> float:
+        """The return whose first sustained reaching is timed; NaN where the reference does not exceed the random."""
+        return self.at(FRACTION)
+
+    def at(self, fraction: float) -> float:
+        """Return the return at a fraction of the way from random to reference, NaN where there is no such way."""
+        return self.random + fraction * (self.reference - self.random) if self.usable else NAN
+
+
+def find(
+    plan: Plan,
+    envs: Sequence[str],
+    scratch: dict[str, Curves],
+    cohorts: dict[str, Curves],
+    findings: list[Irregularity],
+) -> dict[str, ReturnScale]:
+    """Return the reference of each env: from the specification, else from reference runs, else from scratch.
+
+    Args:
+        plan: its specification may hold `references`: env -> random, reference, and origin if it is to be said.
+        envs: those that have a curve.
+        scratch: the paired scratch runs by env.
+        cohorts: runs of the role `reference` by env, which no method is compared with.
+        findings: an env without a reference, and a cohort that isn't independent, are added to them.
+
+    Raises:
+        InputError: the specification's references are malformed.
+    """
+    found = _given(plan)
+    for env in envs:
+        if env not in found and env in cohorts:
+            found |= _cohort(env, cohorts[env], scratch.get(env), findings)
+        if env not in found and env in scratch:
+            found |= _measured(env, scratch[env], "scratch runs of this experiment", paired=True)
+        if env not in found or not found[env].usable:
+            what = "no finished scratch run" if env not in found else "scratch ended no better than it started"
+            treatment = "no threshold, so no time to threshold and no speed-up"
+            findings.append(Irregularity(kind="no reference", where=env, what=what, treatment=treatment))
+    return found
+
+
+def _given(plan: Plan) -> dict[str, ReturnScale]:
+    try:
+        return dict(msgspec.convert(plan.specification.get("references", {}), dict[str, ReturnScale]))
+    except msgspec.ValidationError as error:
+        raise InputError(f"plan.json: references: {error}") from None
+
+
+def _cohort(env: str, cohort: Curves, scratch: Curves | None, findings: list[Irregularity]) -> dict[str, ReturnScale]:
+    """Return the reference from runs that no method is compared with; a seed that both have is left out."""
+    taken = set() if scratch is None else set(scratch.seeds.tolist())
+    shared = np.array([seed in taken for seed in cohort.seeds.tolist()], dtype=np.bool_)
+    if shared.any():
+        what = f"{int(shared.sum())} reference runs have seeds of scratch runs that methods are compared with"
+        treatment = "those are left out of the reference"
+        findings.append(Irregularity(kind="not independent", where=env, what=what, treatment=treatment))
+    own = replace(cohort, complete=cohort.complete & ~shared)
+    return _measured(env, own, "scratch runs of their own seeds, which no method is compared with", paired=False)
+
+
+def _measured(env: str, runs: Curves, whose: str, paired: bool) -> dict[str, ReturnScale]:
+    whole = runs.returns[runs.complete]
+    whole = whole[np.isfinite(whole).all(axis=1)]
+    if not len(whole) or len(runs.steps) < 2:
+        return {}
+    return {
+        env: ReturnScale(
+            random=float(measures.zero_shot(whole).mean()),
+            reference=float(measures.asymptote(runs.steps, whole).mean()),
+            origin=f"the {len(whole)} {whose}",
+            paired=paired,
+        )
+    }

@@ -1,0 +1,277 @@
+"""Intervals and tests for few seeds: functions of one value per independent unit; knows nothing of curves.
+
+Axes: `values` is (units,), one number per pair of runs that share nothing else with another pair. With fewer than
+three units there is a value and no interval. Nothing here is random: `bootstrap` resamples.
+"""
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from scipy import special, stats
+
+from trl_suite.evidence.reading.curve import Floats
+
+FEWEST_SAMPLES = 3  # units below which no interval is given
+EXACT = 20  # units up to which all sign flips are counted
+NAN = float("nan")
+
+
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    """A number with its interval; NaN bounds where there are too few units for one."""
+
+    value: float = NAN
+    low: float = NAN
+    high: float = NAN
+    level: float = 0.95  # of the interval
+    p: float = NAN  # two-sided, against no effect
+    n: int = 0  # units
+    at_least: bool = False  # the measurement's resolution makes it a lower bound
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether there were enough units for an interval."""
+        return self.low == self.low
+
+    def excludes(self, null: float) -> bool:
+        """Return whether the interval exists and `null` lies outside it; a lower bound excludes only what is below."""
+        return self.has_interval and (null < self.low or (null > self.high and not self.at_least))
+
+
+def mean(values: Floats, level: float = 0.95) -> Estimate:
+    """Return the mean of the finite values with its Student t interval, without a p.
+
+    The t interval and not a percentile bootstrap: the latter's 95 % cover 83 % at five seeds. On Gaussian values 95 %
+    means 95 % at any number of seeds. Where one run in ten fails it covers 47 % at five seeds, 66 % at ten and 87 % at
+    twenty (tests/evidence/test_coverage.py): the other samples hold no failure, and then nothing can know of it.
+    """
+    finite = values[np.isfinite(values)]
+    n = len(finite)
+    if n == 0:
+        return Estimate(level=level)
+    centre = float(finite.sum()) / n
+    if n < FEWEST_SAMPLES:
+        return Estimate(value=centre, level=level, n=n)
+    distance = finite - centre
+    half = _quantile((1 + level) / 2, n - 1) * math.sqrt(float(distance @ distance) / (n - 1) / n)
+    return Estimate(value=centre, low=centre - half, high=centre + half, level=level, n=n)
+
+
+def effect(values: Floats, level: float = 0.95) -> Estimate:
+    """Return the mean of paired differences, or of log ratios, with its t interval and the p of no effect.
+
+    The p is the exact sign flip's up to 20 values, and Student's beyond.
+    """
+    found = mean(values, level)
+    if found.n < FEWEST_SAMPLES:
+        return found
+    finite = values[np.isfinite(values)]
+    p = sign_flip(finite) if found.n <= EXACT else float(2 * stats.t.sf(*_t(finite)))
+    return msgspec.structs.replace(found, p=p)
+
+
+def ratio(logs: Floats, level: float = 0.95, at_least: bool = False) -> Estimate:
+    """Return the geometric mean of ratios given as logarithms, with interval and p taken on the log scale."""
+    return exponential(effect(logs, level), at_least)
+
+
+def exponential(found: Estimate, at_least: bool = False) -> Estimate:
+    """Return an estimate made on the log scale as a ratio; its p is the same."""
+    value, low, high = (math.exp(bound) for bound in (found.value, found.low, found.high))
+    return msgspec.structs.replace(found, value=value, low=low, high=high, at_least=at_least)
+
+
+class Band(NamedTuple):
+    """Means side by side with their pointwise intervals; NaN bounds where there are too few values."""
+
+    value: Floats  # (columns,)
+    low: Floats  # (columns,)
+    high: Floats  # (columns,)
+
+
+def band(values: Floats, level: float = 0.95) -> Band:
+    """Return the mean of each column's finite values with its t interval: `mean` for many columns at once.
+
+    Args:
+        values: (units, columns).
+        level: of the intervals, each alone.
+    """
+    known = np.isfinite(values)
+    n = known.sum(axis=0)
+    centre = np.where(known, values, 0).sum(axis=0) / np.where(n > 0, n, np.nan)
+    squares = np.where(known, values - centre, 0) ** 2
+    enough = n >= FEWEST_SAMPLES
+    deviation = np.sqrt(squares.sum(axis=0) / np.where(enough, n - 1, np.nan))
+    half = stats.t.ppf((1 + level) / 2, np.where(enough, n - 1, 1)) * deviation / np.sqrt(np.where(enough, n, np.nan))
+    return Band(centre, centre - half, centre + half)
+
+
+def ratio_of_means(numerators: Floats, denominators: Floats, level: float = 0.95) -> Estimate:
+    """Return the mean of the numerators over that of the denominators, paired, with Fieller's interval (Fieller 1954).
+
+    The interval holds those ratios r for which the mean of numerator - r * denominator is not shown to differ from 0.
+    It is [0, infinity] where the denominators are not shown to differ from 0, so that any ratio is possible.
+
+    Args:
+        numerators: (units,), at least 0.
+        denominators: (units,), at least 0; a pair with a value that is not finite is left out.
+        level: of the interval.
+    """
+    known = np.isfinite(numerators) & np.isfinite(denominators)
+    above, below = numerators[known], denominators[known]
+    n = len(above)
+    if n == 0:
+        return Estimate(level=level)
+    x, y = float(above.mean()), float(below.mean())
+    value = x / y if y else math.inf if x else NAN
+    if n < FEWEST_SAMPLES:
+        return Estimate(value=value, level=level, n=n)
+    low, high = _fieller(x, y, _covariance(above, below) / n, _quantile((1 + level) / 2, n - 1))
+    return Estimate(value=value, low=low, high=high, level=level, n=n)
+
+
+def _covariance(x: Floats, y: Floats) -> Floats:
+    centred = np.stack([x - x.mean(), y - y.mean()])
+    return centred @ centred.T / (len(x) - 1)
+
+
+def _fieller(x: float, y: float, covariance: Floats, t: float) -> tuple[float, float]:
+    """Return the roots r of (x - r y)^2 = t^2 var(x - r y)."""
+    xx, xy, yy = (float(covariance[i]) for i in ((0, 0), (0, 1), (1, 1)))
+    a, b, c = y * y - t * t * yy, x * y - t * t * xy, x * x - t * t * xx
+    inside = b * b - a * c
+    if a <= 0 or inside < 0:
+        return 0.0, math.inf
+    return max(0.0, (b - math.sqrt(inside)) / a), (b + math.sqrt(inside)) / a
+
+
+def share(flags: Sequence[bool], level: float = 0.95) -> Estimate:
+    """Return the share of units that are true, with the exact interval of Clopper & Pearson 1934.
+
+    It covers at least what it says at any number of units: of three, none true leaves up to 71 % possible.
+    """
+    n, true = len(flags), sum(flags)
+    if n < FEWEST_SAMPLES:
+        return Estimate(value=true / n if n else NAN, level=level, n=n)
+    low, high = _clopper_pearson(true, n, level)
+    return Estimate(value=true / n, low=low, high=high, level=level, n=n)
+
+
+@lru_cache
+def _clopper_pearson(true: int, n: int, level: float) -> tuple[float, float]:
+    tail = (1 - level) / 2
+    low = float(special.betaincinv(true, n - true + 1, tail)) if true else 0.0
+    return low, float(special.betaincinv(true + 1, n - true, 1 - tail)) if true < n else 1.0
+
+
+def probability_of_improvement(scores: Sequence[Floats], others: Sequence[Floats]) -> float:
+    """Return the chance that a run scores higher than a run of the others, ties half, mean over tasks.
+
+    Agarwal et al. 2021: Mann & Whitney's U over the number of pairs. Runs are compared all with all, not in pairs.
+
+    Args:
+        scores: per task (runs,).
+        others: per task (other runs,), the same tasks in the same order.
+    """
+    found = [_above(x[np.isfinite(x)], y[np.isfinite(y)]) for x, y in zip(scores, others, strict=True)]
+    known = [chance for chance in found if not math.isnan(chance)]
+    return float(np.mean(known)) if known else NAN
+
+
+def _above(x: Floats, y: Floats) -> float:
+    ordered = np.sort(y)
+    wins = np.searchsorted(ordered, x, "left") + np.searchsorted(ordered, x, "right")
+    return float(wins.sum() / (2 * len(x) * len(y))) if len(x) and len(y) else NAN
+
+
+def performance_profile(scores: Floats, thresholds: Floats) -> Floats:
+    """Return the share of finite scores above each threshold: (thresholds,). Agarwal et al. 2021, score distribution.
+
+    Args:
+        scores: any shape, all runs of all tasks.
+        thresholds: (thresholds,).
+    """
+    ordered = np.sort(scores[np.isfinite(scores)])
+    if not len(ordered):
+        return np.full(len(thresholds), NAN)
+    return 1 - np.searchsorted(ordered, thresholds, "right") / len(ordered)
+
+
+def sign_flip(values: Floats) -> float:
+    """Return the exact two-sided p of the hypothesis that the values are symmetric about 0 (Fisher 1935).
+
+    The share of all 2^n sign patterns whose sum is at least as far from 0. It is never below 2^(1-n): five pairs
+    cannot reach 0.05.
+
+    Raises:
+        ValueError: more than 20 values, whose patterns are too many to count.
+    """
+    if len(values) > EXACT:
+        raise ValueError(f"{len(values)} values; all sign patterns can be counted for {EXACT} at most")
+    middle = len(values) // 2
+    first, second = _signed_sums(values[:middle]), np.sort(_signed_sums(values[middle:]))
+    tolerance = 1e-12 * np.abs(values).sum()  # equal sums differ by rounding
+    far = abs(values.sum()) - tolerance
+    beyond = len(second) - np.searchsorted(second, far - first, "left") + np.searchsorted(second, -far - first, "right")
+    return float(min(1.0, beyond.sum() / 2.0 ** len(values)))
+
+
+def _signed_sums(values: Floats) -> Floats:
+    return _signs(len(values)) @ values
+
+
+@lru_cache
+def _signs(n: int) -> Floats:
+    """Return all patterns of n signs: (2^n, n)."""
+    return 1.0 - 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
+
+
+def smallest_p(n: int) -> float:
+    """Return the least p that a two-sided sign-flip test of `n` values can give."""
+    return min(1.0, 2.0 ** (1 - n))
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """Return the p values adjusted for their number, in the same order; NaN stays NaN and doesn't count. Holm 1979."""
+    given = np.asarray(ps, dtype=float)
+    known = np.flatnonzero(np.isfinite(given))
+    order = known[np.argsort(given[known], kind="stable")]
+    steps = given[order] * np.arange(len(order), 0, -1)
+    adjusted = given.copy()
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return [float(p) for p in adjusted]
+
+
+def interquartile_mean(values: Floats, axis: int = 0) -> Floats:
+    """Return the mean of the middle half along `axis`. Agarwal et al. 2021."""
+    return np.asarray(stats.trim_mean(values, 0.25, axis=axis))
+
+
+def by_sample(values: Floats, units: Sequence[str]) -> Floats:
+    """Return the mean of each unit's finite values, in order of first appearance; NaN where a unit has none.
+
+    Runs that start from one source policy are not independent: the source is the unit.
+    """
+    places = {name: place for place, name in enumerate(dict.fromkeys(units))}
+    known = np.isfinite(values)
+    if len(places) == len(units):
+        return np.where(known, values, NAN)
+    rows = np.array([places[name] for name in units], dtype=np.int64)[known]
+    count = np.bincount(rows, minlength=len(places))
+    total = np.bincount(rows, weights=values[known], minlength=len(places))
+    return np.divide(total, count, out=np.full(len(places), NAN), where=count > 0)
+
+
+@lru_cache
+def _quantile(p: float, degrees: int) -> float:
+    """Return Student's quantile; a report asks for the same one thousands of times."""
+    return float(stats.t.ppf(p, degrees))
+
+
+def _t(values: Floats) -> tuple[float, int]:
+    """Return the absolute t statistic and its degrees of freedom."""
+    error = values.std(ddof=1) / math.sqrt(len(values))
+    return float(abs(values.mean()) / error) if error else float("inf"), len(values) - 1

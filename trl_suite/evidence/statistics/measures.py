@@ -1,0 +1,190 @@
+"""Measures of transfer on learning curves: plain functions of arrays, ignorant of files and of statistics.
+
+Axes: `returns` is (runs, evaluations), `steps` is (evaluations,) and starts at 0, before any update. `transfer` and
+`scratch` are paired row by row and share their grid. H is the last step of the grid. NaN in a curve makes those
+measures of that run NaN that need the value; nothing is imputed.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from trl_suite.evidence.reading.curve import Flags, Floats, Ints
+
+
+class Times(NamedTuple):
+    """When each run reached a threshold."""
+
+    steps: Floats  # (runs,), env steps; H where it was not reached
+    reached: Flags  # (runs,)
+
+
+def zero_shot(returns: Floats) -> Floats:
+    """Return the return before any update, per run: (runs,), in units of return."""
+    return returns[:, 0]
+
+
+def jumpstart(transfer: Floats, scratch: Floats) -> Floats:
+    """Return how much better the transfer starts: (pairs,), in units of return. Taylor & Stone 2009."""
+    return zero_shot(transfer) - zero_shot(scratch)
+
+
+def dip(steps: Ints, returns: Floats, within: float = 0.2) -> Floats:
+    """Return how far the return falls below its start in the first fifth of the budget: (runs,), never negative.
+
+    The forgetting of a pre-trained policy at the start of fine-tuning: Wolczyk et al. 2024.
+    """
+    early = steps <= within * steps[-1]
+    return returns[:, 0] - np.min(returns[:, early], axis=1)
+
+
+def area(steps: Ints, returns: Floats) -> Floats:
+    """Return the mean height of the curve, (1/H) times its integral by trapezoids: (runs,), in units of return.
+
+    Total reward of Taylor & Stone 2009, divided by the horizon so that it does not grow with it.
+    """
+    return np.trapezoid(returns, steps, axis=1) / steps[-1]
+
+
+def area_difference(steps: Ints, transfer: Floats, scratch: Floats) -> Floats:
+    """Return the mean gain over the budget: (pairs,), in units of return; signed, so right where curves cross."""
+    return area(steps, transfer - scratch)
+
+
+def asymptote(steps: Ints, returns: Floats, last: float = 0.1) -> Floats:
+    """Return the mean of the evaluations in the last tenth of the budget: (runs,). Taylor & Stone 2009."""
+    return returns[:, steps >= (1 - last) * steps[-1]].mean(axis=1)
+
+
+def normalise(returns: Floats, random: float, reference: float) -> Floats:
+    """Return the returns on a scale where an untrained policy scores 0 and the reference 1, in the same shape.
+
+    Raises:
+        ValueError: the reference does not exceed the random return.
+    """
+    if not reference > random:
+        raise ValueError(f"the reference return {reference} does not exceed the random return {random}")
+    return (returns - random) / (reference - random)
+
+
+def time_to_threshold(steps: Ints, returns: Floats, threshold: float, consecutive: int = 2) -> Times:
+    """Return the first step from which `consecutive` evaluations in a row reach `threshold`, else H.
+
+    Time to threshold of Taylor, Stone & Liu 2007, censored at the budget. An evaluation that is NaN does
+    not reach. The last evaluation alone is never enough: nothing confirms it.
+    """
+    above = returns >= threshold
+    held = above[:, : max(0, above.shape[1] - consecutive + 1)].copy()
+    for later in range(1, consecutive):
+        held &= above[:, later : later + held.shape[1]]
+    reached = np.asarray(held.any(axis=1))
+    return Times(np.where(reached, steps[held.argmax(axis=1)], steps[-1]).astype(np.float64), reached)
+
+
+def restricted_mean(times: Floats) -> float:
+    """Return the mean of min(time, H), in env steps: the area under the survival curve up to the budget.
+
+    Royston & Parmar 2013; all runs are censored at H and nowhere else, so that it is a plain mean. The mean
+    over only those runs that reached the threshold would reward a method for failing.
+    """
+    return float(np.mean(times)) if len(times) else float("nan")
+
+
+def speed_up(transfer: Floats, scratch: Floats) -> float:
+    """Return the ratio of restricted means, scratch to transfer: above 1 is sooner; infinite where transfer needs 0."""
+    sooner, later = restricted_mean(transfer), restricted_mean(scratch)
+    return later / sooner if sooner else float("inf") if later else float("nan")
+
+
+def log_speed_ups(transfer: Floats, scratch: Floats, resolution: float) -> Floats:
+    """Return log(scratch time / transfer time) of each pair: (pairs,).
+
+    Times below `resolution`, the step of the first evaluation after an update, are raised to it: a policy that needs
+    no training at all would be infinitely faster. The speed-up is then a lower bound.
+    """
+    return np.log(np.maximum(scratch, resolution) / np.maximum(transfer, resolution))
+
+
+def fraction_reached(reached: Flags) -> float:
+    """Return the share of runs that reached the threshold within the budget."""
+    return float(np.mean(reached)) if len(reached) else float("nan")
+
+
+def forward_transfer(transfer: Floats, scratch: Floats) -> Floats:
+    """Return (area with transfer - area from scratch) / (1 - area from scratch): (pairs,), at most 1.
+
+    Wolczyk et al. 2021. It is defined for areas of scores in [0, 1], such as success rates; NaN where scratch's is 1.
+
+    Raises:
+        ValueError: an area lies outside [0, 1].
+    """
+    both = np.stack([transfer, scratch])
+    if (both < 0).any() or (both > 1).any():
+        raise ValueError("forward transfer is defined for scores in [0, 1] only; use the area's difference")
+    return (transfer - scratch) / np.where(scratch < 1, 1 - scratch, np.nan)
+
+
+def area_transfer_ratio(transfer: Floats, scratch: Floats) -> Floats:
+    """Return (area with transfer - area from scratch) / area from scratch: (pairs,). Taylor & Stone 2009.
+
+    It means nothing where returns can be negative, and it depends on the horizon. Not `asymptote_transfer_ratio`.
+    """
+    return (transfer - scratch) / scratch
+
+
+def asymptote_transfer_ratio(transfer: Floats, scratch: Floats) -> Floats:
+    """Return the asymptote with transfer over that from scratch: (pairs,). Zhu et al. 2023.
+
+    It means nothing where returns can be negative. Not `area_transfer_ratio`, although both are called transfer ratio.
+    """
+    return transfer / scratch
+
+
+def negative_transfer(differences: Floats) -> float:
+    """Return the share of pairs whose area difference is below 0. Whether it's more than chance, the interval says."""
+    return float(np.mean(differences < 0)) if len(differences) else float("nan")
+
+
+def net_speed_up(transfer: float, scratch: float, source_steps: float, targets: float = 1) -> float:
+    """Return the ratio of restricted means when `targets` target tasks share the source's env steps.
+
+    Total-time scenario of Taylor & Stone 2009.
+    """
+    return scratch / (transfer + source_steps / targets)
+
+
+def break_even(transfer: float, scratch: float, source_steps: float) -> float:
+    """Return from how many target tasks on the source's steps are earned back; infinite where transfer saves none."""
+    saved = scratch - transfer
+    return source_steps / saved if saved > 0 else float("inf")
+
+
+def shared_seconds(seconds: float, members: int) -> float:
+    """Return what one run of a cohort is charged: the cohort's wall time in equal shares.
+
+    Raises:
+        ValueError: the cohort has no members.
+    """
+    if members < 1:
+        raise ValueError(f"a cohort of {members} runs has no wall time to share")
+    return seconds / members
+
+
+def retention(before: Floats, after: Floats, random: float) -> Floats:
+    """Return the share of a policy's gain on the source env that training on the target left: (runs,); 1 is all of it.
+
+    NaN where the policy was no better than `random` before. Below 0 it ended worse than untrained; above 1 the target
+    has helped the source.
+
+    Args:
+        before: (runs,), return on the source env before the first update on the target.
+        after: (runs,), return on the source env after the last.
+        random: return of an untrained policy on the source env.
+    """
+    gain = before - random
+    return (after - random) / np.where(gain > 0, gain, np.nan)
+
+
+def forgetting(before: Floats, after: Floats) -> Floats:
+    """Return how much return on the source env training on the target has cost: (runs,). Wolczyk et al. 2021."""
+    return before - after
