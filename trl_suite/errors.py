@@ -1,7 +1,8 @@
 """The errors that a user can mend, each naming the thing, the place and the fix."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 
 
 class InputError(ValueError):
@@ -38,3 +39,12 @@ def unknown(kind: str, wrong: str, known: Iterable[str], where: str = "") -> Inp
     place = f"{where}: " if where else ""
     listed = ", ".join(options) if options else "none"
     return InputError(f"{place}unknown {kind} '{wrong}'{suggestion(wrong, options)}; known: {listed}")
+
+
+@contextmanager
+def located(where: str) -> Generator[None]:
+    """Open the message of an `InputError` that is raised inside with the place it came from: a file, a key."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
