@@ -40,7 +40,7 @@ from trl_suite.training.cohort.signature import bytes_of
 from trl_suite.training.cohort.stack import Stack
 from trl_suite.training.cohort.worlds import Physics
 from trl_suite.training.job import Job, Unwatched
-from trl_suite.training.policy_import import world
+from trl_suite.training.policy_import import spaces_of
 from trl_suite.worlds import physics
 
 CORES = len(os.sched_getaffinity(0))
@@ -154,7 +154,7 @@ def contend(trial: Trial, members: int) -> dict[str, Any]:
 
 def arithmetic(robot: str, how: settings.PPO) -> float:
     """Return how many microseconds of arithmetic a training step takes at the least, on one core of this machine."""
-    place = world(robot)
+    place = spaces_of(robot)
     layout = on_policy(len(place.interface.observation), len(place.interface.action), how.hidden)
     widths = (layout.inputs, *how.hidden, layout.outputs)
     layers = [2 * below * above for below, above in itertools.pairwise(widths)]

@@ -32,7 +32,7 @@ from trl_suite.training.cohort.off_policy import layouts
 from trl_suite.training.cohort.signature import bytes_of
 from trl_suite.training.cohort.stack import Stack
 from trl_suite.training.job import Job
-from trl_suite.training.policy_import import world
+from trl_suite.training.policy_import import spaces_of
 
 ROBOT = "half-cheetah"
 STARTS = 300  # env steps before the first update
@@ -54,7 +54,7 @@ def operations(how: settings.SAC) -> float:
     The actor goes forward twice and back once, the critics forward three times, back once for their own step and once
     for the actions' slope alone.
     """
-    place = world(ROBOT)
+    place = spaces_of(ROBOT)
     slots, actions = len(place.interface.observation), len(place.interface.action)
     actor = _layers(slots, how.hidden, 2 * actions)
     critic = _layers(slots + actions, how.hidden, 1)
@@ -75,7 +75,7 @@ def arithmetic(how: settings.SAC) -> float:
     left, right = torch.randn(2 * members, 256, 256), torch.randn(2 * members, 256, 256)
     out = torch.empty_like(left)
     per_us = 2 * left.numel() * 256 / fastest(lambda: torch.bmm(left, right, out=out), 40)
-    place = world(ROBOT)
+    place = spaces_of(ROBOT)
     moved = 0.0
     for name, layout in layouts(how, len(place.interface.observation), len(place.interface.action)).items():
         if not name.startswith("target."):

@@ -9,14 +9,14 @@ import torch
 from tests.conftest import card, interface, random_components
 from trl_suite.cli.main import main
 from trl_suite.networks.policy import Policy
-from trl_suite.training.policy_import import load_policy, world
+from trl_suite.training.policy_import import load_policy, spaces_of
 
 
 @pytest.fixture
 def workspace(tmp_path, monkeypatch, make_policy):
     """A workspace with a policy of Hopper's slots, and one that cannot be read."""
     monkeypatch.chdir(tmp_path)
-    hopper = world("hopper").interface
+    hopper = spaces_of("hopper").interface
     policy = make_policy([slot.name for slot in hopper.observation], [slot.name for slot in hopper.action])
     policy.save(tmp_path / "policies" / "hopper-source")
     (tmp_path / "policies" / "broken").mkdir()

@@ -87,10 +87,10 @@ def test_a_room_imports_only_what_lies_below_it(path):
             assert name.split(".")[0] in may, f"{path} imports {name}"
 
 
-def test_sb3_is_imported_only_by_its_engine_and_by_zip():
+def test_sb3_is_imported_only_by_its_engine_and_for_an_export():
     for path in FILES:
         if any(name.startswith("stable_baselines3") for name, _ in imports(path)):
-            assert module(path).startswith(("trl_suite.training.sb3", "trl_suite.networks.zip")), path
+            assert module(path).startswith(("trl_suite.training.sb3", "trl_suite.networks.zip_export")), path
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -7,7 +7,7 @@ import torch
 
 from tests.conftest import card, interface, random_components
 from trl_suite.errors import InputError
-from trl_suite.mechanisms.copy import MAX_COUNT, transplant
+from trl_suite.mechanisms.copy import STATISTICS_MAX_SAMPLES, transplant
 from trl_suite.mechanisms.methods import Method, find
 from trl_suite.networks.align import align
 from trl_suite.networks.policy import Policy
@@ -147,7 +147,7 @@ def test_the_weight_of_old_statistics_is_capped(make_policy):
     source, target = make_policy(OBSERVATIONS, ACTIONS), fresh()
     source.components["normaliser.observation"]["count"].fill_(1e6)
     transplant(source, target, align(source.interface, source.interface), "finetune", find("finetune"))
-    assert float(target["normaliser.observation"]["count"]) == MAX_COUNT
+    assert float(target["normaliser.observation"]["count"]) == STATISTICS_MAX_SAMPLES
 
 
 def test_an_observation_that_was_constant_in_the_source_gets_no_weight(make_policy):

@@ -16,7 +16,7 @@ from trl_suite.networks.align import align
 from trl_suite.networks.policy import Policy, load
 from trl_suite.training.acting import filming
 from trl_suite.training.acting.filming import Scene
-from trl_suite.training.policy_import import world
+from trl_suite.training.policy_import import spaces_of
 from trl_suite.training.threads import threads
 
 
@@ -40,7 +40,7 @@ def _scenes(runs: Path, cast: FilmCast, alias: dict[str, str], console: Console)
     source, best, scratch = (_policy(runs / folder) for folder in (cast.source, cast.best, cast.scratch))
     yield Scene("source at home", cast.home, lambda seen: source.predict(seen)[0])
     try:
-        target = world(cast.env).interface
+        target = spaces_of(cast.env).interface
         actor = source_actor(source, target, align(source.interface, target, alias))
         yield Scene("the same at step 0", cast.env, actor.predict)
     except InputError as error:

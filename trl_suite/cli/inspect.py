@@ -71,8 +71,8 @@ def _widths(widths: tuple[int, ...]) -> str:
 
 
 def _normalises(card: Card) -> str:
-    how = card.normaliser
-    switches = (("observations", how.observation), ("rewards", how.reward)) if how else ()
+    normaliser = card.normaliser
+    switches = (("observations", normaliser.observation), ("rewards", normaliser.reward)) if normaliser else ()
     return ", ".join(what for what, on in switches if on) or "nothing"
 
 

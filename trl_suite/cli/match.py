@@ -10,14 +10,14 @@ from trl_suite.cli import picture
 from trl_suite.cli.arguments import Match, aliases
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.preview import Preview, preview
-from trl_suite.training.policy_import import load_policy, world
+from trl_suite.training.policy_import import load_policy, spaces_of
 
 
 def execute(arguments: Match) -> int:
     """Print both tables, draw the picture if one is asked for, and return the exit code."""
     if arguments.out:
         picture.check(arguments.out)
-    policy, target = load_policy(arguments.policy), world(arguments.env)
+    policy, target = load_policy(arguments.policy), spaces_of(arguments.env)
     method = methods.find(arguments.method)
     seen = preview(policy, target.interface, arguments.method, method, aliases(arguments.alias))
     if arguments.out:

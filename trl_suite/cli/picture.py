@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from trl_suite.errors import InputError
 from trl_suite.interface import Interface
-from trl_suite.mechanisms.preview import Match, Preview
+from trl_suite.mechanisms.preview import Preview, SlotMatch
 
 SUFFIXES = (".png", ".svg", ".pdf")
 INK, FAINT, MATCHED, ALONE = "#1a1a1a", "#8a8a8a", "#0072b2", "#d55e00"  # Okabe & Ito's blue and vermilion
@@ -71,7 +71,7 @@ def _columns(axes: Axes, source: Interface, seen: Preview) -> None:
         top += max(len(names), len(matches)) + _GAP
 
 
-def _kind(axes: Axes, names: Sequence[str], matches: Sequence[Match], top: float) -> None:
+def _kind(axes: Axes, names: Sequence[str], matches: Sequence[SlotMatch], top: float) -> None:
     used = {match.source for match in matches}
     for row, name in enumerate(names):
         _slot(axes, _LEFT, top + row, name, name in used)

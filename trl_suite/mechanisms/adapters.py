@@ -1,4 +1,4 @@
-"""What an adapter adds to a learner: components of its own, each with the value from which it learns."""
+"""Components that an adapter adds to a learner, each with the value from which it learns."""
 
 from collections.abc import Iterator, Mapping
 
@@ -97,9 +97,9 @@ def _learned_inputs(adapter: LearnedInput, learner: Components, source: Componen
     return added
 
 
-def _named_map(alignment: Alignment, both: bool, inputs: int) -> torch.Tensor:
+def _named_map(alignment: Alignment, state_and_action: bool, inputs: int) -> torch.Tensor:
     """Return the map that the names give, (source slots, target slots): each target slot to what stands for it."""
-    axis = "both" if both else "observation"
+    axis = "both" if state_and_action else "observation"
     named = torch.zeros(inputs, len(alignment.indices(axis)))
     for place, (index, share) in enumerate(zip(alignment.indices(axis), alignment.shares(axis), strict=True)):
         if index is not None:
@@ -123,13 +123,13 @@ def _columns(parts: tuple[str, ...], learner: Components, source: Components, al
     """Return room for the source's trunks, their first layer in the target's slots."""
     added: Added = {}
     for part in parts:
-        theirs, ours = trunk(part, source), trunk(part, learner)
-        if not theirs or len(theirs) != len(ours):
+        source_trunk, learner_trunk = trunk(part, source), trunk(part, learner)
+        if not source_trunk or len(source_trunk) != len(learner_trunk):
             raise InputError(
-                f"the {part}'s trunk has {len(theirs)} layers in the source and {len(ours)} in the target: columns "
-                "beside each other need as many of both"
+                f"the {part}'s trunk has {len(source_trunk)} layers in the source and {len(learner_trunk)} in the "
+                "target: columns beside each other need as many of both"
             )
-        added |= {SOURCE + name: _room(name, source[name], alignment) for name in theirs}
+        added |= {SOURCE + name: _room(name, source[name], alignment) for name in source_trunk}
     return added
 
 

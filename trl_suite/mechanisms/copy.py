@@ -12,7 +12,7 @@ from trl_suite.networks.components import ADAPTER, OBSERVATION_STATISTICS, SOURC
 from trl_suite.networks.policy import Policy
 from trl_suite.record import Transplant
 
-MAX_COUNT = 1e4  # statistics of a million samples would never follow the target: their weight is capped
+STATISTICS_MAX_SAMPLES = 1e4  # statistics of a million samples would never follow the target: their weight is capped
 
 
 def transplant(
@@ -46,15 +46,15 @@ def transplant(
         raise InputError(f"{where} needs a source policy; none was given")
     fit = Fit(where, source, into, alignment, method, frozen)
     check(fit)
-    kept = _kept(method, into, where)
+    shares = _source_shares(method, into, where)
     for component, numbers in _shuffled(fit, generator).items():
-        _copy(component, numbers, fit, kept.get(component, 1.0))
+        _copy(component, numbers, fit, shares.get(component, 1.0))
     _silence_constants(fit)
     return _recorded(fit, name, synced=_sync_targets(into, fit.copied))
 
 
 def _recorded(fit: Fit, name: str, synced: tuple[str, ...]) -> Transplant:
-    own = (*fit.source.components, *fit.source.memory)
+    offered = (*fit.source.components, *fit.source.memory)
     return Transplant(
         method=name,
         source=fit.source.digest,
@@ -62,19 +62,19 @@ def _recorded(fit: Fit, name: str, synced: tuple[str, ...]) -> Transplant:
         synced=synced,
         fresh=tuple(component for component in fit.into if component not in fit.copied + synced),
         frozen=fit.frozen,
-        missing=tuple(component for component in fit.wanted if component not in fit.offered),
-        left_over=tuple(component for component in own if not {component, SOURCE + component} & {*fit.copied}),
+        missing=tuple(component for component in fit.requested if component not in fit.offered),
+        left_over=tuple(component for component in offered if not {component, SOURCE + component} & {*fit.copied}),
         unmatched=fit.alignment.unmatched,
     )
 
 
-def _kept(method: Method, into: Components, where: str) -> dict[str, float]:
+def _source_shares(method: Method, into: Components, where: str) -> dict[str, float]:
     """Return how much of the source is kept of each component that is shrunk and perturbed."""
     return {name: share for pattern, share in method.keep.items() for name in select((pattern,), into, where)}
 
 
 def _shuffled(fit: Fit, generator: torch.Generator | None) -> dict[str, Mapping[str, torch.Tensor]]:
-    """Return what is copied, with the outputs of some layers permuted, which the layers above do not know of."""
+    """Return the numbers to copy, with the outputs of some layers permuted, which the layers above do not know of."""
     numbers = {component: fit.offered[component] for component in fit.copied}
     for component in select(fit.method.shuffle, fit.into, fit.where):
         if component in numbers:
@@ -86,14 +86,14 @@ def _shuffled(fit: Fit, generator: torch.Generator | None) -> dict[str, Mapping[
     return numbers
 
 
-def _copy(component: str, source: Mapping[str, torch.Tensor], fit: Fit, kept: float) -> None:
+def _copy(component: str, source: Mapping[str, torch.Tensor], fit: Fit, share: float) -> None:
     target = fit.into[component]
     with torch.no_grad():
         for tensor, value in target.items():
             copied = _aligned(component, tensor, source[tensor], value, fit)
-            value.copy_(copied if kept == 1.0 else torch.lerp(value, copied, kept))
+            value.copy_(copied if share == 1.0 else torch.lerp(value, copied, share))
         if "count" in target:
-            target["count"].clamp_(max=MAX_COUNT)
+            target["count"].clamp_(max=STATISTICS_MAX_SAMPLES)
 
 
 def _aligned(component: str, tensor: str, source: torch.Tensor, target: torch.Tensor, fit: Fit) -> torch.Tensor:
@@ -149,8 +149,8 @@ def _silence_constants(fit: Fit) -> None:
     with torch.no_grad():
         fit.into[OBSERVATION_STATISTICS]["var"][places] = 1.0
         for component in fit.copied:
-            seen = ADAPTER + component if component in fit.unmoved else component
-            for tensor, value in fit.into[seen].items():
+            layer = ADAPTER + component if component in fit.unmoved else component
+            for tensor, value in fit.into[layer].items():
                 if tensor.endswith("map") or fit.axes(component, tensor).get(1) in ("observation", "both"):
                     value[:, places] = 0.0
 

@@ -40,9 +40,13 @@ class Fit:
 
     @cached_property
     def offered(self) -> Mapping[str, Mapping[str, torch.Tensor]]:
-        """What the source has, under both of its names where it also makes a column beside the learner's own."""
-        own = self.source.components
-        return {**own, **self.source.memory, **{name: own[name.removeprefix(SOURCE)] for name in self.columns}}
+        """The source's components, under both names where they also make a column beside the learner's own."""
+        components = self.source.components
+        return {
+            **components,
+            **self.source.memory,
+            **{name: components[name.removeprefix(SOURCE)] for name in self.columns},
+        }
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
@@ -50,15 +54,15 @@ class Fit:
         return tuple(component for component in self.into if component.startswith(SOURCE))
 
     @cached_property
-    def wanted(self) -> tuple[str, ...]:
-        """What the method asks for, whoever has it."""
-        known = {**dict.fromkeys(self.into), **self.offered}
-        return select((*self.method.copy, *self.columns), known, self.where)
+    def requested(self) -> tuple[str, ...]:
+        """The components that the method asks for, whether source or target has them."""
+        available = {**dict.fromkeys(self.into), **self.offered}
+        return select((*self.method.copy, *self.columns), available, self.where)
 
     @cached_property
     def copied(self) -> tuple[str, ...]:
-        """What the method asks for and both have."""
-        return tuple(component for component in self.wanted if component in self.offered and component in self.into)
+        """The components that the method asks for and both source and target have."""
+        return tuple(component for component in self.requested if component in self.offered and component in self.into)
 
     @cached_property
     def unmoved(self) -> frozenset[str]:
@@ -92,7 +96,7 @@ def check(fit: Fit) -> None:
 
 def _check_sides(fit: Fit) -> None:
     """Refuse a layer that only one side has: what lies above it would work on other features."""
-    for component in fit.wanted:
+    for component in fit.requested:
         if component not in fit.offered and component.startswith((REPLAY, OPTIMISER)):
             reason = f"the source has kept no {component}: make it in an experiment with this method"
             raise InputError(f"{fit.where}: {reason}")
@@ -118,8 +122,8 @@ def _check_adapter(fit: Fit) -> None:
         layers = ", ".join(sorted(behind))
         raise InputError(f"{fit.where}: a learned input leads into the source's own layer: copy {layers} too")
     name, released = OBSERVATION_STATISTICS, fit.method.thaw.keys() & _DRIFT
-    held = name in fit.copied and name in fit.frozen and not released
-    if isinstance(fit.method.adapter, Lateral | Residual) and name in fit.source.components and not held:
+    statistics_fixed = name in fit.copied and name in fit.frozen and not released
+    if isinstance(fit.method.adapter, Lateral | Residual) and name in fit.source.components and not statistics_fixed:
         raise InputError(f"{fit.where}: the source's column sees what its own statistics give: copy and freeze {name}")
 
 

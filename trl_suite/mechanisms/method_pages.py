@@ -37,15 +37,19 @@ def policies(folder: Path = POLICIES) -> str:
 
 def seeds(cards: list[Card]) -> str:
     """Return the seeds of some policies: `0...9`."""
-    found = sorted(card.training.seed for card in cards)
-    return f"{found[0]}...{found[-1]}" if found == list(range(found[0], found[-1] + 1)) else ",".join(map(str, found))
+    numbers = sorted(card.training.seed for card in cards)
+    return (
+        f"{numbers[0]}...{numbers[-1]}"
+        if numbers == list(range(numbers[0], numbers[-1] + 1))
+        else ",".join(map(str, numbers))
+    )
 
 
 def returns(cards: list[Card]) -> str:
     """Return the policies' returns at the end of their training: `2,749 (1,594 to 4,642)`."""
-    found = [value for card in cards if (value := card.training.return_mean) is not None]
-    digits = 0 if max(map(abs, found), default=0.0) >= 100 else 1
-    mean, low, high = (f"{value:,.{digits}f}" for value in (sum(found) / len(found), min(found), max(found)))
+    means = [value for card in cards if (value := card.training.return_mean) is not None]
+    digits = 0 if max(map(abs, means), default=0.0) >= 100 else 1
+    mean, low, high = (f"{value:,.{digits}f}" for value in (sum(means) / len(means), min(means), max(means)))
     return f"{mean} ({low} to {high})"
 
 

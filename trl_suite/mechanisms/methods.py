@@ -158,20 +158,20 @@ def read(table: Mapping[str, object], where: str) -> dict[str, Method]:
     return {name: tables.convert(entry, Method, f"{where}: method '{name}'") for name, entry in table.items()}
 
 
-def find(name: str, own: Mapping[str, Method] | None = None) -> Method:
+def find(name: str, extra: Mapping[str, Method] | None = None) -> Method:
     """Return the method of that name; `own` methods hide the suite's.
 
     Raises:
         InputError: there is none; the message lists those that exist.
     """
-    known = {**shipped(), **(own or {})}
-    if name in known and DEPTH not in name:
-        return known[name]
-    for template, method in known.items():
+    methods = {**shipped(), **(extra or {})}
+    if name in methods and DEPTH not in name:
+        return methods[name]
+    for template, method in methods.items():
         pattern = re.escape(template).replace(DEPTH, r"(\d+)")
-        if DEPTH in template and (found := re.fullmatch(pattern, name)):
-            return _at_depth(method, found[1])
-    raise unknown("method", name, known)
+        if DEPTH in template and (match := re.fullmatch(pattern, name)):
+            return _at_depth(method, match[1])
+    raise unknown("method", name, methods)
 
 
 def _at_depth(method: Method, depth: str) -> Method:

@@ -1,4 +1,4 @@
-"""What a transplant would do, before any training: the transplant itself, into a learner of zeros."""
+"""Preview of a transplant before any training: the transplant itself, into a learner of zeros."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -18,7 +18,7 @@ from trl_suite.record import Transplant
 Kind = Literal["observation", "action"]
 
 
-class Match(msgspec.Struct, frozen=True, kw_only=True):
+class SlotMatch(msgspec.Struct, frozen=True, kw_only=True):
     """One slot of the target and the slot of the source that stands for it."""
 
     kind: Kind
@@ -27,8 +27,8 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
     source: str | None  # None: nothing stands for it
 
 
-class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """What becomes of one component of the target."""
+class ComponentPreview(msgspec.Struct, frozen=True, kw_only=True):
+    """One component of the target: copied, synced or fresh, and whether it is frozen."""
 
     name: str
     shapes: dict[str, tuple[int, ...]]  # tensor -> its shape in the target
@@ -41,14 +41,14 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
     """All slots and components of a transplant that has not been made."""
 
     method: str
-    slots: tuple[Match, ...]
+    slots: tuple[SlotMatch, ...]
     unused: tuple[str, ...]  # slots of the source that no slot of the target asks for
-    parts: tuple[Part, ...]
+    parts: tuple[ComponentPreview, ...]
     left_over: tuple[str, ...]  # components of the source that the method does not ask for
 
 
 def preview(policy: Policy, target: Interface, name: str, method: Method, alias: Alias | None = None) -> Preview:
-    """Return what a method would copy from the policy into a learner of its own widths on another interface.
+    """Return the slots and components that a method would copy into a learner of the same widths on another interface.
 
     Args:
         policy: the source.
@@ -90,16 +90,18 @@ def _shape(component: str, name: str, tensor: torch.Tensor, alignment: Alignment
     return tuple(len(alignment.indices(axes[i])) if i in axes else size for i, size in enumerate(tensor.shape))
 
 
-def _slots(source: Interface, target: Interface, alignment: Alignment) -> tuple[Match, ...]:
-    def matches(kind: Kind, ours: tuple[Slot, ...], theirs: tuple[Slot, ...]) -> list[Match]:
+def _slots(source: Interface, target: Interface, alignment: Alignment) -> tuple[SlotMatch, ...]:
+    def matches(kind: Kind, target_slots: tuple[Slot, ...], source_slots: tuple[Slot, ...]) -> list[SlotMatch]:
         indices = alignment.indices(kind)
         return [
-            Match(kind=kind, slot=slot.name, unit=slot.unit, source=None if index is None else theirs[index].name)
-            for slot, index in zip(ours, indices, strict=True)
+            SlotMatch(
+                kind=kind, slot=slot.name, unit=slot.unit, source=None if index is None else source_slots[index].name
+            )
+            for slot, index in zip(target_slots, indices, strict=True)
         ]
 
-    found = matches("observation", target.observation, source.observation)
-    return (*found, *matches("action", target.action, source.action))
+    observations = matches("observation", target.observation, source.observation)
+    return (*observations, *matches("action", target.action, source.action))
 
 
 def _unused(source: Interface, alignment: Alignment) -> tuple[str, ...]:
@@ -107,11 +109,13 @@ def _unused(source: Interface, alignment: Alignment) -> tuple[str, ...]:
     return tuple(name for names, used in sides for index, name in enumerate(names) if index not in used)
 
 
-def _part(component: str, tensors: Mapping[str, torch.Tensor], record: Transplant, alignment: Alignment) -> Part:
+def _part(
+    component: str, tensors: Mapping[str, torch.Tensor], record: Transplant, alignment: Alignment
+) -> ComponentPreview:
     copied = component in record.copied
     axes: dict[Axis, None] = {axis: None for name in tensors for axis in slot_axes(component, name).values()}
     filled = [text for axis in axes if (text := _filled(axis, alignment))] if copied else []
-    return Part(
+    return ComponentPreview(
         name=component,
         shapes={name: tuple(tensor.shape) for name, tensor in tensors.items()},
         fate="copied" if copied else "synced" if component in record.synced else "fresh",
@@ -122,6 +126,6 @@ def _part(component: str, tensors: Mapping[str, torch.Tensor], record: Transplan
 
 def _filled(axis: Axis, alignment: Alignment) -> str:
     indices = alignment.indices(axis)
-    known = sum(index is not None for index in indices)
+    matched = sum(index is not None for index in indices)
     what = "observations and actions" if axis == "both" else f"{axis}s"
-    return "" if known == len(indices) else f"{known} of {len(indices)} {what}"
+    return "" if matched == len(indices) else f"{matched} of {len(indices)} {what}"

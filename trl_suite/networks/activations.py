@@ -1,4 +1,4 @@
-"""What a policy's networks compute besides actions: the outputs of its layers, and its critic's values."""
+"""Outputs of a policy's layers, and the values of its critic."""
 
 from collections.abc import Mapping
 
@@ -14,14 +14,14 @@ Floats = npt.NDArray[np.float64]
 
 
 def trunk(policy: Policy, observations: Floats) -> list[Floats]:
-    """Return what the actor's first layer sees, then the output of each trunk layer: (states, units) each.
+    """Return the input of the actor's first layer, then the output of each trunk layer: (states, units) each.
 
     Args:
         policy: any.
         observations: (states, slots), unnormalised.
     """
-    seen = torch.as_tensor(policy.normalised(observations))
-    return [layer.numpy().astype(np.float64) for layer in _layers(policy, "actor", seen)]
+    normalized_obs = torch.as_tensor(policy.normalised(observations))
+    return [layer.numpy().astype(np.float64) for layer in _layers(policy, "actor", normalized_obs)]
 
 
 def values(policy: Policy, observations: Floats, actions: Floats) -> Floats:
@@ -32,30 +32,34 @@ def values(policy: Policy, observations: Floats, actions: Floats) -> Floats:
         observations: (states, slots), unnormalised.
         actions: (states, actions), as the env takes them; PPO's critic does not look at them.
     """
-    seen = torch.as_tensor(policy.normalised(observations))
+    normalized_obs = torch.as_tensor(policy.normalised(observations))
     if policy.card.algorithm == "ppo":
-        found = _value(policy, seen, "")
+        estimates = _value(policy, normalized_obs, "")
     else:
-        both = torch.cat([seen, torch.as_tensor(_centred(policy, actions))], dim=1)
-        found = torch.stack([_value(policy, both, f"q{net}_") for net in range(policy.card.network.critics)]).amin(0)
-    return found.numpy().astype(np.float64) * _reward_scale(policy)
+        critic_input = torch.cat([normalized_obs, torch.as_tensor(_centred(policy, actions))], dim=1)
+        estimates = torch.stack(
+            [_value(policy, critic_input, f"q{net}_") for net in range(policy.card.network.critics)]
+        ).amin(0)
+    return estimates.numpy().astype(np.float64) * _reward_scale(policy)
 
 
-def _value(policy: Policy, seen: torch.Tensor, prefix: str) -> torch.Tensor:
-    return _linear(_layers(policy, "critic", seen, prefix)[-1], policy.components["critic.head"], prefix)[:, 0]
+def _value(policy: Policy, normalized_obs: torch.Tensor, prefix: str) -> torch.Tensor:
+    return _linear(_layers(policy, "critic", normalized_obs, prefix)[-1], policy.components["critic.head"], prefix)[
+        :, 0
+    ]
 
 
-def _layers(policy: Policy, part: str, seen: torch.Tensor, prefix: str = "") -> list[torch.Tensor]:
+def _layers(policy: Policy, part: str, normalized_obs: torch.Tensor, prefix: str = "") -> list[torch.Tensor]:
     activation = torch.tanh if policy.card.network.activation == "tanh" else torch.relu
-    found = [seen]
+    outputs = [normalized_obs]
     for layer in range(len(getattr(policy.card.network, part))):
-        found.append(activation(_linear(found[-1], policy.components[f"{part}.trunk.{layer}"], prefix)))
-    return found
+        outputs.append(activation(_linear(outputs[-1], policy.components[f"{part}.trunk.{layer}"], prefix)))
+    return outputs
 
 
-def _linear(seen: torch.Tensor, layer: Mapping[str, torch.Tensor], prefix: str) -> torch.Tensor:
+def _linear(normalized_obs: torch.Tensor, layer: Mapping[str, torch.Tensor], prefix: str) -> torch.Tensor:
     with torch.no_grad():
-        return functional.linear(seen, layer[f"{prefix}weight"], layer[f"{prefix}bias"])
+        return functional.linear(normalized_obs, layer[f"{prefix}weight"], layer[f"{prefix}bias"])
 
 
 def _centred(policy: Policy, actions: Floats) -> npt.NDArray[np.float32]:
@@ -65,8 +69,8 @@ def _centred(policy: Policy, actions: Floats) -> npt.NDArray[np.float32]:
 
 
 def _reward_scale(policy: Policy) -> float:
-    """Return what the critic's values are to be multiplied with: the deviation that rewards were divided by."""
-    how = policy.card.normaliser
-    if how is None or not how.reward:
+    """Return the factor from the critic's values to units of reward: the deviation that rewards were divided by."""
+    normaliser = policy.card.normaliser
+    if normaliser is None or not normaliser.reward:
         return 1.0
-    return float(np.sqrt(float(policy.components[RETURN_STATISTICS]["var"]) + how.epsilon))
+    return float(np.sqrt(float(policy.components[RETURN_STATISTICS]["var"]) + normaliser.epsilon))

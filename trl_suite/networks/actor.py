@@ -1,4 +1,4 @@
-"""What a source would do in the target: its actions, seen and given in the target's slots."""
+"""Actions of a source policy in the target env, seen and given in the target's slots."""
 
 from dataclasses import dataclass
 
@@ -26,9 +26,9 @@ class SourceActor:
 
     def gaussian(self, observation: npt.NDArray[np.float64]) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return mean and log standard deviation, (batch, target actions); see `Policy.gaussian`."""
-        seen = torch.as_tensor(self.policy.normalised(observation[..., self.observation]))
+        normalized_obs = torch.as_tensor(self.policy.normalised(observation[..., self.observation]))
         with torch.no_grad():
-            mean, log_std = self.policy.gaussian(seen, self.policy.components)
+            mean, log_std = self.policy.gaussian(normalized_obs, self.policy.components)
         return mean[:, self.action], None if log_std is None else log_std[:, self.action]
 
     def placed(self, observation: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

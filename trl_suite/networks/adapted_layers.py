@@ -65,9 +65,9 @@ class AdaptedLayer(FoldableLayer):
         self.source = source
         self.before = before
 
-    def forward(self, seen: torch.Tensor) -> torch.Tensor:
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return what the plain layer would give."""
-        return functional.linear(seen, *self.folded())
+        return functional.linear(features, *self.folded())
 
 
 class LowRankLayer(AdaptedLayer):
@@ -93,10 +93,10 @@ class ColumnLayer(AdaptedLayer):
     def folded(self) -> Plain:
         """Return both layers as one: the source's outputs first."""
         lateral = self.adapter["lateral"] if "lateral" in self.adapter else self.weight.new_zeros(())
-        own = torch.cat([lateral.expand(len(self.weight), self.before), self.weight], dim=1)
+        learned = torch.cat([lateral.expand(len(self.weight), self.before), self.weight], dim=1)
         if self.source is None:
-            return Plain(own, self.bias)
-        weight = torch.cat([_widened(self.source.weight, own.shape[1]), own])
+            return Plain(learned, self.bias)
+        weight = torch.cat([_widened(self.source.weight, learned.shape[1]), learned])
         return Plain(weight, torch.cat([self.source.bias, self.bias]))
 
 
@@ -114,14 +114,14 @@ class ResidualHead(AdaptedLayer):
         assert self.source is not None
         return Plain(_widened(self.source.weight, self.before + self.weight.shape[1]), self.source.bias)
 
-    def forward(self, seen: torch.Tensor) -> torch.Tensor:
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return source + bound * tanh(correction)."""
-        return corrected(seen, self.folded_source(), self.folded(), self.bound)
+        return corrected(features, self.folded_source(), self.folded(), self.bound)
 
 
-def corrected(seen: torch.Tensor, source: Plain, correction: Plain, bound: float) -> torch.Tensor:
+def corrected(features: torch.Tensor, source: Plain, correction: Plain, bound: float) -> torch.Tensor:
     """Return source(seen) + bound * tanh(correction(seen)), as `ResidualHead` and a stored policy both compute it."""
-    return functional.linear(seen, *source) + bound * torch.tanh(functional.linear(seen, *correction))
+    return functional.linear(features, *source) + bound * torch.tanh(functional.linear(features, *correction))
 
 
 def _widened(weight: torch.Tensor, inputs: int) -> torch.Tensor:

@@ -89,9 +89,9 @@ def _check(alias: Alias, source: Interface, target: Interface) -> None:
     for key, value in alias.items():
         for name, interface, side in ((key, target, "target"), (value, source, "source")):
             slots = interface.observation_names + interface.action_names
-            known = set(slots) | {slot.rpartition(".")[0] for slot in slots}
-            if name not in known:
-                raise unknown(f"slot of the {side}", name, known, "alias")
+            names = set(slots) | {slot.rpartition(".")[0] for slot in slots}
+            if name not in names:
+                raise unknown(f"slot of the {side}", name, names, "alias")
 
 
 def _mismatch(source: Interface, target: Interface, unmatched: tuple[str, ...]) -> str:

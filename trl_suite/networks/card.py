@@ -53,7 +53,7 @@ class Training(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What lies beside the weights, in `memory.safetensors`."""
+    """Content of `memory.safetensors`, which lies beside the weights."""
 
     sha256: str
     transitions: Annotated[int, msgspec.Meta(ge=0, le=2**31)] = 0  # of the replay; 0 where none was kept
@@ -62,7 +62,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What stands in `card.toml`."""
+    """Content of `card.toml`."""
 
     schema: int = SCHEMA
     algorithm: Algorithm

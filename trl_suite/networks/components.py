@@ -92,8 +92,8 @@ def component_of(algorithm: str, parameter: str, heads: Mapping[str, int] | None
 
 def _matched(algorithm: str, parameter: str) -> tuple[Rule, dict[str, str | None]]:
     for rule in _RULES[algorithm]:
-        if found := rule.pattern.match(parameter):
-            return rule, found.groupdict()
+        if match := rule.pattern.match(parameter):
+            return rule, match.groupdict()
     raise InputError(f"parameter '{parameter}' is not part of an MlpPolicy of {algorithm.upper()}")
 
 
@@ -111,10 +111,10 @@ def places(algorithm: str, parameters: Iterable[str]) -> dict[str, tuple[str, st
 def group(algorithm: str, parameters: Iterable[tuple[str, torch.Tensor]]) -> dict[str, dict[str, torch.Tensor]]:
     """Return the parameters as components; the tensors are the same objects, so writing to them writes the network."""
     named = dict(parameters)
-    found: dict[str, dict[str, torch.Tensor]] = {}
+    components: dict[str, dict[str, torch.Tensor]] = {}
     for parameter, (component, tensor) in places(algorithm, named).items():
-        found.setdefault(component, {})[tensor] = named[parameter]
-    return found
+        components.setdefault(component, {})[tensor] = named[parameter]
+    return components
 
 
 def slot_axes(component: str, tensor: str) -> dict[int, Axis]:
@@ -139,14 +139,14 @@ def select(patterns: Sequence[str], available: Iterable[str], where: str) -> tup
         InputError: a pattern names nothing; the message lists the components that exist.
     """
     names = tuple(available)
-    chosen: set[str] = set()
+    selected: set[str] = set()
     for pattern in patterns:
         matched = _matching(pattern, names)
         if not matched and not _matching(pattern, OPTIONAL):
             listed = ", ".join(names)
             raise InputError(f"{where}: no component '{pattern}'{suggestion(pattern, names)}; there are: {listed}")
-        chosen.update(matched)
-    return tuple(name for name in names if name in chosen)
+        selected.update(matched)
+    return tuple(name for name in names if name in selected)
 
 
 def _matching(pattern: str, names: tuple[str, ...]) -> set[str]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from trl_suite.errors import InputError, NotInstalledError
 
 SCHEME = "hf://"
-MAX_BYTES = 1024**3  # of one file
+HUB_FILE_MAX_BYTES = 1024**3  # of one file
 
 _ADDRESS = re.compile(r"hf://(?P<repository>\w[\w.-]*/\w[\w.-]*?)(?:@(?P<revision>\w[\w./-]*))?")
 _WANTED = re.compile(
@@ -19,7 +19,7 @@ _WANTED = re.compile(
 
 
 class Fetched(NamedTuple):
-    """What was downloaded."""
+    """A downloaded repository."""
 
     folder: Path
     origin: str  # the address with the commit that the files are of: hf://user/name@0f3c...
@@ -69,6 +69,8 @@ def _check(repository: str, commit: str, files: list[Any]) -> None:
     if not files:
         raise InputError(f"{SCHEME}{repository}@{commit}: holds neither a policy folder nor an SB3 zip")
     for file in files:
-        if file.size is None or file.size > MAX_BYTES:
+        if file.size is None or file.size > HUB_FILE_MAX_BYTES:
             size = "an unknown number of" if file.size is None else file.size
-            raise InputError(f"{SCHEME}{repository}@{commit}: {file.rfilename} has {size} bytes; at most {MAX_BYTES}")
+            raise InputError(
+                f"{SCHEME}{repository}@{commit}: {file.rfilename} has {size} bytes; at most {HUB_FILE_MAX_BYTES}"
+            )

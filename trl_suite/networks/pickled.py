@@ -17,14 +17,14 @@ Value = Any  # None, bool, int, float, str, bytes, bytearray, tuple, list, dict,
 
 @dataclass(frozen=True)
 class Name:
-    """What the pickle would have imported: `numpy.ndarray`."""
+    """A name that the pickle would have imported: `numpy.ndarray`."""
 
     path: str
 
 
 @dataclass
 class Instance:
-    """What the pickle would have made by calling `maker` with `arguments`, and then given `state`."""
+    """An object that the pickle would have made by calling `maker` with `arguments`, and then given `state`."""
 
     maker: str
     arguments: Value

@@ -13,12 +13,12 @@ from torch.nn import functional
 from trl_suite import content
 from trl_suite.errors import InputError
 from trl_suite.interface import Interface
-from trl_suite.networks import memory, store, zip_export
+from trl_suite.networks import policy_memory, store, zip_export
 from trl_suite.networks.adapted_layers import Plain, corrected
 from trl_suite.networks.card import Card
 from trl_suite.networks.components import LOG_STD, OBSERVATION_STATISTICS, SOURCE, Components
 
-FOREIGN = (".zip", ".pkl", ".pt", ".pth")
+FOREIGN_SUFFIXES = (".zip", ".pkl", ".pt", ".pth")
 LOG_STD_RANGE = (-20.0, 2.0)  # SB3's SAC clamps to it
 Array = npt.NDArray[np.float64] | npt.NDArray[np.float32]
 
@@ -61,14 +61,16 @@ class Policy:
                 action = self._drawn(action, log_std, generator)
         return self._bounded(action), None
 
-    def gaussian(self, seen: torch.Tensor, components: Components) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def gaussian(
+        self, normalized_obs: torch.Tensor, components: Components
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return mean and log standard deviation of the actions, before any bound; TD3's policy has no deviation.
 
         Args:
-            seen: (batch, slots), normalised.
+            normalized_obs: (batch, slots).
             components: the policy's own, or others of the same shapes: the gradient may be taken through them.
         """
-        features = self._features(seen, components)
+        features = self._features(normalized_obs, components)
         mean = self._mean(features, components)
         if self.card.algorithm == "td3":
             return mean, None
@@ -81,8 +83,8 @@ class Policy:
 
         `memory.safetensors` is written too where the policy keeps its replay or moments.
         """
-        kept = memory.save(Path(folder), self.memory)
-        return store.save(Path(folder), msgspec.structs.replace(self.card, memory=kept), self.components)
+        stored = policy_memory.save(Path(folder), self.memory)
+        return store.save(Path(folder), msgspec.structs.replace(self.card, memory=stored), self.components)
 
     def to_sb3(self, path: str | Path) -> list[Path]:
         """Write a zip that SB3 opens, with `NAME.vecnormalize.pkl` beside it where the policy normalises; return both.
@@ -98,20 +100,20 @@ class Policy:
             raise InputError(f"observation of shape {observation.shape}: ({expected},) or (batch, {expected}) expected")
 
     def normalised(self, observation: Array) -> npt.NDArray[np.float32]:
-        """Return what the network sees: statistics applied in float64, in VecNormalize's order, to the bit."""
-        how = self.card.normaliser
-        if how is None or not how.observation:
+        """Return the normalised observation: statistics applied in float64, in VecNormalize's order, to the bit."""
+        normaliser = self.card.normaliser
+        if normaliser is None or not normaliser.observation:
             return np.asarray(observation, dtype=np.float32)
         statistics = self.components[OBSERVATION_STATISTICS]
         mean, var = statistics["mean"].numpy(), statistics["var"].numpy()
-        scaled = (observation - mean) / np.sqrt(var + how.epsilon)
-        return np.clip(scaled, -how.clip_observation, how.clip_observation).astype(np.float32)
+        scaled = (observation - mean) / np.sqrt(var + normaliser.epsilon)
+        return np.clip(scaled, -normaliser.clip_observation, normaliser.clip_observation).astype(np.float32)
 
-    def _features(self, seen: torch.Tensor, components: Components) -> torch.Tensor:
+    def _features(self, features: torch.Tensor, components: Components) -> torch.Tensor:
         activation = torch.tanh if self.card.network.activation == "tanh" else torch.relu
         for layer in range(len(self.card.network.actor)):
-            seen = activation(_linear(seen, components[f"actor.trunk.{layer}"]))
-        return seen
+            features = activation(_linear(features, components[f"actor.trunk.{layer}"]))
+        return features
 
     def _mean(self, features: torch.Tensor, components: Components) -> torch.Tensor:
         head, bound = components["actor.head"], self.card.network.residual
@@ -146,7 +148,7 @@ def load(where: str | Path) -> Policy:
         InputError: there is none, or `store.load` refuses it.
     """
     folder = Path(where)
-    if folder.suffix in FOREIGN and not folder.is_dir():
+    if folder.suffix in FOREIGN_SUFFIXES and not folder.is_dir():
         raise InputError(
             f"{where}: not a policy folder; trl_suite.load_policy(..., env=...) or trl-suite import ... --env ... "
             "reads the zips of SB3, and runs nothing in them"
@@ -154,4 +156,4 @@ def load(where: str | Path) -> Policy:
     if not folder.is_dir():
         folder = content.find("policies", str(where))
     card, components = store.load(folder)
-    return Policy(card=card, components=components, memory=memory.load(folder, card))
+    return Policy(card=card, components=components, memory=policy_memory.load(folder, card))

@@ -29,8 +29,8 @@ from trl_suite.networks.components import (
 )
 
 CARD, WEIGHTS = "card.toml", "weights.safetensors"
-MAX_BYTES = 2 * 1024**3
-MAX_HEADER = 1024**2  # what safetensors says about its tensors; a policy's takes a few kilobytes
+WEIGHTS_MAX_BYTES = 2 * 1024**3
+HEADER_MAX_BYTES = 1024**2  # what safetensors says about its tensors; a policy's takes a few kilobytes
 
 _CONTROL = re.compile(rb"\\u00[01]|\x7f")  # as JSON writes them
 
@@ -110,7 +110,7 @@ def read_bytes(path: Path, numbers: int) -> bytes:
     try:
         if path.is_symlink():
             raise InputError(f"{path}: is a link; a policy folder holds its own files")
-        taken, limit = path.stat().st_size, min(numbers + MAX_HEADER, MAX_BYTES)
+        taken, limit = path.stat().st_size, min(numbers + HEADER_MAX_BYTES, WEIGHTS_MAX_BYTES)
         if taken > limit:
             raise InputError(f"{path}: {taken} bytes; by its card it may have {limit} at most")
         return path.read_bytes()
@@ -180,17 +180,17 @@ def _statistics(name: str, shape: tuple[int, ...]) -> Shapes:
     return {f"{name}.{tensor}": (size, torch.float64) for tensor, size in sizes.items()}
 
 
-def check(path: Path | str, found: Mapping[str, torch.Tensor], expected: Shapes) -> None:
+def check(path: Path | str, flat: Mapping[str, torch.Tensor], expected: Shapes) -> None:
     """Refuse tensors that are not those which are expected.
 
     Raises:
         InputError: one is missing, surplus, mis-shaped, of the wrong type or not finite; file and tensor are named.
     """
-    for verb, names in (("lacks", expected.keys() - found.keys()), ("has surplus", found.keys() - expected.keys())):
+    for verb, names in (("lacks", expected.keys() - flat.keys()), ("has surplus", flat.keys() - expected.keys())):
         if names:
             raise InputError(f"{path}: {verb} {', '.join(sorted(names))}, by its card")
     for name, (shape, dtype) in expected.items():
-        tensor = found[name]
+        tensor = flat[name]
         if tuple(tensor.shape) != shape or tensor.dtype != dtype:
             raise InputError(f"{path}: {name} is {tensor.dtype} {tuple(tensor.shape)}; its card says {dtype} {shape}")
         if not bool(torch.isfinite(tensor).all()):

@@ -18,8 +18,8 @@ from trl_suite.networks.components import (
     group,
 )
 
-STATISTICS = ".vecnormalize.pkl"  # what stands in place of `.zip` in the name of the statistics
-_KEPT = {  # hyperparameters that the zip keeps, by SB3's names
+STATISTICS_SUFFIX = ".vecnormalize.pkl"  # what stands in place of `.zip` in the name of the statistics
+_EXPORTED_HYPERPARAMETERS = {  # hyperparameters that the zip keeps, by SB3's names
     "ppo": ("learning_rate", "gamma", "gae_lambda", "clip_range", "ent_coef", "vf_coef", "max_grad_norm"),
     "sac": ("learning_rate", "gamma", "tau"),
     "td3": ("learning_rate", "gamma", "tau"),
@@ -41,19 +41,19 @@ def save(path: Path, card: Card, components: Components) -> list[Path]:
     path = files(path)[0]
     path.parent.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng(devices=[]):  # making a network draws numbers; the caller's stream is not ours
-        worlds = _worlds(card)
-        model = _model(card, worlds)
+        vec_env = _spaces_env(card)
+        model = _model(card, vec_env)
     _fill(model, card, components)
     written = [_put(model, path)]
     if card.normaliser is not None:
-        written.append(_put(_normalised(worlds, card, components), files(path)[1]))
+        written.append(_put(_normalised(vec_env, card, components), files(path)[1]))
     return written
 
 
 def files(path: Path) -> tuple[Path, Path]:
     """Return the zip that is written for a path, with or without its ending, and the statistics beside it."""
     path = path if path.suffix == ".zip" else path.with_name(f"{path.name}.zip")
-    return path, path.with_suffix(STATISTICS)
+    return path, path.with_suffix(STATISTICS_SUFFIX)
 
 
 def _put(thing: Any, path: Path) -> Path:
@@ -64,20 +64,20 @@ def _put(thing: Any, path: Path) -> Path:
     return path
 
 
-def _worlds(card: Card) -> Any:
+def _spaces_env(card: Card) -> Any:
     """Return a VecEnv that has the policy's spaces and nothing else."""
     # imported here and below because SB3 takes two seconds, which no other use of a policy needs
     import gymnasium
     from stable_baselines3.common.vec_env import DummyVecEnv
 
-    world: gymnasium.Env[Any, Any] = gymnasium.Env()
+    env: gymnasium.Env[Any, Any] = gymnasium.Env()
     low, high = (np.asarray(bound, dtype=np.float32) for bound in (card.network.action_low, card.network.action_high))
-    world.action_space = gymnasium.spaces.Box(low, high, dtype=np.float32)
-    world.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (len(card.interface.observation),), np.float64)
-    return DummyVecEnv([lambda: world])
+    env.action_space = gymnasium.spaces.Box(low, high, dtype=np.float32)
+    env.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (len(card.interface.observation),), np.float64)
+    return DummyVecEnv([lambda: env])
 
 
-def _model(card: Card, worlds: Any) -> Any:
+def _model(card: Card, vec_env: Any) -> Any:
     from stable_baselines3 import PPO, SAC, TD3
 
     network = card.network
@@ -85,15 +85,17 @@ def _model(card: Card, worlds: Any) -> Any:
         "net_arch": {"pi": list(network.actor), _CRITIC[card.algorithm]: list(network.critic)},
         "activation_fn": {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}[network.activation],
     }
-    known = card.training.hyperparameters
-    kept: dict[str, Any] = {
-        key: float(known[key]) for key in _KEPT[card.algorithm] if isinstance(known.get(key), int | float)
+    recorded = card.training.hyperparameters
+    hyperparameters: dict[str, Any] = {
+        key: float(recorded[key])
+        for key in _EXPORTED_HYPERPARAMETERS[card.algorithm]
+        if isinstance(recorded.get(key), int | float)
     }
     if card.algorithm == "ppo":
-        return PPO("MlpPolicy", worlds, policy_kwargs=keywords, device="cpu", **kept)
+        return PPO("MlpPolicy", vec_env, policy_kwargs=keywords, device="cpu", **hyperparameters)
     keywords["n_critics"] = network.critics
     kind = SAC if card.algorithm == "sac" else TD3
-    return kind("MlpPolicy", worlds, policy_kwargs=keywords, device="cpu", buffer_size=1, **kept)
+    return kind("MlpPolicy", vec_env, policy_kwargs=keywords, device="cpu", buffer_size=1, **hyperparameters)
 
 
 def _fill(model: Any, card: Card, components: Components) -> None:
@@ -111,25 +113,25 @@ def _fill(model: Any, card: Card, components: Components) -> None:
     model.seed = card.training.seed if card.training.seed >= 0 else None
 
 
-def _normalised(worlds: Any, card: Card, components: Components) -> Any:
+def _normalised(vec_env: Any, card: Card, components: Components) -> Any:
     """Return the VecNormalize, held: it is to normalise as the policy learned it, until somebody trains on."""
     from stable_baselines3.common.vec_env import VecNormalize
 
-    how = card.normaliser
-    assert how is not None
+    normaliser = card.normaliser
+    assert normaliser is not None
     wrapper = VecNormalize(
-        worlds,
+        vec_env,
         training=False,
-        norm_obs=how.observation,
-        norm_reward=how.reward,
-        clip_obs=how.clip_observation,
-        clip_reward=how.clip_reward,
-        gamma=how.gamma,
-        epsilon=how.epsilon,
+        norm_obs=normaliser.observation,
+        norm_reward=normaliser.reward,
+        clip_obs=normaliser.clip_observation,
+        clip_reward=normaliser.clip_reward,
+        gamma=normaliser.gamma,
+        epsilon=normaliser.epsilon,
     )
-    for name, kept in ((OBSERVATION_STATISTICS, "obs_rms"), (RETURN_STATISTICS, "ret_rms")):
+    for name, attribute in ((OBSERVATION_STATISTICS, "obs_rms"), (RETURN_STATISTICS, "ret_rms")):
         if name in components:
-            _set(getattr(wrapper, kept), components[name])
+            _set(getattr(wrapper, attribute), components[name])
     return wrapper
 
 

@@ -6,10 +6,10 @@ import msgspec
 from gymnasium.spaces import Box
 
 from trl_suite.errors import InputError
-from trl_suite.networks import hub, layouts, policy, store, zip
+from trl_suite.networks import hub, policy, policy_files, store, zip_import
 from trl_suite.networks.card import Activation, Algorithm
-from trl_suite.networks.layouts import Layout
 from trl_suite.networks.policy import Policy
+from trl_suite.networks.policy_files import PolicyFiles
 from trl_suite.worlds.address import FOREIGN
 from trl_suite.worlds.env import interface_of, make
 
@@ -37,20 +37,20 @@ def load_policy(
         InputError: there is no policy, it is damaged or unsafe, it does not fit the env, or an argument is missing.
         NotInstalledError: `hf://` without `huggingface_hub`.
     """
-    told = _Told(statistics=statistics, env=env, algorithm=algorithm, activation=activation)
+    arguments = _ZipArguments(statistics=statistics, env=env, algorithm=algorithm, activation=activation)
     if str(where).startswith(hub.SCHEME):
-        with hub.fetched(str(where)) as found:
-            return _from_folder(found.folder, told, found.origin)
+        with hub.fetched(str(where)) as download:
+            return _from_folder(download.folder, arguments, download.origin)
     path = Path(where)
     if path.is_dir():
-        return _from_folder(path, told, "")
+        return _from_folder(path, arguments, "")
     if path.is_file() or path.suffix == ".zip":
-        return _from_file(path, told)
-    _refuse_idle(told, str(where))
+        return _from_file(path, arguments)
+    _refuse_idle(arguments, str(where))
     return policy.load(where)
 
 
-class _Told(msgspec.Struct, frozen=True, kw_only=True):
+class _ZipArguments(msgspec.Struct, frozen=True, kw_only=True):
     """What the caller knows of a zip."""
 
     statistics: str | Path | None
@@ -59,54 +59,54 @@ class _Told(msgspec.Struct, frozen=True, kw_only=True):
     activation: Activation | None
 
 
-def _from_folder(folder: Path, told: _Told, origin: str) -> Policy:
+def _from_folder(folder: Path, arguments: _ZipArguments, origin: str) -> Policy:
     if not (folder / store.CARD).exists():
-        return _imported(layouts.of_folder(folder), told, origin)
-    _refuse_idle(told, str(folder))
-    found = policy.load(folder)
+        return _imported(policy_files.of_folder(folder), arguments, origin)
+    _refuse_idle(arguments, str(folder))
+    loaded = policy.load(folder)
     if not origin:
-        return found
-    training = msgspec.structs.replace(found.card.training, origin=origin)
-    return Policy(card=msgspec.structs.replace(found.card, training=training), components=found.components)
+        return loaded
+    training = msgspec.structs.replace(loaded.card.training, origin=origin)
+    return Policy(card=msgspec.structs.replace(loaded.card, training=training), components=loaded.components)
 
 
-def _from_file(path: Path, told: _Told) -> Policy:
+def _from_file(path: Path, arguments: _ZipArguments) -> Policy:
     if path.suffix in _PICKLES:
         raise InputError(
             f"{path}: is a pickle, which could run code; give the SB3 zip, and with it such a file as statistics="
         )
     if not path.is_file():
         raise InputError(f"{path}: no such file")
-    if told.statistics is not None:  # what lies beside the zip is not looked at then
-        return _imported(Layout(path, None, "", None), told, "")
-    return _imported(layouts.of_zip(path), told, "")
+    if arguments.statistics is not None:  # what lies beside the zip is not looked at then
+        return _imported(PolicyFiles(path, None, "", None), arguments, "")
+    return _imported(policy_files.of_zip(path), arguments, "")
 
 
-def _imported(layout: Layout, told: _Told, origin: str) -> Policy:
-    address = told.env or (f"{FOREIGN}{layout.env}" if layout.env else "")
+def _imported(files: PolicyFiles, arguments: _ZipArguments, origin: str) -> Policy:
+    address = arguments.env or (f"{FOREIGN}{files.env}" if files.env else "")
     if not address:
         raise InputError(
-            f"{layout.zip}: an SB3 zip does not say what its numbers mean: give env= (--env on the command line), the "
+            f"{files.zip}: an SB3 zip does not say what its numbers mean: give env= (--env on the command line), the "
             "address of the env that it was trained in"
         )
-    return zip.load(
-        layout.zip,
-        world(address),
-        statistics=Path(told.statistics) if told.statistics else layout.statistics,
-        algorithm=told.algorithm or layout.algorithm,
-        activation=told.activation,
+    return zip_import.load(
+        files.zip,
+        spaces_of(address),
+        statistics=Path(arguments.statistics) if arguments.statistics else files.statistics,
+        algorithm=arguments.algorithm or files.algorithm,
+        activation=arguments.activation,
         origin=origin,
     )
 
 
-def _refuse_idle(told: _Told, where: str) -> None:
+def _refuse_idle(arguments: _ZipArguments, where: str) -> None:
     """Refuse arguments that would be ignored."""
-    given = [name for name, value in msgspec.structs.asdict(told).items() if value is not None]
-    if given:
-        raise InputError(f"{where}: a policy folder's card says all: {', '.join(given)} can only be given with a zip")
+    idle = [name for name, value in msgspec.structs.asdict(arguments).items() if value is not None]
+    if idle:
+        raise InputError(f"{where}: a policy folder's card says all: {', '.join(idle)} can only be given with a zip")
 
 
-def world(address: str) -> zip.World:
+def spaces_of(address: str) -> zip_import.Spaces:
     """Return what an env's address says of the numbers that a policy sees and gives.
 
     Raises:
@@ -118,6 +118,6 @@ def world(address: str) -> zip.World:
         if not isinstance(space, Box) or not isinstance(env.observation_space, Box):
             raise InputError(f"{address}: observations and actions are to be vectors (Box)")
         low, high = (tuple(float(bound) for bound in limit.ravel()) for limit in (space.low, space.high))
-        return zip.World(address, interface_of(env), low, high)
+        return zip_import.Spaces(address, interface_of(env), low, high)
     finally:
         env.close()

@@ -6,7 +6,7 @@ import msgspec
 import torch
 
 from trl_suite.errors import InputError
-from trl_suite.networks.memory import TERM
+from trl_suite.networks.policy_memory import TERM
 from trl_suite.worlds.address import FOREIGN, Address
 from trl_suite.worlds.env import built
 from trl_suite.worlds.env_spec import EnvSpec, Term

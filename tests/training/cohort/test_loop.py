@@ -21,7 +21,7 @@ from trl_suite.training.cohort.member import Member
 from trl_suite.training.cohort.rollout import advantages
 from trl_suite.training.cohort.train import train
 from trl_suite.training.job import Job, Unwatched
-from trl_suite.training.policy_import import world
+from trl_suite.training.policy_import import spaces_of
 from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.training.sb3 import vec_env
 from trl_suite.training.sb3.transplant import implant
@@ -86,7 +86,7 @@ def test_four_rollouts_are_sb3s(env, limit, method):
         source = dict(train([keeping], [Unwatched()], [None], torch.device("cpu")))[0].policy
         assert source.memory["optimiser.actor"]["actor.head.weight.step"] == 2 * 4 * 4
         job = replace(job, method="own", definition=method, source=source)
-    cohort = Cohort([Member(0, job, world(env), Unwatched(), None)], torch.device("cpu"))
+    cohort = Cohort([Member(0, job, spaces_of(env), Unwatched(), None)], torch.device("cpu"))
     cohort.worlds.batch._limit = limit  # it cuts episodes off, and their value goes on
     cohort.algorithm.collector.reset()
     with patch.object(vec_env, "RobotVectorEnv", partial(vec_env.RobotVectorEnv, max_episode_steps=limit)):

@@ -17,7 +17,7 @@ from trl_suite.training.cohort.cohort import Cohort
 from trl_suite.training.cohort.member import Member
 from trl_suite.training.cohort.noise import Draws, Stream
 from trl_suite.training.job import Job, Unwatched
-from trl_suite.training.policy_import import world
+from trl_suite.training.policy_import import spaces_of
 from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.training.sb3 import vec_env
 from trl_suite.training.sb3.loop import train
@@ -126,7 +126,7 @@ def test_a_training_is_sb3s(how, method):
     if method.copy:
         keeping = replace(job, seed=2, upbringing=settings.Upbringing(keep=(REPLAY, "optimiser")))
         job = replace(job, method="own", definition=method, source=train(keeping, Unwatched()).policy)
-    cohort = Cohort([Member(0, job, world("half-cheetah"), Unwatched(), None)], torch.device("cpu"))
+    cohort = Cohort([Member(0, job, spaces_of("half-cheetah"), Unwatched(), None)], torch.device("cpu"))
     cohort.worlds.batch._limit = LIMIT
     cohort.algorithm.reset()
     with patch.object(vec_env, "RobotVectorEnv", partial(vec_env.RobotVectorEnv, max_episode_steps=LIMIT)):

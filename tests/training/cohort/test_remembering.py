@@ -14,7 +14,7 @@ from trl_suite.training.cohort.cohort import Cohort
 from trl_suite.training.cohort.member import Member
 from trl_suite.training.cohort.signature import bytes_of, obstacle, signature
 from trl_suite.training.job import Outcome, Unwatched
-from trl_suite.training.policy_import import world
+from trl_suite.training.policy_import import spaces_of
 
 SHARED = {"batch_size": 32, "hidden": (16, 16), "learning_starts": 64, "buffer_size": 300}  # a ring that is overwritten
 HOWS = {
@@ -40,7 +40,7 @@ def sources() -> dict[str, Policy]:
 
 
 def alone(one) -> Cohort:
-    return Cohort([Member(0, one, world(one.env), Unwatched(), None)], torch.device("cpu"))
+    return Cohort([Member(0, one, spaces_of(one.env), Unwatched(), None)], torch.device("cpu"))
 
 
 def paid(kept) -> torch.Tensor:
@@ -124,7 +124,7 @@ def test_moments_are_kept_and_copied(sources, algorithm):
     source = sources[algorithm]
     one = job(seed=1, method="own", definition=definition, source=source, how=HOWS[algorithm])
     assert not obstacle(one)
-    cohort = Cohort([Member(i, one, world(one.env), Unwatched(), None) for i in range(2)], torch.device("cpu"))
+    cohort = Cohort([Member(i, one, spaces_of(one.env), Unwatched(), None) for i in range(2)], torch.device("cpu"))
     found = moments.take(cohort.algorithm.optimisers, 1, cohort.members[1].components())
     for name, value in source.memory["optimiser.critic"].items():
         assert torch.equal(found["optimiser.critic"][name], value)

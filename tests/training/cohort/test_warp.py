@@ -15,7 +15,7 @@ from trl_suite.training.cohort.member import Member
 from trl_suite.training.cohort.rollout import Collector
 from trl_suite.training.cohort.train import train
 from trl_suite.training.job import Outcome, Unwatched
-from trl_suite.training.policy_import import world
+from trl_suite.training.policy_import import spaces_of
 from trl_suite.worlds.warp import warp_library
 from trl_suite.worlds.warp.program import Program
 from trl_suite.worlds.warp.warp_env import WarpVectorEnv
@@ -76,7 +76,7 @@ def test_a_rollout_on_the_device_is_the_hosts(make_job, env):
     """The same worlds, collected with nothing asked of the host and with everything: statistics, values, episodes."""
     found = []
     for on_host in (False, True):
-        members = [Member(seed, make_job(seed, env=env), world(env), Unwatched(), None) for seed in range(2)]
+        members = [Member(seed, make_job(seed, env=env), spaces_of(env), Unwatched(), None) for seed in range(2)]
         cohort = Cohort(members, torch.device("cpu"), "warp")
         cohort.worlds.batch.on_device._limit = 11  # some episodes are cut off, and their value goes on
         collector, learner = cohort.algorithm.collector, cohort.algorithm.learner
@@ -98,7 +98,7 @@ def test_a_rollout_on_the_device_is_the_hosts(make_job, env):
 
 
 def test_a_measurement_on_the_device_is_the_hosts(make_job):
-    members = [Member(seed, make_job(seed), world("inverted-pendulum"), Unwatched(), None) for seed in range(2)]
+    members = [Member(seed, make_job(seed), spaces_of("inverted-pendulum"), Unwatched(), None) for seed in range(2)]
     cohort = Cohort(members, torch.device("cpu"), "warp")
     ours = cohort.measure(lambda: False)
     on_host = Evaluator(cohort._evaluator._worlds, [0, 1], EVALUATION.episodes, torch.device("cpu"))

@@ -18,7 +18,7 @@ from trl_suite.networks.policy import Policy
 from trl_suite.training.acting.evaluation import Act, Evaluator, mean_return
 from trl_suite.training.acting.paired_steps import Paired, paired
 from trl_suite.training.acting.recording import Recording, record
-from trl_suite.training.policy_import import world
+from trl_suite.training.policy_import import spaces_of
 from trl_suite.training.seeds import seed_for
 
 Floats = npt.NDArray[np.float64]
@@ -97,7 +97,7 @@ def _return(env: str, episodes: int, act: Act) -> float:
 
 def _at_random(env: str) -> Act:
     """Return the policy of somebody who has learned nothing: every action is as likely as any other."""
-    bounds, generator = world(env), np.random.default_rng(seed_for(0, "evaluation", 1))
+    bounds, generator = spaces_of(env), np.random.default_rng(seed_for(0, "evaluation", 1))
     low, high = (np.nan_to_num(bound, posinf=1.0, neginf=-1.0) for bound in (bounds.action_low, bounds.action_high))
     return lambda seen: generator.uniform(low, high, (len(seen), len(low))).astype(np.float32)
 
@@ -112,7 +112,7 @@ def _try(notes: list[str], what: str, make: Callable[[], T]) -> T | None:
 
 
 def _visit(policy: Policy, target: str, alias: Alias | None, episodes: int) -> _Visit:
-    interface = world(target).interface
+    interface = spaces_of(target).interface
     actor = source_actor(policy, interface, align(policy.interface, interface, alias))
     return _Visit(actor, record(target, actor.predict, episodes))
 

@@ -12,7 +12,7 @@ from trl_suite.mechanisms.methods import WeightPull, remembered
 from trl_suite.networks.card import Normaliser
 from trl_suite.networks.components import REPLAY, Components, select
 from trl_suite.networks.policy import Policy
-from trl_suite.networks.zip import World
+from trl_suite.networks.zip_import import Spaces
 from trl_suite.training.acting.evaluation import Episode
 from trl_suite.training.acting.source_states import home_states
 from trl_suite.training.cohort.layout import Layout
@@ -39,7 +39,7 @@ class Member:
         InputError: the method does not fit source and target.
     """
 
-    def __init__(self, index: int, job: Job, place: World, watcher: Watcher, logs: Path | None, step: int = 0) -> None:
+    def __init__(self, index: int, job: Job, place: Spaces, watcher: Watcher, logs: Path | None, step: int = 0) -> None:
         self.index, self.job, self.place, self.watcher = index, job, place, watcher
         self.seed = seed_for(job.seed, "learner")
         self.how = job.how

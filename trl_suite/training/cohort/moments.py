@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 import torch
 
 from trl_suite.networks.components import Components
-from trl_suite.networks.memory import MOMENTS, STEP, owner
+from trl_suite.networks.policy_memory import MOMENTS, STEP, owner
 from trl_suite.training.cohort.adam import Adam
 from trl_suite.training.cohort.layout import Place
 from trl_suite.training.cohort.stack import Stack, Tensors

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from trl_suite.networks.memory import TERM
+from trl_suite.networks.policy_memory import TERM
 from trl_suite.training.cohort.worlds import Moment
 
 SEGMENT = 8 * 2**20  # bytes of a ring that a snapshot keeps together

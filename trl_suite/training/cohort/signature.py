@@ -13,7 +13,7 @@ from trl_suite.training.cohort.noise import CHUNK
 from trl_suite.training.cohort.off_policy import layouts, rows_of, terms_of
 from trl_suite.training.cohort.worlds import Physics
 from trl_suite.training.job import Job
-from trl_suite.training.policy_import import world
+from trl_suite.training.policy_import import spaces_of
 from trl_suite.worlds.address import FOREIGN, Address
 from trl_suite.worlds.vector_env import bytes_per_world
 from trl_suite.worlds.warp import limits
@@ -43,7 +43,7 @@ def signature(job: Job) -> str:
 
     Variants of one robot may differ in anything but the slots, the bounds of the actions and the robot itself.
     """
-    place = world(job.env)
+    place = spaces_of(job.env)
     common = {
         "env": Address.parse(job.env).env,
         "interface": place.interface.digest(),
@@ -61,7 +61,7 @@ def signature(job: Job) -> str:
 
 def bytes_of(job: Job, physics: Physics = "mujoco") -> int:
     """Return how much memory a member takes: its arrays, counted."""
-    place, how = world(job.env), job.how
+    place, how = spaces_of(job.env), job.how
     slots, actions = len(place.interface.observation), len(place.interface.action)
     others = how.n_envs + job.evaluation.episodes
     if isinstance(how, settings.PPO):

@@ -15,7 +15,7 @@ from trl_suite.training.cohort.cohort import Cohort
 from trl_suite.training.cohort.member import Member
 from trl_suite.training.cohort.worlds import Physics
 from trl_suite.training.job import DivergedError, Job, Outcome, Result, Snapshot, Watcher
-from trl_suite.training.policy_import import world
+from trl_suite.training.policy_import import spaces_of
 from trl_suite.training.sb3.events import log_evaluation
 
 _FRESH = -1  # in place of a step: what has not begun is apart from what goes on from step 0
@@ -39,7 +39,7 @@ def train(
         device: where the learning is done.
         physics: what simulates the worlds: MuJoCo on the CPU's cores, or Warp on the device.
     """
-    places = {env: world(env) for env in dict.fromkeys(job.env for job in jobs)}
+    places = {env: spaces_of(env) for env in dict.fromkeys(job.env for job in jobs)}
     by_step: dict[int, list[tuple[Member, Snapshot | None]]] = {}
     for index, (job, watcher, folder) in enumerate(zip(jobs, watchers, logs, strict=True)):
         try:

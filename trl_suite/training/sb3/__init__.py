@@ -1,1 +1,1 @@
-"""The reference engine: Stable-Baselines3, one run at a time. Only here, and in `networks.zip`, is it imported."""
+"""The reference engine: Stable-Baselines3, one run at a time. It is imported only here and in `networks.zip_export`."""

@@ -6,7 +6,7 @@ import torch
 from stable_baselines3 import SAC
 
 from trl_suite.networks.components import Components
-from trl_suite.networks.memory import MOMENTS, STEP, owner
+from trl_suite.networks.policy_memory import MOMENTS, STEP, owner
 from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.training.sb3.learners import Model
 from trl_suite.training.sb3.rates import optimisers

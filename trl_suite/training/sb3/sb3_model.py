@@ -19,7 +19,7 @@ from trl_suite.interface import Interface
 from trl_suite.networks.card import Activation, Card, Network, Normaliser, Training
 from trl_suite.networks.components import OBSERVATION_STATISTICS, RETURN_STATISTICS, TEMPERATURE, Components, group
 from trl_suite.networks.policy import Policy
-from trl_suite.networks.zip import World
+from trl_suite.networks.zip_import import Spaces
 from trl_suite.training import settings
 from trl_suite.training.sb3.layers import bound_of, folded
 from trl_suite.training.sb3.learners import Model, SACLearner, TD3Learner, algorithm_of
@@ -84,7 +84,7 @@ def turns(env: str, mix: Sequence[str], worlds: int) -> list[str]:
     return [mix[i % len(mix)] if mix else env for i in range(worlds)]
 
 
-def blank(world: World, how: settings.Settings, seed: int, buffered: bool = False) -> Model:
+def blank(world: Spaces, how: settings.Settings, seed: int, buffered: bool = False) -> Model:
     """Return the model that `build` returns, without worlds to learn in: the same parameters for the same seed.
 
     Args:
@@ -102,7 +102,7 @@ def blank(world: World, how: settings.Settings, seed: int, buffered: bool = Fals
     return _learner(worlds, how if buffered else msgspec.structs.replace(how, buffer_size=how.n_envs), seed)
 
 
-def _still(world: World) -> gymnasium.Env[Any, Any]:
+def _still(world: Spaces) -> gymnasium.Env[Any, Any]:
     """Return an env that has the spaces of a world and does nothing."""
     env: gymnasium.Env[Any, Any] = gymnasium.Env()
     low, high = (np.asarray(bound, dtype=np.float32) for bound in (world.action_low, world.action_high))

@@ -14,8 +14,8 @@ from trl_suite.errors import InputError
 from trl_suite.mechanisms.methods import Method
 from trl_suite.networks.align import Alignment
 from trl_suite.networks.components import OPTIMISER, REPLAY, select
-from trl_suite.networks.memory import TERM
 from trl_suite.networks.policy import Policy
+from trl_suite.networks.policy_memory import TERM
 from trl_suite.training.job import Job
 from trl_suite.training.reward_relabelling import relabelled
 from trl_suite.training.sb3 import sb3_model as sb3

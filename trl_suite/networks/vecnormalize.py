@@ -13,7 +13,7 @@ from trl_suite.networks.card import Normaliser
 from trl_suite.networks.components import OBSERVATION_STATISTICS, RETURN_STATISTICS
 from trl_suite.networks.pickled import Instance
 
-MAX_BYTES = 64 * 1024**2
+STATISTICS_MAX_BYTES = 64 * 1024**2
 Statistics = dict[str, dict[str, torch.Tensor]]
 
 _ADMITTED = re.compile(
@@ -35,19 +35,21 @@ def read(path: Path) -> tuple[Normaliser, Statistics]:
             anything but arrays, spaces and SB3's two classes.
     """
     where = str(path)
-    found = pickled.read(_bytes(path), lambda name: bool(_ADMITTED.fullmatch(name)), where)
-    if not (isinstance(found, Instance) and found.maker.endswith(".VecNormalize") and isinstance(found.state, dict)):
+    wrapper = pickled.read(_bytes(path), lambda name: bool(_ADMITTED.fullmatch(name)), where)
+    if not (
+        isinstance(wrapper, Instance) and wrapper.maker.endswith(".VecNormalize") and isinstance(wrapper.state, dict)
+    ):
         raise InputError(f"{where}: not a file that VecNormalize.save wrote")
     try:
-        return _normaliser(found.state), _statistics(found.state)
+        return _normaliser(wrapper.state), _statistics(wrapper.state)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise InputError(f"{where}: not the statistics of a VecNormalize: {type(error).__name__} {error}") from None
 
 
 def _bytes(path: Path) -> bytes:
     try:
-        if (size := path.stat().st_size) > MAX_BYTES:
-            raise InputError(f"{path}: {size} bytes; statistics may have {MAX_BYTES} at most")
+        if (size := path.stat().st_size) > STATISTICS_MAX_BYTES:
+            raise InputError(f"{path}: {size} bytes; statistics may have {STATISTICS_MAX_BYTES} at most")
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
@@ -65,19 +67,21 @@ def _normaliser(state: dict[str, Any]) -> Normaliser:
 
 
 def _statistics(state: dict[str, Any]) -> Statistics:
-    wanted = {OBSERVATION_STATISTICS: ("norm_obs", "obs_rms"), RETURN_STATISTICS: ("norm_reward", "ret_rms")}
-    return {name: _running(state[key]) for name, (switch, key) in wanted.items() if state[switch]}
+    sources = {OBSERVATION_STATISTICS: ("norm_obs", "obs_rms"), RETURN_STATISTICS: ("norm_reward", "ret_rms")}
+    return {name: _running(state[key]) for name, (switch, key) in sources.items() if state[switch]}
 
 
 def _running(instance: Any) -> dict[str, torch.Tensor]:
     if isinstance(instance, dict):
         raise ValueError("it normalises a dictionary of observations; only a flat vector can be read")
-    found = {name: _tensor(instance.state[name]).to(torch.float64) for name in ("mean", "var", "count")}
-    if found["mean"].shape != found["var"].shape or found["count"].ndim or found["mean"].ndim > 1:
+    statistics = {name: _tensor(instance.state[name]).to(torch.float64) for name in ("mean", "var", "count")}
+    if statistics["mean"].shape != statistics["var"].shape or statistics["count"].ndim or statistics["mean"].ndim > 1:
         raise ValueError("mean, var and count do not have the shapes of a vector's statistics")
-    if not all(bool(torch.isfinite(value).all()) for value in found.values()) or bool((found["var"] < 0).any()):
+    if not all(bool(torch.isfinite(value).all()) for value in statistics.values()) or bool(
+        (statistics["var"] < 0).any()
+    ):
         raise ValueError("mean, var and count are to be finite, and var not below 0")
-    return found
+    return statistics
 
 
 def _truth(value: Any) -> bool:

@@ -6,9 +6,9 @@ from typing import NamedTuple, cast, get_args
 
 from trl_suite.errors import InputError
 from trl_suite.networks.card import Algorithm
-from trl_suite.networks.zip_export import STATISTICS
+from trl_suite.networks.zip_export import STATISTICS_SUFFIX
 
-MAX_TEXT = 256 * 1024  # bytes of a config.yml
+CONFIG_MAX_BYTES = 256 * 1024  # bytes of a config.yml
 
 _HUB = re.compile(r"(?P<algorithm>[a-z0-9_]+?)-(?P<env>[A-Z].*)")  # ppo-HalfCheetah-v5.zip
 _ZOO = re.compile(r"(?P<env>.+)_\d+")  # ppo/HalfCheetah-v5_1/
@@ -17,7 +17,7 @@ _NORMALISES = re.compile(r"^\s*(?:- )*normalize(?::\s+|\s*\n\s*- )['\"]?(?:true|
 _NOT_A_POLICY = ("train_eval_metrics.zip",)
 
 
-class Layout(NamedTuple):
+class PolicyFiles(NamedTuple):
     """Where a folder keeps what an import needs, and what its names tell."""
 
     zip: Path
@@ -26,7 +26,7 @@ class Layout(NamedTuple):
     algorithm: Algorithm | None
 
 
-def of_folder(folder: Path) -> Layout:
+def of_folder(folder: Path) -> PolicyFiles:
     """Return the layout of a folder: `logs/ppo/Env-v5_1/`, or a hub's with `ppo-Env-v5.zip` and `vec_normalize.pkl`.
 
     Of RL Zoo's zips the last is taken, not the best: the statistics beside it are the last ones too.
@@ -47,8 +47,8 @@ def of_folder(folder: Path) -> Layout:
     return of_zip(candidates[0])
 
 
-def of_zip(path: Path) -> Layout:
-    """Return what the names around a zip tell: of its statistics, its env and its algorithm.
+def of_zip(path: Path) -> PolicyFiles:
+    """Return statistics, env and algorithm of a zip, as the names around it tell them.
 
     Raises:
         InputError: statistics are missing that a configuration beside the zip speaks of.
@@ -56,32 +56,32 @@ def of_zip(path: Path) -> Layout:
     folder, named = path.parent, _HUB.fullmatch(path.stem)
     env = _zoo_env(folder) or (named["env"] if named else "")
     algorithm = named["algorithm"] if named else folder.parent.name
-    statistics = next((found for found in _statistics(path, env) if found.is_file()), None)
+    statistics = next((candidate for candidate in _statistics(path, env) if candidate.is_file()), None)
     if statistics is None and any(_normalises(place / "config.yml") for place in (folder, folder / env)):
         raise InputError(
             f"{path}: was trained with VecNormalize, by its config.yml; give its statistics (vecnormalize.pkl)"
         )
-    known = algorithm in get_args(Algorithm)
-    return Layout(path, statistics, env, cast(Algorithm, algorithm) if known else None)
+    supported = algorithm in get_args(Algorithm)
+    return PolicyFiles(path, statistics, env, cast(Algorithm, algorithm) if supported else None)
 
 
 def _zoo_env(folder: Path) -> str:
     """Return the env's id of a folder as RL Zoo makes it, or an empty text."""
-    found = _ZOO.fullmatch(folder.name)
-    return found["env"] if found and (folder / found["env"]).is_dir() else ""
+    match = _ZOO.fullmatch(folder.name)
+    return match["env"] if match and (folder / match["env"]).is_dir() else ""
 
 
 def _statistics(path: Path, env: str) -> list[Path]:
     """Return the files that may hold the zip's statistics, the most particular first."""
     folder = path.parent
-    own = [path.with_suffix(STATISTICS)]
+    candidates = [path.with_suffix(STATISTICS_SUFFIX)]
     if step := _CHECKPOINT.fullmatch(path.stem):
-        own.append(folder / f"rl_model_vecnormalize_{step['steps']}_steps.pkl")
-    return [*own, folder / env / "vecnormalize.pkl", folder / "vec_normalize.pkl", folder / "vecnormalize.pkl"]
+        candidates.append(folder / f"rl_model_vecnormalize_{step['steps']}_steps.pkl")
+    return [*candidates, folder / env / "vecnormalize.pkl", folder / "vec_normalize.pkl", folder / "vecnormalize.pkl"]
 
 
 def _normalises(config: Path) -> bool:
     """Return whether a config.yml switches normalisation on; it is searched, not parsed: its tags would run code."""
-    if not config.is_file() or config.stat().st_size > MAX_TEXT:
+    if not config.is_file() or config.stat().st_size > CONFIG_MAX_BYTES:
         return False
     return bool(_NORMALISES.search(config.read_text(encoding="utf-8", errors="replace")))

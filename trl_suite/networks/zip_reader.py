@@ -12,8 +12,8 @@ from typing import Self
 from trl_suite.errors import InputError
 
 MAX_MEMBERS = 1000
-MAX_BYTES = 2 * 1024**3  # of all members together, unpacked
-MAX_RATIO = 100  # unpacked to packed: numbers hardly shrink, a bomb does
+ARCHIVE_MAX_BYTES = 2 * 1024**3  # of all members together, unpacked
+MAX_UNPACKED_TO_PACKED = 100  # unpacked to packed: numbers hardly shrink, a bomb does
 
 
 class Archive:
@@ -24,16 +24,16 @@ class Archive:
         where: opens the message of every error.
 
     Raises:
-        InputError: not a zip, too many or too large members, one that unpacks to more than `MAX_RATIO` times its size,
-            is listed twice, is a link, or leads out of the archive.
+        InputError: not a zip, too many or too large members, one that unpacks to more than
+            `MAX_UNPACKED_TO_PACKED` times its size, is listed twice, is a link, or leads out of the archive.
     """
 
     def __init__(self, content: Path | bytes, where: str) -> None:
         self._where = where
         try:
             size = len(content) if isinstance(content, bytes) else content.stat().st_size
-            if size > MAX_BYTES:
-                raise InputError(f"{where}: {size} bytes; {MAX_BYTES} are the most")
+            if size > ARCHIVE_MAX_BYTES:
+                raise InputError(f"{where}: {size} bytes; {ARCHIVE_MAX_BYTES} are the most")
             self._zip = zipfile.ZipFile(io.BytesIO(content) if isinstance(content, bytes) else content)
         except zipfile.BadZipFile:
             raise InputError(f"{where}: not a zip, or one that was cut off or damaged") from None
@@ -79,17 +79,18 @@ class Archive:
                 raise InputError(f"{self._where}: refused, since its member '{member.filename}' {reason}")
         if len({member.filename for member in members}) < len(members):
             raise InputError(f"{self._where}: refused, since it lists a member twice")
-        if (total := sum(member.file_size for member in members)) > MAX_BYTES:
-            raise InputError(f"{self._where}: unpacks to {total} bytes; {MAX_BYTES} are the most")
+        if (total := sum(member.file_size for member in members)) > ARCHIVE_MAX_BYTES:
+            raise InputError(f"{self._where}: unpacks to {total} bytes; {ARCHIVE_MAX_BYTES} are the most")
 
 
 def _objection(member: zipfile.ZipInfo) -> str:
-    """Return what is wrong with a member, or an empty text."""
+    """Return the fault of a member, or an empty text."""
     path = PurePosixPath(member.filename.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or ":" in member.filename:
         return "leads out of the archive"
     if stat.S_ISLNK(member.external_attr >> 16):
         return "is a link"
-    if member.file_size > MAX_RATIO * max(member.compress_size, 1):
-        return f"unpacks from {member.compress_size} to {member.file_size} bytes, more than {MAX_RATIO} times as many"
+    if member.file_size > MAX_UNPACKED_TO_PACKED * max(member.compress_size, 1):
+        sizes = f"unpacks from {member.compress_size} to {member.file_size} bytes"
+        return f"{sizes}, more than {MAX_UNPACKED_TO_PACKED} times as many"
     return ""

@@ -1,4 +1,4 @@
-"""What a policy may keep beside its weights: transitions and the optimisers' moments, in a file of their own."""
+"""Transitions and optimizer state that a policy may keep beside its weights, in a file of their own."""
 
 import hashlib
 from pathlib import Path
@@ -14,7 +14,7 @@ from trl_suite.networks.card import Card, Memory
 from trl_suite.networks.components import OPTIMISER, REPLAY, TARGET, TEMPERATURE, Components
 from trl_suite.networks.store import Shapes
 
-FILE = "memory.safetensors"
+MEMORY_FILE = "memory.safetensors"
 TERM = "term."  # opens the names of the reward's terms among a replay's tensors
 MOMENTS = ("exp_avg", "exp_avg_sq")  # Adam's, of each parameter, beside its number of steps
 STEP = "step"
@@ -22,7 +22,7 @@ STEP = "step"
 
 def save(folder: Path, memory: Components) -> Memory | None:
     """Write the file and return what the card says of it; without a memory, remove an older file and return None."""
-    path = folder / FILE
+    path = folder / MEMORY_FILE
     if not memory:
         path.unlink(missing_ok=True)
         return None
@@ -39,14 +39,14 @@ def save(folder: Path, memory: Components) -> Memory | None:
 
 
 def load(folder: Path, card: Card) -> dict[str, dict[str, torch.Tensor]]:
-    """Return what is kept beside the weights; nothing where the card names nothing.
+    """Return the components kept beside the weights; an empty mapping where the card names none.
 
     Raises:
         InputError: the file is missing, too large or damaged, or is not what the card says.
     """
     if card.memory is None:
         return {}
-    path, expected = folder / FILE, _expected(card, card.memory)
+    path, expected = folder / MEMORY_FILE, _expected(card, card.memory)
     content = store.read_bytes(path, store.size(expected))
     if hashlib.sha256(content).hexdigest() != card.memory.sha256:
         raise InputError(f"{path}: its sha256 is not the one in {store.CARD}; the file was changed or damaged")
@@ -55,11 +55,11 @@ def load(folder: Path, card: Card) -> dict[str, dict[str, torch.Tensor]]:
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise InputError(f"{path}: {error}") from None
     store.check(path, flat, expected)
-    found: dict[str, dict[str, torch.Tensor]] = {}
+    components: dict[str, dict[str, torch.Tensor]] = {}
     for key, value in flat.items():
         component, _, tensor = key.partition("/")
-        found.setdefault(component, {})[tensor] = value
-    return found
+        components.setdefault(component, {})[tensor] = value
+    return components
 
 
 def owner(component: str) -> str:
@@ -84,8 +84,12 @@ def _expected(card: Card, memory: Memory) -> Shapes:
 
 def _replay(card: Card, memory: Memory) -> Shapes:
     count, slots, actions = memory.transitions, len(card.interface.observation), len(card.interface.action)
-    seen = ((count, slots), torch.float64)
-    shapes: Shapes = {"observations": seen, "next_observations": seen, "actions": ((count, actions), torch.float32)}
+    observation = ((count, slots), torch.float64)
+    shapes: Shapes = {
+        "observations": observation,
+        "next_observations": observation,
+        "actions": ((count, actions), torch.float32),
+    }
     shapes |= {name: ((count,), torch.float32) for name in ("rewards", "dones", "timeouts")}
     shapes |= {f"{TERM}{name}": ((count,), torch.float64) for name in memory.terms}
     return {f"{REPLAY}/{name}": shape for name, shape in shapes.items()}

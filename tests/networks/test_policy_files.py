@@ -6,7 +6,7 @@ import pytest
 
 import trl_suite
 from trl_suite.errors import InputError
-from trl_suite.networks import layouts
+from trl_suite.networks import policy_files
 from trl_suite.training.policy_import import load_policy
 
 ID = "InvertedPendulum-v5"
@@ -57,18 +57,18 @@ def test_a_folder_is_recognised_with_env_algorithm_and_statistics(tmp_path, save
     assert policy.digest == saved[0].digest
     assert policy.card.training.env == f"gymnasium:{ID}"
     assert policy.interface == saved[0].interface, "the slots of Gymnasium's env have names in the suite"
-    found = layouts.of_folder(folder)
+    found = policy_files.of_folder(folder)
     assert (found.env, found.algorithm) == (ID, "ppo")
 
 
 def test_of_a_zoo_the_last_zip_is_taken_and_any_may_be_named(tmp_path, saved):
     folder = zoo(tmp_path, saved)
-    assert layouts.of_folder(folder).zip.name == f"{ID}.zip"
+    assert policy_files.of_folder(folder).zip.name == f"{ID}.zip"
     (folder / f"{ID}.zip").unlink()
-    assert layouts.of_folder(folder).zip.name == "best_model.zip"
+    assert policy_files.of_folder(folder).zip.name == "best_model.zip"
     assert load_policy(folder / "best_model.zip").digest == saved[0].digest
     shutil.copy(saved[2], folder / "rl_model_vecnormalize_500_steps.pkl")
-    found = layouts.of_zip(folder / "rl_model_500_steps.zip")
+    found = policy_files.of_zip(folder / "rl_model_500_steps.zip")
     assert found.statistics.name == "rl_model_vecnormalize_500_steps.pkl"
 
 
@@ -96,9 +96,9 @@ def test_the_switch_is_found_without_a_parser(tmp_path, saved, text, normalises)
     (folder / "config.yml").write_text(text)
     if normalises:
         with pytest.raises(InputError, match="VecNormalize"):
-            layouts.of_folder(folder)
+            policy_files.of_folder(folder)
     else:
-        assert layouts.of_folder(folder).statistics is None
+        assert policy_files.of_folder(folder).statistics is None
 
 
 def test_arguments_override_what_names_tell(tmp_path, saved):

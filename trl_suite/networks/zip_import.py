@@ -12,15 +12,15 @@ import torch
 
 from trl_suite.errors import InputError
 from trl_suite.interface import Interface
-from trl_suite.networks import statistics as vecnormalize
 from trl_suite.networks import store
-from trl_suite.networks.archive import Archive
+from trl_suite.networks import vecnormalize as vecnormalize
 from trl_suite.networks.card import Activation, Algorithm, Card, Network, Training
 from trl_suite.networks.components import TEMPERATURE, Components, group
 from trl_suite.networks.policy import Policy
+from trl_suite.networks.zip_reader import Archive
 
 PARAMETERS, VARIABLES, FIELDS, VERSION = "policy.pth", "pytorch_variables.pth", "data", "_stable_baselines3_version"
-MAX_PARAMETERS, MAX_VARIABLES, MAX_FIELDS = 1024**3, 16 * 1024**2, 64 * 1024**2  # bytes
+PARAMETERS_MAX_BYTES, VARIABLES_MAX_BYTES, FIELDS_MAX_BYTES = 1024**3, 16 * 1024**2, 64 * 1024**2  # bytes
 SERIALISED = ":serialized:"  # SB3 keeps a pickle under this key
 
 _SIGNS: dict[Algorithm, tuple[str, ...]] = {  # plain fields that one algorithm alone has
@@ -35,8 +35,8 @@ _HYPERPARAMETERS = frozenset(
 ) | {"max_grad_norm", "target_kl", "buffer_size", "learning_starts", "tau", "gradient_steps", "policy_delay"}
 
 
-class World(NamedTuple):
-    """What the env says that a zip is for; the zip itself names no slot."""
+class Spaces(NamedTuple):
+    """Slots and action bounds of the env that a zip is for; the zip itself names no slot."""
 
     env: str  # address
     interface: Interface
@@ -46,7 +46,7 @@ class World(NamedTuple):
 
 def load(
     path: Path,
-    world: World,
+    spaces: Spaces,
     *,
     statistics: Path | None = None,
     algorithm: Algorithm | None = None,
@@ -57,7 +57,7 @@ def load(
 
     Args:
         path: the zip.
-        world: the env that it was trained in.
+        spaces: of the env that it was trained in.
         statistics: the file of the VecNormalize that it was trained with.
         algorithm: needed where the zip's plain fields do not tell it.
         activation: likewise.
@@ -72,37 +72,37 @@ def load(
         _check_members(archive, where)
         fields = _fields(archive, where)
         algorithm = _algorithm(fields, algorithm, where)
-        components = group(algorithm, _tensors(archive, PARAMETERS, MAX_PARAMETERS, where).items())
+        components = group(algorithm, _tensors(archive, PARAMETERS, PARAMETERS_MAX_BYTES, where).items())
         if algorithm == "sac":
             components[TEMPERATURE] = {"value": _temperature(archive, where)}
         version = _version(archive)
-    normaliser, found = vecnormalize.read(statistics) if statistics else (None, {})
-    _check_sizes(components, world, where)
+    normaliser, statistics_components = vecnormalize.read(statistics) if statistics else (None, {})
+    _check_sizes(components, spaces, where)
     card = Card(
         algorithm=algorithm,
-        network=_network(components, _activation(fields, algorithm, activation, where), world),
-        interface=world.interface,
-        training=_training(fields, world, version, origin or path.name),
+        network=_network(components, _activation(fields, algorithm, activation, where), spaces),
+        interface=spaces.interface,
+        training=_training(fields, spaces, version, origin or path.name),
         normaliser=normaliser,
     )
-    store.verify(where, card, components | found)
-    return Policy(card=card, components=components | found)
+    store.verify(where, card, components | statistics_components)
+    return Policy(card=card, components=components | statistics_components)
 
 
 def _check_members(archive: Archive, where: str) -> None:
     if PARAMETERS not in archive.names:
-        held = ", ".join(sorted(archive.names)[:5]) or "nothing"
+        members = ", ".join(sorted(archive.names)[:5]) or "nothing"
         inner = any(name.endswith("/data.pkl") for name in archive.names)
         reason = "a file of torch's, or an SB3 zip that was cut off" if inner else "not a zip that SB3 saved"
-        raise InputError(f"{where}: holds no {PARAMETERS}, but {held}: {reason}")
+        raise InputError(f"{where}: holds no {PARAMETERS}, but {members}: {reason}")
 
 
 def _fields(archive: Archive, where: str) -> dict[str, Any]:
-    """Return what stands in `data` as plain JSON; a pickle in it stays a text that nobody reads."""
+    """Return the fields in `data` as plain JSON; a pickle in it stays a text that nobody reads."""
     if FIELDS not in archive.names:
         return {}
     try:
-        table = json.loads(archive.read(FIELDS, MAX_FIELDS))
+        table = json.loads(archive.read(FIELDS, FIELDS_MAX_BYTES))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: {FIELDS} is not JSON: {error or 'too deeply nested'}") from None
     if not isinstance(table, dict):
@@ -110,34 +110,34 @@ def _fields(archive: Archive, where: str) -> dict[str, Any]:
     return {str(key): value for key, value in table.items()}
 
 
-def _algorithm(fields: Mapping[str, Any], given: Algorithm | None, where: str) -> Algorithm:
+def _algorithm(fields: Mapping[str, Any], asserted: Algorithm | None, where: str) -> Algorithm:
     fitting: list[Algorithm] = [name for name, signs in _SIGNS.items() if all(sign in fields for sign in signs)]
-    found = fitting[0] if len(fitting) == 1 else given
-    if found is None:
+    algorithm = fitting[0] if len(fitting) == 1 else asserted
+    if algorithm is None:
         choices = ", ".join(get_args(Algorithm))
         raise InputError(f"{where}: its plain fields do not tell the algorithm: give algorithm= one of {choices}")
-    if given and found != given:
-        raise InputError(f"{where}: is a policy of {found.upper()} by its fields, not of {given.upper()}")
-    return found
+    if asserted and algorithm != asserted:
+        raise InputError(f"{where}: is a policy of {algorithm.upper()} by its fields, not of {asserted.upper()}")
+    return algorithm
 
 
-def _activation(fields: Mapping[str, Any], algorithm: Algorithm, given: Activation | None, where: str) -> Activation:
+def _activation(fields: Mapping[str, Any], algorithm: Algorithm, asserted: Activation | None, where: str) -> Activation:
     choices = ", ".join(get_args(Activation))
     keywords = fields.get("policy_kwargs")
     if fields.get("use_sde") or (isinstance(keywords, dict) and keywords.get("squash_output")):
         raise InputError(f"{where}: uses state-dependent exploration or a squashed PPO, which cannot be imported")
     if not isinstance(keywords, dict):
-        if given is None:
+        if asserted is None:
             raise InputError(f"{where}: its plain fields do not tell the activation: give activation= one of {choices}")
-        return given
+        return asserted
     written = str(keywords.get("activation_fn", ""))  # "<class 'torch.nn.modules.activation.Tanh'>"
     name = re.sub(r"\W+$", "", written).rpartition(".")[2]
-    found = _ACTIVATIONS.get(name) if written else _DEFAULT[algorithm]
-    if found is None:
+    activation = _ACTIVATIONS.get(name) if written else _DEFAULT[algorithm]
+    if activation is None:
         raise InputError(f"{where}: its activation is {name[:80]}; a policy folder can hold one of {choices}")
-    if given and given != found:
-        raise InputError(f"{where}: its activation is {found} by its fields, not {given}")
-    return found
+    if asserted and asserted != activation:
+        raise InputError(f"{where}: its activation is {activation} by its fields, not {asserted}")
+    return activation
 
 
 def _tensors(archive: Archive, member: str, limit: int, where: str) -> dict[str, torch.Tensor]:
@@ -170,7 +170,7 @@ def _check_tensors(loaded: Mapping[Any, Any], size: int, where: str) -> None:
 
 def _temperature(archive: Archive, where: str) -> torch.Tensor:
     """Return the logarithm of SAC's temperature, (1,), whether it was tuned or fixed."""
-    variables = _tensors(archive, VARIABLES, MAX_VARIABLES, where)
+    variables = _tensors(archive, VARIABLES, VARIABLES_MAX_BYTES, where)
     if "log_ent_coef" in variables:
         return variables["log_ent_coef"].reshape(-1)
     if "ent_coef_tensor" in variables:
@@ -181,32 +181,32 @@ def _temperature(archive: Archive, where: str) -> torch.Tensor:
 def _version(archive: Archive) -> str:
     if VERSION not in archive.names:
         return ""
-    found = re.match(rb"[\w.+-]+", archive.read(VERSION, 64))
-    return found[0].decode() if found else ""
+    match = re.match(rb"[\w.+-]+", archive.read(VERSION, 64))
+    return match[0].decode() if match else ""
 
 
-def _check_sizes(components: Components, world: World, where: str) -> None:
-    observations = len(world.interface.observation)
-    actions = len(world.interface.action)
+def _check_sizes(components: Components, spaces: Spaces, where: str) -> None:
+    observations = len(spaces.interface.observation)
+    actions = len(spaces.interface.action)
     first = components.get("actor.trunk.0", components.get("actor.head", {})).get("weight")
     last = components.get("actor.head", {}).get("bias")
     if first is None or last is None or first.ndim != 2 or last.ndim != 1:
         raise InputError(f"{where}: {PARAMETERS} holds no actor")
     if (first.shape[1], len(last)) != (observations, actions):
         raise InputError(
-            f"{where}: sees {first.shape[1]} numbers and gives {len(last)}; {world.env} has {observations} "
+            f"{where}: sees {first.shape[1]} numbers and gives {len(last)}; {spaces.env} has {observations} "
             f"observations and {actions} actions: name the env that it was trained in"
         )
 
 
-def _network(components: Components, activation: Activation, world: World) -> Network:
+def _network(components: Components, activation: Activation, spaces: Spaces) -> Network:
     return Network(
         actor=_widths("actor", components),
         critic=_widths("critic", components),
         critics=max(1, sum(name.endswith("bias") for name in components.get("critic.head", {}))),
         activation=activation,
-        action_low=world.action_low,
-        action_high=world.action_high,
+        action_low=spaces.action_low,
+        action_high=spaces.action_high,
     )
 
 
@@ -218,11 +218,11 @@ def _widths(part: str, components: Components) -> tuple[int, ...]:
     return tuple(widths)
 
 
-def _training(fields: Mapping[str, Any], world: World, version: str, origin: str) -> Training:
+def _training(fields: Mapping[str, Any], spaces: Spaces, version: str, origin: str) -> Training:
     hyperparameters = {key: fields[key] for key in sorted(_HYPERPARAMETERS) if _plain(fields.get(key))}
     steps, seed = fields.get("num_timesteps"), fields.get("seed")
     return Training(
-        env=world.env,
+        env=spaces.env,
         seed=seed if _count(seed) else -1,  # unknown
         steps=steps if _count(steps) else 0,
         hyperparameters=hyperparameters,
