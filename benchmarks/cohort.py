@@ -39,8 +39,8 @@ from trl_suite.training.cohort.layout import Layout, on_policy
 from trl_suite.training.cohort.signature import bytes_of
 from trl_suite.training.cohort.stack import Stack
 from trl_suite.training.cohort.worlds import Physics
-from trl_suite.training.job import Job, Unwatched
 from trl_suite.training.policy_import import spaces_of
+from trl_suite.training.training_run import TrainingRun, Unwatched
 from trl_suite.worlds import physics
 
 CORES = len(os.sched_getaffinity(0))
@@ -58,7 +58,7 @@ class Trial:
 
     engine: engines.Engine
     robot: str
-    how: settings.Settings
+    hyperparameters: settings.Hyperparameters
     steps: int  # env steps of one training
     warm: int  # env steps of a training before the clock starts
     seeds: tuple[int, ...] = ()
@@ -87,7 +87,13 @@ def train(trial: Trial, ready: Barrier) -> Measured:
     """Make the trainings of one process, together with those of the others."""
     torch.set_num_threads(1)
     jobs = [
-        Job(env=trial.robot, how=trial.how, seed=seed, steps=trial.steps, evaluation=trial.evaluation)
+        TrainingRun(
+            env=trial.robot,
+            hyperparameters=trial.hyperparameters,
+            seed=seed,
+            steps=trial.steps,
+            evaluation=trial.evaluation,
+        )
         for seed in trial.seeds
     ]
     _warm_up(trial, jobs[0])
@@ -103,7 +109,7 @@ def train(trial: Trial, ready: Barrier) -> Measured:
     return Measured(start=start, stop=time.time(), cpu=cpu, physics=spent[0], grown=grown)
 
 
-def _warm_up(trial: Trial, job: Job) -> None:
+def _warm_up(trial: Trial, job: TrainingRun) -> None:
     """Make a short training first: what libraries load when they are first used is no part of any speed."""
     short = replace(job, steps=trial.warm)
     list(engines.train(trial.engine, [short], [Unwatched()], [None], trial.device, trial.physics))
@@ -152,21 +158,26 @@ def contend(trial: Trial, members: int) -> dict[str, Any]:
     }
 
 
-def arithmetic(robot: str, how: settings.PPO) -> float:
+def arithmetic(robot: str, hyperparameters: settings.PPOHyperparameters) -> float:
     """Return how many microseconds of arithmetic a training step takes at the least, on one core of this machine."""
     place = spaces_of(robot)
-    layout = on_policy(len(place.interface.observation), len(place.interface.action), how.hidden)
-    widths = (layout.inputs, *how.hidden, layout.outputs)
+    layout = on_policy(len(place.interface.observation), len(place.interface.action), hyperparameters.hidden)
+    widths = (layout.inputs, *hyperparameters.hidden, layout.outputs)
     layers = [2 * below * above for below, above in itertools.pairwise(widths)]
     forward = 2 * sum(layers)  # actor and critic
-    products = forward + how.n_epochs * (3 * forward - 2 * layers[0])  # the first layer passes no slope on
-    activations = 2 * sum(how.hidden)
-    rates = _rates(how.batch_size, layout)
-    per_update = rates["adam_us"] * how.n_epochs * (how.n_envs * how.n_steps / how.batch_size)
+    products = forward + hyperparameters.n_epochs * (3 * forward - 2 * layers[0])  # the first layer passes no slope on
+    activations = 2 * sum(hyperparameters.hidden)
+    rates = _rates(hyperparameters.batch_size, layout)
+    per_update = (
+        rates["adam_us"]
+        * hyperparameters.n_epochs
+        * (hyperparameters.n_envs * hyperparameters.n_steps / hyperparameters.batch_size)
+    )
     return (
         products / rates["flops_per_us"]
-        + activations * ((1 + how.n_epochs) * rates["activation_us"] + how.n_epochs * rates["slope_us"])
-        + per_update / (how.n_envs * how.n_steps)
+        + activations
+        * ((1 + hyperparameters.n_epochs) * rates["activation_us"] + hyperparameters.n_epochs * rates["slope_us"])
+        + per_update / (hyperparameters.n_envs * hyperparameters.n_steps)
     )
 
 
@@ -199,16 +210,18 @@ def fastest(call: Any, times: int = 200) -> float:
 def measure(given: argparse.Namespace, robot: str, batch_size: int) -> list[dict[str, Any]]:
     """Return a row per contender, Stable-Baselines3 first."""
     contenders: list[tuple[engines.Engine, int]] = [("sb3", CORES), *(("cohort", size) for size in given.members)]
-    how = settings.PPO(batch_size=batch_size)
-    rollout = how.n_envs * how.n_steps
+    hyperparameters = settings.PPOHyperparameters(batch_size=batch_size)
+    rollout = hyperparameters.n_envs * hyperparameters.n_steps
 
     def trial(engine: engines.Engine) -> Trial:
         device, physics = (given.device, given.physics) if engine == "cohort" else ("cpu", "mujoco")
         where = {"device": device, "physics": physics}
-        return Trial(engine=engine, robot=robot, how=how, steps=ROLLOUTS * rollout, warm=rollout, **where)
+        return Trial(
+            engine=engine, robot=robot, hyperparameters=hyperparameters, steps=ROLLOUTS * rollout, warm=rollout, **where
+        )
 
     rounds = [[contend(trial(engine), size) for engine, size in contenders] for _ in range(given.rounds)]
-    floor = arithmetic(robot, how)
+    floor = arithmetic(robot, hyperparameters)
     rows: list[dict[str, Any]] = []
     for index, (engine, size) in enumerate(contenders):
         own = {key: statistics.median(one[index][key] for one in rounds) for key in rounds[0][index]}
@@ -237,8 +250,13 @@ def _memory(rows: list[dict[str, Any]], row: dict[str, Any]) -> float | None:
                  and one["engine"] == "cohort")  # fmt: skip
     if row["engine"] != "cohort" or row["share"] <= first["share"]:
         return None
-    how, evaluation = settings.PPO(batch_size=row["batch_size"]), settings.Evaluation(episodes=EPISODES)
-    counted = bytes_of(Job(env=row["robot"], how=how, seed=0, steps=1, evaluation=evaluation))
+    hyperparameters, evaluation = (
+        settings.PPOHyperparameters(batch_size=row["batch_size"]),
+        settings.Evaluation(episodes=EPISODES),
+    )
+    counted = bytes_of(
+        TrainingRun(env=row["robot"], hyperparameters=hyperparameters, seed=0, steps=1, evaluation=evaluation)
+    )
     return (row["bytes"] - first["bytes"]) / (row["share"] - first["share"]) / counted
 
 

@@ -31,8 +31,8 @@ from trl_suite.training.cohort.critics import ADAM_EPSILON
 from trl_suite.training.cohort.off_policy import layouts
 from trl_suite.training.cohort.signature import bytes_of
 from trl_suite.training.cohort.stack import Stack
-from trl_suite.training.job import Job
 from trl_suite.training.policy_import import spaces_of
+from trl_suite.training.training_run import TrainingRun
 
 ROBOT = "half-cheetah"
 STARTS = 300  # env steps before the first update
@@ -43,12 +43,20 @@ BETWEEN = re.compile(r"(<!-- sac: [^\n]*-->\n).*?(<!-- /sac -->)", re.DOTALL)
 
 def trial(engine: engines.Engine, updates: int, device: engines.Device) -> Trial:
     """Return what every contender trains."""
-    how = settings.SAC(learning_starts=STARTS)
+    hyperparameters = settings.SACHyperparameters(learning_starts=STARTS)
     on: engines.Device = device if engine == "cohort" else "cpu"
-    return Trial(engine=engine, robot=ROBOT, how=how, steps=STARTS + updates, warm=STARTS + 10, device=on, episodes=1)
+    return Trial(
+        engine=engine,
+        robot=ROBOT,
+        hyperparameters=hyperparameters,
+        steps=STARTS + updates,
+        warm=STARTS + 10,
+        device=on,
+        episodes=1,
+    )
 
 
-def operations(how: settings.SAC) -> float:
+def operations(hyperparameters: settings.SACHyperparameters) -> float:
     """Return the floating-point operations of one member's update, products alone.
 
     The actor goes forward twice and back once, the critics forward three times, back once for their own step and once
@@ -56,20 +64,20 @@ def operations(how: settings.SAC) -> float:
     """
     place = spaces_of(ROBOT)
     slots, actions = len(place.interface.observation), len(place.interface.action)
-    actor = _layers(slots, how.hidden, 2 * actions)
-    critic = _layers(slots + actions, how.hidden, 1)
+    actor = _layers(slots, hyperparameters.hidden, 2 * actions)
+    critic = _layers(slots + actions, hyperparameters.hidden, 1)
     actor_back = 2 * sum(actor) - actor[0]
     critic_back = 2 * sum(critic) - critic[0]
     inward = sum(critic[1:]) + critic[0] * actions / (slots + actions)
     critics = 2 * (3 * sum(critic) + critic_back + inward)
-    return how.batch_size * (2 * sum(actor) + actor_back + critics)
+    return hyperparameters.batch_size * (2 * sum(actor) + actor_back + critics)
 
 
 def _layers(inputs: int, hidden: tuple[int, ...], outputs: int) -> list[float]:
     return [2.0 * below * above for below, above in itertools.pairwise((inputs, *hidden, outputs))]
 
 
-def arithmetic(how: settings.SAC) -> float:
+def arithmetic(hyperparameters: settings.SACHyperparameters) -> float:
     """Return how many microseconds an update's arithmetic takes at the least, on one core of this machine."""
     members = 4
     left, right = torch.randn(2 * members, 256, 256), torch.randn(2 * members, 256, 256)
@@ -77,11 +85,11 @@ def arithmetic(how: settings.SAC) -> float:
     per_us = 2 * left.numel() * 256 / fastest(lambda: torch.bmm(left, right, out=out), 40)
     place = spaces_of(ROBOT)
     moved = 0.0
-    for name, layout in layouts(how, len(place.interface.observation), len(place.interface.action)).items():
+    for name, layout in layouts(hyperparameters, len(place.interface.observation), len(place.interface.action)).items():
         if not name.startswith("target."):
             stack = Stack.zeros(layout, members, torch.device("cpu"))
             moved += fastest(Adam(stack, stack.zeros_like(), 3e-4, ADAM_EPSILON).step) / members
-    return operations(how) / per_us + moved
+    return operations(hyperparameters) / per_us + moved
 
 
 def measure(given: argparse.Namespace) -> list[dict[str, Any]]:
@@ -91,7 +99,7 @@ def measure(given: argparse.Namespace) -> list[dict[str, Any]]:
         [contend(trial(engine, given.updates, given.device), size) for engine, size in contenders]
         for _ in range(given.rounds)
     ]
-    floor = arithmetic(settings.SAC())
+    floor = arithmetic(settings.SACHyperparameters())
     share = given.updates / (STARTS + given.updates)  # updates per env step: rates are counted in env steps
     rows: list[dict[str, Any]] = []
     for index, (engine, size) in enumerate(contenders):
@@ -122,7 +130,9 @@ def memory(rows: list[dict[str, Any]], row: dict[str, Any], updates: int) -> flo
     if row["engine"] != "cohort" or row["share"] <= first["share"]:
         return None
     one = trial("cohort", updates, "cpu")
-    job = Job(env=ROBOT, how=one.how, seed=0, steps=one.steps, evaluation=one.evaluation)
+    job = TrainingRun(
+        env=ROBOT, hyperparameters=one.hyperparameters, seed=0, steps=one.steps, evaluation=one.evaluation
+    )
     return (row["bytes"] - first["bytes"]) / (row["share"] - first["share"]) / bytes_of(job)
 
 

@@ -14,7 +14,7 @@ from trl_suite.experiment.running.lease import Lease, Observer
 from trl_suite.experiment.running.run_folder import RunFolder
 from trl_suite.experiment.specification import experiment_file
 from trl_suite.training.acting.evaluation import Episode
-from trl_suite.training.job import Snapshot
+from trl_suite.training.training_run import Snapshot
 
 
 def snapshot(step: int) -> Snapshot:

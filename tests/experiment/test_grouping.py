@@ -19,7 +19,7 @@ from trl_suite.experiment.planning.cohort_queue import Group, Queue
 from trl_suite.experiment.planning.grid import Step
 from trl_suite.experiment.specification import experiment_file
 from trl_suite.training import engines, settings
-from trl_suite.training.job import Job
+from trl_suite.training.training_run import TrainingRun
 from trl_suite.worlds.warp import warp_library
 
 
@@ -102,9 +102,15 @@ def test_a_gpu_that_is_missing_is_an_error_only_where_it_is_asked_for(table, mon
 
 
 def test_a_cohort_that_does_not_fit_is_cut_before_it_starts(table, monkeypatch):
-    how = settings.PPO(n_envs=2, n_steps=64, batch_size=64, n_epochs=2, hidden=(8, 8))  # TINY's
+    hyperparameters = settings.PPOHyperparameters(
+        n_envs=2, n_steps=64, batch_size=64, n_epochs=2, hidden=(8, 8)
+    )  # TINY's
     evaluation = settings.Evaluation(episodes=2)
-    size = cohort_keys.bytes_of(Job(env="inverted-pendulum", how=how, seed=0, steps=1_000, evaluation=evaluation))
+    size = cohort_keys.bytes_of(
+        TrainingRun(
+            env="inverted-pendulum", hyperparameters=hyperparameters, seed=0, steps=1_000, evaluation=evaluation
+        )
+    )
     room = int((cohort_keys.PROCESS + 2.5 * size) * 2 / (1 - cohort_keys.SPARE))
     monkeypatch.setattr(machine_memory, "available", lambda: room)
     steps, group = table()

@@ -15,13 +15,13 @@ from trl_suite.networks.policy import Policy
 from trl_suite.training.acting.evaluation import Evaluator
 from trl_suite.training.acting.paired_steps import paired
 from trl_suite.training.acting.recording import Recording, record
-from trl_suite.training.settings import PPO, SAC
+from trl_suite.training.settings import PPOHyperparameters, SACHyperparameters
 
 
 @pytest.fixture(scope="module")
 def policy() -> Policy:
-    how = PPO(n_envs=2, n_steps=64, batch_size=64, n_epochs=1, hidden=(8, 8))
-    return trl_suite.train("inverted-pendulum", steps=256, how=how)
+    hyperparameters = PPOHyperparameters(n_envs=2, n_steps=64, batch_size=64, n_epochs=1, hidden=(8, 8))
+    return trl_suite.train("inverted-pendulum", steps=256, hyperparameters=hyperparameters)
 
 
 def test_a_world_is_no_distance_from_itself(policy):
@@ -75,8 +75,8 @@ def test_features_and_values_are_those_of_the_networks(policy):
 
 
 def test_the_critic_of_an_off_policy_learner_sees_the_action(tmp_path):
-    how = SAC(learning_starts=50, hidden=(8, 8), batch_size=16)
-    policy = trl_suite.train("inverted-pendulum", steps=100, how=how)
+    hyperparameters = SACHyperparameters(learning_starts=50, hidden=(8, 8), batch_size=16)
+    policy = trl_suite.train("inverted-pendulum", steps=100, hyperparameters=hyperparameters)
     model = stable_baselines3.SAC.load(policy.to_sb3(tmp_path / "policy.zip")[0], device="cpu")
     with torch.no_grad():
         twins = model.policy.critic(torch.zeros(3, 4), torch.tensor([[-1.0], [0.0], [1.0]]))

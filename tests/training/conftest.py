@@ -15,10 +15,10 @@ from trl_suite.networks.card import Training
 from trl_suite.networks.policy import Policy
 from trl_suite.training import settings
 from trl_suite.training.from_scratch import Unwatched
-from trl_suite.training.job import Job
 from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.training.sb3.method_callbacks import Course
 from trl_suite.training.sb3.transplant import implant
+from trl_suite.training.training_run import TrainingRun
 
 STEPS = 16  # of an episode of Follow
 
@@ -52,10 +52,12 @@ for name, gain in (("Follow-v0", 1.0), ("FollowLess-v0", 0.8)):
 FOLLOW, LESS = "gymnasium:Follow-v0", "gymnasium:FollowLess-v0"
 CARD = Training(env=FOLLOW, seed=0, steps=0)
 TINY = {"hidden": (8, 8), "buffer_size": 1000, "learning_starts": 30, "batch_size": 16}
-HOW: dict[str, settings.Settings] = {
-    "ppo": settings.PPO(n_envs=2, n_steps=64, batch_size=32, n_epochs=4, hidden=(8, 8), learning_rate=3e-3),
-    "sac": settings.SAC(**TINY, learning_rate=3e-3),
-    "td3": settings.TD3(**TINY, learning_rate=3e-3),
+HOW: dict[str, settings.Hyperparameters] = {
+    "ppo": settings.PPOHyperparameters(
+        n_envs=2, n_steps=64, batch_size=32, n_epochs=4, hidden=(8, 8), learning_rate=3e-3
+    ),
+    "sac": settings.SACHyperparameters(**TINY, learning_rate=3e-3),
+    "td3": settings.TD3Hyperparameters(**TINY, learning_rate=3e-3),
 }
 EVERYTHING = ("actor", "critic", "log_std", "temperature", "normaliser")
 
@@ -84,18 +86,18 @@ def sources() -> OnDemand:
     return OnDemand(source)
 
 
-def job(algorithm: str, source: Policy | None, definition: Method, **changes: Any) -> Job:
+def job(algorithm: str, source: Policy | None, definition: Method, **changes: Any) -> TrainingRun:
     values: dict[str, Any] = {
-        "env": LESS, "how": HOW[algorithm], "seed": 3, "steps": 256, "method": "tested",
+        "env": LESS, "hyperparameters": HOW[algorithm], "seed": 3, "steps": 256, "method": "tested",
         "evaluation": settings.Evaluation(every=128, episodes=1), "definition": definition, "source": source,
     }  # fmt: skip
-    return Job(**(values | changes))
+    return TrainingRun(**(values | changes))
 
 
 def prepared(algorithm: str, source: Policy, method: Method, **changes: Any):
     """A model as `train` has it at its first step, its course, and the source as it would act there."""
     task = job(algorithm, source, method, **changes)
-    model = sb3.build(task.env, task.how, task.seed, one_by_one=method.guide is not None)
+    model = sb3.build(task.env, task.hyperparameters, task.seed, one_by_one=method.guide is not None)
     model.set_logger(Logger(folder=None, output_formats=[]))
     record = implant(source, model, "tested", method, None, 0)
     interface = sb3.interface_of_model(model)

@@ -25,12 +25,12 @@ from trl_suite.worlds.env import make
 
 SWIMMER = "swimmer"
 OFF = pytest.mark.parametrize("algorithm", ["sac", pytest.param("td3", marks=pytest.mark.slow)])
-KEEP = settings.Upbringing(keep=("optimiser", "replay"))
+KEEP = settings.SourceTraining(keep=("optimiser", "replay"))
 
 
 def source_of(algorithm: str, env: str = FOLLOW, steps: int = 120) -> Policy:
-    keep = KEEP if algorithm != "ppo" else settings.Upbringing(keep=("optimiser",))
-    task = job(algorithm, None, Method(), env=env, steps=steps, seed=7, upbringing=keep)
+    keep = KEEP if algorithm != "ppo" else settings.SourceTraining(keep=("optimiser",))
+    task = job(algorithm, None, Method(), env=env, steps=steps, seed=7, source_training=keep)
     return train(task, Unwatched()).policy
 
 
@@ -124,7 +124,7 @@ def test_moments_of_other_slots_or_shapes_are_refused(remembering):
     swapped = replace(source, card=msgspec.structs.replace(source.card, interface=turned))
     with pytest.raises(InputError, match="moments are copied between equal interfaces"):
         prepared("sac", swapped, Method(copy=("optimiser",)), env=FOLLOW)
-    model = sb3.build(FOLLOW, settings.SAC(hidden=(8, 9), buffer_size=10), 0)
+    model = sb3.build(FOLLOW, settings.SACHyperparameters(hidden=(8, 9), buffer_size=10), 0)
     with pytest.raises(InputError, match=r"optimiser.actor.actor.trunk.1.weight.exp_avg: \(8, 8\) from the source"):
         transplant(source, model, Method(copy=("optimiser.actor",)))
 
@@ -144,7 +144,7 @@ def test_a_frozen_replay_is_never_overwritten(algorithm, remembering):
     small = type(HOW[algorithm])(hidden=(8, 8), buffer_size=150, batch_size=16, learning_starts=20)
     for freeze in (("replay",), ()):
         definition = Method(copy=("replay",), freeze=freeze)
-        model, course, _ = prepared(algorithm, remembering[algorithm], definition, env=FOLLOW, how=small)
+        model, course, _ = prepared(algorithm, remembering[algorithm], definition, env=FOLLOW, hyperparameters=small)
         before = model.replay_buffer.observations[:120].copy()
         model.learn(80)  # more than fit beside what was given
         assert np.array_equal(model.replay_buffer.observations[:120], before) == bool(freeze)
@@ -173,7 +173,7 @@ def test_a_source_that_kept_nothing_says_so(sources):
 
 
 def test_a_replay_that_would_fill_the_learners_is_refused_before_anything_is_written(remembering):
-    model = sb3.build(FOLLOW, settings.SAC(hidden=(8, 8), buffer_size=100), 0)
+    model = sb3.build(FOLLOW, settings.SACHyperparameters(hidden=(8, 8), buffer_size=100), 0)
     before = sb3.policy_of(model, CARD).digest
     with pytest.raises(InputError, match=r"120 transitions would leave no room .*keep = \{ replay = 0.1 \}"):
         transplant(remembering["sac"], model, Method(copy=("actor", "replay")))

@@ -290,13 +290,19 @@ def test_a_source_with_inverted_actions_pushes_the_other_way(algorithm):
 
 def test_the_optimum_is_reached_and_finetuning_starts_from_it():
     """Follow pays 0 at best; a policy that does nothing gets -16/3 per episode."""
-    how = settings.PPO(n_envs=8, n_steps=32, batch_size=64, hidden=(16,), learning_rate=3e-3)
+    hyperparameters = settings.PPOHyperparameters(n_envs=8, n_steps=32, batch_size=64, hidden=(16,), learning_rate=3e-3)
     evaluation = settings.Evaluation(every=8192, episodes=5)
     scratch = Steps()
-    learned = train(job("ppo", None, Method(), env=FOLLOW, how=how, steps=8192, evaluation=evaluation), scratch).policy
+    learned = train(
+        job("ppo", None, Method(), env=FOLLOW, hyperparameters=hyperparameters, steps=8192, evaluation=evaluation),
+        scratch,
+    ).policy
     assert scratch.returns[0] < -3
     assert scratch.returns[-1] > -0.3
     tuned = Steps()
     finetune = methods.find("finetune")
-    train(job("ppo", learned, finetune, env=FOLLOW, how=how, steps=256, evaluation=evaluation), tuned)
+    train(
+        job("ppo", learned, finetune, env=FOLLOW, hyperparameters=hyperparameters, steps=256, evaluation=evaluation),
+        tuned,
+    )
     assert tuned.returns[0] == scratch.returns[-1]

@@ -12,16 +12,16 @@ from trl_suite.networks.card import Training
 from trl_suite.networks.policy import load
 from trl_suite.training import settings
 from trl_suite.training.from_scratch import Unwatched
-from trl_suite.training.job import Job
 from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.training.sb3 import source_memory
 from trl_suite.training.sb3.loop import train
 from trl_suite.training.sb3.transplant import transplant
+from trl_suite.training.training_run import TrainingRun
 
 PENDULUM = "inverted-pendulum"
 CARD = Training(env=PENDULUM, seed=0, steps=0)
 TINY = {"hidden": (8, 8), "buffer_size": 1000, "learning_starts": 50, "batch_size": 16}
-HOW = {"sac": settings.SAC(**TINY), "td3": settings.TD3(**TINY)}
+HOW = {"sac": settings.SACHyperparameters(**TINY), "td3": settings.TD3Hyperparameters(**TINY)}
 ALGORITHMS = pytest.mark.parametrize("algorithm", ["sac", "td3"])
 
 
@@ -137,8 +137,9 @@ def test_a_source_of_another_algorithm_is_refused_with_both_names(sources):
 
 @ALGORITHMS
 def test_training_runs_from_a_job_and_repeats(algorithm, sources):
-    job = Job(
-        env=PENDULUM, how=HOW[algorithm], seed=2, steps=120, evaluation=settings.Evaluation(every=60, episodes=2),
+    job = TrainingRun(
+        env=PENDULUM, hyperparameters=HOW[algorithm], seed=2, steps=120,
+        evaluation=settings.Evaluation(every=60, episodes=2),
         method="feature-extraction", definition=Method(copy=("actor.trunk",), freeze=("actor.trunk",)),
         source=sources[algorithm],
     )  # fmt: skip

@@ -14,28 +14,28 @@ from trl_suite.mechanisms.methods import Method
 from trl_suite.networks.card import Training
 from trl_suite.training import settings
 from trl_suite.training.from_scratch import Unwatched
-from trl_suite.training.job import DivergedError, Job
 from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.training.sb3.loop import train
 from trl_suite.training.sb3.transplant import transplant
 from trl_suite.training.seeds import seed_for
+from trl_suite.training.training_run import DivergedError, TrainingRun
 
-SMALL = settings.PPO(n_envs=2, n_steps=64, batch_size=32, n_epochs=2, hidden=(8, 8))
+SMALL = settings.PPOHyperparameters(n_envs=2, n_steps=64, batch_size=32, n_epochs=2, hidden=(8, 8))
 PENDULUM = "inverted-pendulum"
 CARD = Training(env=PENDULUM, seed=0, steps=0)
 TRUNKS = ("actor.trunk.0", "actor.trunk.1", "critic.trunk.0", "critic.trunk.1")
 
 
-def build(env: str = PENDULUM, seed: int = 0, how: settings.PPO = SMALL) -> PPO:
-    return sb3.build(env, how, seed)
+def build(env: str = PENDULUM, seed: int = 0, hyperparameters: settings.PPOHyperparameters = SMALL) -> PPO:
+    return sb3.build(env, hyperparameters, seed)
 
 
-def job(**changes) -> Job:
+def job(**changes) -> TrainingRun:
     defaults = {
-        "env": PENDULUM, "how": SMALL, "seed": 0, "steps": 256,
+        "env": PENDULUM, "hyperparameters": SMALL, "seed": 0, "steps": 256,
         "evaluation": settings.Evaluation(every=128, episodes=2),
     }  # fmt: skip
-    return Job(**(defaults | changes))
+    return TrainingRun(**(defaults | changes))
 
 
 def numbers(model: PPO) -> dict[str, torch.Tensor]:
@@ -283,15 +283,15 @@ def test_an_env_of_gymnasiums_own_trains_the_policy_that_its_equal_here_trains()
 
 
 def test_worlds_may_differ_within_one_training():
-    mix = ["inverted-pendulum.gravity-0.5", "inverted-pendulum?gravity=2.0"]
-    model = sb3.build(PENDULUM, SMALL, 0, mix=mix)
-    assert list(model.env.unwrapped.batch.addresses) == mix
+    training_variants = ["inverted-pendulum.gravity-0.5", "inverted-pendulum?gravity=2.0"]
+    model = sb3.build(PENDULUM, SMALL, 0, training_variants=training_variants)
+    assert list(model.env.unwrapped.batch.addresses) == training_variants
     model.learn(128)
     plain = build()
     plain.learn(128)
     assert sb3.policy_of(model, CARD).digest != sb3.policy_of(plain, CARD).digest
     with pytest.raises(InputError, match="one training is of one env"):
-        sb3.build(PENDULUM, SMALL, 0, mix=["hopper", "inverted-pendulum"])
+        sb3.build(PENDULUM, SMALL, 0, training_variants=["hopper", "inverted-pendulum"])
 
 
 def test_a_watcher_can_stop_it():
@@ -328,6 +328,15 @@ def test_ppo_learns_to_balance_and_finetuning_starts_where_the_source_ended():
         def evaluated(self, step, episodes):
             curve.append(float(np.mean([episode.value for episode in episodes])))
 
-    how = settings.PPO()
-    train(job(how=how, seed=1, source=policy, method="finetune", definition=methods.find("finetune")), Watcher())
+    hyperparameters = settings.PPOHyperparameters()
+    train(
+        job(
+            hyperparameters=hyperparameters,
+            seed=1,
+            source=policy,
+            method="finetune",
+            definition=methods.find("finetune"),
+        ),
+        Watcher(),
+    )
     assert curve[0] > 800

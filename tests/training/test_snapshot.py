@@ -9,13 +9,17 @@ from stable_baselines3 import SAC
 from trl_suite.mechanisms import methods
 from trl_suite.training import settings
 from trl_suite.training.acting.evaluation import Episode
-from trl_suite.training.job import Job, Outcome, Snapshot, Unwatched
 from trl_suite.training.sb3 import sb3_snapshot as snapshots
 from trl_suite.training.sb3.loop import train
+from trl_suite.training.training_run import Snapshot, TrainingOutcome, TrainingRun, Unwatched
 
-PPO = settings.PPO(n_envs=3, n_steps=16, batch_size=16, n_epochs=2, hidden=(8, 8))
-SAC_ = settings.SAC(n_envs=2, learning_starts=40, batch_size=16, hidden=(8,), buffer_size=200, train_freq=3)
-TD3 = settings.TD3(learning_starts=40, batch_size=16, hidden=(8,), buffer_size=90, normalise_observation=True)
+PPO = settings.PPOHyperparameters(n_envs=3, n_steps=16, batch_size=16, n_epochs=2, hidden=(8, 8))
+SAC_ = settings.SACHyperparameters(
+    n_envs=2, learning_starts=40, batch_size=16, hidden=(8,), buffer_size=200, train_freq=3
+)
+TD3 = settings.TD3Hyperparameters(
+    learning_starts=40, batch_size=16, hidden=(8,), buffer_size=90, normalise_observation=True
+)
 
 
 class Keeper(Unwatched):
@@ -49,12 +53,12 @@ class Keeper(Unwatched):
         return self._left is not None and len(self.kept) >= self._left
 
 
-def weights(outcome: Outcome) -> dict[str, torch.Tensor]:
+def weights(outcome: TrainingOutcome) -> dict[str, torch.Tensor]:
     parts = outcome.policy.components
     return {f"{name}.{tensor}": value for name, tensors in parts.items() for tensor, value in tensors.items()}
 
 
-def same(left: Outcome, right: Outcome) -> None:
+def same(left: TrainingOutcome, right: TrainingOutcome) -> None:
     ours, theirs = weights(left), weights(right)
     assert ours.keys() == theirs.keys()
     for name, value in ours.items():
@@ -64,11 +68,18 @@ def same(left: Outcome, right: Outcome) -> None:
     assert left.steps == right.steps
 
 
-def job(env: str, how: settings.Settings, steps: int, **kwargs) -> Job:
-    return Job(env=env, how=how, seed=1, steps=steps, evaluation=settings.Evaluation(every=60, episodes=2), **kwargs)
+def job(env: str, hyperparameters: settings.Hyperparameters, steps: int, **kwargs) -> TrainingRun:
+    return TrainingRun(
+        env=env,
+        hyperparameters=hyperparameters,
+        seed=1,
+        steps=steps,
+        evaluation=settings.Evaluation(every=60, episodes=2),
+        **kwargs,
+    )
 
 
-def goes_on_exactly(given: Job, every: int) -> None:
+def goes_on_exactly(given: TrainingRun, every: int) -> None:
     """Whatever happened before in this process: the generators are the snapshot's."""
     whole = Keeper()
     expected = train(given, whole)
@@ -87,7 +98,7 @@ def test_ppo_goes_on_exactly(env):
 
 
 def test_a_source_on_several_variants_goes_on_exactly():
-    goes_on_exactly(job("hopper", PPO, 240, mix=("hopper.gravity-0.5", "hopper.gravity-1.5")), every=3)
+    goes_on_exactly(job("hopper", PPO, 240, training_variants=("hopper.gravity-0.5", "hopper.gravity-1.5")), every=3)
 
 
 def test_sac_goes_on_exactly_with_a_replay_that_has_wrapped(monkeypatch):

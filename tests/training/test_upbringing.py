@@ -15,11 +15,11 @@ from trl_suite.training.sb3.dynamics import Moves, learn_trunks
 from trl_suite.training.sb3.loop import train
 from trl_suite.training.sb3.multi_head import Heads, Marked
 from trl_suite.training.sb3.transplant import implant
-from trl_suite.training.settings import Dynamics, Upbringing
+from trl_suite.training.settings import Dynamics, SourceTraining
 
 PENDULUM = "inverted-pendulum"
 MIX = (f"{PENDULUM}.gravity-0.5", f"{PENDULUM}.inverted-actions")
-TWO = {name: msgspec.structs.replace(how, n_envs=2) for name, how in HOW.items()}
+TWO = {name: msgspec.structs.replace(hyperparameters, n_envs=2) for name, hyperparameters in HOW.items()}
 ALGORITHMS = pytest.mark.parametrize("algorithm", ["ppo", "sac", pytest.param("td3", marks=pytest.mark.slow)])
 
 
@@ -29,7 +29,7 @@ def heads_of(model) -> dict[str, torch.Tensor]:
 
 @ALGORITHMS
 def test_each_task_has_its_own_heads_on_one_trunk(algorithm):
-    model = sb3.build(PENDULUM, TWO[algorithm], 0, mix=MIX, heads=True)
+    model = sb3.build(PENDULUM, TWO[algorithm], 0, training_variants=MIX, heads=True)
     implant(None, model, "scratch", Method(), None, 0)
     before = {path: weight.detach().clone() for path, weight in heads_of(model).items()}
     assert all(torch.equal(weight[0], weight[1]) for weight in before.values()), "they begin alike"
@@ -41,7 +41,7 @@ def test_each_task_has_its_own_heads_on_one_trunk(algorithm):
 
 @pytest.mark.parametrize("algorithm", ["ppo", "sac"])
 def test_a_task_moves_its_own_head_and_no_other_and_the_trunk_never_sees_the_mark(algorithm):
-    model = sb3.build(PENDULUM, TWO[algorithm], 0, mix=MIX, heads=True)
+    model = sb3.build(PENDULUM, TWO[algorithm], 0, training_variants=MIX, heads=True)
     first = next(module for path, module in model.policy.named_modules() if isinstance(module, Heads))
     features = torch.randn(5, first.weight.shape[2])
     outputs = first(torch.cat([features, torch.tensor([[0.0, 1.0]]).repeat(5, 1)], dim=1))
@@ -54,21 +54,30 @@ def test_a_task_moves_its_own_head_and_no_other_and_the_trunk_never_sees_the_mar
 @ALGORITHMS
 @pytest.mark.parametrize("normalise", [False, True])
 def test_what_is_stored_has_the_mean_of_the_heads_and_is_an_ordinary_policy(algorithm, normalise, tmp_path):
-    how = msgspec.structs.replace(TWO[algorithm], normalise_observation=normalise)
-    task = job(algorithm, None, Method(), env=PENDULUM, how=how, mix=MIX, upbringing=Upbringing(heads=True), steps=128)
+    hyperparameters = msgspec.structs.replace(TWO[algorithm], normalise_observation=normalise)
+    task = job(
+        algorithm,
+        None,
+        Method(),
+        env=PENDULUM,
+        hyperparameters=hyperparameters,
+        training_variants=MIX,
+        source_training=SourceTraining(heads=True),
+        steps=128,
+    )
     outcome = train(task, Steps())
     policy = outcome.policy
-    assert policy.interface == sb3.interface_of_model(sb3.build(PENDULUM, how, 0))
+    assert policy.interface == sb3.interface_of_model(sb3.build(PENDULUM, hyperparameters, 0))
     assert policy.predict(np.zeros((3, 4)))[0].shape == (3, 1)
     policy.to_sb3(tmp_path / "policy.zip")
-    target = sb3.build(PENDULUM, how, 1)
+    target = sb3.build(PENDULUM, hyperparameters, 1)
     assert "actor.trunk.0" in implant(policy, target, "finetune", methods.find("finetune"), None, 0).copied
     again = train(task, Unwatched())
     assert again.policy.digest == policy.digest
 
 
 def test_the_stored_head_is_the_mean():
-    model = sb3.build(PENDULUM, TWO["ppo"], 0, mix=MIX, heads=True)
+    model = sb3.build(PENDULUM, TWO["ppo"], 0, training_variants=MIX, heads=True)
     implant(None, model, "scratch", Method(), None, 0)
     model.learn(128)
     heads = heads_of(model)
@@ -78,7 +87,7 @@ def test_the_stored_head_is_the_mean():
 
 
 def test_a_marked_world_says_whose_it_is_to_the_end_of_its_episode():
-    worlds = Marked(sb3.build(FOLLOW, settings.PPO(n_envs=3, batch_size=96), 0).get_env().venv, 2)
+    worlds = Marked(sb3.build(FOLLOW, settings.PPOHyperparameters(n_envs=3, batch_size=96), 0).get_env().venv, 2)
     marks = worlds.reset()[:, 3:]
     assert marks.tolist() == [[1, 0], [0, 1], [1, 0]]
     for _ in range(16):
@@ -92,7 +101,9 @@ def test_a_marked_world_says_whose_it_is_to_the_end_of_its_episode():
 
 
 def dynamic(algorithm: str, env: str = PENDULUM):
-    return job(algorithm, None, Method(), env=env, steps=300, upbringing=Upbringing(dynamics=Dynamics(epochs=3)))
+    return job(
+        algorithm, None, Method(), env=env, steps=300, source_training=SourceTraining(dynamics=Dynamics(epochs=3))
+    )
 
 
 @ALGORITHMS
@@ -133,6 +144,6 @@ def test_the_features_tell_more_of_the_world_than_before(algorithm, forward, inv
     before, action = torch.randn(2000, 4, generator=generator), torch.rand(2000, 1, generator=generator) * 2 - 1
     moves = Moves(before, action, before + torch.cat([action, -action, action, before[:, :1]], dim=1))
     model = sb3.build(PENDULUM, HOW[algorithm], 0)
-    how = Dynamics(forward=forward, inverse=inverse, epochs=8)
-    losses = learn_trunks(model, moves, how, 64, generator)
+    hyperparameters = Dynamics(forward=forward, inverse=inverse, epochs=8)
+    losses = learn_trunks(model, moves, hyperparameters, 64, generator)
     assert losses[-1] < 0.6 * losses[0]

@@ -15,7 +15,7 @@ from trl_suite.experiment.policy_library import CURVE
 from trl_suite.training import settings
 from trl_suite.training.acting.evaluation import Episode, append, mean_return
 from trl_suite.training.from_scratch import run_alone
-from trl_suite.training.job import Unwatched
+from trl_suite.training.training_run import Unwatched
 from trl_suite.worlds.identity import identity
 
 
@@ -29,9 +29,9 @@ def execute(arguments: Train) -> int:
             f"--steps {arguments.steps} and --seed {arguments.seed}: more than 0 steps, a seed of 0 or more"
         )
     identity(arguments.env)  # an env that does not exist is said before a bar is drawn
-    console, how = Console(), settings.BY_ALGORITHM[arguments.algorithm]()
+    console, hyperparameters = Console(), settings.BY_ALGORITHM[arguments.algorithm]()
     with _Bar(console, folder / CURVE, arguments.steps) as bar:
-        outcome = run_alone(arguments.env, how, steps=arguments.steps, seed=arguments.seed, watcher=bar)
+        outcome = run_alone(arguments.env, hyperparameters, steps=arguments.steps, seed=arguments.seed, watcher=bar)
         outcome.policy.save(folder)
     training = outcome.policy.card.training
     console.print(f"{training.steps:,} steps in {training.seconds:.0f} s, return {training.return_mean:,.1f}: {folder}")

@@ -10,8 +10,8 @@ from trl_suite.errors import InputError
 from trl_suite.training.cohort import train as cohort
 from trl_suite.training.cohort.signature import obstacle
 from trl_suite.training.cohort.worlds import Physics
-from trl_suite.training.job import Job, Result, Watcher
 from trl_suite.training.sb3 import loop as sb3
+from trl_suite.training.training_run import Result, TrainingRun, Watcher
 from trl_suite.worlds.warp import warp_library
 
 Engine = Literal["sb3", "cohort"]
@@ -47,14 +47,14 @@ def physics(wanted: Literal["auto"] | Physics, on: Device) -> Physics:
     return "warp"
 
 
-def alone(job: Job) -> Engine:
+def alone(run: TrainingRun) -> Engine:
     """Return the engine for a single training: the cohort's where it can."""
-    return "sb3" if obstacle(job) else "cohort"
+    return "sb3" if obstacle(run) else "cohort"
 
 
 def train(
     engine: Engine,
-    jobs: Sequence[Job],
+    runs: Sequence[TrainingRun],
     watchers: Sequence[Watcher],
     logs: Sequence[Path | None],
     on: Device = "cpu",
@@ -64,17 +64,17 @@ def train(
 
     Args:
         engine: which engine.
-        jobs: trainings; for the cohort engine all of one signature.
+        runs: trainings; for the cohort engine all of one signature.
         watchers: one per job.
         logs: folder for each job's TensorBoard event files, or None.
         on: where the cohort engine learns.
         physics: what simulates the cohort engine's worlds.
     """
     if engine == "cohort":
-        yield from cohort.train(jobs, watchers, logs, torch.device(on), physics)
+        yield from cohort.train(runs, watchers, logs, torch.device(on), physics)
         return
-    for index, (job, watcher, folder) in enumerate(zip(jobs, watchers, logs, strict=True)):
+    for index, (run, watcher, folder) in enumerate(zip(runs, watchers, logs, strict=True)):
         try:
-            yield index, sb3.train(job, watcher, folder)
+            yield index, sb3.train(run, watcher, folder)
         except Exception as error:
             yield index, error

@@ -3,12 +3,17 @@
 from trl_suite.networks.card import Algorithm
 from trl_suite.networks.policy import Policy
 from trl_suite.training import engines, settings
-from trl_suite.training.job import Job, Outcome, Unwatched, Watcher
 from trl_suite.training.threads import threads
+from trl_suite.training.training_run import TrainingOutcome, TrainingRun, Unwatched, Watcher
 
 
 def train(
-    env: str, *, algorithm: Algorithm = "ppo", steps: int = 200_000, seed: int = 0, how: settings.Settings | None = None
+    env: str,
+    *,
+    algorithm: Algorithm = "ppo",
+    steps: int = 200_000,
+    seed: int = 0,
+    hyperparameters: settings.Hyperparameters | None = None,
 ) -> Policy:
     """Return a policy trained from scratch.
 
@@ -17,18 +22,20 @@ def train(
         algorithm: ppo, sac or td3.
         steps: budget in env steps; what is left after the last whole rollout teaches nothing.
         seed: of the network, the worlds and the noise.
-        how: hyperparameters other than the suite's own; they decide the algorithm.
+        hyperparameters: hyperparameters other than the suite's own; they decide the algorithm.
     """
-    how = how or settings.BY_ALGORITHM[algorithm]()
-    return run_alone(env, how, steps=steps, seed=seed, watcher=Unwatched()).policy
+    hyperparameters = hyperparameters or settings.BY_ALGORITHM[algorithm]()
+    return run_alone(env, hyperparameters, steps=steps, seed=seed, watcher=Unwatched()).policy
 
 
-def run_alone(env: str, how: settings.Settings, *, steps: int, seed: int, watcher: Watcher) -> Outcome:
+def run_alone(
+    env: str, hyperparameters: settings.Hyperparameters, *, steps: int, seed: int, watcher: Watcher
+) -> TrainingOutcome:
     """Return the outcome of training from scratch, evaluated 20 times on the way."""
     evaluation = settings.Evaluation(every=-(-steps // 20))
-    job = Job(env=env, how=how, seed=seed, steps=steps, evaluation=evaluation)
+    run = TrainingRun(env=env, hyperparameters=hyperparameters, seed=seed, steps=steps, evaluation=evaluation)
     with threads(1):
-        _, result = next(engines.train(engines.alone(job), [job], [watcher], [None]))
+        _, result = next(engines.train(engines.alone(run), [run], [watcher], [None]))
     if isinstance(result, Exception):
         raise result
     return result

@@ -5,18 +5,18 @@ from collections.abc import Callable
 from trl_suite.mechanisms import freeze_schedule
 from trl_suite.networks.components import Components, select
 from trl_suite.record import Freeze, Transplant
-from trl_suite.training.job import Job
+from trl_suite.training.training_run import TrainingRun
 
 
 class Holding:
     """The frozen components of one run. Made after the transplant, before the first step."""
 
-    def __init__(self, job: Job, record: Transplant, components: Components) -> None:
+    def __init__(self, run: TrainingRun, record: Transplant, components: Components) -> None:
         self.frozen = set(record.frozen)
         self.released: dict[str, str] = {}  # component -> its hash when it was released
         self.released_at: dict[str, int] = {}
         self._seal = freeze_schedule.sealed(components, record.frozen)
-        self._due = _thaws(job, record)
+        self._due = _thaws(run, record)
 
     def release(self, step: int, components: Callable[[], Components]) -> set[str]:
         """Release what is due after so many env steps, and return it; it is proved unmoved so far."""
@@ -50,9 +50,9 @@ class Holding:
         self.frozen -= set(self.released)
 
 
-def _thaws(job: Job, record: Transplant) -> dict[str, int]:
+def _thaws(run: TrainingRun, record: Transplant) -> dict[str, int]:
     """Return the env step after which each frozen component learns."""
-    where = f"method '{job.method}'"
-    shares = job.definition.thaw
+    where = f"method '{run.method}'"
+    shares = run.definition.thaw
     due = {name: share for pattern, share in shares.items() for name in select((pattern,), record.frozen, where)}
-    return {name: round(share * job.steps) for name, share in due.items()}
+    return {name: round(share * run.steps) for name, share in due.items()}

@@ -14,7 +14,7 @@ Discount = Annotated[float, msgspec.Meta(gt=0, le=1)]
 Whole = Annotated[int, msgspec.Meta(ge=0)]
 
 
-class PPO(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PPOHyperparameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """SB3's PPO with observation and return normalisation; defaults are SB3's unless a comment says otherwise."""
 
     algorithm: ClassVar[Algorithm] = "ppo"
@@ -38,7 +38,7 @@ class PPO(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     normalise_reward: bool = True
 
 
-class OffPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class OffPolicyHyperparameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What SAC and TD3 have in common; defaults are SB3's unless a comment says otherwise."""
 
     n_envs: Count = 1
@@ -56,7 +56,7 @@ class OffPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     normalise_reward: bool = False
 
 
-class SAC(OffPolicy, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SACHyperparameters(OffPolicyHyperparameters, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """SB3's SAC."""
 
     algorithm: ClassVar[Algorithm] = "sac"
@@ -64,7 +64,7 @@ class SAC(OffPolicy, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ent_coef: Literal["auto"] | Positive = "auto"
 
 
-class TD3(OffPolicy, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TD3Hyperparameters(OffPolicyHyperparameters, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """SB3's TD3."""
 
     algorithm: ClassVar[Algorithm] = "td3"
@@ -75,8 +75,10 @@ class TD3(OffPolicy, frozen=True, kw_only=True, forbid_unknown_fields=True):
     hidden: tuple[Count, ...] = (400, 300)
 
 
-Settings = PPO | SAC | TD3
-BY_ALGORITHM: dict[Algorithm, type[Settings]] = {kind.algorithm: kind for kind in (PPO, SAC, TD3)}
+Hyperparameters = PPOHyperparameters | SACHyperparameters | TD3Hyperparameters
+BY_ALGORITHM: dict[Algorithm, type[Hyperparameters]] = {
+    kind.algorithm: kind for kind in (PPOHyperparameters, SACHyperparameters, TD3Hyperparameters)
+}
 
 
 class Dynamics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -87,7 +89,7 @@ class Dynamics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     epochs: Count = 10  # passes over all transitions
 
 
-class Upbringing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class SourceTraining(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a source's training may have that a target's has not."""
 
     heads: bool = False  # a head for each address of the mix, on a shared trunk

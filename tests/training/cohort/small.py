@@ -10,9 +10,11 @@ from trl_suite.networks.policy import Policy
 from trl_suite.training import settings
 from trl_suite.training.acting.evaluation import Episode
 from trl_suite.training.cohort.train import train
-from trl_suite.training.job import Job, Outcome, Snapshot, Unwatched
+from trl_suite.training.training_run import Snapshot, TrainingOutcome, TrainingRun, Unwatched
 
-HOW = settings.PPO(n_envs=4, n_steps=32, batch_size=50, n_epochs=3, hidden=(16, 16))  # a short last minibatch
+HOW = settings.PPOHyperparameters(
+    n_envs=4, n_steps=32, batch_size=50, n_epochs=3, hidden=(16, 16)
+)  # a short last minibatch
 STEPS = 4 * 128
 EVALUATION = settings.Evaluation(every=128, episodes=2)
 
@@ -46,19 +48,19 @@ class Keeping(Unwatched):
 
 def job(seed: int = 0, method: str = "scratch", env: str = "inverted-pendulum", source: Policy | None = None, **more):
     definition = more.pop("definition", None) or methods.find(method)
-    values = {"how": HOW, "steps": STEPS, "evaluation": EVALUATION} | more
-    return Job(env=env, seed=seed, method=method, definition=definition, source=source, **values)
+    values = {"hyperparameters": HOW, "steps": STEPS, "evaluation": EVALUATION} | more
+    return TrainingRun(env=env, seed=seed, method=method, definition=definition, source=source, **values)
 
 
-def run(jobs: list[Job], watchers: list[Keeping] | None = None) -> list[Outcome | Exception]:
+def run(jobs: list[TrainingRun], watchers: list[Keeping] | None = None) -> list[TrainingOutcome | Exception]:
     watchers = watchers or [Keeping() for _ in jobs]
     found = dict(train(jobs, watchers, [None] * len(jobs), torch.device("cpu")))
     return [found[index] for index in range(len(jobs))]
 
 
-def numbers(outcome: Outcome | Exception) -> dict[str, np.ndarray]:
+def numbers(outcome: TrainingOutcome | Exception) -> dict[str, np.ndarray]:
     """Everything that a run has learned."""
-    assert isinstance(outcome, Outcome), outcome
+    assert isinstance(outcome, TrainingOutcome), outcome
     return {
         f"{name}.{tensor}": value.numpy()
         for name, tensors in outcome.policy.components.items()

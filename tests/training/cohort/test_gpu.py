@@ -12,7 +12,7 @@ from trl_suite.training.cohort.layout import on_policy
 from trl_suite.training.cohort.ppo import Learner, Transitions
 from trl_suite.training.cohort.stack import Stack
 from trl_suite.training.cohort.train import train
-from trl_suite.training.job import Outcome, Unwatched
+from trl_suite.training.training_run import TrainingOutcome, Unwatched
 
 pytestmark = [
     pytest.mark.gpu,
@@ -23,8 +23,8 @@ OFF = {"batch_size": 32, "hidden": (16, 16), "learning_starts": 64, "buffer_size
 
 
 def test_an_update_is_the_cpus():
-    how = settings.PPO(batch_size=64, n_epochs=2)
-    layout, size, members = on_policy(17, 6, how.hidden), 256, 4
+    hyperparameters = settings.PPOHyperparameters(batch_size=64, n_epochs=2)
+    layout, size, members = on_policy(17, 6, hyperparameters.hidden), 256, 4
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(2, members, layout.size, generator=generator) * 0.1
     given = [torch.randn(members, size, *more, generator=generator) for more in ((17,), (6,), (), (), ())]
@@ -34,20 +34,32 @@ def test_an_update_is_the_cpus():
     for device in (torch.device("cpu"), CUDA):
         stack = Stack.zeros(layout, members, device)
         stack.flat.copy_(start)
-        learner = Learner(how, stack)
+        learner = Learner(hyperparameters, stack)
         learner.update(Transitions(*(one.to(device) for one in given)), orders, np.ones_like(learner.adam.learning))
         found.append(stack.flat.cpu())
     assert float((found[0] - found[1]).abs().max()) < 1e-4
 
 
 @pytest.mark.parametrize(
-    "how",
-    [settings.PPO(n_envs=4, n_steps=32, batch_size=32), settings.SAC(**OFF), settings.TD3(**OFF, action_noise=0.1)],
+    "hyperparameters",
+    [
+        settings.PPOHyperparameters(n_envs=4, n_steps=32, batch_size=32),
+        settings.SACHyperparameters(**OFF),
+        settings.TD3Hyperparameters(**OFF, action_noise=0.1),
+    ],
     ids=["ppo", "sac", "td3"],
 )
-def test_graphs_learn_what_python_learns(how, monkeypatch):
-    source = dict(train([job(seed=7, how=how)], [Unwatched()], [None], torch.device("cpu")))[0].policy
-    jobs, captures = [job(seed=0, how=how), job(seed=1, method="kickstart", how=how, source=source)], []
+def test_graphs_learn_what_python_learns(hyperparameters, monkeypatch):
+    source = dict(train([job(seed=7, hyperparameters=hyperparameters)], [Unwatched()], [None], torch.device("cpu")))[
+        0
+    ].policy
+    jobs, captures = (
+        [
+            job(seed=0, hyperparameters=hyperparameters),
+            job(seed=1, method="kickstart", hyperparameters=hyperparameters, source=source),
+        ],
+        [],
+    )
     monkeypatch.setattr(graph, "captured", lambda work, capture=graph.captured: captures.append(1) or capture(work))
     with_graphs = dict(train(jobs, [Unwatched(), Unwatched()], [None] * 2, CUDA))
     assert captures
@@ -58,17 +70,17 @@ def test_graphs_learn_what_python_learns(how, monkeypatch):
         assert max(float(np.abs(one[name] - other[name]).max()) for name in one) < 1e-3
 
 
-@pytest.mark.parametrize("how", [settings.SAC, settings.TD3])
-def test_sac_and_td3_run_there_and_keep_what_is_frozen(how):
-    own = how(**OFF, normalise_observation=True)
-    source = dict(train([job(seed=7, how=own)], [Unwatched()], [None], CUDA))[0].policy
+@pytest.mark.parametrize("hyperparameters", [settings.SACHyperparameters, settings.TD3Hyperparameters])
+def test_sac_and_td3_run_there_and_keep_what_is_frozen(hyperparameters):
+    own = hyperparameters(**OFF, normalise_observation=True)
+    source = dict(train([job(seed=7, hyperparameters=own)], [Unwatched()], [None], CUDA))[0].policy
     names = ("scratch", "feature-extraction", "kickstart", "critic-warmup")
     jobs = [
-        job(seed, name, how=own, source=source if methods.find(name).needs_source else None)
+        job(seed, name, hyperparameters=own, source=source if methods.find(name).needs_source else None)
         for seed, name in enumerate(names)
     ]
     for outcome in dict(train(jobs, [Unwatched() for _ in jobs], [None] * len(jobs), CUDA)).values():
-        assert isinstance(outcome, Outcome), outcome
+        assert isinstance(outcome, TrainingOutcome), outcome
         assert outcome.freeze.holds
 
 
@@ -76,5 +88,5 @@ def test_a_whole_training_runs_there_and_keeps_what_is_frozen(make_job):
     jobs = [make_job(seed=0), make_job(seed=1, method="feature-extraction"), make_job(seed=2, method="kickstart")]
     found = dict(train(jobs, [Unwatched() for _ in jobs], [None] * 3, CUDA))
     for outcome in found.values():
-        assert isinstance(outcome, Outcome), outcome
+        assert isinstance(outcome, TrainingOutcome), outcome
         assert outcome.freeze.holds

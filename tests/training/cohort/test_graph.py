@@ -37,28 +37,33 @@ def tape(monkeypatch):
     return lambda: (monkeypatch.setattr(Launch, "__init__", init), found)[1]
 
 
-def jobs(how, names=METHODS):
-    (source,) = run([job(seed=9, how=how)])
+def jobs(hyperparameters, names=METHODS):
+    (source,) = run([job(seed=9, hyperparameters=hyperparameters)])
     return [
-        job(seed, name, how=how, source=source.policy if methods.find(name).needs_source else None)
+        job(
+            seed,
+            name,
+            hyperparameters=hyperparameters,
+            source=source.policy if methods.find(name).needs_source else None,
+        )
         for seed, name in enumerate(names)
     ]
 
 
 @pytest.mark.parametrize(
-    ("how", "names"),
+    ("hyperparameters", "names"),
     [
-        (settings.SAC(**SMALL, normalise_observation=True), METHODS),
-        (settings.SAC(**SMALL, train_freq=8, gradient_steps=5, ent_coef=0.1), METHODS),
-        (settings.TD3(**SMALL, action_noise=0.1), METHODS),
-        (settings.TD3(**SMALL, action_noise=0.1, train_freq=4, gradient_steps=3), METHODS),
+        (settings.SACHyperparameters(**SMALL, normalise_observation=True), METHODS),
+        (settings.SACHyperparameters(**SMALL, train_freq=8, gradient_steps=5, ent_coef=0.1), METHODS),
+        (settings.TD3Hyperparameters(**SMALL, action_noise=0.1), METHODS),
+        (settings.TD3Hyperparameters(**SMALL, action_noise=0.1, train_freq=4, gradient_steps=3), METHODS),
         (PPO, METHODS),
         (PPO, ("lora", "lora")),
     ],
     ids=["sac", "sac, five at once", "td3", "td3, three at once", "ppo", "ppo, low-rank products"],
 )
-def test_replays_learn_what_python_learns(how, names, tape):
-    wanted = jobs(how, names)
+def test_replays_learn_what_python_learns(hyperparameters, names, tape):
+    wanted = jobs(hyperparameters, names)
     plain = [numbers(one) for one in run(wanted)]
     used = tape()
     for one, other in zip(run(wanted), plain, strict=True):
@@ -68,7 +73,7 @@ def test_replays_learn_what_python_learns(how, names, tape):
 
 def test_an_update_that_may_stop_early_is_not_captured(tape):
     used = tape()
-    run([job(how=replace(PPO, target_kl=0.01))])
+    run([job(hyperparameters=replace(PPO, target_kl=0.01))])
     assert used.captures == 0
 
 
@@ -91,11 +96,19 @@ def nowhere(monkeypatch):
     return torch.device("meta")
 
 
-@pytest.mark.parametrize(("kind", "how"), [(SAC, settings.SAC()), (TD3, settings.TD3())], ids=["sac", "td3"])
-def test_an_off_policy_update_asks_nothing_of_the_host(kind, how, nowhere):
-    learner = kind(how, {name: Stack.zeros(one, 4, nowhere) for name, one in layouts(how, 17, 6).items()}, {})
+@pytest.mark.parametrize(
+    ("kind", "hyperparameters"),
+    [(SAC, settings.SACHyperparameters()), (TD3, settings.TD3Hyperparameters())],
+    ids=["sac", "td3"],
+)
+def test_an_off_policy_update_asks_nothing_of_the_host(kind, hyperparameters, nowhere):
+    learner = kind(
+        hyperparameters,
+        {name: Stack.zeros(one, 4, nowhere) for name, one in layouts(hyperparameters, 17, 6).items()},
+        {},
+    )
     ring = Replay(4, 50, 2, 17, 6, nowhere)
-    for _ in range(how.policy_delay if kind is TD3 else 1):
+    for _ in range(hyperparameters.policy_delay if kind is TD3 else 1):
         batch = ring.at(torch.zeros(2, 4, 32, dtype=torch.int64, device=nowhere))
         told = learner.update(batch, torch.zeros(2, 4, 32, 6, device=nowhere))
     assert {value.device for value in told.values()} == {nowhere}
@@ -116,8 +129,10 @@ def test_imitating_asks_nothing_of_the_host(algorithm, nowhere):
 
 @pytest.mark.parametrize("adapter", [None, methods.LowRank()])
 def test_an_epoch_of_ppo_asks_nothing_of_the_host(adapter, nowhere):
-    how = settings.PPO(activation="relu")  # the other reads a number of the host's, which a graph may
-    learner = Learner(how, Stack.zeros(on_policy(17, 6, how.hidden, adapter), 4, nowhere))
+    hyperparameters = settings.PPOHyperparameters(
+        activation="relu"
+    )  # the other reads a number of the host's, which a graph may
+    learner = Learner(hyperparameters, Stack.zeros(on_policy(17, 6, hyperparameters.hidden, adapter), 4, nowhere))
     some = np.ones_like(learner.adam.learning)
     some[0, 1] = False
     learner._learn(some)

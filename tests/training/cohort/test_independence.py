@@ -10,7 +10,7 @@ from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.methods import Method
 from trl_suite.training import settings
 from trl_suite.training.cohort.rollout import Collector
-from trl_suite.training.job import DivergedError, Outcome
+from trl_suite.training.training_run import DivergedError, TrainingOutcome
 
 COPIED = ("actor", "critic", "log_std", "normaliser")
 THAWS = Method(copy=COPIED, freeze=("actor.trunk",), thaw={"actor.trunk": 0.5})
@@ -49,10 +49,22 @@ def test_a_neighbour_that_thaws_changes_nothing_and_is_itself_the_same_alone(mak
 
 
 def test_a_neighbour_that_stops_early_changes_nothing(make_job):
-    how = settings.PPO(n_envs=4, n_steps=32, batch_size=50, n_epochs=8, hidden=(16, 16), target_kl=0.005)
+    hyperparameters = settings.PPOHyperparameters(
+        n_envs=4, n_steps=32, batch_size=50, n_epochs=8, hidden=(16, 16), target_kl=0.005
+    )
     fast = Method(rate={"actor": 30.0})
-    pair = run([make_job(seed=3, how=how), make_job(seed=1, how=how, method="own", definition=fast)])
-    for index, job in enumerate([make_job(seed=3, how=how), make_job(seed=1, how=how, method="own", definition=fast)]):
+    pair = run(
+        [
+            make_job(seed=3, hyperparameters=hyperparameters),
+            make_job(seed=1, hyperparameters=hyperparameters, method="own", definition=fast),
+        ]
+    )
+    for index, job in enumerate(
+        [
+            make_job(seed=3, hyperparameters=hyperparameters),
+            make_job(seed=1, hyperparameters=hyperparameters, method="own", definition=fast),
+        ]
+    ):
         assert same(numbers(pair[index]), numbers(run([job])[0]))
 
 
@@ -69,8 +81,8 @@ def test_a_neighbour_that_diverges_is_named_and_changes_nothing(make_job):
 
 @pytest.mark.parametrize("env", ["hopper", "half-cheetah"])
 def test_it_holds_for_larger_networks_and_cohorts(make_job, env):
-    how = settings.PPO(n_envs=3, n_steps=40, batch_size=64, n_epochs=2)
-    jobs = [make_job(seed=seed, env=env, how=how, steps=240) for seed in range(7)]
+    hyperparameters = settings.PPOHyperparameters(n_envs=3, n_steps=40, batch_size=64, n_epochs=2)
+    jobs = [make_job(seed=seed, env=env, hyperparameters=hyperparameters, steps=240) for seed in range(7)]
     every = run(jobs)
     for chosen in ([0], [5, 6], [2, 0, 4]):
         for index, outcome in zip(chosen, run([jobs[index] for index in chosen]), strict=True):
@@ -79,8 +91,8 @@ def test_it_holds_for_larger_networks_and_cohorts(make_job, env):
 
 @pytest.mark.slow
 def test_it_holds_for_thirty_two_members_and_two_threads(make_job):
-    how = settings.PPO(n_envs=2, n_steps=128, batch_size=100, n_epochs=2)
-    jobs = [make_job(seed=seed, env="half-cheetah", how=how, steps=512) for seed in range(32)]
+    hyperparameters = settings.PPOHyperparameters(n_envs=2, n_steps=128, batch_size=100, n_epochs=2)
+    jobs = [make_job(seed=seed, env="half-cheetah", hyperparameters=hyperparameters, steps=512) for seed in range(32)]
     every = run(jobs)
     torch.set_num_threads(2)
     try:
@@ -100,7 +112,7 @@ def test_members_with_different_seeds_differ(make_job):
 def test_a_member_whose_method_does_not_fit_fails_alone(make_job):
     broken = Method(freeze=("actor", "critic", "log_std"))
     found = run([make_job(seed=3), make_job(seed=1, method="own", definition=broken)])
-    assert isinstance(found[0], Outcome)
+    assert isinstance(found[0], TrainingOutcome)
     assert "nothing would learn" in str(found[1])
 
 

@@ -20,12 +20,12 @@ from trl_suite.training.cohort.cohort import Cohort
 from trl_suite.training.cohort.member import Member
 from trl_suite.training.cohort.rollout import advantages
 from trl_suite.training.cohort.train import train
-from trl_suite.training.job import Job, Unwatched
 from trl_suite.training.policy_import import spaces_of
 from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.training.sb3 import vec_env
 from trl_suite.training.sb3.transplant import implant
 from trl_suite.training.seeds import seed_for
+from trl_suite.training.training_run import TrainingRun, Unwatched
 
 ROLLOUTS = 4
 
@@ -46,17 +46,25 @@ class _Recorder(BaseCallback):
         self.rollouts.append({name: RolloutBuffer.swap_and_flatten(getattr(buffer, name)) for name in names})
 
 
-def _sb3(job: Job, seed: int):
+def _sb3(job: TrainingRun, seed: int):
     """SB3's model after some rollouts, with the noise and the orders that the cohort draws."""
-    how = job.how
-    model = sb3.build(job.env, how, job.seed)
+    hyperparameters = job.hyperparameters
+    model = sb3.build(job.env, hyperparameters, job.seed)
     implant(job.source, model, job.method, job.definition, job.alias, seed_for(job.seed, "method"))
     model.set_logger(Logger(folder=None, output_formats=[]))
     draws = [
-        noise.normals([seed], noise.Stream.ACTION, k, (how.n_steps, how.n_envs, model.action_space.shape[0]))[0]
+        noise.normals(
+            [seed],
+            noise.Stream.ACTION,
+            k,
+            (hyperparameters.n_steps, hyperparameters.n_envs, model.action_space.shape[0]),
+        )[0]
         for k in range(ROLLOUTS)
     ]
-    orders = [noise.permutations([seed], k, how.n_epochs, how.n_steps * how.n_envs)[0] for k in range(ROLLOUTS)]
+    orders = [
+        noise.permutations([seed], k, hyperparameters.n_epochs, hyperparameters.n_steps * hyperparameters.n_envs)[0]
+        for k in range(ROLLOUTS)
+    ]
     steps, permutations = iter(np.concatenate(draws)), iter(np.concatenate(orders))
 
     def rsample(normal, shape=None):
@@ -67,7 +75,7 @@ def _sb3(job: Job, seed: int):
         patch("torch.distributions.Normal.rsample", rsample),
         patch("numpy.random.permutation", lambda size: next(permutations)),
     ):
-        model.learn(ROLLOUTS * how.n_steps * how.n_envs, callback=recorder)
+        model.learn(ROLLOUTS * hyperparameters.n_steps * hyperparameters.n_envs, callback=recorder)
     return model, recorder.rollouts
 
 
@@ -79,10 +87,12 @@ MOMENTS = Method(copy=("actor", "critic", "log_std", "normaliser", "optimiser"))
 )
 def test_four_rollouts_are_sb3s(env, limit, method):
     # episodes are short: in longer ones contacts amplify the last bit of an action a thousandfold
-    how = settings.PPO(n_envs=2, n_steps=96, batch_size=48, n_epochs=4)
-    job = Job(env=env, how=how, seed=3, steps=10_000, evaluation=settings.Evaluation(episodes=1))
+    hyperparameters = settings.PPOHyperparameters(n_envs=2, n_steps=96, batch_size=48, n_epochs=4)
+    job = TrainingRun(
+        env=env, hyperparameters=hyperparameters, seed=3, steps=10_000, evaluation=settings.Evaluation(episodes=1)
+    )
     if method.copy:
-        keeping = replace(job, seed=2, steps=384, upbringing=settings.Upbringing(keep=("optimiser",)))
+        keeping = replace(job, seed=2, steps=384, source_training=settings.SourceTraining(keep=("optimiser",)))
         source = dict(train([keeping], [Unwatched()], [None], torch.device("cpu")))[0].policy
         assert source.memory["optimiser.actor"]["actor.head.weight.step"] == 2 * 4 * 4
         job = replace(job, method="own", definition=method, source=source)
@@ -109,7 +119,7 @@ def test_four_rollouts_are_sb3s(env, limit, method):
 
 
 def test_advantages_are_the_buffers():
-    how = settings.PPO(gamma=0.97, gae_lambda=0.9)
+    hyperparameters = settings.PPOHyperparameters(gamma=0.97, gae_lambda=0.9)
     rng = np.random.default_rng(0)
     steps, worlds = 40, 3
     reward, value = (rng.standard_normal((steps, worlds)).astype(np.float32) for _ in range(2))
@@ -120,12 +130,12 @@ def test_advantages_are_the_buffers():
         Box(-1, 1, (4,)),
         Box(-1, 1, (2,)),
         device="cpu",
-        gamma=how.gamma,
-        gae_lambda=how.gae_lambda,
+        gamma=hyperparameters.gamma,
+        gae_lambda=hyperparameters.gae_lambda,
         n_envs=worlds,
     )
     buffer.rewards[:], buffer.values[:], buffer.episode_starts[:] = reward, value, starts[:-1]
     buffer.compute_returns_and_advantage(torch.as_tensor(beyond), starts[-1])
-    ours = advantages(reward[:, None], value[:, None], starts[:, None], beyond[None], how)
+    ours = advantages(reward[:, None], value[:, None], starts[:, None], beyond[None], hyperparameters)
     assert ours.dtype == np.float32
     assert np.abs(ours[:, 0] - buffer.advantages).max() < 1e-6

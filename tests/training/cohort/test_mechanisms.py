@@ -47,7 +47,7 @@ def test_low_rank_products_are_a_cohorts_where_nothing_pulls_beside_them():
     ]
     assert not obstacle(job(method="lora"))
     assert all("adapter" in obstacle(job(method="own", definition=one)) for one in pulled)
-    assert "adapter" in obstacle(job(method="lora", how=settings.SAC()))
+    assert "adapter" in obstacle(job(method="lora", hyperparameters=settings.SACHyperparameters()))
     ranks = [msgspec.structs.replace(lora, adapter=methods.LowRank(rank=rank)) for rank in (2, 4)]
     apart = {signature(job(method="own", definition=one)) for one in ranks} | {signature(job())}
     assert len(apart) == 3
@@ -160,13 +160,13 @@ def test_a_member_becomes_a_policy_folder_and_a_zip_that_act_alike(make_job, tmp
 
 
 def test_without_normalisation_and_with_relu_and_drawn_actions(make_job):
-    how = settings.PPO(
+    hyperparameters = settings.PPOHyperparameters(
         n_envs=4, n_steps=32, batch_size=64, n_epochs=2, hidden=(8,), activation="relu",
         normalise_observation=False, normalise_reward=False,
     )  # fmt: skip
     evaluation = settings.Evaluation(every=256, episodes=2, stochastic=True)
     watcher = Keeping()
-    outcome = run([make_job(how=how, evaluation=evaluation)], [watcher])[0]
+    outcome = run([make_job(hyperparameters=hyperparameters, evaluation=evaluation)], [watcher])[0]
     assert outcome.policy.card.normaliser is None
     assert outcome.policy.card.network.activation == "relu"
     assert [[one.mode for one in episodes] for _, episodes in watcher.curve] == 3 * [

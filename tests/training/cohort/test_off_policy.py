@@ -21,43 +21,47 @@ from trl_suite.training.sb3 import sb3_model as sb3
 
 SLOTS, ACTIONS, SIZE = 17, 6, 64
 HOWS = {
-    "sac": settings.SAC(batch_size=SIZE, hidden=(48, 32), buffer_size=10),
-    "sac with fixed temperature": settings.SAC(batch_size=SIZE, hidden=(48, 32), buffer_size=10, ent_coef=0.1),
-    "td3": settings.TD3(batch_size=SIZE, hidden=(40, 30), buffer_size=10),
-    "td3 without delay": settings.TD3(batch_size=SIZE, hidden=(40, 30), buffer_size=10, policy_delay=1, tau=0.1),
+    "sac": settings.SACHyperparameters(batch_size=SIZE, hidden=(48, 32), buffer_size=10),
+    "sac with fixed temperature": settings.SACHyperparameters(
+        batch_size=SIZE, hidden=(48, 32), buffer_size=10, ent_coef=0.1
+    ),
+    "td3": settings.TD3Hyperparameters(batch_size=SIZE, hidden=(40, 30), buffer_size=10),
+    "td3 without delay": settings.TD3Hyperparameters(
+        batch_size=SIZE, hidden=(40, 30), buffer_size=10, policy_delay=1, tau=0.1
+    ),
 }
 OURS = {"sac": SAC, "td3": TD3}
 
 
-def sb3_model(how, seed: int, dtype):
-    model = sb3.build("half-cheetah", how, seed)
+def sb3_model(hyperparameters, seed: int, dtype):
+    model = sb3.build("half-cheetah", hyperparameters, seed)
     model.set_logger(Logger(folder=None, output_formats=[]))
     if dtype == torch.float64:
         model.policy.double()
         if getattr(model, "log_ent_coef", None) is not None:
             model.log_ent_coef = model.log_ent_coef.detach().double().requires_grad_()
-            model.ent_coef_optimizer = torch.optim.Adam([model.log_ent_coef], lr=how.learning_rate)
+            model.ent_coef_optimizer = torch.optim.Adam([model.log_ent_coef], lr=hyperparameters.learning_rate)
         elif hasattr(model, "ent_coef_tensor"):
-            model.ent_coef_tensor = torch.tensor(how.ent_coef, dtype=torch.float64)
+            model.ent_coef_tensor = torch.tensor(hyperparameters.ent_coef, dtype=torch.float64)
     return model
 
 
-def cohort_of(models, how, dtype):
+def cohort_of(models, hyperparameters, dtype):
     stacks = {
         name: Stack.zeros(layout, len(models), torch.device("cpu"), dtype)
-        for name, layout in layouts(how, SLOTS, ACTIONS).items()
+        for name, layout in layouts(hyperparameters, SLOTS, ACTIONS).items()
     }
     with torch.no_grad():
         for index, model in enumerate(models):
             for stack in stacks.values():
                 stack.write(index, sb3.components_of(model))
-    return OURS[how.algorithm](how, stacks, {})
+    return OURS[hyperparameters.algorithm](hyperparameters, stacks, {})
 
 
-def batches(how, members: int, updates: int, dtype):
+def batches(hyperparameters, members: int, updates: int, dtype):
     """Transitions and noise for every update, of a world that changes slowly."""
     generator = torch.Generator().manual_seed(1)
-    draws = 2 if how.algorithm == "sac" else 1
+    draws = 2 if hyperparameters.algorithm == "sac" else 1
     for _ in range(updates):
         numbers = [torch.randn(members, SIZE, n, generator=generator, dtype=dtype) for n in (SLOTS, ACTIONS, 1, SLOTS)]
         goes_on = (torch.rand(members, SIZE, generator=generator) > 0.1).to(dtype)
@@ -104,11 +108,11 @@ def difference(model, learner, member: int) -> float:
     ("dtype", "updates", "limit"), [(torch.float64, 100, 1e-12), (torch.float32, 10, 1e-5)], ids=["f64", "f32"]
 )
 def test_updates_are_sb3s(name, dtype, updates, limit):
-    how = HOWS[name]
-    models = [sb3_model(how, seed, dtype) for seed in range(3)]
-    learner = cohort_of(models, how, dtype)
+    hyperparameters = HOWS[name]
+    models = [sb3_model(hyperparameters, seed, dtype) for seed in range(3)]
+    learner = cohort_of(models, hyperparameters, dtype)
     before = {key: stack.flat.clone() for key, stack in learner.stacks.items()}
-    for batch, draws in batches(how, 3, updates, dtype):
+    for batch, draws in batches(hyperparameters, 3, updates, dtype):
         learner.update(batch, draws)
         for member, model in enumerate(models):
             train(model, batch, draws, member)
@@ -119,9 +123,9 @@ def test_updates_are_sb3s(name, dtype, updates, limit):
 
 @pytest.mark.parametrize("name", ["sac", "td3"])
 def test_a_frozen_plan_is_sb3s_and_frozen_numbers_stay(name):
-    how = HOWS[name]
-    models = [sb3_model(how, seed, torch.float64) for seed in range(2)]
-    learner = cohort_of(models, how, torch.float64)
+    hyperparameters = HOWS[name]
+    models = [sb3_model(hyperparameters, seed, torch.float64) for seed in range(2)]
+    learner = cohort_of(models, hyperparameters, torch.float64)
     frozen = [
         "actor.trunk.0",
         "critic.trunk.0",
@@ -141,7 +145,7 @@ def test_a_frozen_plan_is_sb3s_and_frozen_numbers_stay(name):
     before = {
         key: {n: v.clone() for n, v in t.items()} for s in learner.stacks.values() for key, t in s.member(1).items()
     }
-    for batch, draws in batches(how, 2, 20, torch.float64):
+    for batch, draws in batches(hyperparameters, 2, 20, torch.float64):
         learner.update(batch, draws)
         for member, model in enumerate(models):
             train(model, batch, draws, member)
@@ -154,10 +158,13 @@ def test_a_frozen_plan_is_sb3s_and_frozen_numbers_stay(name):
 
 
 def test_a_member_alone_makes_the_same_updates():
-    how = msgspec.structs.replace(HOWS["sac"], hidden=(64, 64))
-    models = [sb3_model(how, seed, torch.float32) for seed in range(5)]
-    every, alone = cohort_of(models, how, torch.float32), cohort_of(models[3:4], how, torch.float32)
-    for batch, draws in batches(how, 5, 20, torch.float32):
+    hyperparameters = msgspec.structs.replace(HOWS["sac"], hidden=(64, 64))
+    models = [sb3_model(hyperparameters, seed, torch.float32) for seed in range(5)]
+    every, alone = (
+        cohort_of(models, hyperparameters, torch.float32),
+        cohort_of(models[3:4], hyperparameters, torch.float32),
+    )
+    for batch, draws in batches(hyperparameters, 5, 20, torch.float32):
         every.update(batch, draws)
         alone.update(Batch(*(one[3:4].clone() for one in batch)), draws[:, 3:4].clone())
     for key, stack in every.stacks.items():

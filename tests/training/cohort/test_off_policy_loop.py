@@ -16,44 +16,46 @@ from trl_suite.training import settings
 from trl_suite.training.cohort.cohort import Cohort
 from trl_suite.training.cohort.member import Member
 from trl_suite.training.cohort.noise import Draws, Stream
-from trl_suite.training.job import Job, Unwatched
 from trl_suite.training.policy_import import spaces_of
 from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.training.sb3 import vec_env
 from trl_suite.training.sb3.loop import train
 from trl_suite.training.sb3.transplant import implant
 from trl_suite.training.seeds import seed_for
+from trl_suite.training.training_run import TrainingRun, Unwatched
 
 STEPS, LIMIT = 160, 5
 SHARED = {"batch_size": 32, "hidden": (24, 16), "learning_starts": 40, "buffer_size": 1_000}
 HOWS = [
-    settings.SAC(**SHARED),
-    settings.SAC(**SHARED, n_envs=2, train_freq=2, gradient_steps=3, normalise_observation=True, normalise_reward=True),
-    settings.TD3(**SHARED),
-    settings.TD3(**SHARED, n_envs=2, train_freq=1, gradient_steps=-1, normalise_observation=True),
+    settings.SACHyperparameters(**SHARED),
+    settings.SACHyperparameters(
+        **SHARED, n_envs=2, train_freq=2, gradient_steps=3, normalise_observation=True, normalise_reward=True
+    ),
+    settings.TD3Hyperparameters(**SHARED),
+    settings.TD3Hyperparameters(**SHARED, n_envs=2, train_freq=1, gradient_steps=-1, normalise_observation=True),
 ]
 
 
 class _Noise:
     """The numbers that a cohort of this one member draws, in the order in which SB3 asks for them."""
 
-    def __init__(self, how, seed: int, actions: int, low, high) -> None:
+    def __init__(self, hyperparameters, seed: int, actions: int, low, high) -> None:
         drawn = {
-            Stream.ACTION: (how.n_envs, actions),
-            Stream.UNIFORM: (how.n_envs, actions),
-            Stream.REPLAY: (how.batch_size, 2),
-            Stream.POLICY: (2 if how.algorithm == "sac" else 1, how.batch_size, actions),
+            Stream.ACTION: (hyperparameters.n_envs, actions),
+            Stream.UNIFORM: (hyperparameters.n_envs, actions),
+            Stream.REPLAY: (hyperparameters.batch_size, 2),
+            Stream.POLICY: (2 if hyperparameters.algorithm == "sac" else 1, hyperparameters.batch_size, actions),
         }
         uniform = (Stream.UNIFORM, Stream.REPLAY)
         self._draws = {stream: Draws([seed], stream, shape, stream in uniform) for stream, shape in drawn.items()}
-        self._how, self._low, self._high = how, low, high
+        self._hyperparameters, self._low, self._high = hyperparameters, low, high
         self.turn, self.update, self._worlds, self._asked, self._jittered, self._rows = -1, -1, 0, 0, 0, None
 
     def uniform(self, *_):
         """An action of one world; SB3 asks for one after the other."""
-        if self._worlds % self._how.n_envs == 0:
+        if self._worlds % self._hyperparameters.n_envs == 0:
             self.turn += 1
-        drawn = self._draws[Stream.UNIFORM].at(self.turn)[0, self._worlds % self._how.n_envs]
+        drawn = self._draws[Stream.UNIFORM].at(self.turn)[0, self._worlds % self._hyperparameters.n_envs]
         self._worlds += 1
         return (self._low + drawn * (self._high - self._low)).astype(np.float32)
 
@@ -62,11 +64,11 @@ class _Noise:
 
     def jitter(self, *_):
         """The noise on the action of one world; SB3 asks for one after the other."""
-        world, self._jittered = self._jittered % self._how.n_envs, self._jittered + 1
-        return np.float32(self._how.action_noise) * self.action()[world]
+        world, self._jittered = self._jittered % self._hyperparameters.n_envs, self._jittered + 1
+        return np.float32(self._hyperparameters.action_noise) * self.action()[world]
 
     def rsample(self, normal, shape=None):
-        if len(normal.mean) == self._how.n_envs:  # it acts
+        if len(normal.mean) == self._hyperparameters.n_envs:  # it acts
             self.turn += 1
             return normal.mean + normal.stddev * torch.as_tensor(self.action())
         drawn = self._draws[Stream.POLICY].at(self.update)[0, self._asked % 2]
@@ -86,16 +88,16 @@ class _Noise:
         return tensor.copy_(torch.as_tensor(self._draws[Stream.POLICY].at(self.update)[0, 0] * std))
 
 
-def _sb3(job: Job, seed: int):
-    model = sb3.build(job.env, job.how, job.seed)
+def _sb3(job: TrainingRun, seed: int):
+    model = sb3.build(job.env, job.hyperparameters, job.seed)
     implant(job.source, model, job.method, job.definition, job.alias, seed_for(job.seed, "method"))
     model.set_logger(Logger(folder=None, output_formats=[]))
     space = model.action_space
-    noise = _Noise(job.how, seed, space.shape[0], space.low, space.high)
+    noise = _Noise(job.hyperparameters, seed, space.shape[0], space.low, space.high)
     predict = model.predict
 
     def acting(*arguments, **keywords):
-        if job.how.algorithm == "td3":
+        if job.hyperparameters.algorithm == "td3":
             noise.turn += 1
         return predict(*arguments, **keywords)
 
@@ -118,13 +120,19 @@ EVERYTHING = Method(
 )
 
 
-@pytest.mark.parametrize("how", HOWS, ids=["sac", "sac normalised", "td3", "td3 normalised"])
+@pytest.mark.parametrize("hyperparameters", HOWS, ids=["sac", "sac normalised", "td3", "td3 normalised"])
 @pytest.mark.parametrize("method", [Method(), EVERYTHING], ids=["scratch", "replay and moments"])
-def test_a_training_is_sb3s(how, method):
+def test_a_training_is_sb3s(hyperparameters, method):
     # episodes are short: in longer ones contacts amplify the last bit of an action a thousandfold
-    job = Job(env="half-cheetah", how=how, seed=3, steps=STEPS, evaluation=settings.Evaluation(episodes=1))
+    job = TrainingRun(
+        env="half-cheetah",
+        hyperparameters=hyperparameters,
+        seed=3,
+        steps=STEPS,
+        evaluation=settings.Evaluation(episodes=1),
+    )
     if method.copy:
-        keeping = replace(job, seed=2, upbringing=settings.Upbringing(keep=(REPLAY, "optimiser")))
+        keeping = replace(job, seed=2, source_training=settings.SourceTraining(keep=(REPLAY, "optimiser")))
         job = replace(job, method="own", definition=method, source=train(keeping, Unwatched()).policy)
     cohort = Cohort([Member(0, job, spaces_of("half-cheetah"), Unwatched(), None)], torch.device("cpu"))
     cohort.worlds.batch._limit = LIMIT
@@ -138,7 +146,7 @@ def test_a_training_is_sb3s(how, method):
         cohort.iterate(step, size)
         step += size
     buffer, ring = model.replay_buffer, cohort.algorithm.replay
-    rows = STEPS // how.n_envs + cohort.algorithm._given[0]
+    rows = STEPS // hyperparameters.n_envs + cohort.algorithm._given[0]
     assert rows == buffer.pos == ring.drawable[0]
     stored = ring.rows[0, :rows].numpy()
     assert np.abs(stored[..., :17] - buffer.observations[:rows]).max() < 1e-4

@@ -20,13 +20,13 @@ from trl_suite.training.cohort.layout import actors
 from trl_suite.training.cohort.pull import Imitation
 from trl_suite.training.cohort.signature import obstacle
 from trl_suite.training.cohort.stack import Stack
-from trl_suite.training.job import DivergedError, Job, Outcome
 from trl_suite.training.sb3.loop import train as sb3_train
+from trl_suite.training.training_run import DivergedError, TrainingOutcome, TrainingRun
 
 SHARED = {"batch_size": 32, "hidden": (16, 16), "learning_starts": 64, "buffer_size": 300}  # a ring that is overwritten
 HOWS = {
-    "sac": settings.SAC(**SHARED, n_envs=2, train_freq=2, gradient_steps=2, normalise_observation=True),
-    "td3": settings.TD3(**SHARED),
+    "sac": settings.SACHyperparameters(**SHARED, n_envs=2, train_freq=2, gradient_steps=2, normalise_observation=True),
+    "td3": settings.TD3Hyperparameters(**SHARED),
 }
 COPIED = ("actor", "critic", "log_std", "temperature", "normaliser")
 THAWS = Method(copy=COPIED, freeze=("actor.trunk", "temperature"), thaw={"actor.trunk": 0.5, "temperature": 0.3})
@@ -41,24 +41,24 @@ NEIGHBOURS = [
     "bc",
 ]
 ALGORITHMS = pytest.mark.parametrize("algorithm", HOWS)
-Make = Callable[..., Job]
+Make = Callable[..., TrainingRun]
 
 
 @pytest.fixture(scope="module")
 def sources() -> dict[str, Policy]:
     found = {}
-    for algorithm, how in HOWS.items():
-        outcome = run([job(seed=7, how=how)])[0]
-        assert isinstance(outcome, Outcome), outcome
+    for algorithm, hyperparameters in HOWS.items():
+        outcome = run([job(seed=7, hyperparameters=hyperparameters)])[0]
+        assert isinstance(outcome, TrainingOutcome), outcome
         found[algorithm] = outcome.policy
     return found
 
 
 @pytest.fixture
 def make(sources) -> Make:
-    def made(algorithm: str, seed: int = 0, method: str = "scratch", **more) -> Job:
+    def made(algorithm: str, seed: int = 0, method: str = "scratch", **more) -> TrainingRun:
         definition = more.get("definition") or methods.find(method)
-        more = {"how": HOWS[algorithm]} | more
+        more = {"hyperparameters": HOWS[algorithm]} | more
         return job(seed, method, source=sources[algorithm] if definition.needs_source else None, **more)
 
     return made
@@ -85,8 +85,10 @@ def test_a_member_is_the_same_alone_and_among_others(make, algorithm, position):
 
 @ALGORITHMS
 def test_it_holds_for_networks_of_the_usual_size(make, algorithm):
-    how = {"sac": settings.SAC, "td3": settings.TD3}[algorithm](learning_starts=256, buffer_size=2_000)
-    jobs = [make(algorithm, seed=seed, env="hopper", how=how, steps=276) for seed in range(5)]
+    hyperparameters = {"sac": settings.SACHyperparameters, "td3": settings.TD3Hyperparameters}[algorithm](
+        learning_starts=256, buffer_size=2_000
+    )
+    jobs = [make(algorithm, seed=seed, env="hopper", hyperparameters=hyperparameters, steps=276) for seed in range(5)]
     every = run(jobs)
     for chosen in ([0], [4, 2]):
         for index, outcome in zip(chosen, run([jobs[index] for index in chosen]), strict=True):
@@ -137,7 +139,9 @@ NAMES = [name.replace("K", "1") for name in methods.shipped()]
 
 
 @ALGORITHMS
-@pytest.mark.parametrize("name", [name for name in NAMES if not obstacle(job(method=name, how=HOWS["sac"]))])
+@pytest.mark.parametrize(
+    "name", [name for name in NAMES if not obstacle(job(method=name, hyperparameters=HOWS["sac"]))]
+)
 def test_every_method_that_a_cohort_can_do_trains_and_proves_its_freeze(make, algorithm, name):
     one = make(algorithm, method=name)
     assert not obstacle(one)
@@ -236,14 +240,16 @@ def _away(outcome, source: Policy) -> float:
 
 
 def test_a_replay_is_copied_and_learned_from_with_the_targets_rewards(sources):
-    how = HOWS["td3"]
-    source = sb3_train(job(seed=7, how=how, upbringing=settings.Upbringing(keep=(REPLAY,))), Keeping()).policy
+    hyperparameters = HOWS["td3"]
+    source = sb3_train(
+        job(seed=7, hyperparameters=hyperparameters, source_training=settings.SourceTraining(keep=(REPLAY,))), Keeping()
+    ).policy
     definition = Method(copy=("actor", "critic", REPLAY), keep={REPLAY: 0.5})
-    one = job(seed=1, method="own", definition=definition, source=source, how=how)
+    one = job(seed=1, method="own", definition=definition, source=source, hyperparameters=hyperparameters)
     assert not obstacle(one)
     watcher = Keeping(keep=True)
-    outcome = run([one, job(seed=2, how=how)], [watcher, Keeping()])[0]
-    assert isinstance(outcome, Outcome), outcome
+    outcome = run([one, job(seed=2, hyperparameters=hyperparameters)], [watcher, Keeping()])[0]
+    assert isinstance(outcome, TrainingOutcome), outcome
     assert REPLAY in outcome.transplant.copied
     first = watcher.snapshots[0].arrays
     count = int(first["replay.at"][0])

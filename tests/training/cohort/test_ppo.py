@@ -20,31 +20,33 @@ from trl_suite.training.cohort.stack import Stack
 from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.training.sb3.transplant import implant
 
-HOW = settings.PPO(n_envs=4, n_steps=100, ent_coef=0.01, batch_size=64)
+HOW = settings.PPOHyperparameters(n_envs=4, n_steps=100, ent_coef=0.01, batch_size=64)
 
 
-def learned(how: settings.PPO, seed: int = 0) -> PPO:
+def learned(hyperparameters: settings.PPOHyperparameters, seed: int = 0) -> PPO:
     """An SB3 model with a rollout in its buffer, from a policy that has moved already."""
-    whole = msgspec.structs.replace(how, batch_size=how.n_envs * how.n_steps)  # SB3 warns of a short last minibatch
+    whole = msgspec.structs.replace(
+        hyperparameters, batch_size=hyperparameters.n_envs * hyperparameters.n_steps
+    )  # SB3 warns of a short last minibatch
     model = sb3.build("half-cheetah", whole, seed)
-    model.batch_size = how.batch_size
+    model.batch_size = hyperparameters.batch_size
     model.set_logger(Logger(folder=None, output_formats=[]))
-    model.learn(how.n_envs * how.n_steps)
+    model.learn(hyperparameters.n_envs * hyperparameters.n_steps)
     with patch.object(model, "train"):
-        model.learn(how.n_envs * how.n_steps, reset_num_timesteps=False)
+        model.learn(hyperparameters.n_envs * hyperparameters.n_steps, reset_num_timesteps=False)
     model.policy.optimizer.state.clear()  # the cohort's optimiser is fresh, as after a transplant
     return model
 
 
-def cohort_of(model: PPO, how: settings.PPO, members: int, dtype=torch.float32) -> Learner:
+def cohort_of(model: PPO, hyperparameters: settings.PPOHyperparameters, members: int, dtype=torch.float32) -> Learner:
     components = group("ppo", model.policy.named_parameters())
     adapted = tuple(net for net in ("actor", "critic") if f"adapter.{net}.trunk.0" in components)
-    layout = on_policy(17, 6, how.hidden, LowRank(on=adapted) if adapted else None)
+    layout = on_policy(17, 6, hyperparameters.hidden, LowRank(on=adapted) if adapted else None)
     stack = Stack.zeros(layout, members, torch.device("cpu"), dtype)
     with torch.no_grad():
         for member in range(members):
             stack.write(member, components)
-    return Learner(how, stack)
+    return Learner(hyperparameters, stack)
 
 
 def rollout_of(model: PPO, members: int, dtype=torch.float32) -> Transitions:
@@ -55,9 +57,11 @@ def rollout_of(model: PPO, members: int, dtype=torch.float32) -> Transitions:
     return Transitions(*tensors[:2], *(one[..., 0] for one in tensors[2:]))
 
 
-def orders_of(how: settings.PPO, members: int, seed: int = 5) -> np.ndarray:
+def orders_of(hyperparameters: settings.PPOHyperparameters, members: int, seed: int = 5) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    orders = np.stack([rng.permutation(how.n_envs * how.n_steps) for _ in range(how.n_epochs)])
+    orders = np.stack(
+        [rng.permutation(hyperparameters.n_envs * hyperparameters.n_steps) for _ in range(hyperparameters.n_epochs)]
+    )
     return np.stack([orders] * members)
 
 
@@ -97,9 +101,9 @@ both = pytest.mark.parametrize(("dtype", "limit"), [(torch.float64, 1e-12), (tor
 @pytest.mark.parametrize("batch_size", [64, 100, 256])
 @both
 def test_a_whole_update_is_sb3s(batch_size, dtype, limit):
-    how = settings.PPO(n_envs=4, n_steps=97, ent_coef=0.01, batch_size=batch_size)
-    model = learned(how)
-    learner, orders = cohort_of(model, how, 1, dtype), orders_of(how, 1)
+    hyperparameters = settings.PPOHyperparameters(n_envs=4, n_steps=97, ent_coef=0.01, batch_size=batch_size)
+    model = learned(hyperparameters)
+    learner, orders = cohort_of(model, hyperparameters, 1, dtype), orders_of(hyperparameters, 1)
     rollout = rollout_of(model, 1, dtype)
     before = learner.stack.flat.clone()
     learner.update(rollout, orders, everything(learner))
@@ -109,9 +113,9 @@ def test_a_whole_update_is_sb3s(batch_size, dtype, limit):
 
 
 def test_ten_steps_in_float32_are_within_rounding():
-    how = settings.PPO(n_envs=4, n_steps=160, ent_coef=0.01, batch_size=64, n_epochs=1)
-    model = learned(how)
-    learner, orders = cohort_of(model, how, 1), orders_of(how, 1)
+    hyperparameters = settings.PPOHyperparameters(n_envs=4, n_steps=160, ent_coef=0.01, batch_size=64, n_epochs=1)
+    model = learned(hyperparameters)
+    learner, orders = cohort_of(model, hyperparameters, 1), orders_of(hyperparameters, 1)
     learner.update(rollout_of(model, 1), orders, everything(learner))
     train(model, orders[0])
     assert difference(model, learner) <= 2e-7
@@ -167,10 +171,10 @@ def test_low_rank_products_are_sb3s(held, on, dtype, limit):
 
 @both
 def test_members_stop_at_target_kl_where_sb3_does(dtype, limit):
-    how = settings.PPO(n_envs=4, n_steps=100, batch_size=64, target_kl=0.01, ent_coef=0.01)
+    hyperparameters = settings.PPOHyperparameters(n_envs=4, n_steps=100, batch_size=64, target_kl=0.01, ent_coef=0.01)
     rates = (3e-4, 3e-3)
-    models = [learned(how) for _ in rates]
-    learner, orders = cohort_of(models[0], how, 2, dtype), orders_of(how, 2)
+    models = [learned(hyperparameters) for _ in rates]
+    learner, orders = cohort_of(models[0], hyperparameters, 2, dtype), orders_of(hyperparameters, 2)
     learner.adam._rates[:, 1] *= 10
     learner.update(rollout_of(models[0], 2, dtype), orders, everything(learner))
     steps = learner.adam.count.max(axis=(0, 2))
@@ -186,15 +190,17 @@ def test_members_stop_at_target_kl_where_sb3_does(dtype, limit):
 @pytest.mark.parametrize("clip", [1e3, 0.05, 1e-6], ids=["no sample clipped", "some", "nearly all"])
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
 def test_the_gradient_is_autograds(clip, activation):
-    how = settings.PPO(n_envs=4, n_steps=100, clip_range=clip, ent_coef=0.01, activation=activation, hidden=(24, 32))
-    layout = on_policy(7, 3, how.hidden)
+    hyperparameters = settings.PPOHyperparameters(
+        n_envs=4, n_steps=100, clip_range=clip, ent_coef=0.01, activation=activation, hidden=(24, 32)
+    )
+    layout = on_policy(7, 3, hyperparameters.hidden)
     generator = torch.Generator().manual_seed(0)
     stack = Stack.zeros(layout, 2, torch.device("cpu"), torch.float64)
     for member in range(2):
         for tensors in stack.member(member).values():
             for value in tensors.values():
                 value.normal_(std=0.3, generator=generator)
-    learner = Learner(how, stack)
+    learner = Learner(hyperparameters, stack)
     batch = torch.randn(2, 50, 16, dtype=torch.float64, generator=generator)
     batch[..., 10] = batch[..., 10] * 0.1 - 4.0  # log probabilities near those that the networks give
     learner.differentiate(batch)
@@ -203,19 +209,19 @@ def test_the_gradient_is_autograds(clip, activation):
             name: {tensor: value.clone().requires_grad_() for tensor, value in tensors.items()}
             for name, tensors in stack.member(member).items()
         }
-        _loss(parameters, batch[member], how).backward()
+        _loss(parameters, batch[member], hyperparameters).backward()
         for name, tensors in learner.gradient.member(member).items():
             for tensor, value in tensors.items():
                 theirs = parameters[name][tensor].grad
                 assert float((value - theirs).abs().max()) <= 1e-12 + 1e-9 * float(theirs.abs().max()), name
 
 
-def _loss(parameters, batch, how) -> torch.Tensor:
+def _loss(parameters, batch, hyperparameters) -> torch.Tensor:
     """PPO's loss with torch's own distributions and autograd."""
     seen, action, rest = batch[:, :7], batch[:, 7:10], batch[:, 10:]
 
     def output(net):
-        features, act = seen, getattr(torch, how.activation)
+        features, act = seen, getattr(torch, hyperparameters.activation)
         for layer in ("trunk.0", "trunk.1"):
             own = parameters[f"{net}.{layer}"]
             features = act(torch.nn.functional.linear(features, own["weight"], own["bias"]))
@@ -224,9 +230,11 @@ def _loss(parameters, batch, how) -> torch.Tensor:
     density = torch.distributions.Normal(output("actor"), parameters["log_std"]["value"].exp())
     ratio = (density.log_prob(action).sum(1) - rest[:, 0]).exp()
     advantage = (rest[:, 1] - rest[:, 1].mean()) / (rest[:, 1].std() + 1e-8)
-    gain = torch.min(advantage * ratio, advantage * ratio.clamp(1 - how.clip_range, 1 + how.clip_range)).mean()
+    gain = torch.min(
+        advantage * ratio, advantage * ratio.clamp(1 - hyperparameters.clip_range, 1 + hyperparameters.clip_range)
+    ).mean()
     value = torch.nn.functional.mse_loss(output("critic")[:, 0], rest[:, 2])
-    return -gain - how.ent_coef * density.entropy().sum(1).mean() + how.vf_coef * value
+    return -gain - hyperparameters.ent_coef * density.entropy().sum(1).mean() + hyperparameters.vf_coef * value
 
 
 def test_denormals_do_not_slow_it_down():

@@ -13,28 +13,28 @@ from trl_suite.training.cohort import moments, replay
 from trl_suite.training.cohort.cohort import Cohort
 from trl_suite.training.cohort.member import Member
 from trl_suite.training.cohort.signature import bytes_of, obstacle, signature
-from trl_suite.training.job import Outcome, Unwatched
 from trl_suite.training.policy_import import spaces_of
+from trl_suite.training.training_run import TrainingOutcome, Unwatched
 
 SHARED = {"batch_size": 32, "hidden": (16, 16), "learning_starts": 64, "buffer_size": 300}  # a ring that is overwritten
 HOWS = {
-    "sac": settings.SAC(**SHARED, n_envs=2, train_freq=2, gradient_steps=2, normalise_observation=True),
-    "td3": settings.TD3(**SHARED),
+    "sac": settings.SACHyperparameters(**SHARED, n_envs=2, train_freq=2, gradient_steps=2, normalise_observation=True),
+    "td3": settings.TD3Hyperparameters(**SHARED),
 }
 ALGORITHMS = pytest.mark.parametrize("algorithm", HOWS)
-ROOMY = {name: msgspec.structs.replace(how, buffer_size=5_000) for name, how in HOWS.items()}
+ROOMY = {name: msgspec.structs.replace(hyperparameters, buffer_size=5_000) for name, hyperparameters in HOWS.items()}
 HELD = {"copy": ("actor", "critic", REPLAY), "freeze": (REPLAY,), "keep": {REPLAY: 0.5}}
 
 
 @pytest.fixture(scope="module")
 def sources() -> dict[str, Policy]:
-    keeping = settings.Upbringing(keep=(REPLAY, "optimiser"))
+    keeping = settings.SourceTraining(keep=(REPLAY, "optimiser"))
     found = {}
-    for name, how in ROOMY.items():
-        one = job(seed=7, how=how, upbringing=keeping)
+    for name, hyperparameters in ROOMY.items():
+        one = job(seed=7, hyperparameters=hyperparameters, source_training=keeping)
         assert not obstacle(one)
         outcome = run([one])[0]
-        assert isinstance(outcome, Outcome), outcome
+        assert isinstance(outcome, TrainingOutcome), outcome
         found[name] = outcome.policy
     return found
 
@@ -64,7 +64,12 @@ def test_what_a_source_keeps_is_what_it_did(sources, algorithm, tmp_path):
 
 
 def test_the_terms_of_an_episodes_last_step_are_kept_too():
-    one = job(env="half-cheetah", how=ROOMY["sac"], steps=64, upbringing=settings.Upbringing(keep=(REPLAY,)))
+    one = job(
+        env="half-cheetah",
+        hyperparameters=ROOMY["sac"],
+        steps=64,
+        source_training=settings.SourceTraining(keep=(REPLAY,)),
+    )
     cohort = alone(one)
     cohort.worlds.batch._limit = 5
     cohort.algorithm.reset()
@@ -77,7 +82,10 @@ def test_the_terms_of_an_episodes_last_step_are_kept_too():
 
 
 def test_a_ring_of_terms_is_of_its_own_cohort_and_is_counted():
-    plain, keeping = (job(how=ROOMY["td3"], upbringing=settings.Upbringing(keep=keep)) for keep in ((), (REPLAY,)))
+    plain, keeping = (
+        job(hyperparameters=ROOMY["td3"], source_training=settings.SourceTraining(keep=keep))
+        for keep in ((), (REPLAY,))
+    )
     assert signature(plain) != signature(keeping)
     assert bytes_of(keeping) > bytes_of(plain)
 
@@ -87,11 +95,11 @@ def test_a_ring_of_terms_is_of_its_own_cohort_and_is_counted():
 def test_a_frozen_replay_is_proved_and_goes_on_from_any_snapshot(sources, algorithm, thaw, monkeypatch):
     monkeypatch.setattr(replay, "SEGMENT", 2_000)
     definition = Method(**HELD, thaw=thaw)
-    one = job(seed=1, method="own", definition=definition, source=sources[algorithm], how=HOWS[algorithm])
+    one = job(seed=1, method="own", definition=definition, source=sources[algorithm], hyperparameters=HOWS[algorithm])
     assert not obstacle(one)
     watcher = Keeping(keep=True)
-    outcome = run([one, job(seed=2, how=HOWS[algorithm])], [watcher, Keeping()])[0]
-    assert isinstance(outcome, Outcome), outcome
+    outcome = run([one, job(seed=2, hyperparameters=HOWS[algorithm])], [watcher, Keeping()])[0]
+    assert isinstance(outcome, TrainingOutcome), outcome
     assert outcome.freeze.before[REPLAY] == outcome.freeze.after[REPLAY]
     assert (REPLAY in outcome.freeze.until) == bool(thaw)
     for place in (3, len(watcher.snapshots) - 2):
@@ -103,7 +111,7 @@ def test_a_frozen_replay_is_proved_and_goes_on_from_any_snapshot(sources, algori
 @pytest.mark.parametrize("thaw", [{}, {REPLAY: 0.5}], ids=["held", "thawed"])
 def test_the_first_rows_stay_while_they_are_held(sources, thaw):
     definition = Method(**HELD, thaw=thaw)
-    one = job(seed=1, method="own", definition=definition, source=sources["td3"], how=HOWS["td3"])
+    one = job(seed=1, method="own", definition=definition, source=sources["td3"], hyperparameters=HOWS["td3"])
     watcher = Keeping(keep=True)
     run([one], [watcher])
     first, last = (watcher.snapshots[place].arrays["replay.rows"] for place in (0, -1))
@@ -111,7 +119,9 @@ def test_the_first_rows_stay_while_they_are_held(sources, thaw):
 
 
 def test_a_held_replay_that_was_changed_is_told(sources):
-    cohort = alone(job(seed=1, method="own", definition=Method(**HELD), source=sources["td3"], how=HOWS["td3"]))
+    cohort = alone(
+        job(seed=1, method="own", definition=Method(**HELD), source=sources["td3"], hyperparameters=HOWS["td3"])
+    )
     cohort.members[0].holding.proof(cohort.components(0))
     cohort.algorithm.replay.rows[0, 3, 0, 2] += 1e-3
     with pytest.raises(RuntimeError, match=REPLAY):
@@ -122,7 +132,7 @@ def test_a_held_replay_that_was_changed_is_told(sources):
 def test_moments_are_kept_and_copied(sources, algorithm):
     definition = Method(copy=("actor", "critic", "optimiser.critic"))
     source = sources[algorithm]
-    one = job(seed=1, method="own", definition=definition, source=source, how=HOWS[algorithm])
+    one = job(seed=1, method="own", definition=definition, source=source, hyperparameters=HOWS[algorithm])
     assert not obstacle(one)
     cohort = Cohort([Member(i, one, spaces_of(one.env), Unwatched(), None) for i in range(2)], torch.device("cpu"))
     found = moments.take(cohort.algorithm.optimisers, 1, cohort.members[1].components())

@@ -5,7 +5,7 @@ import pytest
 from tests.training.cohort.small import EVALUATION, HOW, Keeping, job, numbers, run, same
 from trl_suite.errors import InputError
 from trl_suite.mechanisms.methods import Method
-from trl_suite.training.job import Job, Outcome, Snapshot
+from trl_suite.training.training_run import Snapshot, TrainingOutcome, TrainingRun
 
 THAWS = Method(copy=("actor", "critic", "log_std", "normaliser"), freeze=("actor.trunk",), thaw={"actor.trunk": 0.5})
 CASES = ["scratch", "finetune", "feature-extraction", "l2sp", "kickstart", "own"]
@@ -20,8 +20,8 @@ def jobs_of(make_job, **more):
 
 @pytest.fixture(scope="module")
 def source():
-    outcome = run([Job(env="hopper", how=HOW, seed=7, steps=128, evaluation=EVALUATION)])[0]
-    assert isinstance(outcome, Outcome)
+    outcome = run([TrainingRun(env="hopper", hyperparameters=HOW, seed=7, steps=128, evaluation=EVALUATION)])[0]
+    assert isinstance(outcome, TrainingOutcome)
     return outcome.policy
 
 

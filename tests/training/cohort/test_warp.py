@@ -14,8 +14,8 @@ from trl_suite.training.cohort.evaluation import Evaluator
 from trl_suite.training.cohort.member import Member
 from trl_suite.training.cohort.rollout import Collector
 from trl_suite.training.cohort.train import train
-from trl_suite.training.job import Outcome, Unwatched
 from trl_suite.training.policy_import import spaces_of
+from trl_suite.training.training_run import TrainingOutcome, Unwatched
 from trl_suite.worlds.warp import warp_library
 from trl_suite.worlds.warp.program import Program
 from trl_suite.worlds.warp.warp_env import WarpVectorEnv
@@ -59,7 +59,7 @@ def test_it_learns_about_what_it_learns_on_mujoco(make_job):
     jobs = [make_job(seed=seed, evaluation=EVALUATION) for seed in range(2)]
     on_mujoco = dict(train(jobs, [Keeping() for _ in jobs], [None] * 2, torch.device("cpu")))
     for ours, theirs in zip(run(jobs), on_mujoco.values(), strict=True):
-        assert isinstance(ours, Outcome)
+        assert isinstance(ours, TrainingOutcome)
         assert ours.steps == theirs.steps
         assert ours.unstable_episodes == theirs.unstable_episodes == 0
 
@@ -82,7 +82,7 @@ def test_a_rollout_on_the_device_is_the_hosts(make_job, env):
         collector, learner = cohort.algorithm.collector, cohort.algorithm.learner
         if on_host:
             given = (learner.stack, learner.networks, cohort.normaliser, cohort.worlds, [0, 1], cohort.alive)
-            collector = Collector(cohort.how, *given)
+            collector = Collector(cohort.hyperparameters, *given)
         collector._seeds = [0, 1]
         collector.reset()
         rollouts = [collector.collect(iteration) for iteration in range(2)]
@@ -110,15 +110,21 @@ def test_a_measurement_on_the_device_is_the_hosts(make_job):
 
 
 def test_sac_trains_on_warp_too(make_job):
-    how = settings.SAC(batch_size=32, hidden=(16, 16), learning_starts=64)
-    outcome = run([make_job(how=how, steps=128)])[0]
-    assert isinstance(outcome, Outcome), outcome
+    hyperparameters = settings.SACHyperparameters(batch_size=32, hidden=(16, 16), learning_starts=64)
+    outcome = run([make_job(hyperparameters=hyperparameters, steps=128)])[0]
+    assert isinstance(outcome, TrainingOutcome), outcome
     assert outcome.steps == 128
 
 
 def test_steps_that_are_replayed_collect_and_measure_what_python_does(make_job, monkeypatch):
-    how, tape = settings.PPO(n_envs=4, n_steps=32, batch_size=64, n_epochs=2, hidden=(16, 16)), Tape()
-    jobs = [make_job(seed, how=how, steps=256, evaluation=replace(EVALUATION, stochastic=True)) for seed in range(2)]
+    hyperparameters, tape = (
+        settings.PPOHyperparameters(n_envs=4, n_steps=32, batch_size=64, n_epochs=2, hidden=(16, 16)),
+        Tape(),
+    )
+    jobs = [
+        make_job(seed, hyperparameters=hyperparameters, steps=256, evaluation=replace(EVALUATION, stochastic=True))
+        for seed in range(2)
+    ]
     found = []
     for captures in (False, True):
         if captures:
@@ -137,5 +143,5 @@ def test_a_training_runs_on_a_gpu(make_job):
     jobs = [make_job(seed=0), make_job(1, "feature-extraction"), make_job(2, env="inverted-pendulum.gravity-1.5")]
     found = dict(train(jobs, [Unwatched() for _ in jobs], [None] * 3, torch.device("cuda"), "warp"))
     for outcome in found.values():
-        assert isinstance(outcome, Outcome), outcome
+        assert isinstance(outcome, TrainingOutcome), outcome
         assert outcome.freeze.holds

@@ -18,7 +18,7 @@ from trl_suite.training import engines, settings
 from trl_suite.training.cohort.off_policy import terms_of
 from trl_suite.training.cohort.signature import bytes_of, obstacle, signature
 from trl_suite.training.cohort.worlds import Physics
-from trl_suite.training.job import Job
+from trl_suite.training.training_run import TrainingRun
 from trl_suite.worlds.address import Address
 from trl_suite.worlds.warp.merge import shared
 
@@ -61,7 +61,8 @@ class Grouping:
             return alone(step, why)
         kind = self._cohort(step, job)
         env = Address.parse(job.env).env
-        reason = f"{job.how.algorithm.upper()} of {env}, {step.steps:,} steps: same slots, networks and schedule"
+        algorithm = job.hyperparameters.algorithm.upper()
+        reason = f"{algorithm} of {env}, {step.steps:,} steps: same slots, networks and schedule"
         if job.definition.adapter is not None:
             reason += ", low-rank products"
         if kind.physics == "warp":
@@ -70,14 +71,20 @@ class Grouping:
             key=kind.key, engine="cohort", reason=reason, most=kind.most, device=self.device, physics=kind.physics
         )
 
-    def _cohort(self, step: Step, job: Job) -> "_Kind":
-        parts = (job.how.algorithm, job.how, job.evaluation, job.definition.adapter, terms_of(job))
+    def _cohort(self, step: Step, job: TrainingRun) -> "_Kind":
+        parts = (
+            job.hyperparameters.algorithm,
+            job.hyperparameters,
+            job.evaluation,
+            job.definition.adapter,
+            terms_of(job),
+        )
         known = (job.env, job.total, msgspec.json.encode(parts))
         if known not in self._known:
             self._known[known] = self._kind(step, job)
         return self._known[known]
 
-    def _kind(self, step: Step, job: Job) -> "_Kind":
+    def _kind(self, step: Step, job: TrainingRun) -> "_Kind":
         """Return what the run is trained with, and how many of its kind fit into a worker's share of the memory."""
         physics: Physics = self._physics
         key = signature(job)
@@ -104,9 +111,9 @@ class Grouping:
         return int(machine_memory.available() * (1 - SPARE)) // self.workers - PROCESS
 
 
-def _one_batch(job: Job) -> str:
+def _one_batch(job: TrainingRun) -> str:
     """Return what a training's worlds share on Warp; runs of one cohort share it too."""
-    found = {shared(address): address for address in (job.env, *job.mix)}
+    found = {shared(address): address for address in (job.env, *job.training_variants)}
     if len(found) > 1:
         raise InputError(f"physics = 'warp': {' and '.join(found.values())} cannot be of one batch; 'mujoco' can")
     return next(iter(found))
@@ -120,12 +127,15 @@ class _Kind(NamedTuple):
     physics: Physics
 
 
-def _smaller(job: Job, excess: int) -> str:
+def _smaller(job: TrainingRun, excess: int) -> str:
     """Return what could be made smaller by so many bytes."""
-    if not isinstance(job.how, settings.OffPolicy):
+    if not isinstance(job.hyperparameters, settings.OffPolicyHyperparameters):
         return "fewer n_envs or n_steps"
-    kept = min(job.how.buffer_size, job.total)
-    row = (bytes_of(job) - bytes_of(replace(job, how=msgspec.structs.replace(job.how, buffer_size=1)))) / kept
+    kept = min(job.hyperparameters.buffer_size, job.total)
+    row = (
+        bytes_of(job)
+        - bytes_of(replace(job, hyperparameters=msgspec.structs.replace(job.hyperparameters, buffer_size=1)))
+    ) / kept
     fits = int(kept - excess / row)
     return f"or a buffer_size of {fits:,} at most" if fits > 0 else "or smaller networks"
 

@@ -17,8 +17,8 @@ from trl_suite.networks.card import Card
 from trl_suite.networks.policy import Policy
 from trl_suite.record import SCRATCH, SOURCE, Planned
 from trl_suite.training import settings
-from trl_suite.training.job import Job
 from trl_suite.training.seeds import seed_for
+from trl_suite.training.training_run import TrainingRun
 from trl_suite.worlds.identity import folder_name, identity
 
 
@@ -77,7 +77,7 @@ def step_of(run: record.Run, folder: str) -> Step:
     )
 
 
-def job_of(step: Step, source: Policy | None) -> Job:
+def job_of(step: Step, source: Policy | None) -> TrainingRun:
     """Return the training that a step asks for.
 
     Args:
@@ -85,9 +85,11 @@ def job_of(step: Step, source: Policy | None) -> Job:
         source: the policy that its source run has left; None where it needs none, or none is there yet.
     """
     specification = step.specification
-    return Job(
+    return TrainingRun(
         env=step.planned.env,
-        how=msgspec.convert(specification["hyperparameters"], settings.BY_ALGORITHM[specification["algorithm"]]),
+        hyperparameters=msgspec.convert(
+            specification["hyperparameters"], settings.BY_ALGORITHM[specification["algorithm"]]
+        ),
         seed=step.planned.seed,
         steps=specification["steps"],
         evaluation=step.evaluation,
@@ -95,8 +97,8 @@ def job_of(step: Step, source: Policy | None) -> Job:
         definition=step.definition,
         source=source,
         alias=specification["alias"],
-        mix=tuple(specification["mix"]),
-        upbringing=msgspec.convert(specification.get("upbringing", {}), settings.Upbringing),
+        training_variants=tuple(specification["mix"]),
+        source_training=msgspec.convert(specification.get("upbringing", {}), settings.SourceTraining),
         head_start=specification.get("head_start", 0),
     )
 
@@ -106,7 +108,7 @@ class _Planner:
 
     def __init__(self, experiment: Experiment) -> None:
         self._experiment = experiment
-        self._how = msgspec.to_builtins(experiment.how)
+        self._hyperparameters = msgspec.to_builtins(experiment.hyperparameters)
         self._methods = {name: methods.find(name, experiment.method) for name in experiment.methods}
         self._tables = {name: _acting(method) for name, method in self._methods.items()}
         self._worlds = {env: identity(env) for env in (*experiment.sources, *experiment.target.envs)}
@@ -149,7 +151,7 @@ class _Planner:
             return self._shipped(planned)
         budget = self._budget(env, seed)
         evaluation = msgspec.structs.replace(self._experiment.evaluation, every=source.every or -(-budget // 10))
-        own = {"mix": _mix(source, env, seed, self._experiment.how.n_envs)} | self._upbringing()
+        own = {"mix": _mix(source, env, seed, self._experiment.hyperparameters.n_envs)} | self._upbringing()
         return self._step(planned, budget, evaluation, Method(), own)
 
     def _shipped(self, planned: Planned) -> Step:
@@ -170,8 +172,8 @@ class _Planner:
         """Return what is special about the source's training; nothing where nothing is, as in runs made before."""
         source, definitions = self._experiment.source, self._methods.values()
         kept = {name for definition in definitions for name in methods.remembered(definition)}
-        found = settings.Upbringing(heads=source.heads, dynamics=source.dynamics, keep=tuple(sorted(kept)))
-        return {"upbringing": msgspec.to_builtins(found)} if found != settings.Upbringing() else {}
+        found = settings.SourceTraining(heads=source.heads, dynamics=source.dynamics, keep=tuple(sorted(kept)))
+        return {"upbringing": msgspec.to_builtins(found)} if found != settings.SourceTraining() else {}
 
     def _target(self, env: str, name: str, seed: int, source: Step | None) -> Step:
         definition = self._methods[name]
@@ -198,7 +200,7 @@ class _Planner:
             "env": planned.env,
             "world": self._worlds[planned.env],
             "algorithm": self._experiment.algorithm,
-            "hyperparameters": self._how,
+            "hyperparameters": self._hyperparameters,
             "seed": planned.seed,
             "steps": budget,
             "evaluation": msgspec.to_builtins(evaluation),

@@ -20,7 +20,7 @@ import safetensors.numpy
 
 from trl_suite import files
 from trl_suite.errors import InputError
-from trl_suite.training.job import Snapshot
+from trl_suite.training.training_run import Snapshot
 
 FOLDER = "checkpoint"  # in a run's folder
 KEPT = 2

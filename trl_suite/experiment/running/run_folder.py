@@ -22,7 +22,7 @@ from trl_suite.experiment.running.lease import Lease, Observer
 from trl_suite.experiment.running.run_state import EVALUATIONS, PLAN, RUN, VERSIONS, State, read
 from trl_suite.record import Plan, Run, Status
 from trl_suite.training.acting.evaluation import Episode, append
-from trl_suite.training.job import Outcome, Snapshot
+from trl_suite.training.training_run import Snapshot, TrainingOutcome
 
 DIFFS = "diffs"
 PATIENCE = 100.0  # checkpoints of all runs that train together may take a hundredth of the time,
@@ -136,7 +136,7 @@ class RunFolder:
         paid = PATIENCE * took * len(self._cohort.steps)
         return max(self._every, min(paid, LONGEST)) if self._every else 0.0
 
-    def finish(self, outcome: Outcome) -> None:
+    def finish(self, outcome: TrainingOutcome) -> None:
         """Store the policy and close the record as done, or as interrupted where the run was stopped."""
         self._lease.check()
         if outcome.finished:

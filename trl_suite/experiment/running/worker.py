@@ -21,8 +21,8 @@ from trl_suite.experiment.specification.experiment_file import Execution
 from trl_suite.networks.policy import load
 from trl_suite.training import engines
 from trl_suite.training.acting.evaluation import Episode, mean_return
-from trl_suite.training.job import DivergedError, Job, Outcome, Result, Snapshot, Watcher
 from trl_suite.training.threads import threads
+from trl_suite.training.training_run import DivergedError, Result, Snapshot, TrainingOutcome, TrainingRun, Watcher
 
 TELL = 0.2  # seconds between two reports of progress; a step may take a fraction of a millisecond
 _FOR_GOOD = (DivergedError, InputError)  # what would come out the same again
@@ -123,7 +123,7 @@ class _Reporter(Watcher):
     def _closed(self, result: Result) -> News:
         if isinstance(result, LeaseLostError):
             raise result
-        if isinstance(result, Outcome):
+        if isinstance(result, TrainingOutcome):
             self.folder.finish(result)
             return News(run=self._run, step=result.steps, done=result.finished, stopped=not result.finished)
         self.folder.fail("".join(traceback.format_exception(result)))
@@ -175,9 +175,9 @@ def _opened(task: Task, step: Step, lease: Lease, tell: Tell, stop: Stop) -> _Re
     return None
 
 
-def _prepared(task: Task, reporters: list[_Reporter]) -> tuple[list[Job], list[_Reporter]]:
+def _prepared(task: Task, reporters: list[_Reporter]) -> tuple[list[TrainingRun], list[_Reporter]]:
     """Return the trainings that can begin, and who reports each; the others have ended."""
-    jobs: list[Job] = []
+    jobs: list[TrainingRun] = []
     able: list[_Reporter] = []
     for reporter in reporters:
         try:
@@ -188,7 +188,7 @@ def _prepared(task: Task, reporters: list[_Reporter]) -> tuple[list[Job], list[_
     return jobs, able
 
 
-def _job(root: Path, step: Step) -> Job:
+def _job(root: Path, step: Step) -> TrainingRun:
     return job_of(step, load(root / step.planned.source / POLICY) if step.planned.source else None)
 
 

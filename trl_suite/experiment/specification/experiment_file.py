@@ -90,15 +90,15 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     # what simulates cohorts; auto: Warp on a CUDA device where it is installed and can run the robot, else MuJoCo
     physics: Literal["auto", "mujoco", "warp"] = "auto"
     evaluation: settings.Evaluation = settings.Evaluation()
-    ppo: settings.PPO = settings.PPO()
-    sac: settings.SAC = settings.SAC()
-    td3: settings.TD3 = settings.TD3()
+    ppo: settings.PPOHyperparameters = settings.PPOHyperparameters()
+    sac: settings.SACHyperparameters = settings.SACHyperparameters()
+    td3: settings.TD3Hyperparameters = settings.TD3Hyperparameters()
     execution: Execution = Execution()
     alias: dict[str, str] = {}  # target name -> source name, where slots are named differently
     method: dict[str, Method] = {}  # methods of this experiment's own
 
     @property
-    def how(self) -> settings.Settings:
+    def hyperparameters(self) -> settings.Hyperparameters:
         """The hyperparameters of the algorithm that is used."""
         return {"ppo": self.ppo, "sac": self.sac, "td3": self.td3}[self.algorithm]
 
@@ -156,29 +156,33 @@ def load(folder: Path) -> Experiment:
     _check_shipped(path, experiment)
     _check_upbringing(path, experiment)
     _check_memory(path, experiment)
-    _check_batch(path, experiment.how)
+    _check_batch(path, experiment.hyperparameters)
     return experiment
 
 
 def cautions(experiment: Experiment) -> list[str]:
     """Return what is allowed and hardly meant."""
-    how = experiment.how
-    if isinstance(how, settings.TD3) and not how.action_noise:
+    hyperparameters = experiment.hyperparameters
+    if isinstance(hyperparameters, settings.TD3Hyperparameters) and not hyperparameters.action_noise:
         return ["td3: action_noise = 0 explores nothing once learning starts; 0.1 is usual"]
     return []
 
 
-def _check_batch(path: Path, how: settings.Settings) -> None:
-    if isinstance(how, settings.OffPolicy) and how.batch_size > how.learning_starts:
+def _check_batch(path: Path, hyperparameters: settings.Hyperparameters) -> None:
+    if (
+        isinstance(hyperparameters, settings.OffPolicyHyperparameters)
+        and hyperparameters.batch_size > hyperparameters.learning_starts
+    ):
         raise InputError(
-            f"{path}: {how.algorithm}: batch_size {how.batch_size} is larger than learning_starts "
-            f"{how.learning_starts}: the first updates would see every transition more than once; raise learning_starts"
+            f"{path}: {hyperparameters.algorithm}: batch_size {hyperparameters.batch_size} is larger than "
+            f"learning_starts {hyperparameters.learning_starts}: the first updates would see every transition more "
+            "than once; raise learning_starts"
         )
 
 
 def _check_upbringing(path: Path, experiment: Experiment) -> None:
     """Refuse a source that could not be brought up as the table says."""
-    source, worlds = experiment.source, experiment.how.n_envs
+    source, worlds = experiment.source, experiment.hyperparameters.n_envs
     if len(source.variants) > worlds:
         raise InputError(f"{path}: source: {len(source.variants)} variants need as many worlds, and n_envs is {worlds}")
     if source.heads and len(source.variants) < 2:
@@ -191,7 +195,7 @@ def _check_upbringing(path: Path, experiment: Experiment) -> None:
 
 def _check_memory(path: Path, experiment: Experiment) -> None:
     """Refuse a replay, or moments, that the source could not keep or the target not hold."""
-    source, how = experiment.source, experiment.how
+    source, hyperparameters = experiment.source, experiment.hyperparameters
     for name in experiment.methods:
         method = methods.find(name, experiment.method)
         kept = methods.remembered(method)
@@ -199,12 +203,16 @@ def _check_memory(path: Path, experiment: Experiment) -> None:
             raise InputError(f"{path}: source: {', '.join(kept)} can be copied from a source of one task alone")
         if REPLAY not in kept:
             continue
-        if not isinstance(how, settings.OffPolicy) or source.variants or source.randomise:
+        if not isinstance(hyperparameters, settings.OffPolicyHyperparameters) or source.variants or source.randomise:
             raise InputError(f"{path}: a replay can be copied from SAC or TD3, trained on source.env alone")
-        if method.keep.get(REPLAY, 1.0) * min(source.steps or 0, how.buffer_size) >= how.buffer_size:
+        if (
+            method.keep.get(REPLAY, 1.0) * min(source.steps or 0, hyperparameters.buffer_size)
+            >= hyperparameters.buffer_size
+        ):
             raise InputError(
-                f"{path}: method '{name}': the source's transitions would fill a replay of {how.buffer_size:,}: "
-                "keep a share of them (keep = { replay = 0.1 }), or give a larger buffer_size"
+                f"{path}: method '{name}': the source's transitions would fill a replay of "
+                f"{hyperparameters.buffer_size:,}: keep a share of them (keep = {{ replay = 0.1 }}), "
+                "or give a larger buffer_size"
             )
 
 

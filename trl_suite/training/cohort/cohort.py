@@ -31,24 +31,26 @@ class Cohort:
 
     def __init__(self, members: Sequence[Member], device: torch.device, physics: Physics = "mujoco") -> None:
         self.members = list(members)
-        job, self.how = members[0].job, members[0].how
+        run, self.hyperparameters = members[0].run, members[0].hyperparameters
         slots = len(members[0].place.interface.observation)
         seeds, count = [member.seed for member in members], len(members)
         self.alive = np.ones(count, dtype=bool)
-        self.normaliser = Normaliser(members[0].normaliser, count, self.how.n_envs, slots)
+        self.normaliser = Normaliser(members[0].normaliser, count, self.hyperparameters.n_envs, slots)
         for index, member in enumerate(members):
             self.normaliser.write(index, member.components())
         engine = simulated(physics, device)
         self.worlds = Worlds([member.addresses for member in members], engine, AutoresetMode.SAME_STEP)
         shared = (members, self.worlds, self.normaliser, self.alive, device)
         self.algorithm: Algorithm = (
-            OnPolicy(self.how, *shared) if isinstance(self.how, settings.PPO) else OffPolicy(self.how, *shared)
+            OnPolicy(self.hyperparameters, *shared)
+            if isinstance(self.hyperparameters, settings.PPOHyperparameters)
+            else OffPolicy(self.hyperparameters, *shared)
         )
         for index, member in enumerate(members):
             if member.moments:
                 moments.put(self.algorithm.optimisers, index, member.moments, member.record.copied)
         self._evaluator = self._measuring(seeds, engine, device)
-        self._stochastic = job.evaluation.stochastic
+        self._stochastic = run.evaluation.stochastic
         for index, member in enumerate(members):
             if member.decay is not None:
                 for name in self.algorithm.optimisers.keys() - {TEMPERATURE}:
@@ -56,8 +58,8 @@ class Cohort:
         self.hold()
 
     def _measuring(self, seeds: Sequence[int], engine: Make, device: torch.device) -> Evaluator:
-        episodes = self.members[0].job.evaluation.episodes
-        worlds = Worlds([[member.job.env] * episodes for member in self.members], engine, AutoresetMode.DISABLED)
+        episodes = self.members[0].run.evaluation.episodes
+        worlds = Worlds([[member.run.env] * episodes for member in self.members], engine, AutoresetMode.DISABLED)
         if isinstance(worlds.batch, HostWarpEnv):
             return DeviceEvaluator(worlds.batch.on_device, worlds, seeds, episodes, device)
         return Evaluator(worlds, seeds, episodes, device)

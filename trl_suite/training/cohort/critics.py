@@ -23,14 +23,18 @@ class Critics:
     """Values of actions on what is seen."""
 
     def __init__(
-        self, how: settings.OffPolicy, stack: Stack, target: Stack, factors: npt.NDArray[np.float64] | None
+        self,
+        hyperparameters: settings.OffPolicyHyperparameters,
+        stack: Stack,
+        target: Stack,
+        factors: npt.NDArray[np.float64] | None,
     ) -> None:
         self.stack, self.target = stack, target
-        self.adam = Adam(stack, stack.zeros_like(), how.learning_rate, ADAM_EPSILON, factors)
-        self._tau = how.tau
-        self._networks = Networks(stack, self.adam.gradient, how.activation)
-        self._first = Networks(stack.first(), self.adam.gradient.first(), how.activation)
-        self._targets = Networks(target, self.adam.gradient, how.activation)
+        self.adam = Adam(stack, stack.zeros_like(), hyperparameters.learning_rate, ADAM_EPSILON, factors)
+        self._tau = hyperparameters.tau
+        self._networks = Networks(stack, self.adam.gradient, hyperparameters.activation)
+        self._first = Networks(stack.first(), self.adam.gradient.first(), hyperparameters.activation)
+        self._targets = Networks(target, self.adam.gradient, hyperparameters.activation)
         self._pairs: dict[int, torch.Tensor] = {}
 
     def targets(self, seen: torch.Tensor, action: torch.Tensor) -> torch.Tensor:

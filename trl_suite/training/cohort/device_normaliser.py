@@ -61,7 +61,7 @@ class DeviceNormaliser:
     """
 
     def __init__(self, host: Normaliser, device: torch.device) -> None:
-        self._host, self._how = host, host.how
+        self._host, self._scaling = host, host.scaling
         self._observation = DeviceMoments(host.observation, device) if host.observation else None
         self._reward = DeviceMoments(host.reward, device) if host.reward else None
         self._discounted = torch.as_tensor(host.discounted.copy(), device=device)
@@ -80,26 +80,26 @@ class DeviceNormaliser:
 
     def seen(self, raw: Tensor) -> Tensor:
         """Return what the networks see of observations."""
-        if self._how is None or self._observation is None:
+        if self._scaling is None or self._observation is None:
             return raw.float()
-        scale = (self._observation.var + self._how.epsilon).sqrt()
-        bound = self._how.clip_observation
+        scale = (self._observation.var + self._scaling.epsilon).sqrt()
+        bound = self._scaling.clip_observation
         return ((raw.double() - self._observation.mean[:, None]) / scale[:, None]).clamp(-bound, bound).float()
 
     def rewarded(self, reward: Tensor, ended: Tensor) -> Tensor:
         """Take in rewards, and return them divided by the deviation of the discounted returns."""
-        if self._how is None or self._reward is None:
+        if self._scaling is None or self._reward is None:
             return reward
-        self._discounted.mul_(self._how.gamma).add_(reward)
+        self._discounted.mul_(self._scaling.gamma).add_(reward)
         self._reward.update(self._discounted[..., None])
         self._discounted.masked_fill_(ended, 0.0)
         return self.scaled(reward)
 
     def scaled(self, reward: Tensor) -> Tensor:
         """Return rewards divided by the deviation of the discounted returns so far."""
-        if self._how is None or self._reward is None:
+        if self._scaling is None or self._reward is None:
             return reward
-        scale, bound = (self._reward.var + self._how.epsilon).sqrt(), self._how.clip_reward
+        scale, bound = (self._reward.var + self._scaling.epsilon).sqrt(), self._scaling.clip_reward
         return (reward / scale).clamp(-bound, bound).float()
 
     def give_back(self) -> None:

@@ -42,12 +42,12 @@ class DeviceCollector(Collector):
         self._acting.copy_(torch.from_numpy(self._alive[:, None, None]))
         self._statistics.take()
         self._now.zero_()
-        for _ in range(self._how.n_steps):
+        for _ in range(self._hyperparameters.n_steps):
             self._go()
         self._statistics.give_back()
         self._account()
         value, beyond = self._value.cpu().numpy(), self._values().cpu().numpy()
-        advantage = advantages(self._reward, value, self._starts, beyond, self._how)
+        advantage = advantages(self._reward, value, self._starts, beyond, self._hyperparameters)
         return self._transitions(torch.as_tensor(advantage, device=self.seen.device))
 
     def _act(self) -> Tensor:
@@ -74,7 +74,7 @@ class DeviceCollector(Collector):
         scaled = self._statistics.rewarded(paid, ended)
         self.seen.copy_(self._statistics.seen(self._by_member(infos["final_obs"])))
         cut = self._by_member(truncated & ~terminated)
-        self._keep(self._scaled, scaled + self._how.gamma * torch.where(cut, self._values(), 0.0))
+        self._keep(self._scaled, scaled + self._hyperparameters.gamma * torch.where(cut, self._values(), 0.0))
         self.seen.copy_(seen)
         self._now.add_(1)
 

@@ -19,7 +19,6 @@ from trl_suite.training.cohort.layout import Layout
 from trl_suite.training.cohort.replay import essence
 from trl_suite.training.cohort.stack import Tensors
 from trl_suite.training.holding import Holding
-from trl_suite.training.job import Job, Snapshot, Watcher
 from trl_suite.training.sb3 import events, source_memory
 from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.training.sb3.learners import ActsFirst
@@ -27,6 +26,7 @@ from trl_suite.training.sb3.moments import moments
 from trl_suite.training.sb3.pull import SEEN
 from trl_suite.training.sb3.transplant import implant, importance
 from trl_suite.training.seeds import seed_for
+from trl_suite.training.training_run import Snapshot, TrainingRun, Watcher
 
 
 class Member:
@@ -39,23 +39,25 @@ class Member:
         InputError: the method does not fit source and target.
     """
 
-    def __init__(self, index: int, job: Job, place: Spaces, watcher: Watcher, logs: Path | None, step: int = 0) -> None:
-        self.index, self.job, self.place, self.watcher = index, job, place, watcher
-        self.seed = seed_for(job.seed, "learner")
-        self.how = job.how
-        self._model = sb3.blank(place, job.how, job.seed, buffered=REPLAY in job.definition.copy)
+    def __init__(
+        self, index: int, run: TrainingRun, place: Spaces, watcher: Watcher, logs: Path | None, step: int = 0
+    ) -> None:
+        self.index, self.run, self.place, self.watcher = index, run, place, watcher
+        self.seed = seed_for(run.seed, "learner")
+        self.hyperparameters = run.hyperparameters
+        self._model = sb3.blank(place, run.hyperparameters, run.seed, buffered=REPLAY in run.definition.copy)
         self.record = implant(
-            job.source, self._model, job.method, job.definition, job.alias, seed_for(job.seed, "method")
+            run.source, self._model, run.method, run.definition, run.alias, seed_for(run.seed, "method")
         )
         self.acts_first = isinstance(self._model, ActsFirst) and self._model.acts_first
-        self.moments = moments(self._model) if set(remembered(job.definition)) - {REPLAY} else {}
-        self.keeps = select(job.upbringing.keep, source_memory.empty(self._model), "keep")
+        self.moments = moments(self._model) if set(remembered(run.definition)) - {REPLAY} else {}
+        self.keeps = select(run.source_training.keep, source_memory.empty(self._model), "keep")
         self._given = source_memory.collected(self._model)
         given = {REPLAY: essence(self._given)} if self._given else {}
-        self.holding = Holding(job, self.record, sb3.components_of(self._model) | given)
-        method = job.definition
+        self.holding = Holding(run, self.record, sb3.components_of(self._model) | given)
+        method = run.definition
         self.decay = self._strengths(method.weights) if method.weights else None
-        self.imitated = job.actor(place.interface) if method.behaviour else None
+        self.imitated = run.actor(place.interface) if method.behaviour else None
         self.home = self._home() if method.behaviour and method.behaviour.states == "source" else None
         self.logger = events.logger(logs, step)
         self.last: list[Episode] = []
@@ -75,12 +77,12 @@ class Member:
     @property
     def addresses(self) -> list[str]:
         """The address of each of its training worlds."""
-        return sb3.turns(self.job.env, self.job.mix, self.how.n_envs)
+        return sb3.turns(self.run.env, self.run.training_variants, self.hyperparameters.n_envs)
 
     @property
     def rows_given(self) -> int:
         """How many rows of its replay, of one transition per world, it was given."""
-        return len(self._given.get("rewards", ())) // self.how.n_envs
+        return len(self._given.get("rewards", ())) // self.hyperparameters.n_envs
 
     def given(self) -> Tensors:
         """Return the transitions that it was given, by SB3's names; they are forgotten here."""
@@ -104,12 +106,12 @@ class Member:
                 for tensor, value in tensors.items():
                     value.copy_(components[name][tensor])
         sb3.write_statistics(self._model, own)
-        return replace(sb3.policy_of(self._model, self.job.training(steps, self.last, self.seconds)), memory=kept)
+        return replace(sb3.policy_of(self._model, self.run.training(steps, self.last, self.seconds)), memory=kept)
 
     def factors(self, layout: Layout) -> npt.NDArray[np.float64]:
         """Return the factor of the learning rate for every part (rows, parts); a later selector wins."""
         found = np.ones((layout.rows, len(layout.parts)))
-        for pattern, factor in self.job.definition.rate.items():
+        for pattern, factor in self.run.definition.rate.items():
             chosen = select((pattern,), self.components(), "rate")
             for place in layout.places:
                 if place.component in chosen:
@@ -126,11 +128,11 @@ class Member:
 
     def _strengths(self, pull: WeightPull) -> dict[str, Tensors]:
         """Return how strongly each number of what was copied is pulled back; nothing where it is not."""
-        job, components = self.job, self.components()
+        run, components = self.run, self.components()
         weights: dict[str, torch.Tensor] = {}
-        if job.source is not None:
-            learner = sb3.policy_of(self._model, job.source.card.training)
-            weights = importance(job.source, learner, pull, job.alias, job.seed)
+        if run.source is not None:
+            learner = sb3.policy_of(self._model, run.source.card.training)
+            weights = importance(run.source, learner, pull, run.alias, run.seed)
         names = [name for name in select(pull.on, components, "weights.on") if name in self.record.copied]
         return {
             name: {
@@ -141,5 +143,5 @@ class Member:
         }
 
     def _home(self) -> npt.NDArray[np.float64]:
-        source = self.job.actor(self.place.interface)
-        return source.placed(home_states(source.policy, SEEN, seed_for(self.job.seed, "home")))
+        source = self.run.actor(self.place.interface)
+        return source.placed(home_states(source.policy, SEEN, seed_for(self.run.seed, "home")))

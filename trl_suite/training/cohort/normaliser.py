@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from trl_suite.networks.card import Normaliser as How
+from trl_suite.networks.card import Normaliser as Scaling
 from trl_suite.networks.components import OBSERVATION_STATISTICS, RETURN_STATISTICS
 from trl_suite.training.cohort.stack import Tensors
 
@@ -65,10 +65,10 @@ class Moments:
 class Normaliser:
     """Observations and rewards of all members, scaled as VecNormalize does; axes (members, worlds, ...)."""
 
-    def __init__(self, how: How | None, members: int, worlds: int, slots: int) -> None:
-        self.how = how
-        self.observation = Moments(members, slots) if how and how.observation else None
-        self.reward = Moments(members, 1) if how and how.reward else None
+    def __init__(self, scaling: Scaling | None, members: int, worlds: int, slots: int) -> None:
+        self.scaling = scaling
+        self.observation = Moments(members, slots) if scaling and scaling.observation else None
+        self.reward = Moments(members, 1) if scaling and scaling.reward else None
         self.discounted = np.zeros((members, worlds))  # returns so far
 
     def observed(self, raw: Doubles) -> Singles:
@@ -79,27 +79,27 @@ class Normaliser:
 
     def seen(self, raw: Doubles, member: int | None = None) -> Singles:
         """Return what the networks of all members, or of one (count, slots), see of observations."""
-        if self.how is None or self.observation is None:
+        if self.scaling is None or self.observation is None:
             return raw.astype(np.float32)
         mean, scale = self._scale(member)
-        bound = self.how.clip_observation
+        bound = self.scaling.clip_observation
         return np.clip((raw - mean) / scale, -bound, bound).astype(np.float32)
 
     def raw(self, member: int, seen: Singles) -> Doubles:
         """Return what one member's networks have seen as (count, slots)."""
-        if self.how is None or self.observation is None:
+        if self.scaling is None or self.observation is None:
             return seen.astype(np.float64)
         mean, scale = self._scale(member)
         return seen * scale + mean
 
     def rewarded(self, reward: Singles, ended: npt.NDArray[np.bool_]) -> Singles:
         """Take in rewards, and return them divided by the deviation of the discounted returns."""
-        if self.how is None or self.reward is None:
+        if self.scaling is None or self.reward is None:
             return reward
-        self.discounted[:] = self.discounted * self.how.gamma + reward
+        self.discounted[:] = self.discounted * self.scaling.gamma + reward
         self.reward.update(self.discounted[..., None])
         self.discounted[ended] = 0.0
-        scale, bound = np.sqrt(self.reward.var + self.how.epsilon), self.how.clip_reward
+        scale, bound = np.sqrt(self.reward.var + self.scaling.epsilon), self.scaling.clip_reward
         return np.clip(reward / scale, -bound, bound).astype(np.float32)
 
     def write(self, member: int, components: Mapping[str, Tensors]) -> None:
@@ -122,9 +122,9 @@ class Normaliser:
         return found | {"discounted": self.discounted}
 
     def _scale(self, member: int | None) -> tuple[Any, Any]:
-        assert self.how is not None
+        assert self.scaling is not None
         assert self.observation is not None
-        scale = np.sqrt(self.observation.var + self.how.epsilon)
+        scale = np.sqrt(self.observation.var + self.scaling.epsilon)
         if member is not None:
             return self.observation.mean[member], scale[member]
         return self.observation.mean[:, None], scale[:, None]

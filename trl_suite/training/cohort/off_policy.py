@@ -27,8 +27,8 @@ from trl_suite.training.cohort.sac import SAC
 from trl_suite.training.cohort.stack import Stack, Tensors
 from trl_suite.training.cohort.td3 import TD3
 from trl_suite.training.cohort.worlds import Worlds
-from trl_suite.training.job import Job
 from trl_suite.training.sb3.pull import BATCH, strength_at
+from trl_suite.training.training_run import TrainingRun
 from trl_suite.worlds.address import Address
 from trl_suite.worlds.env import built
 
@@ -42,7 +42,7 @@ class OffPolicy:
 
     def __init__(
         self,
-        how: settings.SAC | settings.TD3,
+        hyperparameters: settings.SACHyperparameters | settings.TD3Hyperparameters,
         members: Sequence[Member],
         worlds: Worlds,
         normaliser: Normaliser,
@@ -50,25 +50,31 @@ class OffPolicy:
         device: torch.device,
     ) -> None:
         """Begin with the members' parameters; `alive` (members,) tells from now on who acts."""
-        self._how, self._members, self._worlds, self._normaliser, self._alive = how, members, worlds, normaliser, alive
+        self._hyperparameters, self._members, self._worlds, self._normaliser, self._alive = (
+            hyperparameters,
+            members,
+            worlds,
+            normaliser,
+            alive,
+        )
         slots, actions = len(members[0].place.interface.observation), worlds.actions
-        self.stacks = _stacks(how, members, slots, actions, device)
+        self.stacks = _stacks(hyperparameters, members, slots, actions, device)
         learned = {name: stack for name, stack in self.stacks.items() if not name.startswith(TARGET)}
-        kind = SAC if isinstance(how, settings.SAC) else TD3
-        self.learner: SAC | TD3 = kind(how, self.stacks, factors(learned, members))  # type: ignore[arg-type]
+        kind = SAC if isinstance(hyperparameters, settings.SACHyperparameters) else TD3
+        self.learner: SAC | TD3 = kind(hyperparameters, self.stacks, factors(learned, members))  # type: ignore[arg-type]
         self.optimisers = self.learner.optimisers
-        self.rollout = how.n_envs * how.train_freq
-        self.episodes = Episodes(len(members), how.n_envs)
+        self.rollout = hyperparameters.n_envs * hyperparameters.train_freq
+        self.episodes = Episodes(len(members), hyperparameters.n_envs)
         self._given = [member.rows_given for member in members]
-        rows = rows_of(how, members[0].job.total, max(self._given))
-        self._terms = terms_of(members[0].job)
-        self.replay = Replay(len(members), rows, how.n_envs, slots, actions, device, self._terms)
+        rows = rows_of(hyperparameters, members[0].run.total, max(self._given))
+        self._terms = terms_of(members[0].run)
+        self.replay = Replay(len(members), rows, hyperparameters.n_envs, slots, actions, device, self._terms)
         for index, member in enumerate(members):
             if given := member.given():
                 self.replay.give(index, given)
         self._bounds = [torch.as_tensor(bound, device=device) for bound in (worlds.low, worlds.high)]
-        self._draws = _draws(how, [member.seed for member in members], actions)
-        self._raw = np.zeros((len(members), how.n_envs, slots))
+        self._draws = _draws(hyperparameters, [member.seed for member in members], actions)
+        self._raw = np.zeros((len(members), hyperparameters.n_envs, slots))
         self._device, self.updates = device, np.zeros(len(members), dtype=np.int64)
         self._statistics = DeviceNormaliser(normaliser, device)
         self._launch = Launch(self._update, self.optimisers.values(), device)
@@ -79,7 +85,7 @@ class OffPolicy:
 
     def reset(self) -> None:
         """Start an episode in every world."""
-        worlds = [member.seed + world for member in self._members for world in range(self._how.n_envs)]
+        worlds = [member.seed + world for member in self._members for world in range(self._hyperparameters.n_envs)]
         self._raw[:] = self._worlds.reset(worlds)
         self._normaliser.observed(self._raw)
         self.replay.see(self._raw)
@@ -89,12 +95,12 @@ class OffPolicy:
         for name, cells in learning.items():
             self.optimisers[name].set_learning(cells)
         told: dict[str, torch.Tensor] = {}
-        steps = self._how.gradient_steps if self._how.gradient_steps >= 0 else self.rollout
-        for at in range(step, step + size, self._how.n_envs):
+        steps = self._hyperparameters.gradient_steps if self._hyperparameters.gradient_steps >= 0 else self.rollout
+        for at in range(step, step + size, self._hyperparameters.n_envs):
             self._act(at)
-            made = at + self._how.n_envs
-            self.progress = made / self._members[0].job.total
-            if made % self.rollout == 0 and made > self._how.learning_starts:
+            made = at + self._hyperparameters.n_envs
+            self.progress = made / self._members[0].run.total
+            if made % self.rollout == 0 and made > self._hyperparameters.learning_starts:
                 told |= self._learn(steps)
         self._worlds.check()
         return {name: value.cpu().numpy().astype(np.float64) for name, value in told.items()}
@@ -152,15 +158,15 @@ class OffPolicy:
 
     def _actions(self, step: int) -> Singles:
         """Return actions in [-1, 1] (P, W, actions): drawn by the policies, or uniform before these have learned."""
-        turn = step // self._how.n_envs
+        turn = step // self._hyperparameters.n_envs
         seen = torch.as_tensor(self._normaliser.seen(self._raw), device=self._device)
         draws = self._draws[Stream.ACTION].at(turn)
         action = self.learner.act(seen, torch.as_tensor(draws, device=self._device)).cpu().numpy()
-        if step < self._how.learning_starts:
+        if step < self._hyperparameters.learning_starts:
             anew = np.array([not member.acts_first for member in self._members])[:, None, None]
             action = np.where(anew, self._draws[Stream.UNIFORM].at(turn).astype(np.float32) * 2.0 - 1.0, action)
-        if isinstance(self._how, settings.TD3):
-            action = np.clip(action + np.float32(self._how.action_noise) * draws, -1.0, 1.0)
+        if isinstance(self._hyperparameters, settings.TD3Hyperparameters):
+            action = np.clip(action + np.float32(self._hyperparameters.action_noise) * draws, -1.0, 1.0)
         return action.astype(np.float32)
 
     def _learn(self, steps: int) -> Tensors:
@@ -205,14 +211,14 @@ class _Remembered:
     def __init__(self, member: Member, algorithm: OffPolicy, index: int) -> None:
         assert member.imitated is not None
         self._member, self._algorithm, self._index = member, algorithm, index
-        how = member.how
+        hyperparameters = member.hyperparameters
         adam = algorithm.optimisers["actor"]
-        self.imitation = Imitation(adam, how.activation, how.algorithm, index, member.imitated)
+        self.imitation = Imitation(adam, hyperparameters.activation, hyperparameters.algorithm, index, member.imitated)
         self._draws = Draws([member.seed], Stream.PULL, (BATCH, 2), uniform=True)
 
     def drawn(self, count: int) -> Tensors:
         """Return what the next updates need; see `Pull`."""
-        pull = self._member.job.definition.behaviour
+        pull = self._member.run.definition.behaviour
         assert pull is not None
         strength = strength_at(pull, self._algorithm.progress)
         if strength <= 0:
@@ -233,56 +239,68 @@ class _Remembered:
         return home[(uniform[:, 0] * len(home)).astype(np.int64)]
 
 
-def rows_of(how: settings.OffPolicy, total: int, given: int = 0) -> int:
+def rows_of(hyperparameters: settings.OffPolicyHyperparameters, total: int, given: int = 0) -> int:
     """Return how many rows a ring holds, of one transition per world: no more than a whole training fills.
 
     Args:
-        how: its hyperparameters.
+        hyperparameters: its hyperparameters.
         total: env steps of the training.
         given: rows that it begins with.
     """
-    return min(max(how.buffer_size // how.n_envs, 1), -(-total // how.n_envs) + given)
+    return min(
+        max(hyperparameters.buffer_size // hyperparameters.n_envs, 1), -(-total // hyperparameters.n_envs) + given
+    )
 
 
-def terms_of(job: Job) -> tuple[str, ...]:
+def terms_of(run: TrainingRun) -> tuple[str, ...]:
     """Return the terms of the reward that a training's ring remembers: those of an env whose replay is kept."""
-    if REPLAY not in job.upbringing.keep:
+    if REPLAY not in run.source_training.keep:
         return ()
-    env, *_ = built(Address.parse(job.env))
+    env, *_ = built(Address.parse(run.env))
     return tuple(term.label for term in env.reward)
 
 
-def layouts(how: settings.SAC | settings.TD3, slots: int, actions: int) -> dict[str, Layout]:
+def layouts(
+    hyperparameters: settings.SACHyperparameters | settings.TD3Hyperparameters, slots: int, actions: int
+) -> dict[str, Layout]:
     """Return the layout of every stack by its name; those of targets open with `target.`."""
     found = {
-        "actor": actors(how.algorithm, slots, actions, how.hidden),
-        "critic": critics(slots, actions, how.hidden),
-        f"{TARGET}critic": critics(slots, actions, how.hidden, TARGET),
+        "actor": actors(hyperparameters.algorithm, slots, actions, hyperparameters.hidden),
+        "critic": critics(slots, actions, hyperparameters.hidden),
+        f"{TARGET}critic": critics(slots, actions, hyperparameters.hidden, TARGET),
     }
-    if isinstance(how, settings.TD3):
-        found[f"{TARGET}actor"] = actors(how.algorithm, slots, actions, how.hidden, TARGET)
-    if isinstance(how, settings.SAC) and how.ent_coef == "auto":
+    if isinstance(hyperparameters, settings.TD3Hyperparameters):
+        found[f"{TARGET}actor"] = actors(hyperparameters.algorithm, slots, actions, hyperparameters.hidden, TARGET)
+    if isinstance(hyperparameters, settings.SACHyperparameters) and hyperparameters.ent_coef == "auto":
         found[TEMPERATURE] = temperature()
     return found
 
 
 def _stacks(
-    how: settings.SAC | settings.TD3, members: Sequence[Member], slots: int, actions: int, device: torch.device
+    hyperparameters: settings.SACHyperparameters | settings.TD3Hyperparameters,
+    members: Sequence[Member],
+    slots: int,
+    actions: int,
+    device: torch.device,
 ) -> dict[str, Stack]:
     """Return the stacks with the members' parameters."""
-    found = {name: Stack.zeros(one, len(members), device) for name, one in layouts(how, slots, actions).items()}
+    found = {
+        name: Stack.zeros(one, len(members), device) for name, one in layouts(hyperparameters, slots, actions).items()
+    }
     for index, member in enumerate(members):
         for stack in found.values():
             stack.write(index, member.components())
     return found
 
 
-def _draws(how: settings.SAC | settings.TD3, seeds: Sequence[int], actions: int) -> dict[Stream, Draws]:
+def _draws(
+    hyperparameters: settings.SACHyperparameters | settings.TD3Hyperparameters, seeds: Sequence[int], actions: int
+) -> dict[Stream, Draws]:
     """Return the numbers of every stream that the algorithm draws."""
-    batches = 2 if isinstance(how, settings.SAC) else 1
+    batches = 2 if isinstance(hyperparameters, settings.SACHyperparameters) else 1
     return {
-        Stream.ACTION: Draws(seeds, Stream.ACTION, (how.n_envs, actions)),
-        Stream.UNIFORM: Draws(seeds, Stream.UNIFORM, (how.n_envs, actions), uniform=True),
-        Stream.REPLAY: Draws(seeds, Stream.REPLAY, (how.batch_size, 2), uniform=True),
-        Stream.POLICY: Draws(seeds, Stream.POLICY, (batches, how.batch_size, actions)),
+        Stream.ACTION: Draws(seeds, Stream.ACTION, (hyperparameters.n_envs, actions)),
+        Stream.UNIFORM: Draws(seeds, Stream.UNIFORM, (hyperparameters.n_envs, actions), uniform=True),
+        Stream.REPLAY: Draws(seeds, Stream.REPLAY, (hyperparameters.batch_size, 2), uniform=True),
+        Stream.POLICY: Draws(seeds, Stream.POLICY, (batches, hyperparameters.batch_size, actions)),
     }

@@ -32,7 +32,7 @@ class OnPolicy:
 
     def __init__(
         self,
-        how: settings.PPO,
+        hyperparameters: settings.PPOHyperparameters,
         members: Sequence[Member],
         worlds: Worlds,
         normaliser: Normaliser,
@@ -41,30 +41,45 @@ class OnPolicy:
     ) -> None:
         """Begin with the members' parameters; `alive` (members,) tells from now on who acts."""
         interface = members[0].place.interface
-        adapter = members[0].job.definition.adapter
-        layout = on_policy(len(interface.observation), len(interface.action), how.hidden, adapter)
+        adapter = members[0].run.definition.adapter
+        layout = on_policy(len(interface.observation), len(interface.action), hyperparameters.hidden, adapter)
         stack = Stack.zeros(layout, len(members), device)
         for index, member in enumerate(members):
             stack.write(index, member.components())
-        self._how, self._members, self._stack, self._normaliser = how, members, stack, normaliser
+        self._hyperparameters, self._members, self._stack, self._normaliser = (
+            hyperparameters,
+            members,
+            stack,
+            normaliser,
+        )
         self.stacks = {"policy": stack}
-        self.learner = Learner(how, stack, factors(self.stacks, members)["policy"])
+        self.learner = Learner(hyperparameters, stack, factors(self.stacks, members)["policy"])
         self.optimisers = {"policy": self.learner.adam}
-        self._actors = Networks(self.learner.plain.first(), self.learner.gradient.first(), how.activation)
+        self._actors = Networks(self.learner.plain.first(), self.learner.gradient.first(), hyperparameters.activation)
         self._seeds = [member.seed for member in members]
-        self.rollout = how.n_envs * how.n_steps
+        self.rollout = hyperparameters.n_envs * hyperparameters.n_steps
         self._worlds = worlds
         self.collector = self._collector(alive)
         self.episodes = self.collector.episodes
         self._imitations = [
-            _Seen(member, Imitation(self.learner.adam, how.activation, "ppo", index, member.imitated), index)
+            _Seen(
+                member, Imitation(self.learner.adam, hyperparameters.activation, "ppo", index, member.imitated), index
+            )
             for index, member in enumerate(members)
             if member.imitated is not None
         ]
         self.learner.pulls += self._imitations
 
     def _collector(self, alive: npt.NDArray[np.bool_]) -> Collector:
-        given = (self._how, self._stack, self.learner.networks, self._normaliser, self._worlds, self._seeds, alive)
+        given = (
+            self._hyperparameters,
+            self._stack,
+            self.learner.networks,
+            self._normaliser,
+            self._worlds,
+            self._seeds,
+            alive,
+        )
         if isinstance(self._worlds.batch, HostWarpEnv):
             return DeviceCollector(self._worlds.batch.on_device, *given)
         return Collector(*given)
@@ -79,8 +94,8 @@ class OnPolicy:
         rollout = self.collector.collect(iteration)
         self._worlds.check()
         for imitation in self._imitations:
-            imitation.begin(iteration, (step + size) / self._members[0].job.total, *self._states(imitation, rollout))
-        orders = noise.permutations(self._seeds, iteration, self._how.n_epochs, self.rollout)
+            imitation.begin(iteration, (step + size) / self._members[0].run.total, *self._states(imitation, rollout))
+        orders = noise.permutations(self._seeds, iteration, self._hyperparameters.n_epochs, self.rollout)
         report = self.learner.update(rollout, orders, learning["policy"])
         return {
             "train/approx_kl": report.divergence,
@@ -139,7 +154,7 @@ class _Seen:
 
     def begin(self, iteration: int, progress: float, raw: npt.NDArray[np.float64], seen: torch.Tensor) -> None:
         """Take the states of the next update, and the share of the budget that is used by then."""
-        pull = self.member.job.definition.behaviour
+        pull = self.member.run.definition.behaviour
         assert pull is not None
         self._strength = strength_at(pull, progress)
         if self._strength > 0:

@@ -81,13 +81,15 @@ class _Told:
 class Learner:
     """Stacked parameters, their gradient and optimiser, and PPO's update of them."""
 
-    def __init__(self, how: settings.PPO, stack: Stack, factors: npt.NDArray[np.float64] | None = None) -> None:
-        self.how, self.stack = how, stack
+    def __init__(
+        self, hyperparameters: settings.PPOHyperparameters, stack: Stack, factors: npt.NDArray[np.float64] | None = None
+    ) -> None:
+        self.hyperparameters, self.stack = hyperparameters, stack
         self.gradient = stack.zeros_like()
         self.low_rank = LowRankTrunks(stack, self.gradient) if adapters(stack) else None
         self.plain = self.low_rank.plain if self.low_rank else stack  # what the networks compute with
-        self.networks = Networks(self.plain, self.gradient, how.activation)
-        self.adam = Adam(stack, self.gradient, how.learning_rate, ADAM_EPSILON, factors)
+        self.networks = Networks(self.plain, self.gradient, hyperparameters.activation)
+        self.adam = Adam(stack, self.gradient, hyperparameters.learning_rate, ADAM_EPSILON, factors)
         if self.low_rank:
             self.adam.after.append(self.low_rank.fold)
         self.pulls: list[Pull] = []
@@ -117,8 +119,8 @@ class Learner:
         for epoch in range(shuffled.shape[1]):
             given = {"rows": rows, "order": shuffled[:, epoch]}
             for pull in self.pulls:
-                given |= pull.drawn(-(-packed.shape[1] // self.how.batch_size))
-            if self.how.target_kl is not None:
+                given |= pull.drawn(-(-packed.shape[1] // self.hyperparameters.batch_size))
+            if self.hyperparameters.target_kl is not None:
                 self._wary_epoch(given, told)
             else:
                 found = self._epochs[epoch == shuffled.shape[1] - 1](given)
@@ -149,12 +151,12 @@ class Learner:
 
     def _wary_epoch(self, given: Tensors, told: _Told) -> None:
         """Make the steps of an epoch; members whose policy has gone too far make no further one."""
-        assert self.how.target_kl is not None
+        assert self.hyperparameters.target_kl is not None
         for index, batch in enumerate(self._minibatches(given)):
             slopes = self.differentiate(batch, True)
             assert slopes.report is not None
             told.add(slopes.report, self.adam.learning, index == 0)
-            stopped = (slopes.report[0] > KL_TOLERANCE * self.how.target_kl).cpu().numpy()
+            stopped = (slopes.report[0] > KL_TOLERANCE * self.hyperparameters.target_kl).cpu().numpy()
             self.adam.set_learning(self.adam.learning & ~stopped[None, :, None])
             if not self.adam.learning.any():
                 return
@@ -163,7 +165,7 @@ class Learner:
 
     def _minibatches(self, given: Tensors) -> Iterator[torch.Tensor]:
         """Yield packed transitions (P, B, numbers): the rows (P * n, numbers) in the order (P, n)."""
-        for index, chosen in enumerate(given["order"].split(self.how.batch_size, dim=1)):
+        for index, chosen in enumerate(given["order"].split(self.hyperparameters.batch_size, dim=1)):
             for pull in self.pulls:
                 pull.imitation.show(given, index)
             yield given["rows"].index_select(0, chosen.reshape(-1)).view(*chosen.shape, -1)
@@ -174,7 +176,9 @@ class Learner:
         seen = batch[..., :slots]
         told = batch[..., slots : slots + actions + 3]
         outputs = self.networks.forward(seen)
-        slopes = _slopes(outputs, self.stack.free, told, self.how, self.networks.slopes(batch.shape[1]), report)
+        slopes = _slopes(
+            outputs, self.stack.free, told, self.hyperparameters, self.networks.slopes(batch.shape[1]), report
+        )
         self.networks.backward(seen, slopes.outputs)
         if self.low_rank:
             self.low_rank.differentiate()
@@ -187,7 +191,7 @@ class Learner:
         if self._mask is not None:
             flat.mul_(self._mask)
         norms = torch.linalg.vector_norm(flat, dim=2).square().sum(0).sqrt()  # (P,)
-        flat.mul_((self.how.max_grad_norm / (norms + NORM_EPSILON)).clamp(max=1.0)[None, :, None])
+        flat.mul_((self.hyperparameters.max_grad_norm / (norms + NORM_EPSILON)).clamp(max=1.0)[None, :, None])
 
 
 class Density(NamedTuple):
@@ -210,7 +214,7 @@ def _slopes(
     outputs: torch.Tensor,
     log_std: torch.Tensor,
     told: torch.Tensor,
-    how: settings.PPO,
+    hyperparameters: settings.PPOHyperparameters,
     slope: torch.Tensor,
     report: bool,
 ) -> Slopes:
@@ -220,7 +224,7 @@ def _slopes(
         outputs: of the networks, (2 P, B, outputs).
         log_std: (P, actions).
         told: (P, B, actions + 3): action, log probability, advantage and value target of the rollout.
-        how: the loss's weights.
+        hyperparameters: the loss's weights.
         slope: where to write the slope by the outputs; 0 in what is no output.
         report: whether to report.
     """
@@ -229,22 +233,27 @@ def _slopes(
     log_ratio = density.log_prob - told[..., actions]
     ratio = log_ratio.exp()
     advantage = _normalised(told[..., actions + 1])
-    gain, clipped = advantage * ratio, advantage * ratio.clamp(1 - how.clip_range, 1 + how.clip_range)
+    gain, clipped = (
+        advantage * ratio,
+        advantage * ratio.clamp(1 - hyperparameters.clip_range, 1 + hyperparameters.clip_range),
+    )
     by_log_prob = torch.where(gain <= clipped, gain, 0.0).mul_(-1.0 / size)[..., None]
     error = outputs[members:, :, 0] - told[..., actions + 2]
     torch.mul(density.by_mean, by_log_prob, out=slope[:members, :, :actions])
-    torch.mul(error, 2.0 * how.vf_coef / size, out=slope[members:, :, 0])
+    torch.mul(error, 2.0 * hyperparameters.vf_coef / size, out=slope[members:, :, 0])
     return Slopes(
         outputs=slope,
-        log_std=((density.squares - 1.0) * by_log_prob).sum(1) - how.ent_coef,
-        report=_reported(ratio, log_ratio, error, how) if report else None,
+        log_std=((density.squares - 1.0) * by_log_prob).sum(1) - hyperparameters.ent_coef,
+        report=_reported(ratio, log_ratio, error, hyperparameters) if report else None,
     )
 
 
-def _reported(ratio: torch.Tensor, log_ratio: torch.Tensor, error: torch.Tensor, how: settings.PPO) -> torch.Tensor:
+def _reported(
+    ratio: torch.Tensor, log_ratio: torch.Tensor, error: torch.Tensor, hyperparameters: settings.PPOHyperparameters
+) -> torch.Tensor:
     """Return what a minibatch reports (3, P)."""
     divergence = (ratio - 1.0 - log_ratio).mean(1)
-    clipped = ((ratio - 1.0).abs() > how.clip_range).to(ratio.dtype).mean(1)
+    clipped = ((ratio - 1.0).abs() > hyperparameters.clip_range).to(ratio.dtype).mean(1)
     return torch.stack([divergence, error.square().mean(1), clipped])
 
 

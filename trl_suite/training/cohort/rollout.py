@@ -26,7 +26,7 @@ class Collector:
 
     def __init__(
         self,
-        how: settings.PPO,
+        hyperparameters: settings.PPOHyperparameters,
         stack: Stack,
         networks: Networks,
         normaliser: Normaliser,
@@ -35,16 +35,18 @@ class Collector:
         alive: npt.NDArray[np.bool_],
     ) -> None:
         """Begin; `alive` (members,) tells from now on who acts."""
-        self._how, self._stack, self._networks = how, stack, networks
+        self._hyperparameters, self._stack, self._networks = hyperparameters, stack, networks
         self._normaliser, self._worlds, self._seeds = normaliser, worlds, seeds
         slots, actions = stack.layout.inputs, stack.layout.outputs
-        shape, made = (how.n_steps, stack.members, how.n_envs), stack.flat.new_zeros
+        shape, made = (hyperparameters.n_steps, stack.members, hyperparameters.n_envs), stack.flat.new_zeros
         self._observation, self._action, self._mean = made(*shape, slots), made(*shape, actions), made(*shape, actions)
         self._value = made(shape)
         self._reward = np.zeros(shape, dtype=np.float32)
-        self._starts = np.zeros((how.n_steps + 1, *shape[1:]), dtype=np.float32)  # 1 where an episode begins
+        self._starts = np.zeros(
+            (hyperparameters.n_steps + 1, *shape[1:]), dtype=np.float32
+        )  # 1 where an episode begins
         self.seen = made(*shape[1:], slots)  # what the networks see next
-        self.episodes = Episodes(stack.members, how.n_envs)
+        self.episodes = Episodes(stack.members, hyperparameters.n_envs)
         self._alive = alive
 
     @property
@@ -54,7 +56,7 @@ class Collector:
 
     def reset(self) -> None:
         """Start an episode in every world."""
-        worlds = [seed + world for seed in self._seeds for world in range(self._how.n_envs)]
+        worlds = [seed + world for seed in self._seeds for world in range(self._hyperparameters.n_envs)]
         self._see(self._normaliser.observed(self._worlds.reset(worlds)))
         self.begins[:] = 1.0
 
@@ -62,15 +64,15 @@ class Collector:
         """Return the next rollout; the noise of its actions is that of the iteration."""
         draws = self._draws(iteration)
         self._starts[0] = self.begins
-        for step in range(self._how.n_steps):
+        for step in range(self._hyperparameters.n_steps):
             self._step(step, draws[:, step])
         value, beyond = self._value.cpu().numpy(), self._values().cpu().numpy()
-        advantage = advantages(self._reward, value, self._starts, beyond, self._how)
+        advantage = advantages(self._reward, value, self._starts, beyond, self._hyperparameters)
         return self._transitions(torch.as_tensor(advantage, device=self.seen.device))
 
     def _draws(self, iteration: int) -> torch.Tensor:
         """Return the noise of an iteration's actions (P, T, W, actions)."""
-        shape = (self._how.n_steps, self._how.n_envs, self._stack.layout.outputs)
+        shape = (self._hyperparameters.n_steps, self._hyperparameters.n_envs, self._stack.layout.outputs)
         drawn = noise.normals(self._seeds, noise.Stream.ACTION, iteration, shape)
         return torch.as_tensor(drawn, device=self.seen.device) * self._stack.free.exp()[:, None, None]
 
@@ -94,7 +96,7 @@ class Collector:
         if moment.cut is not None and moment.last is not None:
             self._see(self._normaliser.seen(moment.last))
             beyond = np.where(moment.cut, self._values().cpu().numpy(), np.float32(0.0))
-            self._reward[step] += np.float32(self._how.gamma) * beyond
+            self._reward[step] += np.float32(self._hyperparameters.gamma) * beyond
         self._see(seen)
         self._starts[step + 1] = moment.ended
 
@@ -116,7 +118,9 @@ class Collector:
         )
 
 
-def advantages(reward: Singles, value: Singles, starts: Singles, beyond: Singles, how: settings.PPO) -> Singles:
+def advantages(
+    reward: Singles, value: Singles, starts: Singles, beyond: Singles, hyperparameters: settings.PPOHyperparameters
+) -> Singles:
     """Return the generalised advantage estimates (T, P, W) (Schulman et al. 2016), in SB3's order of operations.
 
     Args:
@@ -124,14 +128,14 @@ def advantages(reward: Singles, value: Singles, starts: Singles, beyond: Singles
         value: (T, P, W).
         starts: 1 where an episode begins (T + 1, P, W).
         beyond: value of what is seen after the last step (P, W).
-        how: discount and lambda.
+        hyperparameters: discount and lambda.
     """
     found, last = np.empty_like(reward), np.zeros_like(beyond)
     for step in reversed(range(len(reward))):
         following = value[step + 1] if step + 1 < len(reward) else beyond
         goes_on = 1.0 - starts[step + 1]
-        error = reward[step] + how.gamma * following * goes_on - value[step]
-        last = error + how.gamma * how.gae_lambda * goes_on * last
+        error = reward[step] + hyperparameters.gamma * following * goes_on - value[step]
+        last = error + hyperparameters.gamma * hyperparameters.gae_lambda * goes_on * last
         found[step] = last
     return found
 

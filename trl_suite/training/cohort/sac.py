@@ -34,20 +34,24 @@ class SAC:
 
     updates, phases = 0, 1  # one update is made like the other: see TD3
 
-    def __init__(self, how: settings.SAC, stacks: Mapping[str, Stack], factors: Factors) -> None:
+    def __init__(
+        self, hyperparameters: settings.SACHyperparameters, stacks: Mapping[str, Stack], factors: Factors
+    ) -> None:
         """Begin with the parameters in `stacks`: actor, critic, target.critic, and temperature where it is tuned."""
-        self.how, self.stacks = how, stacks
+        self.hyperparameters, self.stacks = hyperparameters, stacks
         actor = stacks["actor"]
-        self.critics = Critics(how, stacks["critic"], stacks["target.critic"], factors.get("critic"))
-        self.adam = Adam(actor, actor.zeros_like(), how.learning_rate, ADAM_EPSILON, factors.get("actor"))
+        self.critics = Critics(hyperparameters, stacks["critic"], stacks["target.critic"], factors.get("critic"))
+        self.adam = Adam(actor, actor.zeros_like(), hyperparameters.learning_rate, ADAM_EPSILON, factors.get("actor"))
         self._here, self._ahead, self._acting = (
-            Networks(actor, self.adam.gradient, how.activation) for _ in range(3)
+            Networks(actor, self.adam.gradient, hyperparameters.activation) for _ in range(3)
         )  # fmt: skip
         self.optimisers = {"actor": self.adam, "critic": self.critics.adam}
         self._temperature: Adam | None = None
         if "temperature" in stacks:
             tuned = stacks["temperature"]
-            self._temperature = Adam(tuned, tuned.zeros_like(), how.learning_rate, ADAM_EPSILON, gentle=False)
+            self._temperature = Adam(
+                tuned, tuned.zeros_like(), hyperparameters.learning_rate, ADAM_EPSILON, gentle=False
+            )
             self.optimisers["temperature"] = self._temperature
 
     def act(self, seen: torch.Tensor, draws: torch.Tensor | None) -> torch.Tensor:
@@ -67,7 +71,7 @@ class SAC:
         self._tune(here.log_prob)
         ahead = self._drawn(self._ahead.forward(batch.following), draws[1])
         beyond = self.critics.targets(batch.following, ahead.action) - weight[:, None] * ahead.log_prob
-        wanted = batch.reward + batch.goes_on * self.how.gamma * beyond
+        wanted = batch.reward + batch.goes_on * self.hyperparameters.gamma * beyond
         loss = self.critics.learn(batch.observation, batch.action, wanted, 0.5)
         value, slope = self.critics.slope_of_lesser(batch.observation, here.action)
         self._improve(batch.observation, here, weight, slope)
@@ -78,8 +82,8 @@ class SAC:
     def _weight(self) -> torch.Tensor:
         """Return how much entropy is worth, before this update tunes it (P,)."""
         if self._temperature is None:
-            assert self.how.ent_coef != "auto"
-            return self.adam.stack.flat.new_full((self.adam.stack.members,), self.how.ent_coef)
+            assert self.hyperparameters.ent_coef != "auto"
+            return self.adam.stack.flat.new_full((self.adam.stack.members,), self.hyperparameters.ent_coef)
         return self._temperature.stack.free[:, 0].exp()
 
     def _tune(self, log_prob: torch.Tensor) -> None:

@@ -12,89 +12,104 @@ from trl_suite.training.cohort.layout import on_policy, padded
 from trl_suite.training.cohort.noise import CHUNK
 from trl_suite.training.cohort.off_policy import layouts, rows_of, terms_of
 from trl_suite.training.cohort.worlds import Physics
-from trl_suite.training.job import Job
 from trl_suite.training.policy_import import spaces_of
+from trl_suite.training.training_run import TrainingRun
 from trl_suite.worlds.address import FOREIGN, Address
 from trl_suite.worlds.vector_env import bytes_per_world
 from trl_suite.worlds.warp import limits
 
 
-def obstacle(job: Job) -> str:
+def obstacle(run: TrainingRun) -> str:
     """Return why a training cannot be a member of a cohort, or `""` if it can; its source may be missing."""
-    method, brought_up = job.definition, job.upbringing
+    method, brought_up = run.definition, run.source_training
     why = {
-        "the env is not the suite's own": job.env.startswith(FOREIGN),
+        "the env is not the suite's own": run.env.startswith(FOREIGN),
         "a guide opens its episodes": method.guide is not None,
-        "its method has an adapter": method.adapter is not None and not _low_rank(job),
+        "its method has an adapter": method.adapter is not None and not _low_rank(run),
         "its source has heads or learns dynamics": brought_up.heads or brought_up.dynamics is not None,
     }
     return next((reason for reason, holds in why.items() if holds), "")
 
 
-def _low_rank(job: Job) -> bool:
+def _low_rank(run: TrainingRun) -> bool:
     """Whether a method's adapter is one that PPO has in a cohort, and nothing that pulls is there beside it."""
-    method = job.definition
+    method = run.definition
     pulled = method.behaviour is not None or method.weights is not None
-    return isinstance(method.adapter, LowRank) and isinstance(job.how, settings.PPO) and not pulled
+    return (
+        isinstance(method.adapter, LowRank)
+        and isinstance(run.hyperparameters, settings.PPOHyperparameters)
+        and not pulled
+    )
 
 
-def signature(job: Job) -> str:
+def signature(run: TrainingRun) -> str:
     """Return a digest that trainings share exactly when they can be members of one cohort.
 
     Variants of one robot may differ in anything but the slots, the bounds of the actions and the robot itself.
     """
-    place = spaces_of(job.env)
+    place = spaces_of(run.env)
     common = {
-        "env": Address.parse(job.env).env,
+        "env": Address.parse(run.env).env,
         "interface": place.interface.digest(),
         "low": place.action_low,
         "high": place.action_high,
-        "algorithm": job.how.algorithm,
-        "how": msgspec.to_builtins(job.how),
-        "steps": (job.head_start, job.steps),
-        "evaluation": msgspec.to_builtins(job.evaluation),
-        "terms": terms_of(job),
-        "adapter": msgspec.to_builtins(job.definition.adapter),
+        "algorithm": run.hyperparameters.algorithm,
+        "hyperparameters": msgspec.to_builtins(run.hyperparameters),
+        "steps": (run.head_start, run.steps),
+        "evaluation": msgspec.to_builtins(run.evaluation),
+        "terms": terms_of(run),
+        "adapter": msgspec.to_builtins(run.definition.adapter),
     }
     return hashlib.sha256(msgspec.json.encode(common, order="deterministic")).hexdigest()
 
 
-def bytes_of(job: Job, physics: Physics = "mujoco") -> int:
+def bytes_of(run: TrainingRun, physics: Physics = "mujoco") -> int:
     """Return how much memory a member takes: its arrays, counted."""
-    place, how = spaces_of(job.env), job.how
+    place, hyperparameters = spaces_of(run.env), run.hyperparameters
     slots, actions = len(place.interface.observation), len(place.interface.action)
-    others = how.n_envs + job.evaluation.episodes
-    if isinstance(how, settings.PPO):
-        numbers = _on_policy(how, slots, actions, others, job.definition.adapter)
+    others = hyperparameters.n_envs + run.evaluation.episodes
+    if isinstance(hyperparameters, settings.PPOHyperparameters):
+        numbers = _on_policy(hyperparameters, slots, actions, others, run.definition.adapter)
     else:
-        ring = replay.numbers(rows_of(how, job.total), how.n_envs, slots, actions, len(terms_of(job)))
-        numbers = ring + _off_policy(how, slots, actions, others)
-    per_world = limits.bytes_per_world(job.env) if physics == "warp" else bytes_per_world(job.env)
+        ring = replay.numbers(
+            rows_of(hyperparameters, run.total), hyperparameters.n_envs, slots, actions, len(terms_of(run))
+        )
+        numbers = ring + _off_policy(hyperparameters, slots, actions, others)
+    per_world = limits.bytes_per_world(run.env) if physics == "warp" else bytes_per_world(run.env)
     return 4 * numbers + others * per_world
 
 
-def _on_policy(how: settings.PPO, slots: int, actions: int, others: int, adapter: Adapter | None) -> int:
+def _on_policy(
+    hyperparameters: settings.PPOHyperparameters, slots: int, actions: int, others: int, adapter: Adapter | None
+) -> int:
     """Return how many numbers of four bytes PPO takes; `others` is how many worlds act beside the minibatch."""
-    rollout, told = how.n_envs * how.n_steps, slots + actions + 3
-    batch = min(how.batch_size, rollout)
+    rollout, told = hyperparameters.n_envs * hyperparameters.n_steps, slots + actions + 3
+    batch = min(hyperparameters.batch_size, rollout)
     copies = 4 if adapter is None else 5  # values, gradient, two moments; and what they are folded to
-    parameters = copies * 2 * on_policy(slots, actions, how.hidden, adapter).size
+    parameters = copies * 2 * on_policy(slots, actions, hyperparameters.hidden, adapter).size
     stored = rollout * (slots + 2 * actions + 3)  # while it is collected
     ordered = rollout * (told + padded(told))  # by world, and packed
-    orders = 2 * 2 * how.n_epochs * rollout  # of eight bytes
-    widths = 2 * 2 * sum(map(padded, (*how.hidden, actions)))  # outputs and slopes of actor and critic
+    orders = 2 * 2 * hyperparameters.n_epochs * rollout  # of eight bytes
+    widths = 2 * 2 * sum(map(padded, (*hyperparameters.hidden, actions)))  # outputs and slopes of actor and critic
     layers = widths * (batch + rollout % batch + others) + padded(slots) * others + batch * padded(told)
     return parameters + stored + ordered + orders + layers
 
 
-def _off_policy(how: settings.SAC | settings.TD3, slots: int, actions: int, others: int) -> int:
+def _off_policy(
+    hyperparameters: settings.SACHyperparameters | settings.TD3Hyperparameters, slots: int, actions: int, others: int
+) -> int:
     """Return how many numbers of four bytes SAC or TD3 takes, the ring apart."""
-    sizes = {name: layout.rows * layout.size for name, layout in layouts(how, slots, actions).items()}
+    sizes = {name: layout.rows * layout.size for name, layout in layouts(hyperparameters, slots, actions).items()}
     parameters = sum(size if name.startswith(TARGET) else 4 * size for name, size in sizes.items())
-    heads = 2 * padded(actions) if isinstance(how, settings.SAC) else padded(actions)
-    actor, critic = 2 * (sum(map(padded, how.hidden)) + heads), 2 * (sum(map(padded, how.hidden)) + padded(1))
+    heads = 2 * padded(actions) if isinstance(hyperparameters, settings.SACHyperparameters) else padded(actions)
+    actor, critic = (
+        2 * (sum(map(padded, hyperparameters.hidden)) + heads),
+        2 * (sum(map(padded, hyperparameters.hidden)) + padded(1)),
+    )
     # actors here and ahead; both critics, both targets, and the first critic, which TD3's actor follows
-    layers = how.batch_size * (2 * actor + (2 + 2 + 1) * critic) + others * actor
+    layers = hyperparameters.batch_size * (2 * actor + (2 + 2 + 1) * critic) + others * actor
     # which transitions (in double precision) and the noise of their actions; then a batch and what follows it
-    drawn = CHUNK * how.batch_size * (4 + 2 * actions) + how.batch_size * 3 * (slots + actions + 1)
+    drawn = CHUNK * hyperparameters.batch_size * (4 + 2 * actions) + hyperparameters.batch_size * 3 * (
+        slots + actions + 1
+    )
     return parameters + layers + drawn

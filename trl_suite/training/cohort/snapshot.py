@@ -8,7 +8,7 @@ import torch
 
 from trl_suite.errors import InputError
 from trl_suite.training.cohort.cohort import Cohort
-from trl_suite.training.job import Snapshot
+from trl_suite.training.training_run import Snapshot
 
 Arrays = dict[str, npt.NDArray[Any]]
 WORLDS, EPISODES = "worlds.", "episodes."
@@ -95,7 +95,7 @@ def _by_member(cohort: Cohort) -> Arrays:
 
 
 def _worlds(cohort: Cohort, index: int) -> range:
-    return range(index * cohort.how.n_envs, (index + 1) * cohort.how.n_envs)
+    return range(index * cohort.hyperparameters.n_envs, (index + 1) * cohort.hyperparameters.n_envs)
 
 
 def _below(prefix: str, arrays: Any) -> Arrays:

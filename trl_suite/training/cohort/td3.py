@@ -20,16 +20,18 @@ TARGET_NOISE, TARGET_NOISE_CLIP = 0.2, 0.5  # SB3's defaults
 class TD3:
     """Stacked actors and twin critics, and TD3's update of them."""
 
-    def __init__(self, how: settings.TD3, stacks: Mapping[str, Stack], factors: Factors) -> None:
+    def __init__(
+        self, hyperparameters: settings.TD3Hyperparameters, stacks: Mapping[str, Stack], factors: Factors
+    ) -> None:
         """Begin with the parameters in `stacks`: actor, critic, target.actor and target.critic."""
-        self.how, self.stacks = how, stacks
+        self.hyperparameters, self.stacks = hyperparameters, stacks
         actor = stacks["actor"]
-        self.critics = Critics(how, stacks["critic"], stacks["target.critic"], factors.get("critic"))
-        self.adam = Adam(actor, actor.zeros_like(), how.learning_rate, ADAM_EPSILON, factors.get("actor"))
+        self.critics = Critics(hyperparameters, stacks["critic"], stacks["target.critic"], factors.get("critic"))
+        self.adam = Adam(actor, actor.zeros_like(), hyperparameters.learning_rate, ADAM_EPSILON, factors.get("actor"))
         self.optimisers = {"actor": self.adam, "critic": self.critics.adam}
-        self.updates, self.phases = 0, how.policy_delay  # so far, and after how many the same is due again
-        self._here, self._acting = (Networks(actor, self.adam.gradient, how.activation) for _ in range(2))
-        self._ahead = Networks(stacks["target.actor"], self.adam.gradient, how.activation)
+        self.updates, self.phases = 0, hyperparameters.policy_delay  # so far, and after how many the same is due again
+        self._here, self._acting = (Networks(actor, self.adam.gradient, hyperparameters.activation) for _ in range(2))
+        self._ahead = Networks(stacks["target.actor"], self.adam.gradient, hyperparameters.activation)
 
     def act(self, seen: torch.Tensor, draws: torch.Tensor | None) -> torch.Tensor:
         """Return actions in [-1, 1] (P, W, actions) on what is seen (P, W, slots); none are drawn."""
@@ -46,12 +48,12 @@ class TD3:
         noise = (draws[0] * TARGET_NOISE).clamp(-TARGET_NOISE_CLIP, TARGET_NOISE_CLIP)
         following = (torch.tanh(self._means(self._ahead, batch.following)) + noise).clamp(-1.0, 1.0)
         beyond = self.critics.targets(batch.following, following)
-        wanted = batch.reward + batch.goes_on * self.how.gamma * beyond
+        wanted = batch.reward + batch.goes_on * self.hyperparameters.gamma * beyond
         told = {"train/critic_loss": self.critics.learn(batch.observation, batch.action, wanted, 1.0)}
-        if self.updates % self.how.policy_delay == 0:
+        if self.updates % self.hyperparameters.policy_delay == 0:
             told["train/actor_loss"] = self._improve(batch.observation)
             self.critics.follow()
-            follow(self.stacks["target.actor"], self.stacks["actor"], self.how.tau)
+            follow(self.stacks["target.actor"], self.stacks["actor"], self.hyperparameters.tau)
         return told
 
     def _improve(self, seen: torch.Tensor) -> torch.Tensor:

@@ -14,15 +14,15 @@ from trl_suite.training.cohort.algorithm import Report
 from trl_suite.training.cohort.cohort import Cohort
 from trl_suite.training.cohort.member import Member
 from trl_suite.training.cohort.worlds import Physics
-from trl_suite.training.job import DivergedError, Job, Outcome, Result, Snapshot, Watcher
 from trl_suite.training.policy_import import spaces_of
 from trl_suite.training.sb3.events import log_evaluation
+from trl_suite.training.training_run import DivergedError, Result, Snapshot, TrainingOutcome, TrainingRun, Watcher
 
 _FRESH = -1  # in place of a step: what has not begun is apart from what goes on from step 0
 
 
 def train(
-    jobs: Sequence[Job],
+    runs: Sequence[TrainingRun],
     watchers: Sequence[Watcher],
     logs: Sequence[Path | None],
     device: torch.device,
@@ -33,18 +33,18 @@ def train(
     What a member becomes does not depend on who else is in the cohort: on a CPU to the bit.
 
     Args:
-        jobs: all of one signature (see `signature`).
+        runs: all of one signature (see `signature`).
         watchers: one per job; a job that goes on from a snapshot trains with those that do so from the same step.
         logs: folder for each job's TensorBoard event files, or None.
         device: where the learning is done.
         physics: what simulates the worlds: MuJoCo on the CPU's cores, or Warp on the device.
     """
-    places = {env: spaces_of(env) for env in dict.fromkeys(job.env for job in jobs)}
+    places = {env: spaces_of(env) for env in dict.fromkeys(run.env for run in runs)}
     by_step: dict[int, list[tuple[Member, Snapshot | None]]] = {}
-    for index, (job, watcher, folder) in enumerate(zip(jobs, watchers, logs, strict=True)):
+    for index, (run, watcher, folder) in enumerate(zip(runs, watchers, logs, strict=True)):
         try:
             kept = watcher.resumed()
-            member = Member(index, job, places[job.env], watcher, folder, kept.step if kept else 0)
+            member = Member(index, run, places[run.env], watcher, folder, kept.step if kept else 0)
         except Exception as error:  # a method that does not fit is no fault of the others
             yield index, error
         else:
@@ -73,10 +73,10 @@ class _Course:
     """A cohort's way from a step to its end."""
 
     def __init__(self, cohort: Cohort, kept: Sequence[Snapshot | None], step: int) -> None:
-        self._cohort, self._job = cohort, cohort.members[0].job
+        self._cohort, self._run = cohort, cohort.members[0].run
         self._step = step
         measured = kept[0].facts["measured"] if kept[0] else 0
-        self._grid = deque(self._job.head_start + point for point in self._job.grid()[measured:])
+        self._grid = deque(self._run.head_start + point for point in self._run.grid()[measured:])
         self._started, self._first = time.monotonic(), step
         self._lost: list[tuple[int, Exception]] = []  # members whose watcher could take no more, and why
         self._fresh = kept[0] is None
@@ -92,19 +92,19 @@ class _Course:
                 yield from self._left()
                 return
             self._cohort.algorithm.reset()
-        while self._step + rollout <= self._job.total and self._cohort.alive.any():
+        while self._step + rollout <= self._run.total and self._cohort.alive.any():
             self._cohort.release(self._step)
             if not self._measure(self._step + rollout - 1) or self._stopping():
                 yield from self._interrupted()
                 return
             self._keep()
             yield from self._gone()
-            size = self._cohort.stretch(self._step, min(self._grid[0], self._job.total))
+            size = self._cohort.stretch(self._step, min(self._grid[0], self._run.total))
             report = self._cohort.iterate(self._step, size)
             self._step += size
             yield from self._diverged()
             self._each(lambda index, member, told=report: self._tell(index, member, told))
-        if not self._measure(self._job.total):
+        if not self._measure(self._run.total):
             yield from self._interrupted()
             return
         yield from self._gone()
@@ -153,7 +153,7 @@ class _Course:
     def _show(self, member: Member, point: int, episodes: list[Episode]) -> None:
         """Tell a member's watcher and TensorBoard of an evaluation."""
         member.last = [one for one in episodes if one.mode == "deterministic"]
-        member.watcher.evaluated(point - self._job.head_start, episodes)
+        member.watcher.evaluated(point - self._run.head_start, episodes)
         log_evaluation(member.logger, point, member.last)
 
     def _keep(self) -> None:
@@ -162,7 +162,7 @@ class _Course:
             self._each(lambda index, member: member.watcher.keep(self._snapshot(index)))
 
     def _snapshot(self, index: int) -> Snapshot:
-        return snapshot.take(self._cohort, index, self._step, len(self._job.grid()) - len(self._grid))
+        return snapshot.take(self._cohort, index, self._step, len(self._run.grid()) - len(self._grid))
 
     def _interrupted(self) -> Iterator[tuple[int, Result]]:
         self._each(lambda index, member: member.watcher.keep(self._snapshot(index)))
@@ -199,7 +199,7 @@ class _Course:
         """Return what a member leaves, or that its freeze was broken."""
         member, components = self._cohort.members[index], self._cohort.components(index)
         try:
-            return Outcome(
+            return TrainingOutcome(
                 policy=member.policy(components, self._step, self._cohort.kept(index) if finished else {}),
                 transplant=member.record,
                 freeze=member.holding.proof(components),

@@ -9,12 +9,12 @@ from stable_baselines3 import PPO, TD3
 from torch.nn import functional
 
 from trl_suite.mechanisms.adapters import trunk
-from trl_suite.training.job import Job, Watcher
 from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.training.sb3.learners import Model
 from trl_suite.training.sb3.observer import StoppedError
 from trl_suite.training.seeds import seed_for
 from trl_suite.training.settings import Dynamics
+from trl_suite.training.training_run import TrainingRun, Watcher
 
 
 class Moves(NamedTuple):
@@ -25,7 +25,7 @@ class Moves(NamedTuple):
     after: torch.Tensor  # (transitions, slots)
 
 
-def learn_dynamics(model: Model, job: Job, how: Dynamics, watcher: Watcher) -> None:
+def learn_dynamics(model: Model, run: TrainingRun, hyperparameters: Dynamics, watcher: Watcher) -> None:
     """Train the model's trunks and leave its heads.
 
     Random actions are made for the whole budget first. No reward is read, and no statistics of returns are kept.
@@ -33,22 +33,24 @@ def learn_dynamics(model: Model, job: Job, how: Dynamics, watcher: Watcher) -> N
     Raises:
         StoppedError: the watcher wants the training to end.
     """
-    moves = _collected(model, job.total, seed_for(job.seed, "dynamics"), watcher)
-    generator = torch.Generator().manual_seed(seed_for(job.seed, "dynamics", 1))
-    learn_trunks(model, moves, how, job.how.batch_size, generator)
+    moves = _collected(model, run.total, seed_for(run.seed, "dynamics"), watcher)
+    generator = torch.Generator().manual_seed(seed_for(run.seed, "dynamics", 1))
+    learn_trunks(model, moves, hyperparameters, run.hyperparameters.batch_size, generator)
 
 
-def learn_trunks(model: Model, moves: Moves, how: Dynamics, batch: int, generator: torch.Generator) -> list[float]:
+def learn_trunks(
+    model: Model, moves: Moves, hyperparameters: Dynamics, batch: int, generator: torch.Generator
+) -> list[float]:
     """Fit the trunks to the transitions and return the mean loss of each epoch.
 
     A trunk that sees states alone tells the action from the features of two states, and the next state's features
     from features and action. The critics of SAC and TD3, which see the action, do the latter for the actor's features.
     """
-    objectives = _objectives(model, moves.action.shape[1], how, generator)
+    objectives = _objectives(model, moves.action.shape[1], hyperparameters, generator)
     learned = {parameter for one in objectives for parameter in (*one.trunk.parameters(), *one.predictors)}
     optimiser = torch.optim.Adam(learned, lr=model.lr_schedule(1.0))
     losses: list[float] = []
-    for _ in range(how.epochs):
+    for _ in range(hyperparameters.epochs):
         order = torch.randperm(len(moves.before), generator=generator).split(batch)
         losses.append(float(np.mean([_step(optimiser, objectives, moves, rows) for rows in order])))
     if not isinstance(model, PPO):
@@ -90,8 +92,8 @@ class _Trunk:
 class _OfStates:
     """What a trunk that sees states alone is to do: Pathak et al. 2017, eq. 2 to 7, with linear predictors."""
 
-    def __init__(self, trunk: _Trunk, actions: int, how: Dynamics, generator: torch.Generator) -> None:
-        self.trunk, self._how = trunk, how
+    def __init__(self, trunk: _Trunk, actions: int, hyperparameters: Dynamics, generator: torch.Generator) -> None:
+        self.trunk, self._hyperparameters = trunk, hyperparameters
         self._ahead = _linear(trunk.width + actions, trunk.width, generator)
         self._back = _linear(2 * trunk.width, actions, generator)
         self.predictors = (self._ahead, self._back)
@@ -102,7 +104,9 @@ class _OfStates:
         ahead = functional.linear(torch.cat([before, moves.action], dim=1), self._ahead)
         back = functional.linear(torch.cat([before, after], dim=1), self._back)
         forward = functional.mse_loss(ahead, after.detach())
-        return self._how.forward * forward + self._how.inverse * functional.mse_loss(back, moves.action)
+        return self._hyperparameters.forward * forward + self._hyperparameters.inverse * functional.mse_loss(
+            back, moves.action
+        )
 
 
 class _OfActions:
@@ -122,11 +126,11 @@ class _OfActions:
 _Objective = _OfStates | _OfActions
 
 
-def _objectives(model: Model, actions: int, how: Dynamics, generator: torch.Generator) -> list[_Objective]:
+def _objectives(model: Model, actions: int, hyperparameters: Dynamics, generator: torch.Generator) -> list[_Objective]:
     actor = _Trunk(model, "actor", "")
-    found: list[_Objective] = [_OfStates(actor, actions, how, generator)]
+    found: list[_Objective] = [_OfStates(actor, actions, hyperparameters, generator)]
     if isinstance(model, PPO):
-        return [*found, _OfStates(_Trunk(model, "critic", ""), actions, how, generator)]
+        return [*found, _OfStates(_Trunk(model, "critic", ""), actions, hyperparameters, generator)]
     critics = [_Trunk(model, "critic", f"q{net}_") for net in range(model.critic.n_critics)]
     return [*found, *(_OfActions(critic, actor, generator) for critic in critics)]
 

@@ -12,13 +12,13 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from trl_suite.networks.policy import Policy
 from trl_suite.training.acting.evaluation import Act, Episode, Evaluator
-from trl_suite.training.job import DivergedError, Job, Snapshot, Watcher
 from trl_suite.training.sb3 import events, source_memory
 from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.training.sb3 import sb3_snapshot as snapshots
 from trl_suite.training.sb3.learners import Model
 from trl_suite.training.sb3.method_callbacks import Course
 from trl_suite.training.seeds import seed_for
+from trl_suite.training.training_run import DivergedError, Snapshot, TrainingRun, Watcher
 
 PATIENCE = 3.0  # seconds that a stop waits for the end of the rollout, where nothing is lost
 
@@ -36,19 +36,19 @@ class Observer(BaseCallback):
     whatever its rollouts are.
     """
 
-    def __init__(self, model: Model, job: Job, course: Course, watcher: Watcher) -> None:
+    def __init__(self, model: Model, run: TrainingRun, course: Course, watcher: Watcher) -> None:
         super().__init__()
         self.unstable_episodes = 0
         self.stopped = False  # by the watcher
-        self._learner, self._job, self._course, self._watcher = model, job, course, watcher
-        self._evaluator = Evaluator(job.env, job.evaluation.episodes)
-        self._grid = deque(job.head_start + step for step in job.grid())
+        self._learner, self._run, self._course, self._watcher = model, run, course, watcher
+        self._evaluator = Evaluator(run.env, run.evaluation.episodes)
+        self._grid = deque(run.head_start + step for step in run.grid())
         self._measured = -1  # the last step of the grid that was
         self._last: list[Episode] = []
         self._rows = 0  # of the replay buffer that were written, those overwritten again among them
         self._kept_at = 0  # env steps at the last snapshot
         self._leaves_at: float | None = None  # when waiting for the end of the rollout is over
-        self._may_keep = snapshots.can_take(model) and not source_memory.is_kept(job)
+        self._may_keep = snapshots.can_take(model) and not source_memory.is_kept(run)
         for optimiser in snapshots.optimisers(model).values():
             optimiser.register_step_post_hook(self._breathe)
         self._started = time.monotonic()
@@ -91,7 +91,7 @@ class Observer(BaseCallback):
             DivergedError: a parameter is not finite.
         """
         seconds = time.monotonic() - self._started
-        policy = sb3.policy_of(self._learner, self._job.training(self._learner.num_timesteps, self._last, seconds))
+        policy = sb3.policy_of(self._learner, self._run.training(self._learner.num_timesteps, self._last, seconds))
         for name, tensors in policy.components.items():
             if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
                 raise DivergedError(f"{name} is not finite after {self._learner.num_timesteps} steps")
@@ -100,14 +100,14 @@ class Observer(BaseCallback):
     def _evaluate(self, step: int) -> None:
         policy = self.policy()
         self._last = self._evaluator(self._acting(lambda observations: policy.predict(observations)[0]))
-        self._watcher.evaluated(step - self._job.head_start, self._last + self._stochastic(policy))
+        self._watcher.evaluated(step - self._run.head_start, self._last + self._stochastic(policy))
         events.log_evaluation(self._learner.logger, step, self._last)
 
     def _stochastic(self, policy: Policy) -> list[Episode]:
         """Return the same episodes with actions that are drawn: the same draws at every step of the grid."""
-        if not self._job.evaluation.stochastic:
+        if not self._run.evaluation.stochastic:
             return []
-        generator = torch.Generator().manual_seed(seed_for(self._job.seed, "evaluation", 1))
+        generator = torch.Generator().manual_seed(seed_for(self._run.seed, "evaluation", 1))
         act = self._acting(lambda seen: policy.predict(seen, deterministic=False, generator=generator)[0])
         return self._evaluator(act, "stochastic")
 
@@ -137,7 +137,7 @@ class Observer(BaseCallback):
         self._learner.num_timesteps += self._course.guided_steps()
         self.measure(self._learner.num_timesteps - 1)
         self._breathe()
-        return self._learner.num_timesteps <= self._job.total
+        return self._learner.num_timesteps <= self._run.total
 
     def _breathe(self, *_: object) -> None:
         """Leave, in the midst of an update even, where a stop is wanted and the next rollout is too far away.

@@ -38,10 +38,10 @@ _ACTIVATIONS: dict[Activation, type[torch.nn.Module]] = {"tanh": torch.nn.Tanh, 
 
 def build(
     env: str,
-    how: settings.Settings,
+    hyperparameters: settings.Hyperparameters,
     seed: int,
     one_by_one: bool = False,
-    mix: Sequence[str] = (),
+    training_variants: Sequence[str] = (),
     terms: bool = False,
     heads: bool = False,
 ) -> Model:
@@ -51,55 +51,63 @@ def build(
 
     Args:
         env: the address.
-        how: hyperparameters.
+        hyperparameters: hyperparameters.
         seed: of the run.
         one_by_one: make each world an object of its own, which can be wrapped; slower, with the same numbers.
-        mix: addresses that the worlds take in turn, instead of all being `env`.
+        training_variants: addresses that the worlds take in turn, instead of all being `env`.
         terms: have the terms of each reward in `info`.
         heads: give each address of the mix a head of its own.
     """
     if one_by_one or env.startswith(FOREIGN):
-        worlds: VecEnv = DummyVecEnv([lambda: Monitor(make(env)) for _ in range(how.n_envs)])
+        worlds: VecEnv = DummyVecEnv([lambda: Monitor(make(env)) for _ in range(hyperparameters.n_envs)])
     else:
-        addresses = batch_arguments(turns(env, mix, how.n_envs))
-        worlds = VecMonitor(BatchVecEnv(how.n_envs, threads=1, terms=terms, **addresses))
+        addresses = batch_arguments(turns(env, training_variants, hyperparameters.n_envs))
+        worlds = VecMonitor(BatchVecEnv(hyperparameters.n_envs, threads=1, terms=terms, **addresses))
     if heads:
-        worlds = Marked(worlds, len(mix))
-    model = _learner(_normalised(worlds, how), how, seed)
+        worlds = Marked(worlds, len(training_variants))
+    model = _learner(_normalised(worlds, hyperparameters), hyperparameters, seed)
     if heads:
-        share_trunk(model, len(interface_of_model(model).observation), len(mix))
+        share_trunk(model, len(interface_of_model(model).observation), len(training_variants))
         renew_optimisers(model, {}, {})  # the old ones hold layers that were exchanged
     return model
 
 
-def _learner(worlds: VecEnv, how: settings.Settings, seed: int) -> Model:
+def _learner(worlds: VecEnv, hyperparameters: settings.Hyperparameters, seed: int) -> Model:
     with threads(1):  # orthogonal initialisation depends on their number in the last bits
-        if isinstance(how, settings.PPO):
-            return _ppo(worlds, how, seed)
-        return _sac(worlds, how, seed) if isinstance(how, settings.SAC) else _td3(worlds, how, seed)
+        if isinstance(hyperparameters, settings.PPOHyperparameters):
+            return _ppo(worlds, hyperparameters, seed)
+        return (
+            _sac(worlds, hyperparameters, seed)
+            if isinstance(hyperparameters, settings.SACHyperparameters)
+            else _td3(worlds, hyperparameters, seed)
+        )
 
 
-def turns(env: str, mix: Sequence[str], worlds: int) -> list[str]:
+def turns(env: str, training_variants: Sequence[str], worlds: int) -> list[str]:
     """Return the address of each training world: those of the mix in turn, or the env where there is none."""
-    return [mix[i % len(mix)] if mix else env for i in range(worlds)]
+    return [training_variants[i % len(training_variants)] if training_variants else env for i in range(worlds)]
 
 
-def blank(world: Spaces, how: settings.Settings, seed: int, buffered: bool = False) -> Model:
+def blank(world: Spaces, hyperparameters: settings.Hyperparameters, seed: int, buffered: bool = False) -> Model:
     """Return the model that `build` returns, without worlds to learn in: the same parameters for the same seed.
 
     Args:
         world: what its numbers mean.
-        how: hyperparameters.
+        hyperparameters: hyperparameters.
         seed: of the run.
         buffered: with the replay that `how` asks for, instead of one of a single row.
     """
-    count = 1 if isinstance(how, settings.PPO) else how.n_envs
-    worlds = _normalised(DummyVecEnv([lambda: _still(world) for _ in range(count)]), how)
-    if isinstance(how, settings.PPO):
-        model = _learner(worlds, _least(how), seed)
-        model.batch_size = how.batch_size
+    count = 1 if isinstance(hyperparameters, settings.PPOHyperparameters) else hyperparameters.n_envs
+    worlds = _normalised(DummyVecEnv([lambda: _still(world) for _ in range(count)]), hyperparameters)
+    if isinstance(hyperparameters, settings.PPOHyperparameters):
+        model = _learner(worlds, _least(hyperparameters), seed)
+        model.batch_size = hyperparameters.batch_size
         return model
-    return _learner(worlds, how if buffered else msgspec.structs.replace(how, buffer_size=how.n_envs), seed)
+    return _learner(
+        worlds,
+        hyperparameters if buffered else msgspec.structs.replace(hyperparameters, buffer_size=hyperparameters.n_envs),
+        seed,
+    )
 
 
 def _still(world: Spaces) -> gymnasium.Env[Any, Any]:
@@ -112,67 +120,85 @@ def _still(world: Spaces) -> gymnasium.Env[Any, Any]:
     return env
 
 
-def _least(how: settings.PPO) -> settings.PPO:
+def _least(hyperparameters: settings.PPOHyperparameters) -> settings.PPOHyperparameters:
     """Return settings for the smallest rollout that SB3 takes."""
-    return msgspec.structs.replace(how, n_steps=2, batch_size=2)
+    return msgspec.structs.replace(hyperparameters, n_steps=2, batch_size=2)
 
 
-def _normalised(worlds: VecEnv, how: settings.Settings) -> VecEnv:
-    if not (how.normalise_observation or how.normalise_reward):
+def _normalised(worlds: VecEnv, hyperparameters: settings.Hyperparameters) -> VecEnv:
+    if not (hyperparameters.normalise_observation or hyperparameters.normalise_reward):
         return worlds
-    return VecNormalize(worlds, norm_obs=how.normalise_observation, norm_reward=how.normalise_reward, gamma=how.gamma)
+    return VecNormalize(
+        worlds,
+        norm_obs=hyperparameters.normalise_observation,
+        norm_reward=hyperparameters.normalise_reward,
+        gamma=hyperparameters.gamma,
+    )
 
 
-def _shared(how: settings.Settings, seed: int) -> dict[str, Any]:
+def _shared(hyperparameters: settings.Hyperparameters, seed: int) -> dict[str, Any]:
     """Return the arguments that all three algorithms take."""
     return {
         "policy": "MlpPolicy",
         "seed": seed_for(seed, "learner"),
         "device": "cpu",  # SB3 itself warns that an MLP of this size is slower on a GPU
-        "batch_size": how.batch_size,
-        "learning_rate": how.learning_rate,
-        "gamma": how.gamma,
-        "policy_kwargs": {"net_arch": list(how.hidden), "activation_fn": _ACTIVATIONS[how.activation]},
+        "batch_size": hyperparameters.batch_size,
+        "learning_rate": hyperparameters.learning_rate,
+        "gamma": hyperparameters.gamma,
+        "policy_kwargs": {
+            "net_arch": list(hyperparameters.hidden),
+            "activation_fn": _ACTIVATIONS[hyperparameters.activation],
+        },
     }
 
 
-def _ppo(worlds: VecEnv, how: settings.PPO, seed: int) -> PPO:
-    shared = _shared(how, seed)
-    shared["policy_kwargs"]["log_std_init"] = how.log_std_init
+def _ppo(worlds: VecEnv, hyperparameters: settings.PPOHyperparameters, seed: int) -> PPO:
+    shared = _shared(hyperparameters, seed)
+    shared["policy_kwargs"]["log_std_init"] = hyperparameters.log_std_init
     return PPO(
         env=worlds,
-        n_steps=how.n_steps,
-        n_epochs=how.n_epochs,
-        gae_lambda=how.gae_lambda,
-        clip_range=how.clip_range,
-        ent_coef=how.ent_coef,
-        vf_coef=how.vf_coef,
-        max_grad_norm=how.max_grad_norm,
-        target_kl=how.target_kl,
+        n_steps=hyperparameters.n_steps,
+        n_epochs=hyperparameters.n_epochs,
+        gae_lambda=hyperparameters.gae_lambda,
+        clip_range=hyperparameters.clip_range,
+        ent_coef=hyperparameters.ent_coef,
+        vf_coef=hyperparameters.vf_coef,
+        max_grad_norm=hyperparameters.max_grad_norm,
+        target_kl=hyperparameters.target_kl,
         **shared,
     )
 
 
-def _off_policy(how: settings.OffPolicy) -> dict[str, Any]:
+def _off_policy(hyperparameters: settings.OffPolicyHyperparameters) -> dict[str, Any]:
     return {
         "replay_buffer_class": Replay,
-        "buffer_size": how.buffer_size,
-        "learning_starts": how.learning_starts,
-        "tau": how.tau,
-        "train_freq": how.train_freq,
-        "gradient_steps": how.gradient_steps,
+        "buffer_size": hyperparameters.buffer_size,
+        "learning_starts": hyperparameters.learning_starts,
+        "tau": hyperparameters.tau,
+        "train_freq": hyperparameters.train_freq,
+        "gradient_steps": hyperparameters.gradient_steps,
     }
 
 
-def _sac(worlds: VecEnv, how: settings.SAC, seed: int) -> SACLearner:
-    return SACLearner(env=worlds, ent_coef=how.ent_coef, **_off_policy(how), **_shared(how, seed))
+def _sac(worlds: VecEnv, hyperparameters: settings.SACHyperparameters, seed: int) -> SACLearner:
+    return SACLearner(
+        env=worlds, ent_coef=hyperparameters.ent_coef, **_off_policy(hyperparameters), **_shared(hyperparameters, seed)
+    )
 
 
-def _td3(worlds: VecEnv, how: settings.TD3, seed: int) -> TD3Learner:
-    size = (how.n_envs, *(worlds.action_space.shape or ()))[-1]
-    noise = NormalActionNoise(np.zeros(size), np.full(size, how.action_noise)) if how.action_noise else None
+def _td3(worlds: VecEnv, hyperparameters: settings.TD3Hyperparameters, seed: int) -> TD3Learner:
+    size = (hyperparameters.n_envs, *(worlds.action_space.shape or ()))[-1]
+    noise = (
+        NormalActionNoise(np.zeros(size), np.full(size, hyperparameters.action_noise))
+        if hyperparameters.action_noise
+        else None
+    )
     return TD3Learner(
-        env=worlds, action_noise=noise, policy_delay=how.policy_delay, **_off_policy(how), **_shared(how, seed)
+        env=worlds,
+        action_noise=noise,
+        policy_delay=hyperparameters.policy_delay,
+        **_off_policy(hyperparameters),
+        **_shared(hyperparameters, seed),
     )
 
 

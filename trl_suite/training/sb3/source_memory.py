@@ -16,12 +16,12 @@ from trl_suite.networks.align import Alignment
 from trl_suite.networks.components import OPTIMISER, REPLAY, select
 from trl_suite.networks.policy import Policy
 from trl_suite.networks.policy_memory import TERM
-from trl_suite.training.job import Job
 from trl_suite.training.reward_relabelling import relabelled
 from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.training.sb3.learners import Model
 from trl_suite.training.sb3.moments import moments
 from trl_suite.training.sb3.replay_buffer import Replay
+from trl_suite.training.training_run import TrainingRun
 
 Tensors = dict[str, torch.Tensor]
 
@@ -49,9 +49,9 @@ def kept(model: Model, patterns: Sequence[str]) -> dict[str, Tensors]:
     return held | ({REPLAY: _transitions(_buffer(model))} if REPLAY in names else {})
 
 
-def is_kept(job: Job) -> bool:
+def is_kept(run: TrainingRun) -> bool:
     """Return whether the job's replay holds more than was collected, or more of it than a snapshot takes."""
-    return REPLAY in (*job.upbringing.keep, *job.definition.copy)
+    return REPLAY in (*run.source_training.keep, *run.definition.copy)
 
 
 def check(model: Model, copied: Sequence[str], frozen: Sequence[str]) -> None:

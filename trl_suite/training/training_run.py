@@ -26,11 +26,11 @@ class DivergedError(FloatingPointError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class TrainingRun:
     """One training."""
 
     env: str  # address
-    how: settings.Settings
+    hyperparameters: settings.Hyperparameters
     seed: int
     steps: int  # env steps; what is left after the last whole rollout teaches nothing
     evaluation: settings.Evaluation
@@ -38,8 +38,10 @@ class Job:
     definition: Method = field(default_factory=Method)
     source: Policy | None = None
     alias: Mapping[str, str] = field(default_factory=dict[str, str])
-    mix: tuple[str, ...] = ()  # addresses that the training worlds take in turn, instead of all being `env`
-    upbringing: settings.Upbringing = field(default_factory=settings.Upbringing)
+    training_variants: tuple[
+        str, ...
+    ] = ()  # addresses that the training worlds take in turn, instead of all being `env`
+    source_training: settings.SourceTraining = field(default_factory=settings.SourceTraining)
     head_start: int = 0  # env steps before the first of `steps`, which are paid for and not measured
 
     @property
@@ -79,7 +81,7 @@ class Job:
             return_std=float(np.std(values)) if values else None,
             episodes=len(values),
             seconds=round(seconds, 1),
-            hyperparameters=msgspec.to_builtins(self.how) | msgspec.to_builtins(self.upbringing),
+            hyperparameters=msgspec.to_builtins(self.hyperparameters) | msgspec.to_builtins(self.source_training),
             versions=provenance.versions(),
             commit=commit,
             dirty=dirty,
@@ -152,7 +154,7 @@ class Unwatched:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class TrainingOutcome:
     """What a training leaves."""
 
     policy: Policy
@@ -163,4 +165,4 @@ class Outcome:
     finished: bool  # False where the watcher ended it
 
 
-Result = Outcome | Exception  # a training that failed takes none of the others with it
+Result = TrainingOutcome | Exception  # a training that failed takes none of the others with it
