@@ -32,6 +32,8 @@ class Transplant(msgspec.Struct, frozen=True, kw_only=True):
     missing: tuple[str, ...] = ()  # the method asked for it and the source has none
     left_over: tuple[str, ...] = ()  # the source has it and the method did not ask for it
     unmatched: tuple[str, ...] = ()  # slots of the target that no slot of the source stands for
+    normaliser: str = ""  # observation statistics: learn, slow(COUNT), frozen, fresh; none without; "" in old records
+    log_std: str = ""  # copied, fresh; none without; "" in old records
 
 
 class Freeze(msgspec.Struct, frozen=True, kw_only=True):

@@ -68,7 +68,7 @@ def test_shapes_that_differ_are_never_stacked(table):
 
 
 def test_what_a_cohort_cannot_do_goes_to_sb3_and_the_reason_is_told(table):
-    steps, group = table((METHODS, 'methods = ["scratch", "jumpstart", "lora", "residual"]'))
+    steps, group = table((METHODS, 'methods = ["scratch", "jsrl", "lora", "residual"]'))
     alone = {one.why for one in assignments(steps, group) if one.engine == "sb3"}
     assert alone == {
         "Stable-Baselines3, one run at a time: a guide opens its episodes",
@@ -89,8 +89,8 @@ def test_an_engine_can_be_asked_for(table):
     assert {one.engine for one in assignments(steps, group)} == {"sb3"}
     by_cohort, _ = table((METHODS, METHODS + '\nengine = "cohort"'))
     assert {step.digest for step in steps}.isdisjoint(step.digest for step in by_cohort)
-    steps, group = table((METHODS, 'methods = ["scratch", "jumpstart"]\nengine = "cohort"'))
-    with pytest.raises(InputError, match=r"jumpstart, seed 0 cannot train in a cohort: a guide .* 'auto' can"):
+    steps, group = table((METHODS, 'methods = ["scratch", "jsrl"]\nengine = "cohort"'))
+    with pytest.raises(InputError, match=r"jsrl, seed 0 cannot train in a cohort: a guide .* 'auto' can"):
         assignments(steps, group)
 
 
@@ -211,7 +211,7 @@ def test_physics_on_warp_is_for_cohorts(table, monkeypatch):
     with pytest.raises(InputError, match="physics = 'warp' simulates cohorts: engine = 'sb3' has none"):
         table(("[source]", 'engine = "sb3"\nphysics = "warp"\n\n[source]'))
     if not warp_library.obstacle():
-        steps, group = table(*on_warp((METHODS, 'methods = ["scratch", "jumpstart"]')))
+        steps, group = table(*on_warp((METHODS, 'methods = ["scratch", "jsrl"]')))
         with pytest.raises(
             InputError, match=r"physics = 'warp': .* cannot train in a cohort: .*; physics = 'auto' can"
         ):

@@ -42,7 +42,8 @@ buffer_size = 2000
 hidden = [8, 8]
 
 [method.remembering]
-copy = ["actor", "critic", "log_std", "temperature", "replay", "optimiser"]
+copy = ["actor", "critic", "temperature", "replay", "optimiser"]
+log_std = "copied"
 freeze = ["replay"]
 """
 

@@ -13,8 +13,8 @@ def test_every_shipped_method_names_components_that_exist():
     for name in methods.shipped():
         method = methods.find(name.replace("K", "1"))
         assert method.summary
-        components.select(method.copy, available, name)
-        components.select(method.freeze, available, name)
+        components.select(method.copied_selectors, available, name)
+        components.select(method.frozen_selectors, available, name)
 
 
 def test_the_depth_in_a_name_fills_its_selectors():

@@ -7,7 +7,7 @@ import torch
 
 from tests.conftest import card, interface, random_components
 from trl_suite.errors import InputError
-from trl_suite.mechanisms.copy import STATISTICS_MAX_SAMPLES, transplant
+from trl_suite.mechanisms.copy import transplant
 from trl_suite.mechanisms.methods import Method, find
 from trl_suite.networks.align import align
 from trl_suite.networks.policy import Policy
@@ -143,11 +143,38 @@ def test_scratch_touches_nothing():
     assert set(record.fresh) == set(target)
 
 
-def test_the_weight_of_old_statistics_is_capped(make_policy):
+@pytest.mark.parametrize(
+    ("name", "count", "told"),
+    [
+        ("finetune", 1e6, "learn"),
+        ("finetune-light-statistics", 1e4, "slow(10,000)"),
+        ("finetune-frozen-statistics", 1e6, "frozen"),
+        ("scratch-log-std", 1e-4, "fresh"),
+    ],
+)
+def test_old_statistics_weigh_as_much_as_the_method_says_and_the_record_tells_it(make_policy, name, count, told):
     source, target = make_policy(OBSERVATIONS, ACTIONS), fresh()
+    target["normaliser.observation"]["count"].fill_(1e-4)
     source.components["normaliser.observation"]["count"].fill_(1e6)
-    transplant(source, target, align(source.interface, source.interface), "finetune", find("finetune"))
-    assert float(target["normaliser.observation"]["count"]) == STATISTICS_MAX_SAMPLES
+    record = transplant(source, target, align(source.interface, source.interface), name, find(name))
+    assert float(target["normaliser.observation"]["count"]) == pytest.approx(count)
+    assert (record.normaliser, record.log_std) == (told, "copied")
+    assert ("normaliser.observation" in record.frozen) == (told == "frozen")
+
+
+def test_random_freeze_differs_from_partial_freeze_in_the_frozen_layers_alone(make_policy):
+    source = make_policy(OBSERVATIONS, ACTIONS)
+    partial, random, untouched = fresh(), fresh(), fresh()
+    same_interface = align(source.interface, source.interface)
+    records = [
+        transplant(source, into, same_interface, name, find(name))
+        for name, into in {"partial-freeze-1": partial, "random-freeze-1": random}.items()
+    ]
+    layers = {"actor.trunk.0", "critic.trunk.0"}
+    assert records[0].frozen == records[1].frozen
+    assert {name for name in partial if not same(partial, random, name)} == layers
+    assert all(same(untouched, random, name) for name in layers), "as in the paired scratch run"
+    assert layers <= set(records[1].fresh)
 
 
 def test_an_observation_that_was_constant_in_the_source_gets_no_weight(make_policy):
@@ -163,7 +190,7 @@ def test_an_observation_that_was_constant_in_the_source_gets_no_weight(make_poli
 
 def test_a_users_own_method_may_take_any_part(make_policy):
     source, target, untouched = make_policy(OBSERVATIONS, ACTIONS), fresh(), fresh()
-    method = Method(copy=("critic.trunk.:1", "log_std"), freeze=("critic.trunk.0",))
+    method = Method(copy=("critic.trunk.:1",), log_std="copied", freeze=("critic.trunk.0",))
     record = transplant(source, target, align(source.interface, source.interface), "mine", method)
     assert record.copied == ("critic.trunk.0", "log_std")
     assert same(untouched, target, "critic.trunk.1")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from stable_baselines3.common.logger import Logger
 
+from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.methods import Method
 from trl_suite.networks.actor import source_actor
 from trl_suite.networks.align import align
@@ -16,7 +17,7 @@ from trl_suite.networks.policy import Policy
 from trl_suite.training import settings
 from trl_suite.training.from_scratch import Unwatched
 from trl_suite.training.sb3 import sb3_model as sb3
-from trl_suite.training.sb3.method_callbacks import Course
+from trl_suite.training.sb3.method_callbacks import MethodCallbacks
 from trl_suite.training.sb3.transplant import implant
 from trl_suite.training.training_run import TrainingRun
 
@@ -59,7 +60,7 @@ HOW: dict[str, settings.Hyperparameters] = {
     "sac": settings.SACHyperparameters(**TINY, learning_rate=3e-3),
     "td3": settings.TD3Hyperparameters(**TINY, learning_rate=3e-3),
 }
-EVERYTHING = ("actor", "critic", "log_std", "temperature", "normaliser")
+EVERYTHING = ("actor", "critic", "temperature", "normaliser")
 
 
 class OnDemand(dict[str, Policy]):
@@ -95,14 +96,15 @@ def job(algorithm: str, source: Policy | None, definition: Method, **changes: An
 
 
 def prepared(algorithm: str, source: Policy, method: Method, **changes: Any):
-    """A model as `train` has it at its first step, its course, and the source as it would act there."""
+    """A model as `train` has it at its first step, its callbacks, and the source as it would act there."""
     task = job(algorithm, source, method, **changes)
-    model = sb3.build(task.env, task.hyperparameters, task.seed, one_by_one=method.guide is not None)
+    model = sb3.build(task.env, task.hyperparameters, task.seed, one_by_one=method.guide_policy is not None)
     model.set_logger(Logger(folder=None, output_formats=[]))
+    fresh = methods.fresh_values(method, sb3.components_of(model))
     record = implant(source, model, "tested", method, None, 0)
     interface = sb3.interface_of_model(model)
     actor = source_actor(source, interface, align(source.interface, interface))
-    return model, Course(model, task, record), actor
+    return model, MethodCallbacks(model, task, record, fresh), actor
 
 
 def numbers(model) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from tests.conftest import interface, random_components
 from tests.training.conftest import CARD, EVERYTHING, FOLLOW, HOW, LESS, Steps, job, numbers, prepared
 from trl_suite.errors import InputError
 from trl_suite.mechanisms import methods
-from trl_suite.mechanisms.adapters import additions
-from trl_suite.mechanisms.methods import Lateral, LearnedInput, LowRank, Method, Residual
+from trl_suite.mechanisms.adapters import Lateral, LearnedInput, LowRank, Residual, additions
+from trl_suite.mechanisms.methods import Method
 from trl_suite.networks.align import align
 from trl_suite.networks.policy import load
 from trl_suite.training.sb3 import sb3_model as sb3
@@ -32,9 +32,9 @@ def by_model(model, seen=SEEN):
 @ALGORITHMS
 @pytest.mark.parametrize("name", ADAPTERS)
 def test_what_is_stored_gives_the_bits_of_the_adapted_model(name, algorithm, sources, tmp_path):
-    model, course, _ = prepared(algorithm, sources[algorithm], methods.find(name))
+    model, callbacks, _ = prepared(algorithm, sources[algorithm], methods.find(name))
     before = numbers(model)
-    course.advance(256)  # whatever waits, waits no longer
+    callbacks.advance(256)  # whatever waits, waits no longer
     model.learn(256 if algorithm == "ppo" else 100)
     moved = {key.rpartition(".")[0] for key, value in numbers(model).items() if not torch.equal(value, before[key])}
     assert any(component.startswith(("adapter.", "actor.")) for component in moved)
@@ -107,9 +107,9 @@ def test_a_progressive_net_uses_the_sources_column(algorithm, sources):
 
 @ALGORITHMS
 def test_the_source_s_column_gets_no_gradient_and_no_target_follows_it(algorithm, sources):
-    model, course, _ = prepared(algorithm, sources[algorithm], methods.find("progressive"))
+    model, callbacks, _ = prepared(algorithm, sources[algorithm], methods.find("progressive"))
     model.learn(256 if algorithm == "ppo" else 100)
-    proof = course.proof()
+    proof = callbacks.proof()
     assert proof.holds
     assert {"source.actor.trunk.0", "source.critic.trunk.1"} <= set(proof.after)
     optimised = {id(p) for one in optimisers(model) for group in one.param_groups for p in group["params"]}
@@ -122,10 +122,12 @@ def test_the_source_s_column_gets_no_gradient_and_no_target_follows_it(algorithm
 @ALGORITHMS
 @pytest.mark.parametrize("rank", [1, 2])
 def test_a_low_rank_product_moves_the_weights_by_its_rank_and_no_more(algorithm, rank, sources):
-    definition = Method(copy=EVERYTHING, freeze=("actor.trunk", "critic.trunk"), adapter=LowRank(rank=rank))
-    model, course, _ = prepared(algorithm, sources[algorithm], definition)
+    definition = Method(
+        copy=EVERYTHING, log_std="copied", freeze=("actor.trunk", "critic.trunk"), adapter=LowRank(rank=rank)
+    )
+    model, callbacks, _ = prepared(algorithm, sources[algorithm], definition)
     model.learn(256 if algorithm == "ppo" else 100)
-    assert course.proof().holds, "the weights beneath are the source's"
+    assert callbacks.proof().holds, "the weights beneath are the source's"
     folded = sb3.policy_of(model, CARD).components
     for name in ("actor.trunk.1", "critic.trunk.1"):
         for tensor, value in sources[algorithm].components[name].items():
@@ -137,10 +139,10 @@ def test_a_low_rank_product_moves_the_weights_by_its_rank_and_no_more(algorithm,
 
 @ALGORITHMS
 def test_a_learned_input_leads_into_the_sources_own_layer(algorithm, sources):
-    model, course, _ = prepared(algorithm, sources[algorithm], methods.find("learned-adapter"))
+    model, callbacks, _ = prepared(algorithm, sources[algorithm], methods.find("learned-adapter"))
     assert torch.equal(numbers(model)["adapter.actor.trunk.0.map"], torch.eye(3))
     model.learn(256 if algorithm == "ppo" else 100)
-    assert course.proof().holds
+    assert callbacks.proof().holds
     learned = numbers(model)["adapter.actor.trunk.0.map"]
     assert not torch.equal(learned, torch.eye(3))
     first = sources[algorithm].components["actor.trunk.0"]["weight"]
@@ -188,10 +190,10 @@ def test_a_residual_corrects_within_its_bound_once_the_critic_is_ready(algorithm
     ours = trained.gaussian(seen, trained.components)[0]
     theirs = sources[algorithm].gaussian(seen, sources[algorithm].components)[0]
     assert 0 < float((ours - theirs).abs().max()) <= 0.5
-    waiting, course, _ = prepared(algorithm, sources[algorithm], definition, steps=10_000)
+    waiting, callbacks, _ = prepared(algorithm, sources[algorithm], definition, steps=10_000)
     waiting.learn(256)
     assert torch.equal(numbers(waiting)["actor.head.weight"], torch.zeros(1, 8)), "the critic burns in first"
-    assert course.proof().holds
+    assert callbacks.proof().holds
 
 
 @pytest.mark.parametrize(
@@ -199,7 +201,7 @@ def test_a_residual_corrects_within_its_bound_once_the_critic_is_ready(algorithm
     [
         (Method(adapter=Lateral()), "copy and freeze normaliser.observation"),
         (
-            Method(copy=("normaliser",), freeze=("normaliser",), thaw={"normaliser": 0.5}, adapter=Residual()),
+            Method(copy=("normaliser",), normaliser="frozen", thaw={"normaliser": 0.5}, adapter=Residual()),
             "copy and freeze normaliser.observation",
         ),
         (Method(copy=("normaliser",), adapter=LearnedInput()), "copy actor.trunk.0, critic.trunk.0 too"),

@@ -18,7 +18,6 @@ from trl_suite.training.reward_relabelling import relabelled
 from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.training.sb3 import source_memory
 from trl_suite.training.sb3.loop import train
-from trl_suite.training.sb3.moments import moments
 from trl_suite.training.sb3.rates import optimisers
 from trl_suite.training.sb3.transplant import implant, transplant
 from trl_suite.worlds.env import make
@@ -93,7 +92,7 @@ def test_a_replay_is_copied_transition_by_transition(algorithm, remembering):
 @OFF
 def test_replay_and_moments_stand_in_the_record_and_are_fresh_by_default(algorithm, remembering):
     model = sb3.build(FOLLOW, HOW[algorithm], 3)
-    record = transplant(remembering[algorithm], model, Method(copy=EVERYTHING))
+    record = transplant(remembering[algorithm], model, Method(copy=EVERYTHING, log_std="copied"))
     assert {"replay", "optimiser.actor", "optimiser.critic"} <= set(record.fresh) & set(record.left_over)
     assert model.replay_buffer.size() == 0
     assert not model.actor.optimizer.state
@@ -105,8 +104,10 @@ def test_replay_and_moments_stand_in_the_record_and_are_fresh_by_default(algorit
 @pytest.mark.parametrize("algorithm", ["ppo", "sac", pytest.param("td3", marks=pytest.mark.slow)])
 def test_moments_are_copied_to_the_bit_and_the_rate_stays(algorithm, remembering):
     source = remembering[algorithm]
-    model, _, _ = prepared(algorithm, source, Method(copy=(*EVERYTHING, "optimiser.critic")), env=FOLLOW)
-    found = moments(model)
+    model, _, _ = prepared(
+        algorithm, source, Method(copy=(*EVERYTHING, "optimiser.critic"), log_std="copied"), env=FOLLOW
+    )
+    found = source_memory.optimizer_state(model)
     assert all(
         torch.equal(value, source.memory["optimiser.critic"][key]) for key, value in found["optimiser.critic"].items()
     )
@@ -135,7 +136,8 @@ def test_a_share_of_them_is_kept(remembering):
     assert model.replay_buffer.size() == 30
     key = "critic.head.q0_weight.exp_avg"
     assert torch.allclose(
-        moments(model)["optimiser.critic"][key], remembering["sac"].memory["optimiser.critic"][key] / 2
+        source_memory.optimizer_state(model)["optimiser.critic"][key],
+        remembering["sac"].memory["optimiser.critic"][key] / 2,
     )
 
 
@@ -144,12 +146,12 @@ def test_a_frozen_replay_is_never_overwritten(algorithm, remembering):
     small = type(HOW[algorithm])(hidden=(8, 8), buffer_size=150, batch_size=16, learning_starts=20)
     for freeze in (("replay",), ()):
         definition = Method(copy=("replay",), freeze=freeze)
-        model, course, _ = prepared(algorithm, remembering[algorithm], definition, env=FOLLOW, hyperparameters=small)
+        model, callbacks, _ = prepared(algorithm, remembering[algorithm], definition, env=FOLLOW, hyperparameters=small)
         before = model.replay_buffer.observations[:120].copy()
         model.learn(80)  # more than fit beside what was given
         assert np.array_equal(model.replay_buffer.observations[:120], before) == bool(freeze)
-        assert course.proof().holds
-        assert set(course.proof().after) == set(freeze)
+        assert callbacks.proof().holds
+        assert set(callbacks.proof().after) == set(freeze)
 
 
 @pytest.mark.parametrize(

@@ -8,16 +8,19 @@ import torch
 from tests.training.conftest import CARD, EVERYTHING, FOLLOW, HOW, LESS, Steps, job, prepared
 from trl_suite.errors import InputError
 from trl_suite.mechanisms import methods
-from trl_suite.mechanisms.methods import BehaviourPull, Guide, Method, WeightPull
+from trl_suite.mechanisms.distillation import Distillation, divergence
+from trl_suite.mechanisms.guide_policy import GuidePolicy
+from trl_suite.mechanisms.methods import Method
+from trl_suite.mechanisms.weight_regularizer import WeightRegularizer, fisher
 from trl_suite.networks.actor import source_actor
 from trl_suite.networks.align import align
 from trl_suite.networks.card import Training
 from trl_suite.training import settings
-from trl_suite.training.acting.source_states import home_states
+from trl_suite.training.acting.source_states import visited_states
 from trl_suite.training.sb3 import sb3_model as sb3
-from trl_suite.training.sb3.guided_env import Guided
+from trl_suite.training.sb3.action_distribution import gaussian_of
+from trl_suite.training.sb3.guided_env import GuidedEnv
 from trl_suite.training.sb3.loop import train
-from trl_suite.training.sb3.pull import divergence, fisher, strength_at
 from trl_suite.training.sb3.rates import optimisers
 from trl_suite.training.sb3.transplant import transplant
 from trl_suite.worlds.env import make
@@ -47,34 +50,37 @@ def test_every_method_runs_proves_its_freeze_and_is_measured_on_the_same_grid(na
 @pytest.mark.parametrize("algorithm", HOW)
 @pytest.mark.parametrize("states", ["own", "source"])
 def test_a_behaviour_pull_brings_the_actions_to_the_sources(algorithm, states, sources):
-    seen = home_states(sources[algorithm], 200, 1)
+    seen = visited_states(sources[algorithm], 200, 1)
 
     def distance(method: Method) -> float:
         model, _, actor = prepared(algorithm, sources[algorithm], method)
         model.learn(512)
-        return float(divergence(model, actor, seen).detach())
+        return float(divergence(actor.gaussian(seen), gaussian_of(model)(seen)).detach())
 
-    pulled = Method(copy=("normaliser.observation",), behaviour=BehaviourPull(strength=20.0, states=states))
+    pulled = Method(copy=("normaliser.observation",), distillation=Distillation(strength=20.0, states=states))
     assert distance(pulled) < 0.7 * distance(Method(copy=("normaliser.observation",)))
 
 
 def test_the_divergence_of_a_policy_from_itself_is_nothing(sources):
     for algorithm in HOW:
-        model, _, actor = prepared(algorithm, sources[algorithm], Method(copy=EVERYTHING))
-        assert abs(float(divergence(model, actor, home_states(sources[algorithm], 50, 1)).detach())) < 1e-6, algorithm
+        model, _, actor = prepared(algorithm, sources[algorithm], Method(copy=EVERYTHING, log_std="copied"))
+        states = visited_states(sources[algorithm], 50, 1)
+        assert abs(float(divergence(actor.gaussian(states), gaussian_of(model)(states)).detach())) < 1e-6, algorithm
 
 
 def test_the_strength_of_a_pull_halves_and_stops_at_its_least():
-    pull = BehaviourPull(strength=8.0, halving=0.1, least=0.5)
-    assert [strength_at(pull, progress) for progress in (0.0, 0.1, 0.2, 1.0)] == pytest.approx([8, 4, 2, 0.5])
-    assert strength_at(BehaviourPull(strength=3.0), 0.9) == 3.0
+    pull = Distillation(strength=8.0, halving=0.1, least=0.5)
+    assert [pull.at(progress) for progress in (0.0, 0.1, 0.2, 1.0)] == pytest.approx([8, 4, 2, 0.5])
+    assert Distillation(strength=3.0).at(0.9) == 3.0
 
 
 @pytest.mark.parametrize("algorithm", HOW)
 def test_a_weight_pull_keeps_the_weights_nearer(algorithm, sources):
     def distance(strength: float | None) -> float:
-        weights = WeightPull(strength=strength) if strength else None
-        model, _, _ = prepared(algorithm, sources[algorithm], Method(copy=EVERYTHING, weights=weights))
+        weights = WeightRegularizer(strength=strength) if strength else None
+        model, _, _ = prepared(
+            algorithm, sources[algorithm], Method(copy=EVERYTHING, log_std="copied", weight_regularizer=weights)
+        )
         model.learn(256)
         after = sb3.components_of(model)["actor.trunk.0"]["weight"].detach()
         return float((after - sources[algorithm].components["actor.trunk.0"]["weight"]).norm())
@@ -86,7 +92,7 @@ def test_a_weight_pull_keeps_the_weights_nearer(algorithm, sources):
 
 def test_the_fisher_information_is_that_of_the_definition(sources):
     policy = sources["ppo"]
-    states = home_states(policy, 20, 2)
+    states = visited_states(policy, 20, 2)
     found = fisher(policy, states)
     parameters = {
         name: {key: value.clone().requires_grad_() for key, value in tensors.items()}
@@ -106,21 +112,21 @@ def test_the_fisher_information_is_that_of_the_definition(sources):
 
 
 def test_a_thawed_layer_starts_to_move_at_its_step_and_not_before(sources):
-    method = Method(copy=EVERYTHING, freeze=("actor.trunk", "log_std"), thaw={"actor.trunk.1": 0.5})
-    model, course, _ = prepared("ppo", sources["ppo"], method)
+    method = Method(copy=EVERYTHING, log_std="copied", freeze=("actor.trunk", "log_std"), thaw={"actor.trunk.1": 0.5})
+    model, callbacks, _ = prepared("ppo", sources["ppo"], method)
 
     def moved(name: str) -> bool:
         after, before = sb3.components_of(model)[name], sources["ppo"].components[name]
         return not all(torch.equal(after[tensor], before[tensor]) for tensor in after)
 
     model.learn(128)
-    course.advance(model.num_timesteps)
+    callbacks.advance(model.num_timesteps)
     assert model.num_timesteps == 128 == round(0.5 * 256)
     assert not moved("actor.trunk.1")
     model.learn(128, reset_num_timesteps=False)
     assert moved("actor.trunk.1")
     assert not moved("actor.trunk.0")
-    proof = course.proof()
+    proof = callbacks.proof()
     assert proof.holds
     assert proof.until == {"actor.trunk.1": 128}
 
@@ -128,10 +134,10 @@ def test_a_thawed_layer_starts_to_move_at_its_step_and_not_before(sources):
 @pytest.mark.parametrize("algorithm", ["ppo", "sac"])
 def test_a_thawed_layer_takes_no_full_sized_first_step(algorithm, sources):
     """Adam's first step is as long as the rate, for every weight: it begins at a tenth of it, and rises over ten."""
-    method = Method(copy=EVERYTHING, freeze=("actor.trunk.1",), thaw={"actor.trunk.1": 0.0})
-    model, course, _ = prepared(algorithm, sources[algorithm], method)
+    method = Method(copy=EVERYTHING, log_std="copied", freeze=("actor.trunk.1",), thaw={"actor.trunk.1": 0.0})
+    model, callbacks, _ = prepared(algorithm, sources[algorithm], method)
     weight, rate = sb3.components_of(model)["actor.trunk.1"]["weight"], HOW[algorithm].learning_rate
-    course.advance(0)
+    callbacks.advance(0)
     steps, before = [], weight.detach().clone()
 
     def note(*_):
@@ -146,7 +152,7 @@ def test_a_thawed_layer_takes_no_full_sized_first_step(algorithm, sources):
 
 
 def test_a_thaw_of_something_that_is_not_frozen_is_refused(sources):
-    method = Method(copy=EVERYTHING, freeze=("actor.trunk.0",), thaw={"critic.head": 0.5})
+    method = Method(copy=EVERYTHING, log_std="copied", freeze=("actor.trunk.0",), thaw={"critic.head": 0.5})
     with pytest.raises(InputError, match=r"no component 'critic.head'.*there are: actor.trunk.0"):
         prepared("ppo", sources["ppo"], method)
 
@@ -172,12 +178,14 @@ def test_a_shuffled_source_has_the_same_rows_in_another_order(sources):
 
 
 def test_a_guide_opens_the_episodes_and_is_paid_from_the_budget(sources):
-    model, course, _ = prepared("ppo", sources["ppo"], Method(guide=Guide(opening=0.5, until=1.0)))
+    model, callbacks, _ = prepared("ppo", sources["ppo"], Method(guide_policy=GuidePolicy(opening=0.5, until=1.0)))
     model.learn(128)
-    assert course.guided_steps() > 0
-    assert course.guided_steps() == 0, "each step is paid once"
+    assert callbacks.guided_steps() > 0
+    assert callbacks.guided_steps() == 0, "each step is paid once"
     watcher = Steps()
-    guided = train(job("ppo", sources["ppo"], Method(guide=Guide(opening=0.5, until=1.0)), steps=1024), watcher)
+    guided = train(
+        job("ppo", sources["ppo"], Method(guide_policy=GuidePolicy(opening=0.5, until=1.0)), steps=1024), watcher
+    )
     assert watcher.seen[-1] == 1024
     assert guided.finished
 
@@ -190,7 +198,7 @@ def test_a_guided_episode_starts_where_the_source_hands_over():
         acted.append(observation)
         return np.zeros(1, dtype=np.float32)
 
-    guided = Guided(world, act, lambda: 5, np.random.default_rng(0))
+    guided = GuidedEnv(world, act, lambda: 5, np.random.default_rng(0))
     lengths = []
     for seed in range(60):
         before = len(acted)
@@ -206,14 +214,14 @@ def test_a_guide_that_ends_the_episode_leaves_the_learner_a_new_one():
     def fall(observation):
         return np.full(1, 3.0, dtype=np.float32)
 
-    guided = Guided(make(PENDULUM), fall, lambda: 200, np.random.default_rng(0))
+    guided = GuidedEnv(make(PENDULUM), fall, lambda: 200, np.random.default_rng(0))
     for seed in range(5):
         observation, _ = guided.reset(seed=seed)
         assert abs(observation[1]) < 0.2, "upright: not the state in which the pole fell"
         guided.step(np.zeros(1))
 
 
-@pytest.mark.parametrize("name", ["critic-warmup", "kickstart", "jumpstart", "progressive", "scratch-equal-total"])
+@pytest.mark.parametrize("name", ["critic-warmup", "kickstart", "jsrl", "progressive", "scratch-equal-total"])
 def test_a_method_that_acts_during_training_is_refused_outside_of_an_experiment(name, sources):
     model = sb3.build(FOLLOW, HOW["ppo"], 0)
     with pytest.raises(InputError, match=rf"'{name}' acts during training"):

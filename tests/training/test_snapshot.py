@@ -115,7 +115,7 @@ def test_td3_goes_on_exactly(monkeypatch):
     "method",
     [
         "gradual-unfreeze",
-        "jumpstart",
+        "jsrl",
         "bc",
         *(pytest.param(name, marks=pytest.mark.slow) for name in ("finetune-kickstart", "ewc", "discriminative-rate")),
     ],
@@ -123,7 +123,7 @@ def test_td3_goes_on_exactly(monkeypatch):
 def test_a_method_that_acts_during_training_goes_on_exactly(method):
     source = train(job("hopper", PPO, 96), Unwatched()).policy
     definition = methods.find(method)
-    steps = 720 if definition.guide else 240  # the guide's own steps are paid from the budget
+    steps = 720 if definition.guide_policy else 240  # the guide's own steps are paid from the budget
     goes_on_exactly(job("hopper.gravity-1.5", PPO, steps, method=method, definition=definition, source=source), every=3)
 
 

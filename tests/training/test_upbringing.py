@@ -11,7 +11,7 @@ from trl_suite.mechanisms.methods import Method
 from trl_suite.training import settings
 from trl_suite.training.from_scratch import Unwatched
 from trl_suite.training.sb3 import sb3_model as sb3
-from trl_suite.training.sb3.dynamics import Moves, learn_trunks
+from trl_suite.training.sb3.dynamics import DynamicsTransitions, learn_trunks
 from trl_suite.training.sb3.loop import train
 from trl_suite.training.sb3.multi_head import Heads, Marked
 from trl_suite.training.sb3.transplant import implant
@@ -142,7 +142,7 @@ def test_the_features_tell_more_of_the_world_than_before(algorithm, forward, inv
     """On a world whose next state is a known function of state and action."""
     generator = torch.Generator().manual_seed(0)
     before, action = torch.randn(2000, 4, generator=generator), torch.rand(2000, 1, generator=generator) * 2 - 1
-    moves = Moves(before, action, before + torch.cat([action, -action, action, before[:, :1]], dim=1))
+    moves = DynamicsTransitions(before, action, before + torch.cat([action, -action, action, before[:, :1]], dim=1))
     model = sb3.build(PENDULUM, HOW[algorithm], 0)
     hyperparameters = Dynamics(forward=forward, inverse=inverse, epochs=8)
     losses = learn_trunks(model, moves, hyperparameters, 64, generator)

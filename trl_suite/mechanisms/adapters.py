@@ -1,16 +1,71 @@
-"""Components that an adapter adds to a learner, each with the value from which it learns."""
+"""Adapters: components beside a learner's own, each with the value from which it learns.
+
+Learned inputs, low-rank products, lateral columns, residuals. On SB3 `training/sb3/layers.py` exchanges layers; in a
+cohort `training/cohort/low_rank.py` has low-rank products for PPO, and no other adapter.
+"""
 
 from collections.abc import Iterator, Mapping
+from typing import Annotated, Literal, Protocol
 
+import msgspec
 import torch
 
 from trl_suite.errors import InputError
-from trl_suite.mechanisms.methods import Adapter, Lateral, LearnedInput, LowRank, Residual
+from trl_suite.mechanisms.mechanism import Mechanism, Strength, during, everywhere
 from trl_suite.networks.adapted_layers import AdaptedLayer, ColumnLayer, LowRankLayer, MappedLayer, ResidualHead
 from trl_suite.networks.align import Alignment
 from trl_suite.networks.components import ADAPTER, LOG_STD, SOURCE, TARGET, Components, slot_axes
 
 Added = dict[str, dict[str, torch.Tensor]]
+Part = Literal["actor", "critic"]
+
+
+class _TaggedAdapter(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="kind"
+):
+    """A table whose key `kind` says what it is."""
+
+
+class LearnedInput(_TaggedAdapter, frozen=True, tag="learned-input"):
+    """A linear map from the target's slots to the source's before the first layer, which starts as the names say.
+
+    The head, whose rows are the target's actions, is the map on the other side: it starts from trunk features, never
+    from the source's actions (as in arXiv 2509.22310).
+    """
+
+    on: tuple[Part, ...] = ("actor", "critic")
+
+
+class LowRank(_TaggedAdapter, frozen=True, tag="low-rank"):
+    """A product of two thin matrices, 0 at first, on the frozen weights of every trunk layer (LoRA, Hu et al. 2021).
+
+    Biases learn beside it. For layers as small as these it constrains the rank, and saves nothing.
+    """
+
+    on: tuple[Part, ...] = ("actor", "critic")
+    rank: Annotated[int, msgspec.Meta(gt=0)] = 4
+
+
+class Lateral(_TaggedAdapter, frozen=True, tag="lateral"):
+    """The source's trunk as a frozen column beside a fresh one (progressive networks, Rusu et al. 2016, eq. 1).
+
+    From the second layer on, the fresh column takes in the source's features through weights that are 0 at first.
+    """
+
+    on: tuple[Part, ...] = ("actor", "critic")
+
+
+class Residual(_TaggedAdapter, frozen=True, tag="residual"):
+    """Actions that are the frozen source's plus bound * tanh(a fresh network), which is 0 at first.
+
+    Silver et al. 2018 and Johannink et al. 2018; the sum is made before the algorithm bounds it, and the critic sees
+    what is executed.
+    """
+
+    bound: Strength = 0.5  # of the correction, in units of the action before it is clipped or squashed
+
+
+Adapter = LearnedInput | LowRank | Lateral | Residual
 
 
 def additions(
@@ -97,9 +152,9 @@ def _learned_inputs(adapter: LearnedInput, learner: Components, source: Componen
     return added
 
 
-def _named_map(alignment: Alignment, state_and_action: bool, inputs: int) -> torch.Tensor:
+def _named_map(alignment: Alignment, sees_actions: bool, inputs: int) -> torch.Tensor:
     """Return the map that the names give, (source slots, target slots): each target slot to what stands for it."""
-    axis = "both" if state_and_action else "observation"
+    axis = "both" if sees_actions else "observation"
     named = torch.zeros(inputs, len(alignment.indices(axis)))
     for place, (index, share) in enumerate(zip(alignment.indices(axis), alignment.shares(axis), strict=True)):
         if index is not None:
@@ -123,13 +178,13 @@ def _columns(parts: tuple[str, ...], learner: Components, source: Components, al
     """Return room for the source's trunks, their first layer in the target's slots."""
     added: Added = {}
     for part in parts:
-        source_trunk, learner_trunk = trunk(part, source), trunk(part, learner)
-        if not source_trunk or len(source_trunk) != len(learner_trunk):
+        source_layers, layers = trunk(part, source), trunk(part, learner)
+        if not source_layers or len(source_layers) != len(layers):
             raise InputError(
-                f"the {part}'s trunk has {len(source_trunk)} layers in the source and {len(learner_trunk)} in the "
-                "target: columns beside each other need as many of both"
+                f"the {part}'s trunk has {len(source_layers)} layers in the source and {len(layers)} in the target: "
+                "columns beside each other need as many of both"
             )
-        added |= {SOURCE + name: _room(name, source[name], alignment) for name in source_trunk}
+        added |= {SOURCE + name: _room(name, source[name], alignment) for name in source_layers}
     return added
 
 
@@ -180,3 +235,39 @@ def kind_of(adapter: Adapter, component: str) -> type[AdaptedLayer]:
             return ResidualHead
         case _:
             return ColumnLayer
+
+
+class _Keys(Protocol):
+    @property
+    def adapter(self) -> Adapter | None: ...
+
+    @property
+    def distillation(self) -> object: ...
+
+    @property
+    def weight_regularizer(self) -> object: ...
+
+
+def _label(method: _Keys) -> str:
+    return f"adapts ({msgspec.to_builtins(method.adapter)['kind']})" if method.adapter else ""
+
+
+def _in_cohort(method: _Keys, algorithm: str) -> str:
+    """Only PPO's trunks have low-rank products in a cohort, and nothing that pulls is there beside them."""
+    pulled = method.distillation is not None or method.weight_regularizer is not None
+    if isinstance(method.adapter, LowRank) and algorithm == "ppo" and not pulled:
+        return ""
+    return "its method has an adapter"
+
+
+def _needs_source(method: _Keys) -> bool:
+    return method.adapter is not None
+
+
+ADAPTERS = Mechanism(
+    name="adapters",
+    keys=("adapter",),
+    can={"sb3": everywhere, "cohort": _in_cohort, "transplant": during},
+    label=_label,
+    needs_source=_needs_source,
+)

@@ -1,18 +1,33 @@
-"""Copying a source policy's components into a target learner, slot by slot and layer by layer."""
+"""Copy: a source policy's components into a target learner, slot by slot and layer by layer.
 
-from collections.abc import Mapping
+Both engines call it before training: on SB3 into the model's own tensors, in a cohort into a member's before they are
+stacked.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol
 
 import torch
 
 from trl_suite.errors import InputError
-from trl_suite.mechanisms.fit import Fit, check
-from trl_suite.mechanisms.methods import Method
+from trl_suite.mechanisms.fit import Copies, Fit, check
+from trl_suite.mechanisms.mechanism import Mechanism, everywhere
+from trl_suite.mechanisms.normaliser_statistics import described, most_samples
 from trl_suite.networks.align import Alignment
-from trl_suite.networks.components import ADAPTER, OBSERVATION_STATISTICS, SOURCE, TARGET, Axis, Components, select
+from trl_suite.networks.components import (
+    ADAPTER,
+    LOG_STD,
+    OBSERVATION_STATISTICS,
+    SOURCE,
+    TARGET,
+    Axis,
+    Components,
+    select,
+)
 from trl_suite.networks.policy import Policy
 from trl_suite.record import Transplant
 
-STATISTICS_MAX_SAMPLES = 1e4  # statistics of a million samples would never follow the target: their weight is capped
+LogStd = Literal["fresh", "copied"]
 
 
 def transplant(
@@ -20,7 +35,7 @@ def transplant(
     into: Components,
     alignment: Alignment | None,
     name: str,
-    method: Method,
+    method: Copies,
     generator: torch.Generator | None = None,
 ) -> Transplant:
     """Copy what the method names into the target's tensors, in place, and return the record of every component.
@@ -39,9 +54,16 @@ def transplant(
     """
     where = f"method '{name}'"
     columns = tuple(component for component in into if component.startswith(SOURCE))
-    frozen = select((*method.freeze, *columns), into, where)
+    frozen = select((*method.frozen_selectors, *columns), into, where)
     if not method.needs_source:
-        return Transplant(method=name, source="", fresh=tuple(into), frozen=frozen)
+        return Transplant(
+            method=name,
+            source="",
+            fresh=tuple(into),
+            frozen=frozen,
+            normaliser=described(method, (), into),
+            log_std="fresh" if LOG_STD in into else "none",
+        )
     if source is None or alignment is None:
         raise InputError(f"{where} needs a source policy; none was given")
     fit = Fit(where, source, into, alignment, method, frozen)
@@ -54,7 +76,7 @@ def transplant(
 
 
 def _recorded(fit: Fit, name: str, synced: tuple[str, ...]) -> Transplant:
-    offered = (*fit.source.components, *fit.source.memory)
+    components = (*fit.source.components, *fit.source.memory)
     return Transplant(
         method=name,
         source=fit.source.digest,
@@ -63,18 +85,20 @@ def _recorded(fit: Fit, name: str, synced: tuple[str, ...]) -> Transplant:
         fresh=tuple(component for component in fit.into if component not in fit.copied + synced),
         frozen=fit.frozen,
         missing=tuple(component for component in fit.requested if component not in fit.offered),
-        left_over=tuple(component for component in offered if not {component, SOURCE + component} & {*fit.copied}),
+        left_over=tuple(component for component in components if not {component, SOURCE + component} & {*fit.copied}),
         unmatched=fit.alignment.unmatched,
+        normaliser=described(fit.method, fit.copied, fit.into),
+        log_std="none" if LOG_STD not in fit.into else "copied" if LOG_STD in fit.copied else "fresh",
     )
 
 
-def _source_shares(method: Method, into: Components, where: str) -> dict[str, float]:
+def _source_shares(method: Copies, into: Components, where: str) -> dict[str, float]:
     """Return how much of the source is kept of each component that is shrunk and perturbed."""
     return {name: share for pattern, share in method.keep.items() for name in select((pattern,), into, where)}
 
 
 def _shuffled(fit: Fit, generator: torch.Generator | None) -> dict[str, Mapping[str, torch.Tensor]]:
-    """Return the numbers to copy, with the outputs of some layers permuted, which the layers above do not know of."""
+    """Return the copied numbers, with the outputs of some layers permuted, which the layers above do not know of."""
     numbers = {component: fit.offered[component] for component in fit.copied}
     for component in select(fit.method.shuffle, fit.into, fit.where):
         if component in numbers:
@@ -92,8 +116,8 @@ def _copy(component: str, source: Mapping[str, torch.Tensor], fit: Fit, share: f
         for tensor, value in target.items():
             copied = _aligned(component, tensor, source[tensor], value, fit)
             value.copy_(copied if share == 1.0 else torch.lerp(value, copied, share))
-        if "count" in target:
-            target["count"].clamp_(max=STATISTICS_MAX_SAMPLES)
+        if "count" in target and (most := most_samples(fit.method)) is not None:
+            target["count"].clamp_(max=float(most))
 
 
 def _aligned(component: str, tensor: str, source: torch.Tensor, target: torch.Tensor, fit: Fit) -> torch.Tensor:
@@ -159,3 +183,40 @@ def _constant(statistics: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """Return which slots never left their mean: SB3's prior of weight 1e-4 is then all there is to their variance."""
     mean, var, count = statistics["mean"], statistics["var"], statistics["count"]
     return (count > 1) & (var * count <= 2e-4 * (1 + mean**2))
+
+
+class _Keys(Protocol):
+    @property
+    def copy(self) -> Sequence[str]: ...
+
+    @property
+    def log_std(self) -> LogStd: ...
+
+    @property
+    def fresh(self) -> Sequence[str]: ...
+
+    @property
+    def keep(self) -> Mapping[str, float]: ...
+
+    @property
+    def shuffle(self) -> Sequence[str]: ...
+
+
+def _check(method: _Keys) -> str:
+    if LOG_STD in method.copy:
+        return "copy: 'log_std' has a key of its own: log_std = 'copied'"
+    idle = [key for key in ("fresh", "keep", "shuffle") if getattr(method, key) and not _needs_source(method)]
+    return f"{', '.join(idle)} changes what is copied, and nothing is: give copy too" if idle else ""
+
+
+def _needs_source(method: _Keys) -> bool:
+    return bool(method.copy) or method.log_std == "copied"
+
+
+COPY = Mechanism(
+    name="copy",
+    keys=("copy", "log_std", "fresh", "keep", "shuffle"),
+    can={"sb3": everywhere, "cohort": everywhere, "transplant": everywhere},
+    check=_check,
+    needs_source=_needs_source,
+)

@@ -1,14 +1,16 @@
 """How a source's components fit into a learner, and what is refused before anything is written."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import torch
 
 from trl_suite.errors import InputError
-from trl_suite.mechanisms.adapters import in_source_slots
-from trl_suite.mechanisms.methods import Lateral, Method, Residual
+from trl_suite.mechanisms.adapters import Adapter, Lateral, Residual, in_source_slots
+from trl_suite.mechanisms.mechanism import Share
+from trl_suite.mechanisms.normaliser_statistics import Keys
 from trl_suite.networks.align import Alignment
 from trl_suite.networks.components import (
     OBSERVATION_STATISTICS,
@@ -27,6 +29,50 @@ from trl_suite.networks.policy import Policy
 _DRIFT = {"normaliser", OBSERVATION_STATISTICS}  # selectors that thaw the statistics
 
 
+class Copies(Keys, Protocol):
+    """The keys of a method that decide what is copied, and how it fits."""
+
+    @property
+    def fresh(self) -> Sequence[str]:
+        """Selectors of copied components that stay fresh after all."""
+        ...
+
+    @property
+    def keep(self) -> Mapping[str, Share]:
+        """Selector -> share of the source that is kept."""
+        ...
+
+    @property
+    def shuffle(self) -> Sequence[str]:
+        """Selectors of components whose rows are permuted."""
+        ...
+
+    @property
+    def thaw(self) -> Mapping[str, Share]:
+        """Selector -> share of the budget after which it learns."""
+        ...
+
+    @property
+    def adapter(self) -> Adapter | None:
+        """Weights beside the layers."""
+        ...
+
+    @property
+    def needs_source(self) -> bool:
+        """Whether a source has any part in it."""
+        ...
+
+    @property
+    def copied_selectors(self) -> tuple[str, ...]:
+        """The selectors of all that is copied."""
+        ...
+
+    @property
+    def frozen_selectors(self) -> tuple[str, ...]:
+        """The selectors of all that begins frozen."""
+        ...
+
+
 @dataclass(frozen=True)
 class Fit:
     """A source's components beside those of the learner that is to take them."""
@@ -35,12 +81,12 @@ class Fit:
     source: Policy
     into: Components
     alignment: Alignment
-    method: Method
+    method: Copies
     frozen: tuple[str, ...]
 
     @cached_property
     def offered(self) -> Mapping[str, Mapping[str, torch.Tensor]]:
-        """The source's components, under both names where they also make a column beside the learner's own."""
+        """The source's components, under both names where one also makes a column beside the learner's own."""
         components = self.source.components
         return {
             **components,
@@ -55,13 +101,15 @@ class Fit:
 
     @cached_property
     def requested(self) -> tuple[str, ...]:
-        """The components that the method asks for, whether source or target has them."""
-        available = {**dict.fromkeys(self.into), **self.offered}
-        return select((*self.method.copy, *self.columns), available, self.where)
+        """The components that the method asks for, whoever has them."""
+        names = {**dict.fromkeys(self.into), **self.offered}
+        fresh = select(self.method.fresh, names, f"{self.where}: fresh")
+        chosen_names = select((*self.method.copied_selectors, *self.columns), names, self.where)
+        return tuple(name for name in chosen_names if name not in fresh)
 
     @cached_property
     def copied(self) -> tuple[str, ...]:
-        """The components that the method asks for and both source and target have."""
+        """The components that the method asks for and both have."""
         return tuple(component for component in self.requested if component in self.offered and component in self.into)
 
     @cached_property
@@ -111,7 +159,7 @@ def _check_residual(fit: Fit) -> None:
     if acting and fit.source.card.network.residual is not None:
         raise InputError(
             f"{fit.where}: the source is a residual policy, whose actor is more than layers: it can guide and be "
-            "imitated (jumpstart, kickstart), and its actor cannot be copied"
+            "imitated (jsrl, kickstart), and its actor cannot be copied"
         )
 
 
@@ -122,8 +170,8 @@ def _check_adapter(fit: Fit) -> None:
         layers = ", ".join(sorted(behind))
         raise InputError(f"{fit.where}: a learned input leads into the source's own layer: copy {layers} too")
     name, released = OBSERVATION_STATISTICS, fit.method.thaw.keys() & _DRIFT
-    statistics_fixed = name in fit.copied and name in fit.frozen and not released
-    if isinstance(fit.method.adapter, Lateral | Residual) and name in fit.source.components and not statistics_fixed:
+    frozen = name in fit.copied and name in fit.frozen and not released
+    if isinstance(fit.method.adapter, Lateral | Residual) and name in fit.source.components and not frozen:
         raise InputError(f"{fit.where}: the source's column sees what its own statistics give: copy and freeze {name}")
 
 

@@ -1,13 +1,20 @@
-"""Holding components fixed, and proving that they were."""
+"""Freeze schedule: which components are held fixed and until when, and the proof that they were.
+
+On SB3 `requires_grad` holds a parameter; in a cohort `training/cohort/adam.py` leaves its part out of every step.
+"""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import torch
 
 from trl_suite.errors import InputError
-from trl_suite.networks.components import Components
-from trl_suite.record import Freeze
+from trl_suite.mechanisms.mechanism import Mechanism, Share, during, everywhere
+from trl_suite.networks.components import Components, select
+from trl_suite.record import Freeze, Transplant
+
+WARMUP_UPDATES = 10  # over which the learning rate of a thawed layer rises
 
 
 class FreezeBrokenError(RuntimeError):
@@ -94,3 +101,92 @@ def proved(
         trainable=seal.trainable,
         total=seal.total,
     )
+
+
+class FreezeSchedule:
+    """The frozen components of one run. Made after the transplant, before the first step."""
+
+    def __init__(self, thaw: Mapping[str, float], steps: int, record: Transplant, components: Components) -> None:
+        """Begin with all that the transplant froze.
+
+        Args:
+            thaw: selector -> share of the budget after which it learns.
+            steps: budget in env steps.
+            record: of the transplant.
+            components: the learner's own.
+
+        Raises:
+            InputError: a selector names nothing that is frozen.
+        """
+        self.frozen = set(record.frozen)
+        self.released: dict[str, str] = {}  # component -> its hash when it was released
+        self.released_at: dict[str, int] = {}
+        self._seal = sealed(components, record.frozen)
+        self._due = _thaws(thaw, steps, record)
+
+    def release(self, step: int, components: Callable[[], Components]) -> set[str]:
+        """Release what is due after so many env steps, and return it; it is proved unmoved so far."""
+        due = {name for name, at in self._due.items() if at <= step and name in self.frozen}
+        if due:
+            self.released |= hashes(components(), tuple(sorted(due)))
+            self.released_at |= dict.fromkeys(due, step)
+            self.frozen -= due
+        return due
+
+    @property
+    def thaws(self) -> dict[str, int | None]:
+        """The env step after which each component that begins frozen learns; None where it never does."""
+        return {name: self._due.get(name) for name in self._seal.before}
+
+    def next(self, step: int) -> int | None:
+        """Return the next step after this one at which something is due; None where nothing is."""
+        return min((at for name, at in self._due.items() if at > step and name in self.frozen), default=None)
+
+    def proof(self, components: Components) -> Freeze:
+        """Return the proof that nothing moved while it was frozen.
+
+        Raises:
+            FreezeBrokenError: a component did; it is named.
+        """
+        return proved(self._seal, components, self.released, self.released_at)
+
+    def state(self) -> dict[str, dict[str, str] | dict[str, int]]:
+        """Return the components released so far, for a snapshot."""
+        return {"released": dict(self.released), "released_at": dict(self.released_at)}
+
+    def restore(self, state: dict[str, dict[str, str] | dict[str, int]]) -> None:
+        """Take up a snapshot's state."""
+        self.released = {name: str(digest) for name, digest in state["released"].items()}
+        self.released_at = {name: int(step) for name, step in state["released_at"].items()}
+        self.frozen -= set(self.released)
+
+
+def _thaws(thaw: Mapping[str, float], steps: int, record: Transplant) -> dict[str, int]:
+    """Return the env step after which each frozen component learns."""
+    where = f"method '{record.method}'"
+    due = {name: share for pattern, share in thaw.items() for name in select((pattern,), record.frozen, where)}
+    return {name: round(share * steps) for name, share in due.items()}
+
+
+class _Keys(Protocol):
+    @property
+    def freeze(self) -> Sequence[str]: ...
+
+    @property
+    def thaw(self) -> Mapping[str, Share]: ...
+
+
+def _label(method: _Keys) -> str:
+    return "thaws" if method.thaw else ""
+
+
+def _transplanted(method: _Keys, algorithm: str) -> str:
+    return during(method, algorithm) if method.thaw else ""
+
+
+FREEZE_SCHEDULE = Mechanism(
+    name="freeze schedule",
+    keys=("freeze", "thaw"),
+    can={"sb3": everywhere, "cohort": everywhere, "transplant": _transplanted},
+    label=_label,
+)

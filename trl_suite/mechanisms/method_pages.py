@@ -4,10 +4,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
-
 from trl_suite.mechanisms import methods
-from trl_suite.mechanisms.methods import Method
+from trl_suite.mechanisms.normaliser_statistics import column
 from trl_suite.networks import store
 from trl_suite.networks.card import Card
 
@@ -18,8 +16,12 @@ _BLOCK = re.compile(r"(<!-- (methods|policies): .*? -->\n).*?(<!-- /\2 -->)", re
 
 def table() -> str:
     """Return the table of the suite's methods in Markdown."""
-    rows = [f"| `{name}` | {method.summary} | {_during(method)} |" for name, method in methods.shipped().items()]
-    return "\n".join(["| method | what it does | acts during training |", "|---|---|---|", *rows]) + "\n"
+    rows = [
+        f"| `{name}` | {method.summary} | {column(method)} | {method.log_std} | {methods.label(method)} |"
+        for name, method in methods.shipped().items()
+    ]
+    head = ["| method | what it does | statistics | log_std | acts during training |", "|---|---|---|---|---|"]
+    return "\n".join([*head, *rows]) + "\n"
 
 
 def policies(folder: Path = POLICIES) -> str:
@@ -56,21 +58,7 @@ def returns(cards: list[Card]) -> str:
 def page(text: str) -> str:
     """Return a page's text with its tables as they should be."""
     tables: dict[str, Callable[[], str]] = {"methods": table, "policies": policies}
-    return _BLOCK.sub(lambda found: found[1] + tables[found[2]]() + found[3], text)
-
-
-def _during(method: Method) -> str:
-    kind = msgspec.to_builtins(method.adapter)["kind"] if method.adapter else ""
-    acts: dict[str, object] = {
-        "thaws": method.thaw,
-        "scales rates": method.rate,
-        "pulls weights": method.weights,
-        "pulls actions": method.behaviour,
-        "guides": method.guide,
-        "starts earlier": method.head_start,
-        f"adapts ({kind})": kind,
-    }
-    return ", ".join(name for name, active in acts.items() if active)
+    return _BLOCK.sub(lambda block: block[1] + tables[block[2]]() + block[3], text)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ import msgspec
 import torch
 
 from trl_suite.interface import Interface, Slot
-from trl_suite.mechanisms.adapters import additions
+from trl_suite.mechanisms.adapters import LearnedInput, additions
 from trl_suite.mechanisms.copy import transplant
-from trl_suite.mechanisms.methods import LearnedInput, Method
+from trl_suite.mechanisms.methods import Method
 from trl_suite.networks.align import Alias, Alignment, align
 from trl_suite.networks.components import Axis, Components, slot_axes
 from trl_suite.networks.policy import Policy

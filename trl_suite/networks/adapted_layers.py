@@ -20,7 +20,7 @@ class Plain(NamedTuple):
     bias: torch.Tensor
 
 
-class Held(nn.Module):
+class FrozenLayer(nn.Module):
     """A frozen layer: buffers, which no optimiser moves and no target network follows."""
 
     weight: torch.Tensor
@@ -56,7 +56,7 @@ class AdaptedLayer(FoldableLayer):
         weight: nn.Parameter,
         bias: nn.Parameter,
         added: Mapping[str, torch.Tensor],
-        source: Held | None,
+        source: FrozenLayer | None,
         before: int,
     ) -> None:
         super().__init__()

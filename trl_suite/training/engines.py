@@ -18,30 +18,30 @@ Engine = Literal["sb3", "cohort"]
 Device = Literal["cpu", "cuda"]
 
 
-def device(wanted: Literal["auto"] | Device) -> Device:
+def device(requested: Literal["auto"] | Device) -> Device:
     """Return where the cohort engine learns: on a CUDA device where there is one, unless the CPU is wanted.
 
     Raises:
         InputError: CUDA is wanted and there is none.
     """
-    if wanted == "cuda" and not torch.cuda.is_available():
+    if requested == "cuda" and not torch.cuda.is_available():
         raise InputError("device = 'cuda': torch finds no CUDA device here; 'auto' takes the CPU where there is none")
-    return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
+    return "cuda" if requested != "cpu" and torch.cuda.is_available() else "cpu"
 
 
-def physics(wanted: Literal["auto"] | Physics, on: Device) -> Physics:
+def physics(requested: Literal["auto"] | Physics, on: Device) -> Physics:
     """Return what simulates a cohort's worlds: Warp on a CUDA device where it can be used, unless MuJoCo is wanted.
 
     Raises:
         InputError: Warp is wanted, and the device's driver is too old.
         NotInstalledError: Warp is wanted, and is not installed.
     """
-    if wanted == "mujoco" or (wanted == "auto" and (on == "cpu" or warp_library.obstacle())):
+    if requested == "mujoco" or (requested == "auto" and (on == "cpu" or warp_library.obstacle())):
         return "mujoco"
     try:
         warp_library.refuse_unless_usable(torch.device(on))
     except InputError:
-        if wanted == "warp":
+        if requested == "warp":
             raise
         return "mujoco"
     return "warp"

@@ -31,11 +31,11 @@ def relabelled(replay: Mapping[str, torch.Tensor], source: str, target: str) -> 
     where = f"the replay of {source} cannot be paid as {target} pays"
     if source.startswith(FOREIGN) or target.startswith(FOREIGN):
         raise InputError(f"{where}: the terms of a foreign env's reward are not known")
-    ours, theirs = (built(Address.parse(address))[0] for address in (target, source))
-    _check_ends(ours, theirs, where)
-    if ours.reward == theirs.reward:
+    target_spec, source_spec = (built(Address.parse(address))[0] for address in (target, source))
+    _check_ends(target_spec, source_spec, where)
+    if target_spec.reward == source_spec.reward:
         return replay["rewards"]
-    scales = {term.label: _scale(term, theirs, where) for term in ours.reward}
+    scales = {term.label: _scale(term, source_spec, where) for term in target_spec.reward}
     missing = [name for name in scales if f"{TERM}{name}" not in replay]
     if missing:
         raise InputError(f"{where}: the source has not kept {', '.join(missing)}")
@@ -43,14 +43,14 @@ def relabelled(replay: Mapping[str, torch.Tensor], source: str, target: str) -> 
     return paid.sum(0).float()
 
 
-def _check_ends(ours: EnvSpec, theirs: EnvSpec, where: str) -> None:
-    if (ours.healthy, ours.terminates) != (theirs.healthy, theirs.terminates):
+def _check_ends(target_spec: EnvSpec, source_spec: EnvSpec, where: str) -> None:
+    if (target_spec.healthy, target_spec.terminates) != (source_spec.healthy, source_spec.terminates):
         raise InputError(f"{where}: its episodes end at other states")
 
 
-def _scale(term: Term, theirs: EnvSpec, where: str) -> float:
+def _scale(term: Term, source_spec: EnvSpec, where: str) -> float:
     """Return by how much a term of the source's reward is to be multiplied."""
-    like = next((other for other in theirs.reward if other.label == term.label), None)
+    like = next((other for other in source_spec.reward if other.label == term.label), None)
     if like is None or msgspec.structs.replace(like, weight=term.weight) != term:
         raise InputError(f"{where}: the source's reward has no term like its '{term.label}'")
     if like.weight == term.weight:

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from tests.training.cohort.small import HOW, job, numbers, run, same
 from tests.training.cohort.tape import Tape
 from trl_suite.mechanisms import methods
+from trl_suite.mechanisms.adapters import LowRank
 from trl_suite.training import settings
 from trl_suite.training.cohort import adam
 from trl_suite.training.cohort.graph import Launch
@@ -127,7 +128,7 @@ def test_imitating_asks_nothing_of_the_host(algorithm, nowhere):
     optimiser.step()
 
 
-@pytest.mark.parametrize("adapter", [None, methods.LowRank()])
+@pytest.mark.parametrize("adapter", [None, LowRank()])
 def test_an_epoch_of_ppo_asks_nothing_of_the_host(adapter, nowhere):
     hyperparameters = settings.PPOHyperparameters(
         activation="relu"

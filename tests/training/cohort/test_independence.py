@@ -12,8 +12,8 @@ from trl_suite.training import settings
 from trl_suite.training.cohort.rollout import Collector
 from trl_suite.training.training_run import DivergedError, TrainingOutcome
 
-COPIED = ("actor", "critic", "log_std", "normaliser")
-THAWS = Method(copy=COPIED, freeze=("actor.trunk",), thaw={"actor.trunk": 0.5})
+COPIED = ("actor", "critic", "normaliser")
+THAWS = Method(copy=COPIED, log_std="copied", freeze=("actor.trunk",), thaw={"actor.trunk": 0.5})
 NEIGHBOURS = ["scratch", "finetune", "feature-extraction", "critic-warmup", "discriminative-rate", "l2sp", "kickstart"]
 
 

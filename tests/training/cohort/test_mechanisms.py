@@ -7,7 +7,10 @@ import torch
 
 from tests.training.cohort.small import HOW, Keeping, job, numbers, run
 from trl_suite.mechanisms import methods
+from trl_suite.mechanisms.adapters import LowRank
+from trl_suite.mechanisms.distillation import Distillation
 from trl_suite.mechanisms.methods import Method
+from trl_suite.mechanisms.weight_regularizer import WeightRegularizer
 from trl_suite.networks.actor import source_actor
 from trl_suite.networks.align import align
 from trl_suite.networks.policy import load
@@ -18,7 +21,7 @@ from trl_suite.training.cohort.signature import bytes_of, obstacle, signature
 from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.worlds.env import make
 
-COPIED = ("actor", "critic", "log_std", "normaliser")
+COPIED = ("actor", "critic", "normaliser")
 
 
 def test_a_scratch_member_starts_from_sb3s_parameters_of_its_seed(make_job):
@@ -36,19 +39,19 @@ NAMES = [name.replace("K", "1") for name in methods.shipped()]
 
 def test_only_guides_adapters_memories_and_head_starts_are_left_to_sb3():
     left = {name for name in NAMES if obstacle(job(method=name))}
-    assert left == {"jumpstart", "learned-adapter", "progressive", "residual"}
+    assert left == {"jsrl", "learned-adapter", "progressive", "residual"}
 
 
 def test_low_rank_products_are_a_cohorts_where_nothing_pulls_beside_them():
     lora = methods.find("lora")
     pulled = [
-        msgspec.structs.replace(lora, weights=methods.WeightPull(strength=1.0)),
-        msgspec.structs.replace(lora, behaviour=methods.BehaviourPull(strength=1.0)),
+        msgspec.structs.replace(lora, weight_regularizer=WeightRegularizer(strength=1.0)),
+        msgspec.structs.replace(lora, distillation=Distillation(strength=1.0)),
     ]
     assert not obstacle(job(method="lora"))
     assert all("adapter" in obstacle(job(method="own", definition=one)) for one in pulled)
     assert "adapter" in obstacle(job(method="lora", hyperparameters=settings.SACHyperparameters()))
-    ranks = [msgspec.structs.replace(lora, adapter=methods.LowRank(rank=rank)) for rank in (2, 4)]
+    ranks = [msgspec.structs.replace(lora, adapter=LowRank(rank=rank)) for rank in (2, 4)]
     apart = {signature(job(method="own", definition=one)) for one in ranks} | {signature(job())}
     assert len(apart) == 3
     assert bytes_of(job(method="lora")) > bytes_of(job())
@@ -81,7 +84,7 @@ def test_every_method_that_a_cohort_can_do_trains_and_proves_its_freeze(make_job
 
 
 def test_frozen_statistics_stay_and_others_follow(make_job, source):
-    frozen = Method(copy=COPIED, freeze=("normaliser.observation",))
+    frozen = Method(copy=COPIED, log_std="copied", normaliser="frozen")
     held, free = run([make_job(method="own", definition=frozen), make_job(seed=1, method="finetune")])
     mean = source.components["normaliser.observation"]["mean"]
     assert torch.equal(held.policy.components["normaliser.observation"]["mean"], mean)
@@ -92,7 +95,7 @@ def test_frozen_statistics_stay_and_others_follow(make_job, source):
 
 
 def test_a_pull_on_weights_keeps_them_nearer_to_the_source(make_job, source):
-    stiff = Method(copy=COPIED, weights=methods.WeightPull(strength=200.0, on=("actor",)))
+    stiff = Method(copy=COPIED, log_std="copied", weight_regularizer=WeightRegularizer(strength=200.0, on=("actor",)))
     free, pulled = run([make_job(seed=1, method="finetune"), make_job(seed=1, method="own", definition=stiff)])
 
     def away(outcome, part):
@@ -107,7 +110,7 @@ def test_a_pull_on_weights_keeps_them_nearer_to_the_source(make_job, source):
 
 
 def test_kickstarting_brings_the_actions_nearer_to_the_sources(make_job, source):
-    kick = Method(copy=("normaliser.observation",), behaviour=methods.BehaviourPull(strength=5.0))
+    kick = Method(copy=("normaliser.observation",), distillation=Distillation(strength=5.0))
     plain, kicked = run([make_job(seed=1, method="statistics-only"), make_job(seed=1, method="own", definition=kick)])
     states = np.random.default_rng(0).normal(size=(200, 4)) * [0.1, 0.05, 0.3, 0.3]
     theirs, _ = source_actor(source, source.interface, align(source.interface, source.interface)).gaussian(states)
@@ -121,7 +124,7 @@ def test_kickstarting_brings_the_actions_nearer_to_the_sources(make_job, source)
 
 
 def test_a_thawed_layer_moves_from_its_step_on(make_job):
-    thaws = Method(copy=COPIED, freeze=("actor.trunk",), thaw={"actor.trunk": 0.5})
+    thaws = Method(copy=COPIED, log_std="copied", freeze=("actor.trunk",), thaw={"actor.trunk": 0.5})
     watcher = Keeping(keep=True)
     outcome = run([make_job(method="own", definition=thaws)], [watcher])[0]
     first = [snapshot.arrays["parameters.policy"][0, :80] for snapshot in watcher.snapshots]  # of actor.trunk.0
@@ -130,7 +133,7 @@ def test_a_thawed_layer_moves_from_its_step_on(make_job):
 
 
 def test_a_rate_of_a_component_scales_its_steps(make_job):
-    slow = Method(copy=COPIED, rate={"actor": 1e-3})
+    slow = Method(copy=COPIED, log_std="copied", rate={"actor": 1e-3})
     watchers = [Keeping(keep=True), Keeping(keep=True)]
     run([make_job(method="finetune"), make_job(method="own", definition=slow)], watchers)
     moved = [

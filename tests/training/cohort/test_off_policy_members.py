@@ -9,6 +9,7 @@ import torch
 from tests.training.cohort.small import Keeping, job, numbers, run, same
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.methods import Method
+from trl_suite.mechanisms.weight_regularizer import WeightRegularizer
 from trl_suite.networks.actor import source_actor
 from trl_suite.networks.align import align
 from trl_suite.networks.components import REPLAY
@@ -28,8 +29,10 @@ HOWS = {
     "sac": settings.SACHyperparameters(**SHARED, n_envs=2, train_freq=2, gradient_steps=2, normalise_observation=True),
     "td3": settings.TD3Hyperparameters(**SHARED),
 }
-COPIED = ("actor", "critic", "log_std", "temperature", "normaliser")
-THAWS = Method(copy=COPIED, freeze=("actor.trunk", "temperature"), thaw={"actor.trunk": 0.5, "temperature": 0.3})
+COPIED = ("actor", "critic", "temperature", "normaliser")
+THAWS = Method(
+    copy=COPIED, log_std="copied", freeze=("actor.trunk", "temperature"), thaw={"actor.trunk": 0.5, "temperature": 0.3}
+)
 NEIGHBOURS = [
     "scratch",
     "finetune",
@@ -181,7 +184,7 @@ def test_a_transferred_policy_acts_before_learning_starts_and_scratch_draws_unif
 
 @ALGORITHMS
 def test_a_pull_on_weights_keeps_them_nearer_to_the_source(make, sources, algorithm):
-    stiff = Method(copy=COPIED, weights=methods.WeightPull(strength=300.0, on=("actor",)))
+    stiff = Method(copy=COPIED, log_std="copied", weight_regularizer=WeightRegularizer(strength=300.0, on=("actor",)))
     jobs = [make(algorithm, seed=1, method="finetune"), make(algorithm, seed=1, method="own", definition=stiff)]
     free, pulled = (_away(one, sources[algorithm]) for one in run(jobs))
     assert pulled < 0.5 * free

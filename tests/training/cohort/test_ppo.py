@@ -10,7 +10,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.logger import Logger
 
 from trl_suite.mechanisms import methods
-from trl_suite.mechanisms.methods import LowRank
+from trl_suite.mechanisms.adapters import LowRank
 from trl_suite.networks.card import Training
 from trl_suite.networks.components import group
 from trl_suite.training import settings

@@ -7,7 +7,9 @@ from trl_suite.errors import InputError
 from trl_suite.mechanisms.methods import Method
 from trl_suite.training.training_run import Snapshot, TrainingOutcome, TrainingRun
 
-THAWS = Method(copy=("actor", "critic", "log_std", "normaliser"), freeze=("actor.trunk",), thaw={"actor.trunk": 0.5})
+THAWS = Method(
+    copy=("actor", "critic", "normaliser"), log_std="copied", freeze=("actor.trunk",), thaw={"actor.trunk": 0.5}
+)
 CASES = ["scratch", "finetune", "feature-extraction", "l2sp", "kickstart", "own"]
 
 
@@ -93,8 +95,10 @@ def test_a_snapshot_of_another_version_is_refused(make_job):
 def test_step_0_is_measured_before_the_first_observation_changes_any_statistics(source):
     """So that what is copied is at step 0 what the source is, whether its statistics go on or are held."""
     assert HOW.normalise_observation
-    everything = ("actor", "critic", "log_std", "normaliser")
-    methods = [Method(copy=everything), Method(copy=everything, freeze=("normaliser",))]
+    methods = [
+        Method(copy=everything, log_std="copied"),
+        Method(copy=everything, log_std="copied", normaliser="frozen"),
+    ]
     watchers = [Keeping(keep=True) for _ in methods]
     jobs = [
         job(seed=index, method="own", definition=method, source=source, env="hopper")

@@ -16,7 +16,7 @@ from trl_suite.networks.actor import SourceActor, source_actor
 from trl_suite.networks.align import Alias, align
 from trl_suite.networks.policy import Policy
 from trl_suite.training.acting.evaluation import Act, Evaluator, mean_return
-from trl_suite.training.acting.paired_steps import Paired, paired
+from trl_suite.training.acting.paired_steps import PairedSteps, paired
 from trl_suite.training.acting.recording import Recording, record
 from trl_suite.training.policy_import import spaces_of
 from trl_suite.training.seeds import seed_for
@@ -154,7 +154,7 @@ def _gamma(policy: Policy) -> float:
     return float(gamma) if isinstance(gamma, int | float) else GAMMA
 
 
-def _joints(steps: Paired | None) -> dict[str, float]:
+def _joints(steps: PairedSteps | None) -> dict[str, float]:
     if steps is None:
         return {}
     distances = similarity.slot_distances(steps.source, steps.target)

@@ -13,6 +13,7 @@ from trl_suite.experiment.running.run_state import digest_of
 from trl_suite.experiment.specification.experiment_file import Experiment, Source
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.methods import Method
+from trl_suite.mechanisms.replay import remembered
 from trl_suite.networks.card import Card
 from trl_suite.networks.policy import Policy
 from trl_suite.record import SCRATCH, SOURCE, Planned
@@ -171,7 +172,7 @@ class _Planner:
     def _upbringing(self) -> dict[str, Any]:
         """Return what is special about the source's training; nothing where nothing is, as in runs made before."""
         source, definitions = self._experiment.source, self._methods.values()
-        kept = {name for definition in definitions for name in methods.remembered(definition)}
+        kept = {name for definition in definitions for name in remembered(definition)}
         found = settings.SourceTraining(heads=source.heads, dynamics=source.dynamics, keep=tuple(sorted(kept)))
         return {"upbringing": msgspec.to_builtins(found)} if found != settings.SourceTraining() else {}
 

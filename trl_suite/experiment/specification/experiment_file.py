@@ -9,6 +9,7 @@ from trl_suite import content, tables
 from trl_suite.errors import InputError, unknown
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.methods import Method
+from trl_suite.mechanisms.replay import remembered
 from trl_suite.networks.card import Algorithm
 from trl_suite.networks.components import REPLAY
 from trl_suite.record import SCRATCH
@@ -198,7 +199,7 @@ def _check_memory(path: Path, experiment: Experiment) -> None:
     source, hyperparameters = experiment.source, experiment.hyperparameters
     for name in experiment.methods:
         method = methods.find(name, experiment.method)
-        kept = methods.remembered(method)
+        kept = remembered(method)
         if kept and (source.dynamics or source.heads):
             raise InputError(f"{path}: source: {', '.join(kept)} can be copied from a source of one task alone")
         if REPLAY not in kept:
@@ -246,9 +247,7 @@ def _check_shipped(path: Path, experiment: Experiment) -> None:
         raise InputError(f"{path}: source: give steps to train policies, or shipped = true to take those of policies/")
     if source.shipped and (source.variants or source.randomise or source.heads or source.dynamics or source.every):
         raise InputError(f"{path}: source: shipped policies are trained already: only env can be given with them")
-    kept = {
-        name for method in experiment.methods for name in methods.remembered(methods.find(method, experiment.method))
-    }
+    kept = {name for method in experiment.methods for name in remembered(methods.find(method, experiment.method))}
     if source.shipped and kept:
         raise InputError(
             f"{path}: source: shipped policies keep no {', '.join(sorted(kept))}; give steps to train some"

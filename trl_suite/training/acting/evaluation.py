@@ -1,4 +1,4 @@
-"""What a policy is worth: undiscounted, unnormalised returns of whole episodes in worlds of their own."""
+"""Evaluation: undiscounted, unnormalised returns of whole episodes in envs that nothing learns from."""
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -66,8 +66,9 @@ def append(path: Path, step: int, episodes: Sequence[Episode]) -> None:
     head = "" if path.exists() else "step,episode,return,length,mode\n"
     counts: dict[str, Iterator[int]] = {}
     lines = (
-        f"{step},{next(counts.setdefault(one.mode, itertools.count()))},{one.value!r},{one.length},{one.mode}\n"
-        for one in episodes
+        f"{step},{next(counts.setdefault(episode.mode, itertools.count()))},{episode.value!r},{episode.length},"
+        f"{episode.mode}\n"
+        for episode in episodes
     )
     with path.open("a") as file:
         file.write(head + "".join(lines))

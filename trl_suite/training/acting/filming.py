@@ -19,10 +19,10 @@ from trl_suite.worlds.env import make
 from trl_suite.worlds.picture import draw_without_a_screen, rendered
 
 SUFFIXES = (".gif", ".png", ".webp", ".mp4")
-SIZE = (256, 192)  # of one picture, in pixels
+FRAME_PIXELS = (256, 192)  # of one picture, in pixels
 HEAD, FOOT, GAP = 34, 18, 4  # heights of the words above and below, and the space between pictures, in pixels
-RATE = 12.5  # pictures a second, at most
-COLOURS = 64  # of a GIF, which has one palette for all pictures
+MAX_FRAMES_PER_SECOND = 12.5  # pictures a second, at most
+GIF_COLOURS = 64  # of a GIF, which has one palette for all pictures
 INK, SOFT, GROUND = (26, 26, 26), (90, 90, 90), (255, 255, 255)
 Frame = npt.NDArray[np.uint8]
 
@@ -43,7 +43,7 @@ class Take(NamedTuple):
     rate: float  # frames a second, so that it plays as fast as it happened
 
 
-def shoot(scene: Scene, seconds: float, size: tuple[int, int] = SIZE) -> Take:
+def shoot(scene: Scene, seconds: float, size: tuple[int, int] = FRAME_PIXELS) -> Take:
     """Return the first seconds of the first episode of an evaluation; one that ends early stands still from there on.
 
     Raises:
@@ -54,7 +54,7 @@ def shoot(scene: Scene, seconds: float, size: tuple[int, int] = SIZE) -> Take:
     world = _world(scene.address, size)
     try:
         pause = float(getattr(world.unwrapped, "dt", 1 / world.metadata.get("render_fps", 30)))
-        every = max(1, round(1 / (RATE * pause)))
+        every = max(1, round(1 / (MAX_FRAMES_PER_SECOND * pause)))
         frames, earned = _frames(world, scene, round(seconds / (pause * every)), every)
     finally:
         world.close()
@@ -101,7 +101,7 @@ def side_by_side(scenes: Sequence[Scene], seconds: float) -> tuple[list[Image.Im
 
 
 def _picture(scenes: Sequence[Scene], takes: Sequence[Take], place: int) -> Image.Image:
-    width, height = SIZE
+    width, height = FRAME_PIXELS
     image = Image.new("RGB", (len(scenes) * (width + GAP) - GAP, HEAD + height + FOOT), GROUND)
     pen, large, small = ImageDraw.Draw(image), ImageFont.load_default(12), ImageFont.load_default(11)
     for column, (scene, take) in enumerate(zip(scenes, takes, strict=True)):
@@ -125,9 +125,9 @@ def write(path: Path, pictures: Sequence[Image.Image], rate: float) -> Path:
         if path.suffix == ".mp4":
             _movie(path, pictures, rate)
         else:
-            shown = _flat(pictures) if path.suffix == ".gif" else list(pictures)
+            frames = _flat(pictures) if path.suffix == ".gif" else list(pictures)
             options: dict[str, Any] = {"duration": round(1000 / rate), "loop": 0}
-            shown[0].save(path, save_all=True, append_images=shown[1:], optimize=True, **options)
+            frames[0].save(path, save_all=True, append_images=frames[1:], optimize=True, **options)
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
     return path
@@ -147,13 +147,13 @@ def check(path: Path) -> None:
 
 def _flat(pictures: Sequence[Image.Image]) -> list[Image.Image]:
     """Return the pictures in the few colours of one palette, without dither: what stands still costs nothing."""
-    tall = np.concatenate([np.asarray(one) for one in pictures[:: max(1, len(pictures) // 4)]])
-    palette = Image.fromarray(tall).quantize(COLOURS, method=Image.Quantize.FASTOCTREE)
-    return [one.quantize(palette=palette, dither=Image.Dither.NONE) for one in pictures]
+    tall = np.concatenate([np.asarray(picture) for picture in pictures[:: max(1, len(pictures) // 4)]])
+    palette = Image.fromarray(tall).quantize(GIF_COLOURS, method=Image.Quantize.FASTOCTREE)
+    return [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
 
 
 def _movie(path: Path, pictures: Sequence[Image.Image], rate: float) -> None:
     if find_spec("imageio_ffmpeg") is None:
         raise NotInstalledError(f"{path}: no encoder; pip install 'trl-suite[video]', or take .gif")
-    even = [np.asarray(one)[: one.height // 2 * 2, : one.width // 2 * 2] for one in pictures]
+    even = [np.asarray(picture)[: picture.height // 2 * 2, : picture.width // 2 * 2] for picture in pictures]
     v3.imwrite(path, np.stack(even), fps=rate, macro_block_size=2)

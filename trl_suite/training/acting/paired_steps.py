@@ -15,7 +15,7 @@ from trl_suite.worlds.env import interface_of, make
 Floats = npt.NDArray[np.float64]
 
 
-class Paired(NamedTuple):
+class PairedSteps(NamedTuple):
     """One step from the same states and actions in two worlds."""
 
     source: Floats  # (transitions, velocities), change of each generalised velocity in the source's world
@@ -23,7 +23,7 @@ class Paired(NamedTuple):
     names: tuple[str, ...]  # (velocities,), of their joints
 
 
-def paired(policy: Policy, target: str, count: int, seed: int) -> Paired:
+def paired(policy: Policy, target: str, count: int, seed: int) -> PairedSteps:
     """Return steps from states that the policy visits at home, acting with its own noise, in both worlds.
 
     MuJoCo's positions and velocities are set to the same values and the solver starts cold in both, so that a world
@@ -47,7 +47,7 @@ def paired(policy: Policy, target: str, count: int, seed: int) -> Paired:
         here.close()
         there.close()
     finite = np.isfinite(changes).all(axis=(0, 2))
-    return Paired(changes[0, finite], changes[1, finite], names)
+    return PairedSteps(changes[0, finite], changes[1, finite], names)
 
 
 def _check_alike(policy: Policy, here: gymnasium.Env[Any, Any], there: gymnasium.Env[Any, Any], target: str) -> None:
@@ -68,29 +68,30 @@ def _changes(
     generator = torch.Generator().manual_seed(seed)
     observation, _ = here.reset(seed=seed)
     there.reset(seed=seed)
-    mine, other = here.unwrapped.data, there.unwrapped.data  # type: ignore[attr-defined]
-    found = np.empty((2, count, len(mine.qvel)))
+    source_data, target_data = here.unwrapped.data, there.unwrapped.data  # type: ignore[attr-defined]
+    changes = np.empty((2, count, len(source_data.qvel)))
     for row in range(count):
         action = policy.predict(observation[None], deterministic=False, generator=generator)[0][0]
-        other.qpos[:], other.qvel[:], other.qacc_warmstart[:], mine.qacc_warmstart[:] = mine.qpos, mine.qvel, 0, 0
-        before = mine.qvel.copy()
-        *_, told = there.unwrapped.step(action)
+        target_data.qpos[:], target_data.qvel[:] = source_data.qpos, source_data.qvel
+        target_data.qacc_warmstart[:], source_data.qacc_warmstart[:] = 0, 0
+        before = source_data.qvel.copy()
+        *_, target_info = there.unwrapped.step(action)
         observation, _, terminated, truncated, info = here.step(action)
-        found[:, row] = mine.qvel - before, other.qvel - before
-        if info.get("sim_unstable") or told.get("sim_unstable"):
-            found[:, row] = np.nan
+        changes[:, row] = source_data.qvel - before, target_data.qvel - before
+        if info.get("sim_unstable") or target_info.get("sim_unstable"):
+            changes[:, row] = np.nan
         if terminated or truncated:
             observation, _ = here.reset()
-    return found
+    return changes
 
 
 def _names(model: mujoco.MjModel) -> tuple[str, ...]:
     """Return the joint of each generalised velocity, with a number where it has several."""
-    found: list[str] = []
+    names: list[str] = []
     for index in range(model.njnt):
         name, width = model.joint(index).name or f"joint {index}", _WIDTH[int(model.jnt_type[index])]
-        found += [name] if width == 1 else [f"{name}.{place}" for place in range(width)]
-    return tuple(found)
+        names += [name] if width == 1 else [f"{name}.{place}" for place in range(width)]
+    return tuple(names)
 
 
 _WIDTH = {

@@ -10,7 +10,7 @@ from trl_suite.training.seeds import seed_for
 from trl_suite.worlds.vector_env import make_vector
 
 Floats = npt.NDArray[np.float64]
-FORGOTTEN = 0.05  # weight of a reward below which a cut-off future is taken for no loss
+NEGLIGIBLE_DISCOUNT = 0.05  # weight of a reward below which a cut-off future is taken for no loss
 
 
 class Recording(NamedTuple):
@@ -30,11 +30,11 @@ class Recording(NamedTuple):
 
     def to_go(self, gamma: float) -> Floats:
         """Return the discounted sum of what follows each step, up to the episode's end: (steps,)."""
-        found = self.rewards.copy()
-        for row in range(len(found) - 2, -1, -1):
+        returns = self.rewards.copy()
+        for row in range(len(returns) - 2, -1, -1):
             if self.episodes[row] == self.episodes[row + 1]:
-                found[row] += gamma * found[row + 1]
-        return found
+                returns[row] += gamma * returns[row + 1]
+        return returns
 
     def settled(self, gamma: float) -> npt.NDArray[np.bool_]:
         """Return which steps lie so far before a time limit that what it cut off hardly counts: (steps,).
@@ -44,7 +44,7 @@ class Recording(NamedTuple):
         length = np.bincount(self.episodes, minlength=len(self.cut))[self.episodes]
         start = np.searchsorted(self.episodes, self.episodes)
         left = length - (np.arange(len(length)) - start)
-        enough = np.log(FORGOTTEN) / np.log(gamma) if gamma < 1 else np.inf
+        enough = np.log(NEGLIGIBLE_DISCOUNT) / np.log(gamma) if gamma < 1 else np.inf
         return ~self.cut[self.episodes] | (left >= np.minimum(enough, length / 2))
 
 

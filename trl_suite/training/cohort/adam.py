@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from trl_suite.mechanisms.freeze_schedule import WARMUP_UPDATES
 from trl_suite.training.cohort.stack import Stack
-from trl_suite.training.sb3.rates import WARM
 
 BETAS = (0.9, 0.999)
 Cells = npt.NDArray[np.bool_]  # (rows, members, parts)
@@ -77,12 +77,13 @@ class Adam:
             self._learning = cells.copy()
             self._change()
 
-    def restart(self, cells: Cells) -> None:
-        """Forget the moments and the count of these parts, and let their rate rise over the first `WARM` steps.
+    def restart(self, cells: Cells, thawed: bool = True) -> None:
+        """Forget the moments and the count of these parts.
 
-        Adam's first step is as long as the rate, however small the gradient: it would throw a thawed layer off at once.
+        The rate of thawed parts rises over their first `WARMUP_UPDATES` steps: Adam's first step is as long as the
+        rate, however small the gradient, and would throw a layer off at once.
         """
-        self.count[cells], self.warming[cells] = 0, self._gentle
+        self.count[cells], self.warming[cells] = 0, self._gentle and thawed
         for row, member, part in np.argwhere(cells):
             span = slice(self._parts[part].start, self._parts[part].stop)
             self.mean[row, member, span] = 0.0
@@ -102,7 +103,7 @@ class Adam:
             act()
         self.count[self._learning] += 1
         if self.warming.any():
-            self.warming &= self.count < WARM
+            self.warming &= self.count < WARMUP_UPDATES
             self._change()
 
     def resumed(self) -> None:
@@ -114,7 +115,7 @@ class Adam:
 
     def _planned(self) -> dict[float, _Slices]:
         plan: dict[float, _Slices] = {}
-        rates = np.where(self.warming, self._rates * (self.count + 1) / WARM, self._rates)
+        rates = np.where(self.warming, self._rates * (self.count + 1) / WARMUP_UPDATES, self._rates)
         cells = (one.reshape(-1).tolist() for one in (self._learning, rates, self.count))
         for cell, (learns, rate, count) in enumerate(zip(*cells, strict=True)):
             if not learns:

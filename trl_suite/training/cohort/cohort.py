@@ -1,13 +1,15 @@
 """The members of a cohort and everything that they share: an algorithm, a batch of worlds, statistics, evaluations."""
 
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from gymnasium.vector import AutoresetMode
 
-from trl_suite.networks.components import REPLAY, TEMPERATURE
+from trl_suite.mechanisms import methods
+from trl_suite.networks.components import REPLAY, TEMPERATURE, Components
 from trl_suite.training import settings
 from trl_suite.training.acting.evaluation import Episode
 from trl_suite.training.cohort import moments
@@ -55,6 +57,10 @@ class Cohort:
             if member.decay is not None:
                 for name in self.algorithm.optimisers.keys() - {TEMPERATURE}:
                     WeightDecay(self.algorithm.optimisers[name], index, member.decay)
+        self.callbacks = [
+            methods.callbacks(member.run.definition, MemberLearner(self, index), member.freeze_schedule.thaws)
+            for index, member in enumerate(members)
+        ]
         self.hold()
 
     def _measuring(self, seeds: Sequence[int], engine: Make, device: torch.device) -> Evaluator:
@@ -87,17 +93,21 @@ class Cohort:
         return {name: found[name] for name in names}
 
     def release(self, step: int) -> None:
-        """Let every member learn what is due after so many env steps."""
+        """Do what every member's method has due after so many env steps: thaws, and what it does besides."""
         for index, member in enumerate(self.members):
-            released = member.holding.release(step, lambda index=index: self.components(index))
-            if not released:
-                continue
-            for adam in self.algorithm.optimisers.values():
-                cells = np.zeros_like(adam.learning)
-                for place in adam.stack.layout.places:
-                    cells[place.row, index, place.part] = place.component in released
-                adam.restart(cells)
-            self.hold()
+            if released := member.freeze_schedule.release(step, lambda index=index: self.components(index)):
+                self.restart(index, released, thawed=True)
+                self.hold()
+            for callback in self.callbacks[index]:
+                callback.advance(step)
+
+    def restart(self, index: int, components: Collection[str], thawed: bool) -> None:
+        """Forget the optimizer state of a member's components; the rate of what was thawed rises slowly."""
+        for adam in self.algorithm.optimisers.values():
+            cells = np.zeros_like(adam.learning)
+            for place in adam.stack.layout.places:
+                cells[place.row, index, place.part] = place.component in components
+            adam.restart(cells, thawed)
 
     def hold(self) -> None:
         """Hold exactly what the members hold, and all of those that have diverged."""
@@ -105,9 +115,9 @@ class Cohort:
             name: np.stack([self._learns(index, adam.stack.layout) for index in range(len(self.members))], axis=1)
             for name, adam in self.algorithm.optimisers.items()
         }
-        self.normaliser.hold([member.holding.frozen for member in self.members])
+        self.normaliser.hold([member.freeze_schedule.frozen for member in self.members])
         for index, member in enumerate(self.members):
-            self.algorithm.hold(index, member.holding.frozen)
+            self.algorithm.hold(index, member.freeze_schedule.frozen)
 
     def _learns(self, index: int, layout: Layout) -> npt.NDArray[np.bool_]:
         return self.members[index].learning(layout) & self.alive[index]
@@ -119,7 +129,8 @@ class Cohort:
             step: made so far.
             until: the next step at which something else is to be done before a rollout that goes beyond it.
         """
-        due = [at for member in self.members if (at := member.holding.next(step)) is not None]
+        acting = [*(member.freeze_schedule for member in self.members), *itertools.chain(*self.callbacks)]
+        due = [at for schedule in acting if (at := schedule.next(step)) is not None]
         rollouts = [
             self.algorithm.most,
             (until - step) // self.rollout,
@@ -162,3 +173,20 @@ class Cohort:
         self._evaluator.close()
         for member in self.members:
             member.logger.close()
+
+
+class MemberLearner:
+    """One member of a cohort as a mechanism sees it; see `mechanisms.mechanism.Learner`."""
+
+    def __init__(self, cohort: Cohort, index: int) -> None:
+        member = cohort.members[index]
+        self.where, self.steps, self.fresh = f"method '{member.run.method}'", member.run.steps, member.fresh
+        self._cohort, self._index = cohort, index
+
+    def components(self) -> Components:
+        """Return the member's components; its parameters may be written."""
+        return self._cohort.components(self._index)
+
+    def restart(self, components: Collection[str]) -> None:
+        """Forget the optimizer state of these components."""
+        self._cohort.restart(self._index, components, thawed=False)

@@ -13,7 +13,7 @@ from typing import NamedTuple, Self
 
 import torch
 
-from trl_suite.mechanisms.methods import Adapter, LowRank
+from trl_suite.mechanisms.adapters import Adapter, LowRank
 from trl_suite.networks.card import Algorithm
 from trl_suite.networks.components import ADAPTER, LOG_STD, TEMPERATURE
 

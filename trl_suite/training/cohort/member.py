@@ -8,23 +8,25 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from trl_suite.mechanisms.methods import WeightPull, remembered
+from trl_suite.mechanisms import methods
+from trl_suite.mechanisms.distillation import SOURCE_STATES
+from trl_suite.mechanisms.freeze_schedule import FreezeSchedule
+from trl_suite.mechanisms.rate import factors
+from trl_suite.mechanisms.replay import remembered
+from trl_suite.mechanisms.weight_regularizer import WeightRegularizer, regularized
 from trl_suite.networks.card import Normaliser
 from trl_suite.networks.components import REPLAY, Components, select
 from trl_suite.networks.policy import Policy
 from trl_suite.networks.zip_import import Spaces
 from trl_suite.training.acting.evaluation import Episode
-from trl_suite.training.acting.source_states import home_states
+from trl_suite.training.acting.source_states import importance, visited_states
 from trl_suite.training.cohort.layout import Layout
 from trl_suite.training.cohort.replay import essence
 from trl_suite.training.cohort.stack import Tensors
-from trl_suite.training.holding import Holding
 from trl_suite.training.sb3 import events, source_memory
 from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.training.sb3.learners import ActsFirst
-from trl_suite.training.sb3.moments import moments
-from trl_suite.training.sb3.pull import SEEN
-from trl_suite.training.sb3.transplant import implant, importance
+from trl_suite.training.sb3.transplant import implant
 from trl_suite.training.seeds import seed_for
 from trl_suite.training.training_run import Snapshot, TrainingRun, Watcher
 
@@ -46,19 +48,22 @@ class Member:
         self.seed = seed_for(run.seed, "learner")
         self.hyperparameters = run.hyperparameters
         self._model = sb3.blank(place, run.hyperparameters, run.seed, buffered=REPLAY in run.definition.copy)
+        self.fresh = methods.fresh_values(run.definition, sb3.components_of(self._model))
         self.record = implant(
             run.source, self._model, run.method, run.definition, run.alias, seed_for(run.seed, "method")
         )
         self.acts_first = isinstance(self._model, ActsFirst) and self._model.acts_first
-        self.moments = moments(self._model) if set(remembered(run.definition)) - {REPLAY} else {}
+        self.moments = source_memory.optimizer_state(self._model) if set(remembered(run.definition)) - {REPLAY} else {}
         self.keeps = select(run.source_training.keep, source_memory.empty(self._model), "keep")
         self._given = source_memory.collected(self._model)
         given = {REPLAY: essence(self._given)} if self._given else {}
-        self.holding = Holding(run, self.record, sb3.components_of(self._model) | given)
+        self.freeze_schedule = FreezeSchedule(
+            run.definition.thaw, run.steps, self.record, sb3.components_of(self._model) | given
+        )
         method = run.definition
-        self.decay = self._strengths(method.weights) if method.weights else None
-        self.imitated = run.actor(place.interface) if method.behaviour else None
-        self.home = self._home() if method.behaviour and method.behaviour.states == "source" else None
+        self.decay = self._strengths(method.weight_regularizer) if method.weight_regularizer else None
+        self.imitated = run.actor(place.interface) if method.distillation else None
+        self.home = self._home() if method.distillation and method.distillation.states == "source" else None
         self.logger = events.logger(logs, step)
         self.last: list[Episode] = []
         self._started, self._before = time.monotonic(), 0.0
@@ -70,7 +75,7 @@ class Member:
 
     def goes_on(self, snapshot: Snapshot) -> None:
         """Take up what a snapshot tells of the run besides its numbers."""
-        self.holding.restore(snapshot.facts["holding"])
+        self.freeze_schedule.restore(snapshot.facts["freeze"])
         self.last = [Episode(*one) for one in snapshot.facts["last"]]
         self._before = snapshot.facts["seconds"]
 
@@ -111,29 +116,28 @@ class Member:
     def factors(self, layout: Layout) -> npt.NDArray[np.float64]:
         """Return the factor of the learning rate for every part (rows, parts); a later selector wins."""
         found = np.ones((layout.rows, len(layout.parts)))
-        for pattern, factor in self.run.definition.rate.items():
-            chosen = select((pattern,), self.components(), "rate")
-            for place in layout.places:
-                if place.component in chosen:
-                    found[place.row, place.part] = factor
+        by_component = factors(self.run.definition.rate, self.components())
+        for place in layout.places:
+            if place.component in by_component:
+                found[place.row, place.part] = by_component[place.component]
         return found
 
     def learning(self, layout: Layout) -> npt.NDArray[np.bool_]:
         """Return which parts learn (rows, parts); what no component uses goes with the part before it."""
-        held = {(place.row, place.part): place.component in self.holding.frozen for place in layout.places}
+        held = {(place.row, place.part): place.component in self.freeze_schedule.frozen for place in layout.places}
         found = np.ones((layout.rows, len(layout.parts)), dtype=bool)
         for row, part in np.ndindex(*found.shape):
             found[row, part] = not held[row, part] if (row, part) in held else found[row, part - 1]
         return found
 
-    def _strengths(self, pull: WeightPull) -> dict[str, Tensors]:
+    def _strengths(self, pull: WeightRegularizer) -> dict[str, Tensors]:
         """Return how strongly each number of what was copied is pulled back; nothing where it is not."""
         run, components = self.run, self.components()
         weights: dict[str, torch.Tensor] = {}
         if run.source is not None:
             learner = sb3.policy_of(self._model, run.source.card.training)
             weights = importance(run.source, learner, pull, run.alias, run.seed)
-        names = [name for name in select(pull.on, components, "weights.on") if name in self.record.copied]
+        names = regularized(pull, components, self.record.copied)
         return {
             name: {
                 tensor: pull.strength * weights.get(f"{name}.{tensor}", torch.ones_like(value.detach()))
@@ -144,4 +148,4 @@ class Member:
 
     def _home(self) -> npt.NDArray[np.float64]:
         source = self.run.actor(self.place.interface)
-        return source.placed(home_states(source.policy, SEEN, seed_for(self.run.seed, "home")))
+        return source.placed(visited_states(source.policy, SOURCE_STATES, seed_for(self.run.seed, "home")))

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from trl_suite.mechanisms.distillation import BATCH_STATES
 from trl_suite.networks.components import REPLAY, TARGET, TEMPERATURE
 from trl_suite.training import settings
 from trl_suite.training.cohort.adam import Cells
@@ -27,7 +28,6 @@ from trl_suite.training.cohort.sac import SAC
 from trl_suite.training.cohort.stack import Stack, Tensors
 from trl_suite.training.cohort.td3 import TD3
 from trl_suite.training.cohort.worlds import Worlds
-from trl_suite.training.sb3.pull import BATCH, strength_at
 from trl_suite.training.training_run import TrainingRun
 from trl_suite.worlds.address import Address
 from trl_suite.worlds.env import built
@@ -214,19 +214,19 @@ class _Remembered:
         hyperparameters = member.hyperparameters
         adam = algorithm.optimisers["actor"]
         self.imitation = Imitation(adam, hyperparameters.activation, hyperparameters.algorithm, index, member.imitated)
-        self._draws = Draws([member.seed], Stream.PULL, (BATCH, 2), uniform=True)
+        self._draws = Draws([member.seed], Stream.PULL, (BATCH_STATES, 2), uniform=True)
 
     def drawn(self, count: int) -> Tensors:
         """Return what the next updates need; see `Pull`."""
-        pull = self._member.run.definition.behaviour
+        pull = self._member.run.definition.distillation
         assert pull is not None
-        strength = strength_at(pull, self._algorithm.progress)
+        strength = pull.at(self._algorithm.progress)
         if strength <= 0:
             return {}
         first = int(self._algorithm.updates[self._index])
         examples = [self._examples(at) for at in range(first, first + count)]
         together = {name: torch.cat([one[name] for one in examples]) for name in examples[0]}
-        return self.imitation.drawn(together, torch.arange(count * BATCH).view(count, BATCH), strength)
+        return self.imitation.drawn(together, torch.arange(count * BATCH_STATES).view(count, BATCH_STATES), strength)
 
     def _examples(self, update: int) -> Tensors:
         raw = self._states(self._draws.at(update)[0])

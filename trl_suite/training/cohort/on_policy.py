@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from trl_suite.mechanisms.distillation import BATCH_STATES
 from trl_suite.training import settings
 from trl_suite.training.cohort import noise
 from trl_suite.training.cohort.adam import Cells
@@ -21,7 +22,6 @@ from trl_suite.training.cohort.pull import Imitation
 from trl_suite.training.cohort.rollout import Collector
 from trl_suite.training.cohort.stack import Stack, Tensors
 from trl_suite.training.cohort.worlds import Worlds
-from trl_suite.training.sb3.pull import BATCH, strength_at
 from trl_suite.worlds.warp.host import HostWarpEnv
 
 
@@ -154,9 +154,9 @@ class _Seen:
 
     def begin(self, iteration: int, progress: float, raw: npt.NDArray[np.float64], seen: torch.Tensor) -> None:
         """Take the states of the next update, and the share of the budget that is used by then."""
-        pull = self.member.run.definition.behaviour
+        pull = self.member.run.definition.distillation
         assert pull is not None
-        self._strength = strength_at(pull, progress)
+        self._strength = pull.at(progress)
         if self._strength > 0:
             self._examples = self.imitation.examples(raw, seen)
             self._draws = noise.generator(self.member.seed, noise.Stream.PULL, iteration)
@@ -165,5 +165,5 @@ class _Seen:
         """Return what the next steps need; see `Pull`."""
         if self._strength <= 0:
             return {}
-        chosen = torch.as_tensor(self._draws.integers(len(self._examples["seen"]), size=(count, BATCH)))
+        chosen = torch.as_tensor(self._draws.integers(len(self._examples["seen"]), size=(count, BATCH_STATES)))
         return self.imitation.drawn(self._examples, chosen, self._strength)

@@ -1,4 +1,4 @@
-"""Penalties towards a source for single members of a cohort: the same as `training.sb3.pull` gives a run of its own."""
+"""Penalties towards a source for single members of a cohort: as a run of its own has them."""
 
 from collections.abc import Mapping
 from typing import Protocol

@@ -4,7 +4,8 @@ import hashlib
 
 import msgspec
 
-from trl_suite.mechanisms.methods import Adapter, LowRank
+from trl_suite.mechanisms import methods
+from trl_suite.mechanisms.adapters import Adapter
 from trl_suite.networks.components import TARGET
 from trl_suite.training import settings
 from trl_suite.training.cohort import replay
@@ -21,25 +22,13 @@ from trl_suite.worlds.warp import limits
 
 def obstacle(run: TrainingRun) -> str:
     """Return why a training cannot be a member of a cohort, or `""` if it can; its source may be missing."""
-    method, brought_up = run.definition, run.source_training
+    source_training = run.source_training
     why = {
         "the env is not the suite's own": run.env.startswith(FOREIGN),
-        "a guide opens its episodes": method.guide is not None,
-        "its method has an adapter": method.adapter is not None and not _low_rank(run),
-        "its source has heads or learns dynamics": brought_up.heads or brought_up.dynamics is not None,
+        "its source has heads or learns dynamics": source_training.heads or source_training.dynamics is not None,
     }
-    return next((reason for reason, holds in why.items() if holds), "")
-
-
-def _low_rank(run: TrainingRun) -> bool:
-    """Whether a method's adapter is one that PPO has in a cohort, and nothing that pulls is there beside it."""
-    method = run.definition
-    pulled = method.behaviour is not None or method.weights is not None
-    return (
-        isinstance(method.adapter, LowRank)
-        and isinstance(run.hyperparameters, settings.PPOHyperparameters)
-        and not pulled
-    )
+    refused = next((reason for reason, holds in why.items() if holds), "")
+    return refused or methods.refusal("cohort", run.definition, run.hyperparameters.algorithm)
 
 
 def signature(run: TrainingRun) -> str:

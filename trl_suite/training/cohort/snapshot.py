@@ -34,7 +34,8 @@ def take(cohort: Cohort, index: int, step: int, measured: int) -> Snapshot:
     facts = {
         "measured": measured,
         "last": member.last,
-        "holding": member.holding.state(),
+        "freeze": member.freeze_schedule.state(),
+        "callbacks": [callback.state() for callback in cohort.callbacks[index]],
         "seconds": member.seconds,
     }
     copies = {name: value.copy() for name, value in arrays.items()}
@@ -70,6 +71,8 @@ def _put(cohort: Cohort, index: int, snapshot: Snapshot) -> None:
     algorithm.episodes.restore(index, _below(EPISODES, arrays))
     cohort.worlds.batch.restore(_worlds(cohort, index), _below(WORLDS, arrays))
     cohort.members[index].goes_on(snapshot)
+    for callback, state in zip(cohort.callbacks[index], snapshot.facts["callbacks"], strict=True):
+        callback.restore(state)
     cohort.hold()
 
 

@@ -202,7 +202,7 @@ class _Course:
             return TrainingOutcome(
                 policy=member.policy(components, self._step, self._cohort.kept(index) if finished else {}),
                 transplant=member.record,
-                freeze=member.holding.proof(components),
+                freeze=member.freeze_schedule.proof(components),
                 steps=self._step,
                 unstable_episodes=int(self._cohort.algorithm.episodes.unstable[index]),
                 finished=finished,

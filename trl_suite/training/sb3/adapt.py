@@ -6,9 +6,8 @@ from typing import cast
 import torch
 from torch import nn
 
-from trl_suite.mechanisms.adapters import Added, features_below, kind_of
-from trl_suite.mechanisms.methods import Adapter, Residual
-from trl_suite.networks.adapted_layers import Held, ResidualHead
+from trl_suite.mechanisms.adapters import Adapter, Added, Residual, features_below, kind_of
+from trl_suite.networks.adapted_layers import FrozenLayer, ResidualHead
 from trl_suite.networks.components import ADAPTER, SOURCE, TARGET
 from trl_suite.training.sb3.layers import exchange, layers
 from trl_suite.training.sb3.learners import Model
@@ -19,14 +18,14 @@ def adapt(model: Model, adapter: Adapter, added: Added) -> None:
 
     A layer keeps its parameters and their names. Optimisers are to be made anew.
     """
-    held: dict[str, Held] = {}  # a target network's layers share those that its own network follows
-    for place, own in layers(model, nn.Linear):
+    source_layers: dict[str, FrozenLayer] = {}  # a target network's layers share those that its own network follows
+    for place, linear in layers(model, nn.Linear):
         base, prefix = place.component.removeprefix(TARGET), place.prefix
-        weight, bias = _begun(own, added.get(place.component, {}), prefix)
+        weight, bias = _begun(linear, added.get(place.component, {}), prefix)
         if tensors := _of_net(added.get(SOURCE + base, {}), prefix):
-            held.setdefault(prefix + base, Held(tensors))
+            source_layers.setdefault(prefix + base, FrozenLayer(tensors))
         beside = _of_net(added.get(place.component.removesuffix(base) + ADAPTER + base, {}), prefix)
-        source, before = held.get(prefix + base), features_below(base, prefix, added)
+        source, before = source_layers.get(prefix + base), features_below(base, prefix, added)
         if beside or source or before:
             layer = kind_of(adapter, base)(weight, bias, beside, source, before)
             if isinstance(adapter, Residual) and isinstance(layer, ResidualHead):

@@ -17,7 +17,7 @@ from trl_suite.training.settings import Dynamics
 from trl_suite.training.training_run import TrainingRun, Watcher
 
 
-class Moves(NamedTuple):
+class DynamicsTransitions(NamedTuple):
     """Transitions."""
 
     before: torch.Tensor  # (transitions, slots), as the networks see it
@@ -39,7 +39,7 @@ def learn_dynamics(model: Model, run: TrainingRun, hyperparameters: Dynamics, wa
 
 
 def learn_trunks(
-    model: Model, moves: Moves, hyperparameters: Dynamics, batch: int, generator: torch.Generator
+    model: Model, moves: DynamicsTransitions, hyperparameters: Dynamics, batch: int, generator: torch.Generator
 ) -> list[float]:
     """Fit the trunks to the transitions and return the mean loss of each epoch.
 
@@ -47,7 +47,9 @@ def learn_trunks(
     from features and action. The critics of SAC and TD3, which see the action, do the latter for the actor's features.
     """
     objectives = _objectives(model, moves.action.shape[1], hyperparameters, generator)
-    learned = {parameter for one in objectives for parameter in (*one.trunk.parameters(), *one.predictors)}
+    learned = {
+        parameter for objective in objectives for parameter in (*objective.trunk.parameters(), *objective.predictors)
+    }
     optimiser = torch.optim.Adam(learned, lr=model.lr_schedule(1.0))
     losses: list[float] = []
     for _ in range(hyperparameters.epochs):
@@ -60,9 +62,11 @@ def learn_trunks(
     return losses
 
 
-def _step(optimiser: torch.optim.Optimizer, objectives: list["_Objective"], moves: Moves, rows: torch.Tensor) -> float:
-    batch = Moves(*(part[rows] for part in moves))
-    loss = torch.stack([one.loss(batch) for one in objectives]).sum()
+def _step(
+    optimiser: torch.optim.Optimizer, objectives: list["_Objective"], moves: DynamicsTransitions, rows: torch.Tensor
+) -> float:
+    batch = DynamicsTransitions(*(part[rows] for part in moves))
+    loss = torch.stack([objective.loss(batch) for objective in objectives]).sum()
     optimiser.zero_grad()
     loss.backward()
     optimiser.step()
@@ -90,7 +94,7 @@ class _Trunk:
 
 
 class _OfStates:
-    """What a trunk that sees states alone is to do: Pathak et al. 2017, eq. 2 to 7, with linear predictors."""
+    """Objective of a trunk that sees states alone: Pathak et al. 2017, eq. 2 to 7, with linear predictors."""
 
     def __init__(self, trunk: _Trunk, actions: int, hyperparameters: Dynamics, generator: torch.Generator) -> None:
         self.trunk, self._hyperparameters = trunk, hyperparameters
@@ -98,7 +102,7 @@ class _OfStates:
         self._back = _linear(2 * trunk.width, actions, generator)
         self.predictors = (self._ahead, self._back)
 
-    def loss(self, moves: Moves) -> torch.Tensor:
+    def loss(self, moves: DynamicsTransitions) -> torch.Tensor:
         """Return the weighted sum of both errors; the features that are predicted do not follow the prediction."""
         before, after = self.trunk(moves.before), self.trunk(moves.after)
         ahead = functional.linear(torch.cat([before, moves.action], dim=1), self._ahead)
@@ -110,14 +114,14 @@ class _OfStates:
 
 
 class _OfActions:
-    """What a trunk that sees states and actions is to do: predict the features that another will have."""
+    """Objective of a trunk that sees states and actions: predict the features that another will have."""
 
     def __init__(self, trunk: _Trunk, goal: _Trunk, generator: torch.Generator) -> None:
         self.trunk, self._goal = trunk, goal
         self._ahead = _linear(trunk.width, goal.width, generator)
         self.predictors = (self._ahead,)
 
-    def loss(self, moves: Moves) -> torch.Tensor:
+    def loss(self, moves: DynamicsTransitions) -> torch.Tensor:
         """Return the error of the prediction."""
         ahead = functional.linear(self.trunk(torch.cat([moves.before, moves.action], dim=1)), self._ahead)
         return functional.mse_loss(ahead, self._goal(moves.after).detach())
@@ -128,38 +132,38 @@ _Objective = _OfStates | _OfActions
 
 def _objectives(model: Model, actions: int, hyperparameters: Dynamics, generator: torch.Generator) -> list[_Objective]:
     actor = _Trunk(model, "actor", "")
-    found: list[_Objective] = [_OfStates(actor, actions, hyperparameters, generator)]
+    objectives: list[_Objective] = [_OfStates(actor, actions, hyperparameters, generator)]
     if isinstance(model, PPO):
-        return [*found, _OfStates(_Trunk(model, "critic", ""), actions, hyperparameters, generator)]
+        return [*objectives, _OfStates(_Trunk(model, "critic", ""), actions, hyperparameters, generator)]
     critics = [_Trunk(model, "critic", f"q{net}_") for net in range(model.critic.n_critics)]
-    return [*found, *(_OfActions(critic, actor, generator) for critic in critics)]
+    return [*objectives, *(_OfActions(critic, actor, generator) for critic in critics)]
 
 
 def _linear(inputs: int, outputs: int, generator: torch.Generator) -> torch.Tensor:
     return (torch.randn(outputs, inputs, generator=generator) / inputs**0.5).requires_grad_()
 
 
-def _collected(model: Model, steps: int, seed: int, watcher: Watcher) -> Moves:
-    """Return what random actions brought about; the model's statistics are then of them."""
+def _collected(model: Model, steps: int, seed: int, watcher: Watcher) -> DynamicsTransitions:
+    """Transitions that random actions brought about; the model's statistics are then of them."""
     wrapper, worlds = model.get_vec_normalize_env(), model.get_env()
     inner = worlds if wrapper is None else wrapper.venv  # below the normaliser, which would count rewards
     assert inner is not None
     generator, space = np.random.default_rng(seed), cast("Box", model.action_space)
-    seen, found = inner.reset(), []
+    seen, transitions = inner.reset(), []
     while model.num_timesteps < steps:
         action = generator.uniform(-1.0, 1.0, size=(inner.num_envs, *space.shape)).astype(np.float32)
         after, _, ended, infos = inner.step(space.low + 0.5 * (action + 1.0) * (space.high - space.low))
         last = np.array(after)
         for world in np.flatnonzero(ended):
             last[world] = infos[world]["terminal_observation"]
-        found.append((seen, action, last))
+        transitions.append((seen, action, last))
         seen = after
         model.num_timesteps += inner.num_envs
         watcher.advanced(model.num_timesteps)
         if watcher.stopping():
             raise StoppedError
-    before, action, last = (np.concatenate(part) for part in zip(*found, strict=True))
+    before, action, last = (np.concatenate(part) for part in zip(*transitions, strict=True))
     if wrapper is not None and wrapper.norm_obs:
         wrapper.obs_rms.update(before)
         before, last = wrapper.normalize_obs(before), wrapper.normalize_obs(last)
-    return Moves(*(torch.as_tensor(part, dtype=torch.float32) for part in (before, action, last)))
+    return DynamicsTransitions(*(torch.as_tensor(part, dtype=torch.float32) for part in (before, action, last)))

@@ -12,7 +12,7 @@ from trl_suite.worlds import rng_state
 Act = Callable[[np.ndarray], np.ndarray]
 
 
-class Guided(gymnasium.Wrapper[Any, Any, Any, Any]):
+class GuidedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
     """Lets the source act for a random number of steps after each reset, before the learner sees the episode.
 
     What the learner collects is therefore its own, which keeps PPO on-policy; in the public jump-start code PPO never

@@ -13,7 +13,7 @@ from trl_suite.training.sb3.learners import Model, algorithm_of
 Layer = TypeVar("Layer", bound=nn.Module)
 
 
-class Place(NamedTuple):
+class LayerPlace(NamedTuple):
     """Where a layer is."""
 
     path: str  # of the module in SB3's policy
@@ -21,16 +21,16 @@ class Place(NamedTuple):
     prefix: str  # what stands before `weight` in its tensors' names: `q0_` in the first of twin critics
 
 
-def layers(model: Model, kind: type[Layer]) -> Iterator[tuple[Place, Layer]]:
+def layers(model: Model, kind: type[Layer]) -> Iterator[tuple[LayerPlace, Layer]]:
     """Yield the model's layers of a kind with their places."""
     named = places(algorithm_of(model), (name for name, _ in model.policy.named_parameters()))
     for path, module in list(model.policy.named_modules()):
         if isinstance(module, kind):
             component, tensor = named[f"{path}.weight"]
-            yield Place(path, component, tensor.removesuffix("weight")), module
+            yield LayerPlace(path, component, tensor.removesuffix("weight")), module
 
 
-def exchange(model: Model, place: Place, layer: nn.Module) -> None:
+def exchange(model: Model, place: LayerPlace, layer: nn.Module) -> None:
     """Put a layer into the place of another; the optimisers are then to be made anew."""
     parent, _, name = place.path.rpartition(".")
     setattr(model.policy.get_submodule(parent), name, layer)

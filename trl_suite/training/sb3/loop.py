@@ -3,13 +3,15 @@
 from dataclasses import replace
 from pathlib import Path
 
+from trl_suite.errors import InputError
+from trl_suite.mechanisms import methods
 from trl_suite.networks.components import REPLAY
 from trl_suite.training.sb3 import events, source_memory
 from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.training.sb3.dynamics import learn_dynamics
 from trl_suite.training.sb3.learners import Model
-from trl_suite.training.sb3.method_callbacks import Course
-from trl_suite.training.sb3.observer import Observer, StoppedError
+from trl_suite.training.sb3.method_callbacks import MethodCallbacks
+from trl_suite.training.sb3.observer import RunObserver, StoppedError
 from trl_suite.training.sb3.transplant import implant
 from trl_suite.training.seeds import seed_for
 from trl_suite.training.training_run import TrainingOutcome, TrainingRun, Watcher
@@ -25,7 +27,9 @@ def train(run: TrainingRun, watcher: Watcher, logs: Path | None = None) -> Train
         FreezeBrokenError: a frozen component moved.
         DivergedError: a parameter is not finite.
     """
-    guided, terms = run.definition.guide is not None, REPLAY in run.source_training.keep
+    if why := methods.refusal("sb3", run.definition, run.hyperparameters.algorithm):
+        raise InputError(f"method '{run.method}': {why}")
+    guided, terms = run.definition.guide_policy is not None, REPLAY in run.source_training.keep
     model = sb3.build(
         run.env,
         run.hyperparameters,
@@ -36,9 +40,10 @@ def train(run: TrainingRun, watcher: Watcher, logs: Path | None = None) -> Train
         heads=run.source_training.heads,
     )
     model.set_logger(events.logger(None, 0))
+    fresh = methods.fresh_values(run.definition, sb3.components_of(model))
     record = implant(run.source, model, run.method, run.definition, run.alias, seed_for(run.seed, "method"))
-    course = Course(model, run, record)
-    with Observer(model, run, course, watcher) as observer:
+    callbacks = MethodCallbacks(model, run, record, fresh)
+    with RunObserver(model, run, callbacks, watcher) as observer:
         observer.resume()
         if logs:
             model.set_logger(events.logger(logs, model.num_timesteps))
@@ -46,14 +51,14 @@ def train(run: TrainingRun, watcher: Watcher, logs: Path | None = None) -> Train
     return TrainingOutcome(
         policy=replace(observer.policy(), memory=source_memory.kept(model, run.source_training.keep)),
         transplant=record,
-        freeze=course.proof(),
+        freeze=callbacks.proof(),
         steps=min(model.num_timesteps, run.total),
         unstable_episodes=observer.unstable_episodes,
         finished=not observer.stopped,
     )
 
 
-def _learn(model: Model, run: TrainingRun, observer: Observer, watcher: Watcher) -> None:
+def _learn(model: Model, run: TrainingRun, observer: RunObserver, watcher: Watcher) -> None:
     try:
         observer.measure(0)
         if run.source_training.dynamics:

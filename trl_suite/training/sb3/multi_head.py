@@ -46,11 +46,11 @@ class Marked(VecEnvWrapper):
 class PassingLayer(FoldableLayer):
     """A layer of the trunk: the mark goes past it, to stand last among what it returns."""
 
-    def __init__(self, own: nn.Linear, slots: int, tasks: int, first: bool) -> None:
+    def __init__(self, layer: nn.Linear, slots: int, tasks: int, first: bool) -> None:
         super().__init__()
-        self._at, self._tasks = slots if first else own.in_features, tasks
-        columns = [column for column in range(own.in_features) if not 0 <= column - self._at < tasks]
-        self.weight, self.bias = nn.Parameter(own.weight[:, columns].detach()), own.bias
+        self._at, self._tasks = slots if first else layer.in_features, tasks
+        columns = [column for column in range(layer.in_features) if not 0 <= column - self._at < tasks]
+        self.weight, self.bias = nn.Parameter(layer.weight[:, columns].detach()), layer.bias
 
     def folded(self) -> Plain:
         """Return the layer without the mark."""
@@ -59,17 +59,17 @@ class PassingLayer(FoldableLayer):
     def forward(self, seen: torch.Tensor) -> torch.Tensor:
         """Return features and mark; what was normalised, or went through an activation, has kept its sign."""
         before, mark, after = seen.split([self._at, self._tasks, seen.shape[-1] - self._at - self._tasks], dim=-1)
-        own = functional.linear(torch.cat([before, after], dim=-1), self.weight, self.bias)
-        return torch.cat([own, (mark > 0).to(own)], dim=-1)
+        features = functional.linear(torch.cat([before, after], dim=-1), self.weight, self.bias)
+        return torch.cat([features, (mark > 0).to(features)], dim=-1)
 
 
 class Heads(FoldableLayer):
     """A head for each task, which all begin alike."""
 
-    def __init__(self, own: nn.Linear, tasks: int) -> None:
+    def __init__(self, head: nn.Linear, tasks: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(own.weight.detach().repeat(tasks, 1, 1))  # (tasks, outputs, features)
-        self.bias = nn.Parameter(own.bias.detach().repeat(tasks, 1))
+        self.weight = nn.Parameter(head.weight.detach().repeat(tasks, 1, 1))  # (tasks, outputs, features)
+        self.bias = nn.Parameter(head.bias.detach().repeat(tasks, 1))
 
     def folded(self) -> Plain:
         """Return the mean of the heads."""
@@ -90,7 +90,7 @@ def share_trunk(model: Model, slots: int, tasks: int) -> None:
         slots: of an observation, without the mark.
         tasks: how many.
     """
-    for place, own in layers(model, nn.Linear):
+    for place, layer in layers(model, nn.Linear):
         first = place.component.endswith("trunk.0")
         trunk = ".trunk." in place.component
-        exchange(model, place, PassingLayer(own, slots, tasks, first) if trunk else Heads(own, tasks))
+        exchange(model, place, PassingLayer(layer, slots, tasks, first) if trunk else Heads(layer, tasks))

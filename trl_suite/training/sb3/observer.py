@@ -10,17 +10,18 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
+from trl_suite.errors import InputError
 from trl_suite.networks.policy import Policy
 from trl_suite.training.acting.evaluation import Act, Episode, Evaluator
 from trl_suite.training.sb3 import events, source_memory
 from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.training.sb3 import sb3_snapshot as snapshots
 from trl_suite.training.sb3.learners import Model
-from trl_suite.training.sb3.method_callbacks import Course
+from trl_suite.training.sb3.method_callbacks import MethodCallbacks
 from trl_suite.training.seeds import seed_for
 from trl_suite.training.training_run import DivergedError, Snapshot, TrainingRun, Watcher
 
-PATIENCE = 3.0  # seconds that a stop waits for the end of the rollout, where nothing is lost
+STOP_PATIENCE_SECONDS = 3.0  # seconds that a stop waits for the end of the rollout, where nothing is lost
 
 Observations, Actions = npt.NDArray[np.float64], npt.NDArray[np.float32]
 
@@ -29,18 +30,18 @@ class StoppedError(Exception):
     """The watcher wants the training to end."""
 
 
-class Observer(BaseCallback):
+class RunObserver(BaseCallback):
     """Measures the policy that holds at each step of the grid: the one after the last update up to that step.
 
     SB3 counts steps in rollouts; the policy is the same within one, so that every run is measured at the same steps
     whatever its rollouts are.
     """
 
-    def __init__(self, model: Model, run: TrainingRun, course: Course, watcher: Watcher) -> None:
+    def __init__(self, model: Model, run: TrainingRun, callbacks: MethodCallbacks, watcher: Watcher) -> None:
         super().__init__()
         self.unstable_episodes = 0
         self.stopped = False  # by the watcher
-        self._learner, self._run, self._course, self._watcher = model, run, course, watcher
+        self._learner, self._run, self._callbacks, self._watcher = model, run, callbacks, watcher
         self._evaluator = Evaluator(run.env, run.evaluation.episodes)
         self._grid = deque(run.head_start + step for step in run.grid())
         self._measured = -1  # the last step of the grid that was
@@ -54,22 +55,34 @@ class Observer(BaseCallback):
         self._started = time.monotonic()
 
     def resume(self) -> None:
-        """Go on from the watcher's snapshot, if there is one."""
+        """Go on from the watcher's snapshot, if there is one.
+
+        Raises:
+            InputError: the snapshot lacks what this version of the program keeps in one.
+        """
         snapshot = self._watcher.resumed()
         if snapshot is None:
             return
+        try:
+            self._restore(snapshot)
+        except KeyError as error:
+            raise InputError(
+                f"the checkpoint holds no {error}: another version of trl-suite made it; begin anew by removing it"
+            ) from None
+
+    def _restore(self, snapshot: Snapshot) -> None:
         arrays, facts = snapshot.arrays, snapshot.facts
-        self._course.restore(arrays, facts["course"])
+        self._callbacks.restore(arrays, facts["callbacks"])
         self._measured = facts["measured"]
         self._grid = deque(step for step in self._grid if step > self._measured)
-        self._last = [Episode(*one) for one in facts["last"]]
+        self._last = [Episode(*episode) for episode in facts["last"]]
         self.unstable_episodes, self._rows, self._kept_at = facts["unstable"], facts["rows"], snapshot.step
         self._started -= facts["seconds"]
         if isinstance(self._learner, OffPolicyAlgorithm) and self._learner.replay_buffer is not None:
             snapshots.put_replay(self._learner.replay_buffer, self._rows, arrays, snapshot.segments)
         snapshots.put(self._learner, arrays, facts["learner"])
 
-    def __enter__(self) -> "Observer":
+    def __enter__(self) -> "RunObserver":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -122,7 +135,7 @@ class Observer(BaseCallback):
 
     def _on_rollout_start(self) -> None:
         self.measure(self._learner.num_timesteps)
-        self._course.advance(self._learner.num_timesteps)
+        self._callbacks.advance(self._learner.num_timesteps)
         self._watcher.advanced(self._learner.num_timesteps)
         stopping = self._watcher.stopping()
         if stopping or self._watcher.due():
@@ -134,7 +147,7 @@ class Observer(BaseCallback):
         for index in np.flatnonzero(self.locals["dones"]):
             self.unstable_episodes += bool(self.locals["infos"][index].get("sim_unstable"))
         self._rows += 1
-        self._learner.num_timesteps += self._course.guided_steps()
+        self._learner.num_timesteps += self._callbacks.guided_steps()
         self.measure(self._learner.num_timesteps - 1)
         self._breathe()
         return self._learner.num_timesteps <= self._run.total
@@ -147,7 +160,7 @@ class Observer(BaseCallback):
         if not self._watcher.stopping():
             return
         now = time.monotonic()
-        self._leaves_at = self._leaves_at or now + PATIENCE
+        self._leaves_at = self._leaves_at or now + STOP_PATIENCE_SECONDS
         if now >= self._leaves_at:
             raise StoppedError
 
@@ -157,19 +170,19 @@ class Observer(BaseCallback):
         if not self._may_keep or step == self._kept_at:
             return
         arrays, learner = snapshots.take(self._learner)
-        course_arrays, course = self._course.state()
+        callback_arrays, callbacks = self._callbacks.state()
         segments: dict[str, dict[str, npt.NDArray[Any]]] = {}
         if isinstance(self._learner, OffPolicyAlgorithm) and self._learner.replay_buffer is not None:
             open_, segments = snapshots.replay(self._learner.replay_buffer, self._rows)
             arrays |= open_
         facts = {
             "learner": learner,
-            "course": course,
+            "callbacks": callbacks,
             "measured": self._measured,
             "last": self._last,
             "unstable": self.unstable_episodes,
             "rows": self._rows,
             "seconds": time.monotonic() - self._started,
         }
-        self._watcher.keep(Snapshot(step=step, arrays=arrays | course_arrays, facts=facts, segments=segments))
+        self._watcher.keep(Snapshot(step=step, arrays=arrays | callback_arrays, facts=facts, segments=segments))
         self._kept_at = step

@@ -6,11 +6,12 @@ from typing import Any
 import torch
 from stable_baselines3 import PPO, SAC
 
-from trl_suite.networks.components import Components, select
+from trl_suite.mechanisms.freeze_schedule import WARMUP_UPDATES
+from trl_suite.mechanisms.rate import factors
+from trl_suite.networks.components import Components
 from trl_suite.training.sb3.learners import Model
 
 FACTOR, WRITTEN = "factor", "written"  # keys of a parameter group: its factor, and the rate that SB3 wrote
-WARM = 10  # updates over which the rate of a thawed layer rises
 
 
 def optimisers(model: Model) -> list[torch.optim.Optimizer]:
@@ -27,9 +28,9 @@ def renew_optimisers(model: Model, components: Components, rate: Mapping[str, fl
         components: its own.
         rate: selector -> factor of the learning rate; a later, narrower selector overrides an earlier one.
     """
-    factors = _factors(components, rate)
+    by_parameter = _factors(components, rate)
     for owner in (model.policy,) if isinstance(model, PPO) else (model.actor, model.critic):
-        owner.optimizer = _optimiser(model, list(owner.parameters()), factors)
+        owner.optimizer = _optimiser(model, list(owner.parameters()), by_parameter)
         if rate:
             owner.optimizer.register_step_pre_hook(_scale_rates)
             owner.optimizer.register_step_post_hook(_restore_rates)
@@ -59,12 +60,12 @@ class _Warming:
         self._before: dict[torch.Tensor, torch.Tensor] = {}
 
     def remember(self, optimiser: torch.optim.Optimizer, *_: object) -> None:
-        self._before = {p: p.detach().clone() for p in self._parameters if _steps(optimiser, p) < WARM}
+        self._before = {p: p.detach().clone() for p in self._parameters if _steps(optimiser, p) < WARMUP_UPDATES}
 
     def shorten(self, optimiser: torch.optim.Optimizer, *_: object) -> None:
         with torch.no_grad():
             for parameter, before in self._before.items():
-                parameter.copy_(torch.lerp(before, parameter, min(1.0, _steps(optimiser, parameter) / WARM)))
+                parameter.copy_(torch.lerp(before, parameter, min(1.0, _steps(optimiser, parameter) / WARMUP_UPDATES)))
 
 
 def _steps(optimiser: torch.optim.Optimizer, parameter: torch.Tensor) -> float:
@@ -72,11 +73,11 @@ def _steps(optimiser: torch.optim.Optimizer, parameter: torch.Tensor) -> float:
 
 
 def _optimiser(
-    model: Model, parameters: list[torch.nn.Parameter], factors: Mapping[int, float]
+    model: Model, parameters: list[torch.nn.Parameter], by_parameter: Mapping[int, float]
 ) -> torch.optim.Optimizer:
     groups: dict[float, list[torch.nn.Parameter]] = {}
     for parameter in parameters:
-        groups.setdefault(factors.get(id(parameter), 1.0), []).append(parameter)
+        groups.setdefault(by_parameter.get(id(parameter), 1.0), []).append(parameter)
     settings: dict[str, Any] = {"lr": model.lr_schedule(1.0), **model.policy.optimizer_kwargs}
     with_factors = [{"params": members, FACTOR: factor} for factor, members in groups.items()]
     return model.policy.optimizer_class(with_factors, **settings)
@@ -86,8 +87,7 @@ def _factors(components: Components, rate: Mapping[str, float]) -> dict[int, flo
     """Return the factor of every parameter, by its id."""
     return {
         id(tensor): factor
-        for pattern, factor in rate.items()
-        for component in select((pattern,), components, "rate")
+        for component, factor in factors(rate, components).items()
         for tensor in components[component].values()
     }
 

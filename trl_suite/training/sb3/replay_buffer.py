@@ -9,7 +9,7 @@ from stable_baselines3.common.buffers import ReplayBuffer
 TERM = "reward_"  # opens the terms in an env's info
 
 
-class Replay(ReplayBuffer):
+class SourceReplayBuffer(ReplayBuffer):
     """A replay whose first `held` rows stay. Everything else is SB3's."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:

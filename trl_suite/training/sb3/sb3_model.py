@@ -25,7 +25,7 @@ from trl_suite.training.sb3.layers import bound_of, folded
 from trl_suite.training.sb3.learners import Model, SACLearner, TD3Learner, algorithm_of
 from trl_suite.training.sb3.multi_head import Marked, share_trunk
 from trl_suite.training.sb3.rates import renew_optimisers
-from trl_suite.training.sb3.replay_buffer import Replay
+from trl_suite.training.sb3.replay_buffer import SourceReplayBuffer
 from trl_suite.training.sb3.vec_env import BatchVecEnv
 from trl_suite.training.seeds import seed_for
 from trl_suite.training.threads import threads
@@ -45,7 +45,7 @@ def build(
     terms: bool = False,
     heads: bool = False,
 ) -> Model:
-    """Return a fresh model on `how.n_envs` worlds of an env address, normalised as `how` says.
+    """Return a fresh model on `hyperparameters.n_envs` worlds of an env address, normalised as `how` says.
 
     Two models of the same arguments have the same initial parameters, worlds and noise: this is what pairs runs.
 
@@ -171,7 +171,7 @@ def _ppo(worlds: VecEnv, hyperparameters: settings.PPOHyperparameters, seed: int
 
 def _off_policy(hyperparameters: settings.OffPolicyHyperparameters) -> dict[str, Any]:
     return {
-        "replay_buffer_class": Replay,
+        "replay_buffer_class": SourceReplayBuffer,
         "buffer_size": hyperparameters.buffer_size,
         "learning_starts": hyperparameters.learning_starts,
         "tau": hyperparameters.tau,
@@ -224,16 +224,16 @@ def components_of(model: Model) -> dict[str, dict[str, torch.Tensor]]:
 def statistics_of(model: Model) -> dict[str, RunningMeanStd]:
     """Return the running statistics of the model's VecNormalize by component; empty where it has none."""
     wrapper = model.get_vec_normalize_env()
-    found: dict[str, RunningMeanStd] = {}
+    statistics: dict[str, RunningMeanStd] = {}
     if wrapper is not None and wrapper.norm_obs:
         if isinstance(wrapper.obs_rms, dict):
             raise InputError(
                 "the model normalises a dictionary of observations; only a flat vector can be transplanted"
             )
-        found[OBSERVATION_STATISTICS] = wrapper.obs_rms
+        statistics[OBSERVATION_STATISTICS] = wrapper.obs_rms
     if wrapper is not None and wrapper.norm_reward:
-        found[RETURN_STATISTICS] = wrapper.ret_rms
-    return found
+        statistics[RETURN_STATISTICS] = wrapper.ret_rms
+    return statistics
 
 
 def write_statistics(model: Model, components: Components) -> None:
@@ -244,7 +244,7 @@ def write_statistics(model: Model, components: Components) -> None:
         statistics.count = float(values["count"])
 
 
-class HeldStatistics(RunningMeanStd):
+class FrozenStatistics(RunningMeanStd):
     """Running statistics that no longer run."""
 
     def update_from_moments(self, batch_mean: np.ndarray, batch_var: np.ndarray, batch_count: float) -> None:
@@ -258,7 +258,7 @@ def hold_statistics(model: Model, frozen: tuple[str, ...]) -> None:
     """
     wrapper = model.get_vec_normalize_env()
     for name, statistics in statistics_of(model).items():
-        kind = HeldStatistics if name in frozen else RunningMeanStd
+        kind = FrozenStatistics if name in frozen else RunningMeanStd
         replacement = kind(shape=np.shape(statistics.mean))
         replacement.mean, replacement.var, replacement.count = statistics.mean, statistics.var, statistics.count
         setattr(wrapper, "obs_rms" if name == OBSERVATION_STATISTICS else "ret_rms", replacement)
@@ -318,8 +318,8 @@ def address_of(model: Model) -> str:
         return innermost.batch.addresses[0]
     if isinstance(innermost, DummyVecEnv):
         world = innermost.envs[0].unwrapped
-        own = getattr(world, "address", None)
-        return str(own) if own else f"{FOREIGN}{world.spec.id if world.spec else '?'}"
+        address = getattr(world, "address", None)
+        return str(address) if address else f"{FOREIGN}{world.spec.id if world.spec else '?'}"
     raise InputError("the model's worlds are in other processes, and cannot be asked what they are")
 
 
@@ -369,11 +369,11 @@ def activation_of(model: Model) -> Activation:
     Raises:
         InputError: it is none of those that a policy folder can hold.
     """
-    chosen = model.policy.activation_fn
+    activation_fn = model.policy.activation_fn
     for name, kind in _ACTIVATIONS.items():
-        if chosen is kind:
+        if activation_fn is kind:
             return name
-    raise InputError(f"activation {chosen.__name__} is not one of {', '.join(_ACTIVATIONS)}")
+    raise InputError(f"activation {activation_fn.__name__} is not one of {', '.join(_ACTIVATIONS)}")
 
 
 def normaliser_of(model: Model) -> Normaliser | None:

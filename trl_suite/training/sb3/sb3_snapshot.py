@@ -19,7 +19,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecMonitor
 
 from trl_suite.training.sb3 import sb3_model as sb3
-from trl_suite.training.sb3.guided_env import Guided
+from trl_suite.training.sb3.guided_env import GuidedEnv
 from trl_suite.training.sb3.learners import Model
 from trl_suite.training.sb3.vec_env import BatchVecEnv
 from trl_suite.worlds import rng_state
@@ -47,7 +47,9 @@ def take(model: Model) -> tuple[dict[str, Array], dict[str, Any]]:
     """Return the arrays and the facts of a training as it is now, the replay buffer apart."""
     arrays = {**_parameters(model), **_normaliser(model), **_generators(model), **_simulators(model)}
     arrays |= {f"last.{name}": np.array(value) for name in _LAST if (value := getattr(model, name)) is not None}
-    arrays |= {f"episodes.{key}": np.array([one[key] for one in model.ep_info_buffer or ()]) for key in ("r", "l", "t")}
+    arrays |= {
+        f"episodes.{key}": np.array([episode[key] for episode in model.ep_info_buffer or ()]) for key in ("r", "l", "t")
+    }
     return arrays, {name: getattr(model, name) for name in _COUNTERS}
 
 
@@ -86,8 +88,8 @@ def replay(buffer: ReplayBuffer, written: int) -> tuple[dict[str, Array], dict[s
         content = {name: getattr(buffer, name)[start:end] for name in _REPLAYED}
         if start < position < end:
             open_ = {f"replay.{name}": values for name, values in content.items()}
-        elif (own := rounds if position >= end else rounds - 1) >= 0:
-            parts[f"replay-{start // length:05d}-{own}"] = content
+        elif (written_in := rounds if position >= end else rounds - 1) >= 0:
+            parts[f"replay-{start // length:05d}-{written_in}"] = content
     return open_, parts
 
 
@@ -115,10 +117,10 @@ def optimisers(model: Model) -> dict[str, torch.optim.Optimizer]:
     """Return all optimisers of a model by name."""
     if isinstance(model, PPO):
         return {"policy": model.policy.optimizer}
-    found = {"actor": model.actor.optimizer, "critic": model.critic.optimizer}
+    optimizers = {"actor": model.actor.optimizer, "critic": model.critic.optimizer}
     if isinstance(model, SAC) and model.ent_coef_optimizer is not None:
-        found["temperature"] = model.ent_coef_optimizer
-    return found
+        optimizers["temperature"] = model.ent_coef_optimizer
+    return optimizers
 
 
 def _parameters(model: Model) -> dict[str, Array]:
@@ -233,7 +235,7 @@ def _alone(env: gymnasium.Env[Any, Any]) -> dict[str, Array]:
             arrays["rewards"] = np.array(layer.rewards, dtype=np.float64)
         elif isinstance(layer, TimeLimit):
             arrays["elapsed"] = np.array(layer._elapsed_steps)  # pyright: ignore[reportPrivateUsage]
-        elif isinstance(layer, Guided | RobotEnv):
+        elif isinstance(layer, GuidedEnv | RobotEnv):
             arrays |= layer.state()
     return arrays
 
@@ -248,7 +250,7 @@ def _put_alone(env: gymnasium.Env[Any, Any], arrays: Arrays) -> None:
             layer._has_reset = True  # pyright: ignore[reportPrivateUsage]
         elif isinstance(layer, PassiveEnvChecker):  # it looks at an env's first calls, which were long ago
             layer.checked_reset = layer.checked_step = layer.checked_data_reuse = True
-        elif isinstance(layer, Guided | RobotEnv):
+        elif isinstance(layer, GuidedEnv | RobotEnv):
             layer.restore(arrays)
 
 

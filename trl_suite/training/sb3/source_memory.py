@@ -1,26 +1,26 @@
-"""What an SB3 learner remembers besides its parameters: transitions and the optimisers' moments."""
+"""The memory of an SB3 learner besides its parameters: transitions and optimizer state."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, cast
 
 import numpy as np
 import torch
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
-from stable_baselines3 import PPO
+from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.buffers import ReplayBuffer
 
 from trl_suite.errors import InputError
 from trl_suite.mechanisms.methods import Method
 from trl_suite.networks.align import Alignment
-from trl_suite.networks.components import OPTIMISER, REPLAY, select
+from trl_suite.networks.components import OPTIMISER, REPLAY, Components, select
 from trl_suite.networks.policy import Policy
-from trl_suite.networks.policy_memory import TERM
+from trl_suite.networks.policy_memory import MOMENTS, STEP, TERM, owner
 from trl_suite.training.reward_relabelling import relabelled
 from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.training.sb3.learners import Model
-from trl_suite.training.sb3.moments import moments
-from trl_suite.training.sb3.replay_buffer import Replay
+from trl_suite.training.sb3.rates import optimisers
+from trl_suite.training.sb3.replay_buffer import SourceReplayBuffer
 from trl_suite.training.training_run import TrainingRun
 
 Tensors = dict[str, torch.Tensor]
@@ -35,7 +35,7 @@ def empty(model: Model) -> dict[str, Tensors]:
     A replay has no tensors here: it has no length of its own.
     """
     replay: dict[str, Tensors] = {} if isinstance(model, PPO) else {REPLAY: {}}
-    return replay | moments(model)
+    return replay | optimizer_state(model)
 
 
 def kept(model: Model, patterns: Sequence[str]) -> dict[str, Tensors]:
@@ -45,12 +45,12 @@ def kept(model: Model, patterns: Sequence[str]) -> dict[str, Tensors]:
         InputError: the learner has none such.
     """
     names = select(patterns, empty(model), "keep")
-    held = {name: tensors for name, tensors in moments(model).items() if name in names}
-    return held | ({REPLAY: _transitions(_buffer(model))} if REPLAY in names else {})
+    memory = {name: tensors for name, tensors in optimizer_state(model).items() if name in names}
+    return memory | ({REPLAY: _transitions(_buffer(model))} if REPLAY in names else {})
 
 
 def is_kept(run: TrainingRun) -> bool:
-    """Return whether the job's replay holds more than was collected, or more of it than a snapshot takes."""
+    """Return whether the run's replay holds more than was collected, or more of it than a snapshot takes."""
     return REPLAY in (*run.source_training.keep, *run.definition.copy)
 
 
@@ -67,7 +67,7 @@ def check(model: Model, copied: Sequence[str], frozen: Sequence[str]) -> None:
     """
     if moving := [name for name in frozen if name.startswith(OPTIMISER)]:
         raise InputError(f"{', '.join(moving)} cannot be frozen: moments follow every gradient; freeze what they move")
-    holds = not isinstance(model, PPO) and isinstance(model.replay_buffer, Replay)
+    holds = not isinstance(model, PPO) and isinstance(model.replay_buffer, SourceReplayBuffer)
     if REPLAY in frozen and not (holds and REPLAY in copied):
         raise InputError("a replay is frozen only where it is copied, and only in an experiment")
 
@@ -93,9 +93,9 @@ def fitted(source: Policy, model: Model, alignment: Alignment, method: Method, g
         )
     drawn = torch.randperm(len(rewards), generator=generator)[:count]
     seen, moved = (torch.tensor(alignment.indices(axis)) for axis in ("observation", "action"))
-    found = {name: replay[name][drawn][:, seen] for name in _STATES}
-    found |= {"actions": replay["actions"][drawn][:, moved], "rewards": rewards[drawn]}
-    return found | {name: replay[name][drawn] for name in _NUMBERS[1:]}
+    fields = {name: replay[name][drawn][:, seen] for name in _STATES}
+    fields |= {"actions": replay["actions"][drawn][:, moved], "rewards": rewards[drawn]}
+    return fields | {name: replay[name][drawn] for name in _NUMBERS[1:]}
 
 
 def fill(model: Model, transitions: Tensors) -> None:
@@ -108,14 +108,14 @@ def fill(model: Model, transitions: Tensors) -> None:
         field: NDArray[Any] = getattr(buffer, name)  # (rows, worlds, ...)
         field[:rows] = values.numpy().reshape(rows, *field.shape[1:])
     buffer.pos = rows
-    if isinstance(buffer, Replay):
+    if isinstance(buffer, SourceReplayBuffer):
         buffer.given = rows
 
 
 def collected(model: Model) -> Tensors:
     """Return the transitions that a fresh learner was given (count, ...), by SB3's names; none where there are none."""
     buffer = None if isinstance(model, PPO) else model.replay_buffer
-    if not isinstance(buffer, Replay) or not buffer.given:
+    if not isinstance(buffer, SourceReplayBuffer) or not buffer.given:
         return {}
     fields = {name: getattr(buffer, name)[: buffer.given] for name in (*_STATES, "actions", *_NUMBERS)}
     return {name: torch.as_tensor(values.reshape(-1, *values.shape[2:]).copy()) for name, values in fields.items()}
@@ -123,7 +123,11 @@ def collected(model: Model) -> Tensors:
 
 def given(model: Model) -> dict[str, Tensors]:
     """Return the transitions that the learner was given and does not overwrite: what a freeze of its replay holds."""
-    if isinstance(model, PPO) or not isinstance(model.replay_buffer, Replay) or not model.replay_buffer.held:
+    if (
+        isinstance(model, PPO)
+        or not isinstance(model.replay_buffer, SourceReplayBuffer)
+        or not model.replay_buffer.held
+    ):
         return {}
     buffer = model.replay_buffer
     names = (*_STATES, "actions", *_NUMBERS)
@@ -132,7 +136,7 @@ def given(model: Model) -> dict[str, Tensors]:
 
 def hold_replay(model: Model, frozen: Sequence[str]) -> None:
     """Keep the given transitions from being overwritten where the replay is frozen, and no longer where it is not."""
-    if not isinstance(model, PPO) and isinstance(model.replay_buffer, Replay):
+    if not isinstance(model, PPO) and isinstance(model.replay_buffer, SourceReplayBuffer):
         model.replay_buffer.held = model.replay_buffer.given if REPLAY in frozen else 0
 
 
@@ -143,16 +147,16 @@ def _buffer(model: Model) -> ReplayBuffer:
 
 
 def _transitions(buffer: ReplayBuffer) -> Tensors:
-    """Return what the replay holds, one row per transition."""
+    """The transitions of a replay, one row each."""
     rows = buffer.size()
 
     def flat(values: NDArray[Any], kind: torch.dtype) -> torch.Tensor:
         return torch.as_tensor(values[:rows].reshape(-1, *values.shape[2:]).copy(), dtype=kind)
 
-    found = {name: flat(getattr(buffer, name), torch.float64) for name in _STATES}
-    found |= {name: flat(getattr(buffer, name), torch.float32) for name in ("actions", *_NUMBERS)}
-    terms = buffer.terms if isinstance(buffer, Replay) else {}
-    return found | {TERM + name: flat(values, torch.float64) for name, values in terms.items()}
+    fields = {name: flat(getattr(buffer, name), torch.float64) for name in _STATES}
+    fields |= {name: flat(getattr(buffer, name), torch.float32) for name in ("actions", *_NUMBERS)}
+    terms = buffer.terms if isinstance(buffer, SourceReplayBuffer) else {}
+    return fields | {TERM + name: flat(values, torch.float64) for name, values in terms.items()}
 
 
 def _check_bounds(source: Policy, model: Model, alignment: Alignment) -> None:
@@ -164,3 +168,40 @@ def _check_bounds(source: Policy, model: Model, alignment: Alignment) -> None:
     low, high = (np.asarray(bound, dtype=np.float32)[moved] for bound in (network.action_low, network.action_high))
     if not (np.array_equal(low, space.low) and np.array_equal(high, space.high)):
         raise InputError("a replay is copied between envs whose actions have the same bounds")
+
+
+def optimizer_state(model: Model) -> dict[str, dict[str, torch.Tensor]]:
+    """Return copies of Adam's moments and steps, `optimiser.actor` and the like; zeros where there was no step."""
+    states: dict[str, dict[str, torch.Tensor]] = {}
+    for name, optimiser, parameter in _learned(model):
+        state = optimiser.state.get(parameter, {})
+        tensors = states.setdefault(owner(name.rpartition(".")[0]), {})
+        tensors |= {f"{name}.{key}": state.get(key, torch.zeros_like(parameter)).detach().clone() for key in MOMENTS}
+        tensors[f"{name}.{STEP}"] = torch.as_tensor(state.get(STEP, 0.0), dtype=torch.float32).clone()
+    return states
+
+
+def write_optimizer_state(model: Model, memories: Components, names: Sequence[str]) -> None:
+    """Put the named moments into the learner's optimisers; their rates stay as they are."""
+    for name, optimiser, parameter in _learned(model):
+        if (owner_name := owner(name.rpartition(".")[0])) in names:
+            optimiser.state[parameter] = {
+                key: memories[owner_name][f"{name}.{key}"].clone() for key in (*MOMENTS, STEP)
+            }
+
+
+def forget(model: Model, components: Collection[str]) -> None:
+    """Let the optimisers' next step of these components be their first."""
+    for name, optimiser, parameter in _learned(model):
+        if name.rpartition(".")[0] in components:
+            optimiser.state.pop(parameter, None)
+
+
+def _learned(model: Model) -> Iterator[tuple[str, torch.optim.Optimizer, torch.Tensor]]:
+    """Yield `component.tensor`, optimiser and parameter of all that an optimiser moves."""
+    named = {v: f"{name}.{key}" for name, tensors in sb3.components_of(model).items() for key, v in tensors.items()}
+    tuned = [model.ent_coef_optimizer] if isinstance(model, SAC) and model.ent_coef_optimizer is not None else []
+    for optimiser in (*optimisers(model), *tuned):
+        for group in optimiser.param_groups:
+            for parameter in group["params"]:
+                yield named[parameter], optimiser, parameter

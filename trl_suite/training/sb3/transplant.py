@@ -6,24 +6,21 @@ import torch
 
 from trl_suite.errors import InputError
 from trl_suite.mechanisms import freeze_schedule, methods
-from trl_suite.mechanisms.adapters import Added, additions
+from trl_suite.mechanisms.adapters import Added, LearnedInput, additions
 from trl_suite.mechanisms.copy import transplant as copy_components
-from trl_suite.mechanisms.methods import LearnedInput, Method, WeightPull
-from trl_suite.networks.actor import source_actor
+from trl_suite.mechanisms.methods import Method
+from trl_suite.mechanisms.weight_regularizer import WeightRegularizer, regularize
 from trl_suite.networks.align import Alias, Alignment, align
 from trl_suite.networks.components import OBSERVATION_STATISTICS, SOURCE, Components, select
 from trl_suite.networks.policy import Policy
 from trl_suite.record import Transplant
-from trl_suite.training.acting.source_states import home_states
+from trl_suite.training.acting.source_states import importance
 from trl_suite.training.policy_import import load_policy
 from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.training.sb3 import source_memory
 from trl_suite.training.sb3.adapt import adapt
 from trl_suite.training.sb3.learners import ActsFirst, Model, algorithm_of
-from trl_suite.training.sb3.moments import write_moments
-from trl_suite.training.sb3.pull import SEEN, fisher, pull_weights
-from trl_suite.training.sb3.rates import renew_optimisers
-from trl_suite.training.seeds import seed_for
+from trl_suite.training.sb3.rates import optimisers, renew_optimisers
 
 
 def transplant(
@@ -50,15 +47,13 @@ def transplant(
             the model does not, nothing would be left to learn, or the method goes on acting during training, which
             only an experiment can give it. The model is untouched then.
     """
-    name, chosen = (method, methods.find(method)) if isinstance(method, str) else ("own", method)
-    if during := [key for key in ("thaw", "behaviour", "guide", "adapter", "head_start") if getattr(chosen, key)]:
-        raise InputError(
-            f"method '{name}' acts during training ({', '.join(during)}): name it in an experiment's methods"
-        )
+    name, definition = (method, methods.find(method)) if isinstance(method, str) else ("own", method)
+    if why := methods.refusal("transplant", definition, algorithm_of(into)):
+        raise InputError(f"method '{name}': {why}")
     policy = load_policy(source) if isinstance(source, str | Path) else source
-    record = implant(policy, into, name, chosen, alias, seed)
-    if chosen.weights:
-        pull_copied(policy, into, chosen.weights, record, alias, seed)
+    record = implant(policy, into, name, definition, alias, seed)
+    if definition.weight_regularizer:
+        regularize_copied(policy, into, definition.weight_regularizer, record, alias, seed)
     return record
 
 
@@ -72,7 +67,7 @@ def implant(
     added: Added = {}
     if source and alignment and method.adapter:
         added = additions(method.adapter, components, source.components, alignment, generator)
-    frozen = select(method.freeze, components | added, f"method '{name}'")
+    frozen = select(method.frozen_selectors, components | added, f"method '{name}'")
     freeze_schedule.check(components | added, frozen)
     source_memory.check(into, method.copy, frozen)
     transitions = source_memory.fitted(source, into, alignment, method, generator) if source and alignment else {}
@@ -85,7 +80,7 @@ def implant(
     source_memory.fill(into, transitions)
     hold(into, components, record.frozen)
     renew_optimisers(into, components, method.rate)
-    write_moments(into, components, record.copied)
+    source_memory.write_optimizer_state(into, components, record.copied)
     if isinstance(into, ActsFirst):
         into.acts_first = any(component.startswith(("actor.", f"{SOURCE}actor.head")) for component in record.copied)
     return record
@@ -99,27 +94,18 @@ def hold(model: Model, components: Components, frozen: tuple[str, ...]) -> None:
     source_memory.hold_replay(model, frozen)
 
 
-def pull_copied(
-    source: Policy | None, model: Model, pull: WeightPull, record: Transplant, alias: Alias | None, seed: int
+def regularize_copied(
+    source: Policy | None,
+    model: Model,
+    regularizer: WeightRegularizer,
+    record: Transplant,
+    alias: Alias | None,
+    seed: int,
 ) -> None:
-    """Pull what was copied back to where it is now; see `importance`."""
+    """Pull what was copied back to where it is now; see `mechanisms.weight_regularizer`."""
     learner = sb3.policy_of(model, source.card.training) if source else None
-    weights = importance(source, learner, pull, alias, seed) if source and learner else {}
-    pull_weights(model, pull, record.copied, weights)
-
-
-def importance(
-    source: Policy, learner: Policy, pull: WeightPull, alias: Alias | None, seed: int
-) -> dict[str, torch.Tensor]:
-    """Return `component.tensor` -> the Fisher information at home of what was just copied; empty where none is asked.
-
-    Raises:
-        InputError: the Fisher information is asked for and the target observes more than the source.
-    """
-    if not pull.fisher:
-        return {}
-    actor = source_actor(source, learner.interface, align(source.interface, learner.interface, alias))
-    return fisher(learner, actor.placed(home_states(source, SEEN, seed_for(seed, "home"))))
+    weights = importance(source, learner, regularizer, alias, seed) if source and learner else {}
+    regularize(optimisers(model), sb3.components_of(model), regularizer, record.copied, weights)
 
 
 def _alignment(source: Policy, model: Model, method: Method, alias: Alias | None) -> Alignment:
@@ -137,10 +123,10 @@ def _everything(model: Model) -> dict[str, dict[str, torch.Tensor]]:
 
 def _check_kind(source: Policy, model: Model) -> None:
     """Refuse a source whose layers mean something else in the model."""
-    ours = f"{source.card.algorithm} with {source.card.network.activation} layers"
-    theirs = f"{algorithm_of(model)} with {sb3.activation_of(model)} layers"
-    if ours != theirs:
-        raise InputError(f"the source's policy is {ours}, the model's {theirs}: they must agree")
+    source_kind = f"{source.card.algorithm} with {source.card.network.activation} layers"
+    model_kind = f"{algorithm_of(model)} with {sb3.activation_of(model)} layers"
+    if model_kind != source_kind:
+        raise InputError(f"the source's policy is {source_kind}, the model's {model_kind}: they must agree")
 
 
 def _check_normaliser(source: Policy, components: Components) -> None:

@@ -41,8 +41,8 @@ class BatchVecEnv(VecEnv):
 
     def reset(self) -> VecEnvObs:
         """Start new episodes, under the seeds that `seed` has set; return the first observations (worlds, slots)."""
-        given = any(one is not None for one in self._seeds)
-        observation, _ = self.batch.reset(seed=self._seeds if given else None)
+        seeded = any(seed is not None for seed in self._seeds)
+        observation, _ = self.batch.reset(seed=self._seeds if seeded else None)
         self.reset_infos = [{} for _ in range(self.num_envs)]
         self._reset_seeds()
         return observation
@@ -59,14 +59,14 @@ class BatchVecEnv(VecEnv):
         """
         observation, reward, terminated, truncated, infos = self.batch.step(self._actions)
         ended = terminated | truncated
-        told = [{} for _ in range(self.num_envs)] if not self._terms else self._each(infos, ended)
+        env_infos = [{} for _ in range(self.num_envs)] if not self._terms else self._each(infos, ended)
         for world in np.flatnonzero(ended):
-            own = told[world]
-            own["terminal_observation"] = infos["final_obs"][world]
-            own["TimeLimit.truncated"] = bool(truncated[world] and not terminated[world])
+            info = env_infos[world]
+            info["terminal_observation"] = infos["final_obs"][world]
+            info["TimeLimit.truncated"] = bool(truncated[world] and not terminated[world])
             if infos["final_info"].get("sim_unstable", ended & False)[world]:
-                own["sim_unstable"] = True
-        return observation, reward.astype(np.float32), ended, told
+                info["sim_unstable"] = True
+        return observation, reward.astype(np.float32), ended, env_infos
 
     def close(self) -> None:
         """End the threads."""
@@ -105,5 +105,5 @@ class BatchVecEnv(VecEnv):
     def _each(self, infos: dict[str, Any], ended: NDArray[np.bool_]) -> list[dict[str, Any]]:
         final = infos.get("final_info", {})
         keys = {key for key in (*infos, *final) if key.startswith("reward_")}
-        shown = {key: np.where(ended, final.get(key, 0.0), infos.get(key, 0.0)) for key in sorted(keys)}
-        return [{key: float(values[world]) for key, values in shown.items()} for world in range(self.num_envs)]
+        terms = {key: np.where(ended, final.get(key, 0.0), infos.get(key, 0.0)) for key in sorted(keys)}
+        return [{key: float(values[world]) for key, values in terms.items()} for world in range(self.num_envs)]

@@ -1,0 +1,96 @@
+"""Normaliser statistics: whether copied ones go on learning, with which weight, or are held; an axis of its own.
+
+VecNormalize divides by running statistics (Chan et al.'s update): after n samples a batch of b moves their mean by
+b / (n + b) of its distance.
+Both engines carry the source's count, and hold what a method freezes.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Annotated, Literal, Protocol
+
+import msgspec
+
+from trl_suite.mechanisms.mechanism import Mechanism, everywhere
+from trl_suite.networks.components import OBSERVATION_STATISTICS, RETURN_STATISTICS, Components
+
+STATISTICS = "normaliser"  # the selector of both
+
+
+class Slow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Copied statistics count as so many samples at most: the fewer, the sooner they are the target's."""
+
+    slow: Annotated[int, msgspec.Meta(gt=0)]
+
+
+# learn: with the source's whole count, as SB3 loads a VecNormalize. frozen: those of observations stay as they are; the
+# scale of returns goes on following, since it is of the learner's own
+NormaliserRule = Literal["learn", "frozen"] | Slow
+
+
+class Keys(Protocol):
+    """The keys of a method that decide on statistics."""
+
+    @property
+    def normaliser(self) -> NormaliserRule:
+        """Fate of copied statistics."""
+        ...
+
+    @property
+    def copy(self) -> Sequence[str]:
+        """Selectors of what is copied."""
+        ...
+
+    @property
+    def freeze(self) -> Sequence[str]:
+        """Selectors of frozen layers."""
+        ...
+
+
+def frozen_statistics(method: Keys) -> tuple[str, ...]:
+    """Return the selectors of the statistics that the method holds."""
+    return (OBSERVATION_STATISTICS,) if method.normaliser == "frozen" else ()
+
+
+def most_samples(method: Keys) -> int | None:
+    """Return the samples that copied statistics count as at most; None where their count is carried whole."""
+    return method.normaliser.slow if isinstance(method.normaliser, Slow) else None
+
+
+def described(method: Keys, copied: Collection[str], into: Components) -> str:
+    """Return what became of the observations' statistics: learn, slow(COUNT), frozen, fresh; none without any."""
+    if OBSERVATION_STATISTICS not in into:
+        return "none"
+    return _word(method) if OBSERVATION_STATISTICS in copied else "fresh"
+
+
+def column(method: Keys) -> str:
+    """Return the cell of a methods table: what the method asks for, where the learner normalises."""
+    return _word(method) if _copies(method, OBSERVATION_STATISTICS) else "fresh"
+
+
+def _word(method: Keys) -> str:
+    return f"slow({method.normaliser.slow:,})" if isinstance(method.normaliser, Slow) else method.normaliser
+
+
+def _copies(method: Keys, component: str) -> bool:
+    return STATISTICS in method.copy or component in method.copy
+
+
+def _check(method: Keys) -> str:
+    if held := [name for name in method.freeze if f"{name}.".startswith(f"{STATISTICS}.")]:
+        return f"freeze: {', '.join(held)}: statistics are held by normaliser = 'frozen', layers by freeze"
+    if method.normaliser == "frozen" and not _copies(method, OBSERVATION_STATISTICS):
+        return "normaliser = 'frozen' holds the source's statistics: copy 'normaliser.observation' too"
+    if isinstance(method.normaliser, Slow) and not any(
+        _copies(method, name) for name in (OBSERVATION_STATISTICS, RETURN_STATISTICS)
+    ):
+        return "normaliser = { slow = ... } weighs the source's statistics: copy 'normaliser' too"
+    return ""
+
+
+NORMALISER_STATISTICS = Mechanism(
+    name="normaliser statistics",
+    keys=("normaliser",),
+    can={"sb3": everywhere, "cohort": everywhere, "transplant": everywhere},
+    check=_check,
+)
