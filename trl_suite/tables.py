@@ -103,6 +103,8 @@ def _explain(message: str, into: Any, table: Any) -> str:
         path = _steps(match["path"] or "")
         options = _keys(into, path)
         place = f" in [{_shown(path, into, table, message)}]" if path else ""
+        if new := _renamed(into, path).get(match["key"]):
+            return f"unknown key '{match['key']}'{place}: it is called '{new}' now"
         listed = f"; known: {', '.join(options)}" if options else ""
         return f"unknown key '{match['key']}'{place}{suggestion(match['key'], options)}{listed}"
     for pattern, values in ((_KIND, _kinds), (_WORD, _words)):
@@ -167,6 +169,12 @@ def _keys(into: Any, path: list[str]) -> list[str]:
     """Return the keys that the type admits at `path`; a mapping's own keys are shown as `...` by msgspec."""
     names = [field.encode_name for option in _options(_at(into, path)) for field in getattr(option, "fields", ())]
     return list(dict.fromkeys(names))
+
+
+def _renamed(into: Any, path: list[str]) -> dict[str, str]:
+    """Return key of an earlier version -> its name now, where the type at `path` says so in `renamed`."""
+    classes = [getattr(option, "cls", None) for option in _options(_at(into, path))]
+    return {old: new for kind in classes for old, new in getattr(kind, "renamed", {}).items()}
 
 
 def _kinds(into: Any, path: list[str]) -> list[str]:

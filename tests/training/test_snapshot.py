@@ -117,6 +117,7 @@ def test_td3_goes_on_exactly(monkeypatch):
         "gradual-unfreeze",
         "jsrl",
         "bc",
+        "reset-head",
         *(pytest.param(name, marks=pytest.mark.slow) for name in ("finetune-kickstart", "ewc", "discriminative-rate")),
     ],
 )

@@ -7,10 +7,9 @@ from trl_suite.errors import InputError
 from trl_suite.mechanisms.methods import Method
 from trl_suite.training.training_run import Snapshot, TrainingOutcome, TrainingRun
 
-THAWS = Method(
-    copy=("actor", "critic", "normaliser"), log_std="copied", freeze=("actor.trunk",), thaw={"actor.trunk": 0.5}
-)
-CASES = ["scratch", "finetune", "feature-extraction", "l2sp", "kickstart", "own"]
+EVERYTHING = ("actor", "critic", "normaliser")
+THAWS = Method(copy=EVERYTHING, log_std="copied", freeze=("actor.trunk",), thaw={"actor.trunk": 0.5})
+CASES = ["scratch", "finetune", "feature-extraction", "l2sp", "kickstart", "reset-head", "own"]
 
 
 def jobs_of(make_job, **more):
@@ -96,8 +95,8 @@ def test_step_0_is_measured_before_the_first_observation_changes_any_statistics(
     """So that what is copied is at step 0 what the source is, whether its statistics go on or are held."""
     assert HOW.normalise_observation
     methods = [
-        Method(copy=everything, log_std="copied"),
-        Method(copy=everything, log_std="copied", normaliser="frozen"),
+        Method(copy=EVERYTHING, log_std="copied"),
+        Method(copy=EVERYTHING, log_std="copied", normaliser="frozen"),
     ]
     watchers = [Keeping(keep=True) for _ in methods]
     jobs = [
