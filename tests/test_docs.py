@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import tyro
 
+from tools.site import diagrams
 from trl_suite.cli.arguments import Arguments
 
 ROOT = Path(__file__).parent.parent
@@ -174,6 +175,13 @@ def test_every_block_that_is_a_piece_is_well_formed(page):
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+def test_the_diagrams_are_drawn_from_their_stages_and_name_files_that_exist():
+    for file, text in diagrams.pictures().items():
+        assert (diagrams.IMAGES / file).read_text() == text, "run python -m tools.site.diagrams"
+    for stage in (stage for stages in diagrams.DIAGRAMS.values() for stage in stages):
+        assert (ROOT / "trl_suite" / stage.file).is_file(), stage.file
 
 
 def spans(page: Path) -> list[str]:
