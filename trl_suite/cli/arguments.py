@@ -222,6 +222,8 @@ class Verify(Verb):
     """The env; all of them where not given."""
     variant: Positional[str] = ""
     """The variant; all of the env's where not given."""
+    missing: bool = False
+    """Only those without a certificate of the world that ships, or with new neighbours."""
     dry: bool = False
     """Compute and print, and store nothing."""
     json: bool = False

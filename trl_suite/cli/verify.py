@@ -7,7 +7,7 @@ from rich.table import Table
 
 from trl_suite import content
 from trl_suite.cli.arguments import Verify
-from trl_suite.worlds.certificate import Certificate, certify, write
+from trl_suite.worlds.certificate import Certificate, certify, outdated, write
 from trl_suite.worlds.env_spec import load
 
 
@@ -28,9 +28,13 @@ def execute(arguments: Verify) -> int:
 
 def _wanted(arguments: Verify) -> list[tuple[str, str]]:
     envs = [arguments.env] if arguments.env else content.names("envs")
-    return [
-        (env, variant) for env in envs for variant in ([arguments.variant] if arguments.variant else load(env).variants)
-    ]
+    return [(env, variant) for env in envs for variant in _variants(env, arguments)]
+
+
+def _variants(env: str, arguments: Verify) -> list[str]:
+    if arguments.missing:
+        return [variant for variant in outdated(env) if arguments.variant in ("", variant)]
+    return [arguments.variant] if arguments.variant else list(load(env).variants)
 
 
 def _print(found: list[Certificate]) -> None:

@@ -135,6 +135,25 @@ def stored(env: str) -> dict[str, Certificate]:
         raise InputError(f"{path}: {error}") from None
 
 
+def outdated(env: str) -> list[str]:
+    """Variants of an env without a certificate of the world that ships, or whose neighbours have changed since.
+
+    Raises:
+        InputError: there is no such env, or its file of certificates is not what `write` writes.
+    """
+    spec, certificates = load(env), stored(env)
+
+    def valid(variant: str) -> bool:
+        certificate = certificates.get(variant)
+        if certificate is None or certificate.digest != digest(env, variant):
+            return False
+        neighbours = tuple(_neighbours(spec, variant))
+        among = certificate.severity.among if certificate.severity else ()
+        return among == (neighbours if len(neighbours) > 1 else ())
+
+    return [variant for variant in spec.variants if not valid(variant)]
+
+
 def digest(env: str, variant: str) -> str:
     """Return 16 hex digits of everything that acts in a variant."""
     table = identity(str(Address.of(env, variant, {})))
@@ -280,22 +299,27 @@ _UNWRITTEN = {"body_iquat", "geom_size", "site_size"}
 
 def _severity(env: str, spec: EnvSpec, variant: str, acts_on: Acts) -> Severity | None:
     """Return the variant's place among those of the same name but another number."""
-    stem, number = _split(variant)
-    own = {axis for axis, _ in spec.variants[variant].axes()}
-    others = {
-        name: _split(name)[1]
-        for name, change in spec.variants.items()
-        if _split(name)[0] == stem and {axis for axis, _ in change.axes()} == own
-    }
-    if number is None or len(others) < 2:
-        return None
-    among = sorted(others, key=lambda name: others[name] or 0.0)
-    if acts_on == "slots":
+    among = _neighbours(spec, variant)
+    if len(among) < 2:
         return None
     nearest = _nearest(env, variant, among, acts_on, 100) or _nearest(env, variant, among, acts_on, 1000)
     measured = [_amount(RobotEnv(env, name).model, spec, name) for name in among]
     rising, falling = sorted(set(measured)), sorted(set(measured), reverse=True)
     return Severity(among=tuple(among), nearest=nearest, ordered=measured in (rising, falling))
+
+
+def _neighbours(spec: EnvSpec, variant: str) -> list[str]:
+    """The variants of the same name and axes, itself among them, by their number; none where slots are changed."""
+    stem, number = _split(variant)
+    if number is None or acting(spec, variant) == "slots":
+        return []
+    axes = {axis for axis, _ in spec.variants[variant].axes()}
+    amounts = {
+        name: _split(name)[1] or 0.0
+        for name, change in spec.variants.items()
+        if _split(name)[0] == stem and {axis for axis, _ in change.axes()} == axes
+    }
+    return sorted(amounts, key=lambda name: amounts[name])
 
 
 def _split(variant: str) -> tuple[str, float | None]:
