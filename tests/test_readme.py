@@ -5,12 +5,13 @@ import tomllib
 from pathlib import Path
 
 from tools.site import experiment_pages as findings
+from tools.site import method_pages
 from trl_suite.evidence.figures.style import svg
 from trl_suite.evidence.report.report_files import standalone
 from trl_suite.evidence.results import experiment_results
 from trl_suite.experiment.planning import grid
 from trl_suite.experiment.specification import experiment_file
-from trl_suite.mechanisms import method_pages, methods
+from trl_suite.mechanisms import methods
 from trl_suite.record import SCRATCH
 
 ROOT = Path(__file__).parent.parent
@@ -18,13 +19,13 @@ ROOT = Path(__file__).parent.parent
 
 def test_the_table_of_methods_is_that_of_the_definitions():
     page = (ROOT / "docs/methods.md").read_text()
-    assert method_pages.page(page) == page, "run python -m trl_suite.mechanisms.method_pages"
+    assert method_pages.page(page) == page, "run python -m tools.site.method_pages"
     assert all(f"| `{name}` | {method.summary} |" in page for name, method in methods.shipped().items())
 
 
 def test_the_table_of_policies_is_that_of_their_cards():
     page = (ROOT / "policies/README.md").read_text()
-    assert method_pages.page(page) == page, "run python -m trl_suite.mechanisms.method_pages"
+    assert method_pages.page(page) == page, "run python -m tools.site.method_pages"
 
 
 def test_the_shipped_policies_are_small():

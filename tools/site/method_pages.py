@@ -1,4 +1,4 @@
-"""The tables of methods and policies, from definitions and cards: `python -m trl_suite.mechanisms.method_pages`."""
+"""The tables of methods and policies, from definitions and cards: `python -m tools.site.method_pages`."""
 
 import re
 from collections.abc import Callable

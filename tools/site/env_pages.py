@@ -1,6 +1,6 @@
 """`envs/README.md` and the README of each env, generated from the tables and the compiled models.
 
-`python -m trl_suite.worlds.env_pages` writes them; a test compares.
+`python -m tools.site.env_pages` writes them; a test compares.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ from trl_suite.worlds.registration import gymnasium_id
 from trl_suite.worlds.task import REWARD_KINDS
 from trl_suite.worlds.terms.sensors import reading
 
-_GENERATED = "<!-- written by `python -m trl_suite.worlds.env_pages` from env.toml: edit that -->"
+_GENERATED = "<!-- written by `python -m tools.site.env_pages` from env.toml: edit that -->"
 
 # a value of each axis that some env may refuse as a whole
 _PROBES: dict[str, Any] = dict.fromkeys(

@@ -1,14 +1,15 @@
 import pytest
 
+from tools.site import env_pages
 from trl_suite import content
 from trl_suite.errors import InputError
-from trl_suite.worlds import catalogue, env_pages
+from trl_suite.worlds import catalogue
 from trl_suite.worlds.axes.variation import Fluid, Gear, Gravity, Mass, Noise, Size, Timestep, Variation
 from trl_suite.worlds.env_spec import load
 
 
 def test_the_pages_are_what_the_tables_say():
-    """If this fails: python -m trl_suite.worlds.env_pages."""
+    """If this fails: python -m tools.site.env_pages."""
     for place, text in env_pages.pages().items():
         assert (content.shipped() / "envs" / place).read_text(encoding="utf-8") == text, place
 
