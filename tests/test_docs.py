@@ -26,7 +26,7 @@ LINES = 120  # of the README
 NOT_RUN = {
     "pip install": "needs the network",
     "apt install": "needs root and the network",
-    "docker build": "needs Docker",
+    "docker": "needs Docker",
     "tensorboard": "serves until it is stopped",
     "trl-suite run experiments/quickstart --on ray": "make test-ray does",
     "trl-suite run experiments/quickstart --on slurm": "needs Slurm; tests/experiment has a stand-in",
