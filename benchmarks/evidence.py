@@ -19,31 +19,31 @@ from pathlib import Path
 import numpy as np
 
 from trl_suite import provenance
-from trl_suite.record import SOURCE, Freeze, Plan, Planned, Run, Transplant, encode
+from trl_suite.record import SOURCE, Freeze, Plan, PlannedRun, RunRecord, Transplant, encode
 
 SEEDS, METHODS = 10, ("scratch", *(f"partial-freeze-{depth}" for depth in range(1, 9)))
 PACKAGES = ("trl-suite", "numpy", "scipy", "matplotlib", "msgspec", "jinja2")
 
 
-def planned(runs: int) -> list[Planned]:
+def planned(runs: int) -> list[PlannedRun]:
     """Return sources and targets, as many envs as it takes."""
-    found = [Planned(folder=f"home/source/seed-{s}", role="source", env="home", method=SOURCE, seed=s)
+    found = [PlannedRun(folder=f"home/source/seed-{s}", role="source", env="home", method=SOURCE, seed=s)
              for s in range(SEEDS)]  # fmt: skip
     for number in range(runs // (SEEDS * len(METHODS)) + 1):
         env = f"home.mass-{1 + number / 10:.1f}"
         found += [
-            Planned(folder=f"{env}/{method}/seed-{seed}", role="target", env=env, method=method, seed=seed,
+            PlannedRun(folder=f"{env}/{method}/seed-{seed}", role="target", env=env, method=method, seed=seed,
                     source="" if method == "scratch" else f"home/source/seed-{seed}")
             for method in METHODS for seed in range(SEEDS)
         ]  # fmt: skip
     return found[:runs]
 
 
-def record(one: Planned, steps: int) -> Run:
+def record(one: PlannedRun, steps: int) -> RunRecord:
     """Return the record of a run."""
     names = tuple(f"actor.trunk.{layer}" for layer in range(3))
     hashes = {name: f"{one.seed:064x}" for name in names}
-    return Run(
+    return RunRecord(
         experiment="bench", role=one.role, env=one.env, method=one.method, algorithm="ppo", seed=one.seed, steps=steps,
         digest=f"{one.seed:016x}", specification={"hyperparameters": {str(i): i / 7 for i in range(20)}}, status="done",
         source=one.source, started="2026-01-01T00:00:00Z", seconds=60.0, versions=dict.fromkeys(PACKAGES, "1.0"),

@@ -43,11 +43,11 @@ def test_the_committed_results_are_those_of_the_committed_experiment():
     page = (ROOT / "experiments/README.md").read_text()
     for path in (ROOT / "experiments").glob("*/results/plan.json"):
         committed = json.loads(path.read_text())["runs"]
-        planned = grid.steps(experiment_file.load(path.parents[1]))
-        assert [run["folder"] for run in committed] == [step.planned.folder for step in planned], path
+        planned = grid.run_specs(experiment_file.load(path.parents[1]))
+        assert [run["folder"] for run in committed] == [step.folder for step in planned], path
         found = {one.kind for one in experiment_results.load(path.parent).irregularities}
         told = page.partition(f"### [{path.parents[1].name}]")[2].partition("###")[0]
-        if {step.planned.method for step in planned} == {SCRATCH} or "**not timed**" in told:
+        if {step.method for step in planned} == {SCRATCH} or "**not timed**" in told:
             found.discard("no reference")  # that scratch has not learned is a result, and the page tells it
         assert not found, path
 

@@ -5,13 +5,15 @@
 TensorBoard's event files. This module knows the shape of the files and nothing of how they come about.
 """
 
-from typing import Any, Literal, Protocol, TypeVar
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, Protocol, TypeVar, cast
 
 import msgspec
 
 from trl_suite.errors import InputError
 
-SCHEMA = 1
+SCHEMA = 2
 Status = Literal["waiting", "running", "done", "failed", "interrupted"]
 Role = Literal["source", "target", "reference"]
 SCRATCH = "scratch"  # the method that every other is compared with
@@ -51,7 +53,7 @@ class Freeze(msgspec.Struct, frozen=True, kw_only=True):
         return self.before == self.after
 
 
-class Run(msgspec.Struct, frozen=True, kw_only=True):
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One training: its whole specification, its circumstances and how it ended."""
 
     experiment: str
@@ -84,9 +86,10 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     transplant: Transplant | None = None
     freeze: Freeze | None = None
     error: str = ""
+    former_digest: str = ""  # of a record of schema 1, after which its folder is named
 
 
-class Planned(msgspec.Struct, frozen=True, kw_only=True):
+class PlannedRun(msgspec.Struct, frozen=True, kw_only=True):
     """One run that the experiment wants, whether or not it has been made."""
 
     folder: str  # relative to the experiment's folder: `half-cheetah.gravity-1.5/finetune/seed-0--3fa9c1d2e0`
@@ -103,7 +106,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     question: str
     command: str  # how to make it again
-    runs: tuple[Planned, ...]
+    runs: tuple[PlannedRun, ...]
     every: int  # env steps between two evaluations of a target run
     episodes: int  # per evaluation
     specification: dict[str, Any]
@@ -124,17 +127,99 @@ class Readable(Protocol):
         ...
 
 
+def digest_of(specification: object) -> str:
+    """Return the identity of a run: the sha256 of its specification as JSON with sorted keys."""
+    return hashlib.sha256(msgspec.json.encode(specification, order="deterministic")).hexdigest()
+
+
 def decode(path: Readable, into: type[T]) -> T:
-    """Return the record in a JSON file.
+    """Return the record in a JSON file; one of an earlier schema is upgraded.
 
     Raises:
         InputError: the file cannot be read, is not such a record, or is of a newer schema.
     """
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=into)
-    except (OSError, msgspec.DecodeError, msgspec.ValidationError) as error:
+        content = path.read_bytes()
+        schema = msgspec.json.decode(content, type=_Schema).schema
+        if schema == 1 and issubclass(into, RunRecord | Plan):
+            table = msgspec.json.decode(content, type=dict[str, Any])
+            return msgspec.convert(_upgraded_run(table) if "digest" in table else _upgraded_plan(table), into)
+        if schema <= SCHEMA:
+            return msgspec.json.decode(content, type=into)
+    except (OSError, msgspec.DecodeError, msgspec.ValidationError, RecursionError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: {error}") from None
-    schema = getattr(found, "schema", SCHEMA)
-    if schema > SCHEMA:
-        raise InputError(f"{path}: schema {schema} is newer than this version reads ({SCHEMA}); update trl-suite")
-    return found
+    raise InputError(f"{path}: schema {schema} is newer than this version reads ({SCHEMA}); update trl-suite")
+
+
+def relinked(runs: Iterable[RunRecord]) -> list[RunRecord]:
+    """Return an experiment's records with the present digests of their sources.
+
+    A run's specification names its source by digest, and an upgrade changes that of the source as well.
+    """
+    runs = list(runs)
+    digests = {run.former_digest: run.digest for run in runs if run.former_digest}
+    return [_with_source(run, digests) for run in runs]
+
+
+# --- Records of schema 1: the same facts under former names ---
+
+_SPECIFICATION_KEYS = {"world": "env_spec", "mix": "training_variants", "upbringing": "source_training"}
+_METHOD_KEYS = {"weights": "weight_regularizer", "behaviour": "distillation", "guide": "guide_policy"}
+_METHODS = {"jumpstart": "jsrl"}
+
+
+class _Schema(msgspec.Struct):
+    schema: int = 1
+
+
+def _upgraded_run(table: dict[str, Any]) -> dict[str, Any]:
+    """Return a run's record under the present names; one that was edited keeps a digest that is not its own."""
+    before: dict[str, Any] = table.get("specification", {})
+    now = _renamed(before, _SPECIFICATION_KEYS) | {"schema": SCHEMA}
+    if isinstance(now.get("method"), dict):
+        now["method"] = _upgraded_method(cast(dict[str, Any], now["method"]))
+    former = str(table.get("digest", ""))
+    digest = digest_of(now) if digest_of(before) == former else former
+    names = {"method": _METHODS.get(str(table.get("method")), table.get("method")), "schema": SCHEMA}
+    return table | names | {"specification": now, "digest": digest, "former_digest": former}
+
+
+def _upgraded_plan(table: dict[str, Any]) -> dict[str, Any]:
+    """Return a plan under the present names; folders keep theirs, which are those on disk."""
+    before: dict[str, Any] = table.get("specification", {})
+    definitions: dict[str, dict[str, Any]] = before.get("method", {})
+    own = {name: _upgraded_method(definition) for name, definition in definitions.items()}
+    names = {old: new for old, new in _METHODS.items() if old not in own}
+    now = before | {"method": own}
+    if "methods" in before:
+        now["methods"] = [names.get(name, name) for name in before["methods"]]
+    if "expected" in before:
+        now["expected"] = _renamed(before["expected"], names)
+    runs: list[dict[str, Any]] = table.get("runs", [])
+    runs = [run | {"method": names.get(str(run.get("method")), run.get("method"))} for run in runs]
+    return table | {"specification": now, "runs": runs, "schema": SCHEMA}
+
+
+def _upgraded_method(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a method with the fates of log_std and of statistics, which were components like others, as own keys."""
+    now = _renamed(table, _METHOD_KEYS)
+    for key, component, fate in (
+        ("copy", "log_std", {"log_std": "copied"}),
+        ("freeze", "normaliser.observation", {"normaliser": "frozen"}),
+    ):
+        names: list[str] = now.get(key, [])
+        if component in names:
+            now |= {key: [name for name in names if name != component], **fate}
+    return {key: value for key, value in now.items() if value != []}
+
+
+def _with_source(run: RunRecord, digests: Mapping[str, str]) -> RunRecord:
+    source = run.specification.get("source", "")
+    if source not in digests or digest_of(run.specification) != run.digest:
+        return run
+    specification = run.specification | {"source": digests[source]}
+    return msgspec.structs.replace(run, specification=specification, digest=digest_of(specification))
+
+
+def _renamed(table: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    return {names.get(key, key): value for key, value in table.items()}

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from trl_suite.record import SOURCE, Freeze, Plan, Planned, Run, Transplant, encode
+from trl_suite.record import SOURCE, Freeze, Plan, PlannedRun, RunRecord, Transplant, encode
 
 ENV = "half-cheetah.gravity-1.5"
 STEPS = np.arange(0, 100_001, 10_000)
@@ -31,7 +31,7 @@ CURVES: dict[str, Callable[[int], np.ndarray]] = {
 
 def write_run(
     folder: Path,
-    run: Run,
+    run: RunRecord,
     returns: Sequence[float] | np.ndarray,
     steps: np.ndarray = STEPS,
     stochastic: Sequence[float] | np.ndarray | None = None,
@@ -67,13 +67,13 @@ FROZEN = {
 }
 
 
-def describe(planned: Planned, **changes: Any) -> Run:
+def describe(planned: PlannedRun, **changes: Any) -> RunRecord:
     method, source = planned.method, planned.source
     copied, frozen = COPIED.get(method, ()), FROZEN.get(method, ())
     hashes = {name: f"{abs(hash_of(name, planned.seed)):064x}" for name in frozen}
     fresh = tuple(name for name in COMPONENTS if name not in copied)
     role = planned.role
-    run = Run(
+    run = RunRecord(
         experiment="quickstart", role=role, env=planned.env, method=method, algorithm="ppo", seed=planned.seed,
         steps=400_000 if role == "source" else 100_000, digest=f"{planned.seed:016x}", specification={}, status="done",
         source=source, started="2026-03-01T09:00:00Z", seconds=31.0 + planned.seed, commit="16e9b74c0ffee", dirty=False,
@@ -103,13 +103,13 @@ class Experiment:
         for planned in self.planned:
             self.write(planned)
 
-    def source(self, seed: int) -> Planned:
-        return Planned(folder=f"half-cheetah/source/seed-{seed}", role="source", env="half-cheetah", method=SOURCE,
+    def source(self, seed: int) -> PlannedRun:
+        return PlannedRun(folder=f"half-cheetah/source/seed-{seed}", role="source", env="half-cheetah", method=SOURCE,
                        seed=seed)  # fmt: skip
 
-    def target(self, method: str, seed: int, env: str = ENV) -> Planned:
+    def target(self, method: str, seed: int, env: str = ENV) -> PlannedRun:
         source = f"half-cheetah/source/seed-{seed}" if method in COPIED else ""
-        return Planned(folder=f"{env}/{method}/seed-{seed}", role="target", env=env, method=method, seed=seed,
+        return PlannedRun(folder=f"{env}/{method}/seed-{seed}", role="target", env=env, method=method, seed=seed,
                        source=source)  # fmt: skip
 
     def write_plan(self, **changes: Any) -> None:
@@ -122,13 +122,18 @@ class Experiment:
         (self.root / "plan.json").write_bytes(encode(msgspec.structs.replace(plan, **changes)))
 
     def write(
-        self, planned: Planned, returns: Any = None, steps: np.ndarray = STEPS, stochastic: Any = None, **changes: Any
+        self,
+        planned: PlannedRun,
+        returns: Any = None,
+        steps: np.ndarray = STEPS,
+        stochastic: Any = None,
+        **changes: Any,
     ) -> None:
         if returns is None:
             returns = CURVES.get(planned.method, CURVES["finetune"])(planned.seed)
         write_run(self.root / planned.folder, describe(planned, **changes), returns, steps, stochastic)
 
-    def add(self, *planned: Planned, **options: Any) -> None:
+    def add(self, *planned: PlannedRun, **options: Any) -> None:
         """Plan more runs and make them."""
         self.planned += planned
         self.write_plan()
@@ -190,7 +195,7 @@ class Grid(Experiment):
         for planned in self.planned:
             self.write_shifted(planned)
 
-    def write_shifted(self, planned: Planned) -> None:
+    def write_shifted(self, planned: PlannedRun) -> None:
         if planned.role == "source":
             self.write(planned, seconds=120.0)
             return

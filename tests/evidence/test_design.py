@@ -2,7 +2,7 @@ import pytest
 
 from trl_suite.evidence.reading import conditions
 from trl_suite.evidence.reading.conditions import Shift
-from trl_suite.record import Plan, Planned
+from trl_suite.record import Plan, PlannedRun
 
 
 @pytest.mark.parametrize(
@@ -43,8 +43,8 @@ def test_a_shift_of_a_variant_with_a_name_of_its_own_is_read_from_what_it_change
     assert conditions.shift("half-cheetah.hugetorso", variation) == shift
 
 
-def planned(folder: str, method: str, source: str = "", role: str = "target", env: str = "t") -> Planned:
-    return Planned(folder=folder, role=role, env=env, method=method, seed=0, source=source)  # pyright: ignore
+def planned(folder: str, method: str, source: str = "", role: str = "target", env: str = "t") -> PlannedRun:
+    return PlannedRun(folder=folder, role=role, env=env, method=method, seed=0, source=source)  # pyright: ignore
 
 
 def test_arms_carry_their_source_only_where_there_are_several():

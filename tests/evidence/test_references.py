@@ -2,15 +2,15 @@ import msgspec
 import numpy as np
 
 from trl_suite.evidence.results import experiment_results, run_accounts
-from trl_suite.record import Planned
+from trl_suite.record import PlannedRun
 
 from .conftest import ENV
 
 LONG = np.arange(0, 200_001, 20_000)
 
 
-def apart(seed: int) -> Planned:
-    return Planned(folder=f"{ENV}/reference/seed-{seed}", role="reference", env=ENV, method="scratch", seed=seed)
+def apart(seed: int) -> PlannedRun:
+    return PlannedRun(folder=f"{ENV}/reference/seed-{seed}", role="reference", env=ENV, method="scratch", seed=seed)
 
 
 def test_reference_runs_are_used_and_are_no_partners(experiment):

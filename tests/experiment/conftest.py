@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from trl_suite.experiment.planning import grid
-from trl_suite.experiment.planning.cohort_keys import Grouping
-from trl_suite.experiment.planning.cohort_queue import Cohort
-from trl_suite.experiment.planning.grid import Step
+from trl_suite.experiment.planning.cohort_keys import CohortPlanner
+from trl_suite.experiment.planning.cohort_queue import PlannedCohort
+from trl_suite.experiment.planning.run_spec import RunSpec
 from trl_suite.experiment.running import run_folder
-from trl_suite.experiment.running.scheduler import Place, Scheduler, Tally
+from trl_suite.experiment.running.scheduler import RunPlace, Scheduler, Tally
 from trl_suite.experiment.running.stop_request import Stop
 from trl_suite.experiment.running.worker import News
 from trl_suite.experiment.specification import experiment_file
@@ -102,14 +102,14 @@ def copied(finished: Path, tmp_path: Path) -> Path:
 class Hearing:
     """Keeps what it is told, and passes it on."""
 
-    tell: Callable[[Step, News], None] = lambda step, news: None
+    tell: Callable[[RunSpec, News], None] = lambda step, news: None
     news: list[News] = dataclasses.field(default_factory=list)
-    cohorts: list[Cohort] = dataclasses.field(default_factory=list)
+    cohorts: list[PlannedCohort] = dataclasses.field(default_factory=list)
 
-    def began(self, cohort: Cohort) -> None:
+    def began(self, cohort: PlannedCohort) -> None:
         self.cohorts.append(cohort)
 
-    def heard(self, step: Step, news: News) -> None:
+    def heard(self, step: RunSpec, news: News) -> None:
         self.news.append(news)
         self.tell(step, news)
 
@@ -118,19 +118,19 @@ def make(
     folder: Path,
     root: Path,
     hearing: Hearing,
-    place: Place,
+    place: RunPlace,
     only: slice = slice(None),
     mix_versions: bool = False,
     **execution,
 ) -> Tally:
     """Make an experiment's runs in `root`, with settings of how they are made."""
     specification = experiment_file.load(folder)
-    run_folder.write_plan(root, grid.plan("tiny", specification, ""))
-    how = experiment_file.Execution(**execution)
+    run_folder.write_plan(root, grid.plan_record("tiny", specification, ""))
+    how = experiment_file.ExecutionOptions(**execution)
     with Stop() as stop:
-        group = Grouping(specification, 2)
-        scheduler = Scheduler(root, "tiny", place, hearing, execution=how, group=group, mix_versions=mix_versions)
-        return scheduler.run(grid.steps(specification)[only], stop)
+        group = CohortPlanner(specification, 2)
+        scheduler = Scheduler(root, "tiny", place, hearing, execution=how, cohort_key=group, mix_versions=mix_versions)
+        return scheduler.run(grid.run_specs(specification)[only], stop)
 
 
 def results(root: Path) -> dict[str, bytes]:

@@ -18,21 +18,21 @@ REFERENCE = "\n[reference]\nseeds = [100, 101]\nsteps = 384\n"
 
 
 def planned(finished):
-    return grid.steps(experiment_file.load(finished.parent.parent / "tiny"))
+    return grid.run_specs(experiment_file.load(finished.parent.parent / "tiny"))
 
 
 def test_reference_runs_are_scratch_runs_of_their_own_seeds_and_budget(tiny):
     path = tiny / "experiment.toml"
-    before = {step.digest for step in grid.steps(experiment_file.load(tiny))}
+    before = {step.digest for step in grid.run_specs(experiment_file.load(tiny))}
     path.write_text(path.read_text() + REFERENCE)
-    steps = grid.steps(experiment_file.load(tiny))
-    apart = [step for step in steps if step.planned.role == "reference"]
+    steps = grid.run_specs(experiment_file.load(tiny))
+    apart = [step for step in steps if step.role == "reference"]
     assert before == {step.digest for step in steps} - {step.digest for step in apart}, "no pair becomes another run"
-    assert [(one.planned.seed, one.planned.method, one.planned.source, one.steps) for one in apart] == [
+    assert [(one.seed, one.method, one.source, one.steps) for one in apart] == [
         (100, "scratch", "", 384),
         (101, "scratch", "", 384),
     ]
-    assert apart[0].planned.folder.startswith("inverted-pendulum.gravity-1.5/reference/seed-100--")
+    assert apart[0].folder.startswith("inverted-pendulum.gravity-1.5/reference/seed-100--")
 
 
 @pytest.mark.parametrize(
@@ -67,12 +67,12 @@ def test_retention_compares_with_the_source_policy_at_home(copied, finished):
     steps = planned(finished)
     assert retention.write(copied, steps) == []
     for step in steps:
-        path = copied / step.planned.folder / "retention.csv"
-        assert path.is_file() == bool(step.planned.source)
-        if step.planned.source:
+        path = copied / step.folder / "retention.csv"
+        assert path.is_file() == bool(step.source)
+        if step.source:
             lines = [line.split(",") for line in path.read_text().splitlines()[1:]]
             assert [int(line[0]) for line in lines] == [0, 0, 256, 256]
-            last = (copied / step.planned.source / "evaluations.csv").read_text().splitlines()[-2:]
+            last = (copied / step.source / "evaluations.csv").read_text().splitlines()[-2:]
             assert [line[2:] for line in lines[:2]] == [line.split(",")[2:] for line in last]
     found = experiment_results.load(copied)
     assert all(member.home is not None for member in found.recorded if member.planned.source)

@@ -7,10 +7,10 @@ import pytest
 
 from trl_suite.errors import InputError, StorageError
 from trl_suite.experiment.planning import grid
-from trl_suite.experiment.planning.cohort_queue import Cohort
+from trl_suite.experiment.planning.cohort_queue import PlannedCohort
 from trl_suite.experiment.running import checkpoint, run_folder
-from trl_suite.experiment.running.checkpoint import Facts
-from trl_suite.experiment.running.lease import Lease, Observer
+from trl_suite.experiment.running.checkpoint import CheckpointFacts
+from trl_suite.experiment.running.lease import Lease, LeaseObserver
 from trl_suite.experiment.running.run_folder import RunFolder
 from trl_suite.experiment.specification import experiment_file
 from trl_suite.training.acting.evaluation import Episode
@@ -31,7 +31,15 @@ def snapshot(step: int) -> Snapshot:
 
 def keep(folder, step: int, digest: str = "abc") -> int:
     taken = snapshot(step)
-    facts = Facts(digest=digest, step=step, told=0, told_sha256="", seconds=1.5, versions={}, facts=dict(taken.facts))
+    facts = CheckpointFacts(
+        digest=digest,
+        step=step,
+        evaluation_bytes=0,
+        evaluations_sha256="",
+        seconds=1.5,
+        versions={},
+        facts=dict(taken.facts),
+    )
     return checkpoint.save(folder, facts, taken)
 
 
@@ -112,13 +120,13 @@ def test_that_of_another_run_or_a_newer_version_is_refused(tmp_path):
 
 
 def test_that_of_another_engine_is_not_gone_on_from(tiny, tmp_path):
-    step = grid.steps(experiment_file.load(tiny))[0]
+    step = grid.run_specs(experiment_file.load(tiny))[0]
     root = tmp_path / "runs"
 
     def opened(engine):
-        lease = Lease.claim(root / step.planned.folder, Observer())
+        lease = Lease.claim(root / step.folder, LeaseObserver())
         assert lease is not None
-        return lease, RunFolder(root, "tiny", step, lease, Cohort(steps=(step,), engine=engine, reason=""))
+        return lease, RunFolder(root, "tiny", step, lease, PlannedCohort(specs=(step,), engine=engine, reason=""))
 
     lease, folder = opened("sb3")
     folder.evaluated(0, [Episode(1.0, 1)])
@@ -137,9 +145,9 @@ def test_checkpoints_of_all_that_trains_together_take_a_hundredth_of_the_time(
     tiny, tmp_path, monkeypatch, runs, seconds
 ):
     """Each takes ten milliseconds; no more than a quarter of an hour may be lost."""
-    step = grid.steps(experiment_file.load(tiny))[0]
-    lease = Lease.claim(tmp_path / step.planned.folder, Observer())
-    folder = RunFolder(tmp_path, "tiny", step, lease, Cohort(steps=(step,) * runs, engine="cohort", reason=""))
+    step = grid.run_specs(experiment_file.load(tiny))[0]
+    lease = Lease.claim(tmp_path / step.folder, LeaseObserver())
+    folder = RunFolder(tmp_path, "tiny", step, lease, PlannedCohort(specs=(step,) * runs, engine="cohort", reason=""))
     folder.evaluated(0, [Episode(1.0, 1)])
     clock = iter([100.0, 100.01])
     monkeypatch.setattr(run_folder.time, "monotonic", lambda: next(clock, 100.01))

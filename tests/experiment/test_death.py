@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from trl_suite import files
-from trl_suite.experiment.places.local import Here
+from trl_suite.experiment.places.local import InProcess
 from trl_suite.experiment.planning import grid
 from trl_suite.experiment.running import lease, run_folder
 from trl_suite.experiment.running.stop_request import Stop
@@ -36,7 +36,7 @@ def die_at(at: int, tiny, root) -> bool:
 
         os.fsync = fsync
         try:
-            make(tiny, root, Hearing(), Here(Stop()), slice(1), checkpoint=0.0)
+            make(tiny, root, Hearing(), InProcess(Stop()), slice(1), checkpoint=0.0)
         finally:
             os._exit(0)
     _, status = os.waitpid(child, 0)
@@ -44,9 +44,9 @@ def die_at(at: int, tiny, root) -> bool:
 
 
 def survives(tiny, root, at: int, finished) -> bool:
-    run_folder.write_plan(root, grid.plan("tiny", experiment_file.load(tiny), ""))
+    run_folder.write_plan(root, grid.plan_record("tiny", experiment_file.load(tiny), ""))
     died = die_at(at, tiny, root)
-    tally = make(tiny, root, Hearing(), Here(Stop()), slice(1), checkpoint=0.0)
+    tally = make(tiny, root, Hearing(), InProcess(Stop()), slice(1), checkpoint=0.0)
     assert len(tally.done) == 1, at
     assert results(root).items() <= results(finished).items(), at
     assert left_behind(root / "inverted-pendulum") == [], at

@@ -19,14 +19,14 @@ import pytest
 from trl_suite import files, record
 from trl_suite.errors import StorageError
 from trl_suite.evidence.reading import run_archive
-from trl_suite.experiment.places.local import Here, Processes
+from trl_suite.experiment.places.local import InProcess, Processes
 from trl_suite.experiment.planning import grid
 from trl_suite.experiment.run import run
 from trl_suite.experiment.running import run_folder, run_state
 from trl_suite.experiment.running.overview import overview
 from trl_suite.experiment.running.stop_request import Stop
 from trl_suite.experiment.specification import experiment_file
-from trl_suite.record import Run
+from trl_suite.record import RunRecord
 
 from .conftest import Hearing, left_behind, make, results
 
@@ -37,8 +37,8 @@ def command(tiny, runs, *more: str) -> list[str]:
     return [sys.executable, "-m", "trl_suite.cli", "run", str(tiny), "--runs", str(runs), *more]
 
 
-def runs_in(root) -> dict[str, Run]:
-    return {str(path.parent.relative_to(root)): record.decode(path, Run) for path in root.glob("*/*/*/run.json")}
+def runs_in(root) -> dict[str, RunRecord]:
+    return {str(path.parent.relative_to(root)): record.decode(path, RunRecord) for path in root.glob("*/*/*/run.json")}
 
 
 def alive(pid: int) -> bool:
@@ -135,14 +135,14 @@ def test_what_fails_again_and_again_is_given_up_and_the_rest_goes_on(tiny, tmp_p
     root, place = tmp_path / "runs", Processes(1)
 
     def kill(step, news):
-        if step.planned.role == "source" and news.value is not None:
+        if step.role == "source" and news.value is not None:
             os.kill(place.pids[0], signal.SIGKILL)
 
     hearing = Hearing(kill)
     tally = make(tiny, root, hearing, place, slice(2), retries=2)
-    assert [step.planned.role for step in tally.failed] == ["source"]
-    assert [step.planned.method for step in tally.done] == ["scratch"]
-    failed = record.decode(root / tally.failed[0].planned.folder / "run.json", Run)
+    assert [step.role for step in tally.failed] == ["source"]
+    assert [step.method for step in tally.done] == ["scratch"]
+    failed = record.decode(root / tally.failed[0].folder / "run.json", RunRecord)
     assert (failed.attempts, failed.failures) == (3, 3)
     assert "code -9" in failed.error
 
@@ -178,10 +178,10 @@ class Broken:
 
 def survives_a_write_error(tiny, root: Path, at: int, finished) -> bool:
     """Return whether there were as many writes; whatever was broken goes on once it is not."""
-    run_folder.write_plan(root, grid.plan("tiny", experiment_file.load(tiny), ""))
+    run_folder.write_plan(root, grid.plan_record("tiny", experiment_file.load(tiny), ""))
 
     def once():
-        return make(tiny, root, Hearing(), Here(Stop()), slice(1), checkpoint=0.0, retries=0)
+        return make(tiny, root, Hearing(), InProcess(Stop()), slice(1), checkpoint=0.0, retries=0)
 
     with Broken(at, root) as broken:
         try:
@@ -365,17 +365,17 @@ def test_planning_and_status_of_thousands_take_no_time(tiny, tmp_path):
     root = tmp_path / "runs"
     specification = experiment_file.load(tiny)
     begun = time.process_time()
-    steps = grid.steps(specification)
-    run_folder.write_plan(root, grid.plan("tiny", specification, "", steps))
+    steps = grid.run_specs(specification)
+    run_folder.write_plan(root, grid.plan_record("tiny", specification, "", steps))
     planned = time.process_time() - begun
     for step in steps:
-        (root / step.planned.folder).mkdir(parents=True)
-        one = Run(
-            experiment="tiny", role=step.planned.role, env=step.planned.env, method=step.planned.method,
-            algorithm="ppo", seed=step.planned.seed, steps=step.steps, digest=step.digest,
+        (root / step.folder).mkdir(parents=True)
+        one = RunRecord(
+            experiment="tiny", role=step.role, env=step.env, method=step.method,
+            algorithm="ppo", seed=step.seed, steps=step.steps, digest=step.digest,
             specification=step.specification, status="done", seconds=1.0,
         )  # fmt: skip
-        (root / step.planned.folder / "run.json").write_bytes(record.encode(one))
+        (root / step.folder / "run.json").write_bytes(record.encode(one))
     begun = time.process_time()
     assert overview(root).counts["done"] == len(steps) == 1000
     assert planned + time.process_time() - begun < 1.0

@@ -4,7 +4,6 @@ import json
 import os
 from dataclasses import replace
 
-import msgspec
 import pytest
 import torch
 
@@ -13,10 +12,10 @@ from trl_suite import machine_memory
 from trl_suite.cli.arguments import Run
 from trl_suite.cli.run import execute
 from trl_suite.errors import InputError, NotInstalledError
-from trl_suite.experiment.planning import cohort_keys, grid
-from trl_suite.experiment.planning.cohort_keys import Grouping, assignments, summary
-from trl_suite.experiment.planning.cohort_queue import Group, Queue
-from trl_suite.experiment.planning.grid import Step
+from trl_suite.experiment.planning import cohort_keys, grid, run_spec
+from trl_suite.experiment.planning.cohort_keys import CohortPlanner, assignments, summary
+from trl_suite.experiment.planning.cohort_queue import CohortKey, CohortQueue
+from trl_suite.experiment.planning.run_spec import RunSpec
 from trl_suite.experiment.specification import experiment_file
 from trl_suite.training import engines, settings
 from trl_suite.training.training_run import TrainingRun
@@ -36,7 +35,7 @@ def table(tmp_path):
         folder.mkdir(exist_ok=True)
         (folder / "experiment.toml").write_text(text)
         experiment = experiment_file.load(folder)
-        return grid.steps(experiment), Grouping(experiment, workers)
+        return grid.run_specs(experiment), CohortPlanner(experiment, workers)
 
     return made
 
@@ -50,8 +49,8 @@ def test_methods_and_seeds_and_variants_of_one_robot_are_one_group_and_sources_a
     )
     found = assignments(steps, group)
     assert {one.engine for one in found} == {"cohort"}
-    assert len({one.group for one in found}) == 2
-    assert {one.group for one in found if "/source/" in one.run} == {0}
+    assert len({one.cohort for one in found}) == 2
+    assert {one.cohort for one in found if "/source/" in one.run} == {0}
     assert summary(found) == [
         "2 runs: a cohort on the CPU, PPO of inverted-pendulum, 512 steps: same slots, networks and schedule",
         "12 runs: a cohort on the CPU, PPO of inverted-pendulum, 256 steps: same slots, networks and schedule",
@@ -64,7 +63,7 @@ def test_shapes_that_differ_are_never_stacked(table):
         ('["inverted-pendulum.gravity-1.5"]', '["link-swimmer", "link-swimmer.links-4"]'),
     )
     targets = [one for one in assignments(steps, group) if "/source/" not in one.run]
-    assert len({one.group for one in targets}) == 2
+    assert len({one.cohort for one in targets}) == 2
 
 
 def test_what_a_cohort_cannot_do_goes_to_sb3_and_the_reason_is_told(table):
@@ -80,7 +79,7 @@ def test_low_rank_products_make_a_cohort_of_their_own(table):
     steps, group = table((METHODS, 'methods = ["scratch", "finetune", "lora"]'))
     found = {one.run.split("/")[1]: one for one in assignments(steps, group) if "/source/" not in one.run}
     assert {one.engine for one in found.values()} == {"cohort"}
-    assert found["lora"].group != found["scratch"].group == found["finetune"].group
+    assert found["lora"].cohort != found["scratch"].cohort == found["finetune"].cohort
     assert found["lora"].why.endswith("low-rank products")
 
 
@@ -111,13 +110,13 @@ def test_a_cohort_that_does_not_fit_is_cut_before_it_starts(table, monkeypatch):
             env="inverted-pendulum", hyperparameters=hyperparameters, seed=0, steps=1_000, evaluation=evaluation
         )
     )
-    room = int((cohort_keys.PROCESS + 2.5 * size) * 2 / (1 - cohort_keys.SPARE))
+    room = int((cohort_keys.WORKER_BYTES + 2.5 * size) * 2 / (1 - cohort_keys.SPARE_MEMORY_SHARE))
     monkeypatch.setattr(machine_memory, "available", lambda: room)
     steps, group = table()
-    queue = Queue([step for step in steps if step.planned.role == "target"], 1, group)
+    queue = CohortQueue([step for step in steps if step.role == "target"], 1, group)
     sizes = []
     while cohort := queue.take(lambda _: True):
-        sizes.append(len(cohort.steps))
+        sizes.append(len(cohort.specs))
     assert sizes == [2, 2, 2]
     monkeypatch.setattr(machine_memory, "available", lambda: 1)
     with pytest.raises(InputError, match="takes .* MB and a worker has .*: fewer workers"):
@@ -129,10 +128,12 @@ def test_a_replay_that_does_not_fit_is_refused_with_the_size_that_would(table, m
     longer = ("steps = 256", "steps = 90_000")
     steps, group = table((METHODS, replay), longer)
     assert {one.engine for one in assignments(steps, group)} == {"cohort"}
-    target = next(job for step in steps if (job := grid.job_of(step, None)).steps == 90_000)
+    target = next(job for step in steps if (job := run_spec.training_of(step, None)).steps == 90_000)
     rows = 90_000 * 4 * (4 + 1 + 2)
     assert 1.0 < cohort_keys.bytes_of(target) / rows < 20
-    room = int((cohort_keys.PROCESS + cohort_keys.bytes_of(target) - rows // 2) * 2 / (1 - cohort_keys.SPARE))
+    room = int(
+        (cohort_keys.WORKER_BYTES + cohort_keys.bytes_of(target) - rows // 2) * 2 / (1 - cohort_keys.SPARE_MEMORY_SHARE)
+    )
     monkeypatch.setattr(machine_memory, "available", lambda: room)
     with pytest.raises(
         InputError, match=r"takes .* MB and a worker has .*: .* or a buffer_size of 4[45],\d{3} at most"
@@ -159,29 +160,29 @@ def test_memory_that_is_available_is_no_more_than_the_machine_has():
 
 def test_sources_go_first_since_others_wait_for_them(table):
     steps, group = table()
-    queue = Queue(steps, 2, group)
-    first, second = queue.take(lambda step: not step.planned.source), queue.take(lambda step: not step.planned.source)
-    assert [step.planned.role for step in (*first.steps, *second.steps)] == ["source", "source"]
-    assert {step.planned.method for step in queue.take(lambda step: not step.planned.source).steps} == {"scratch"}
+    queue = CohortQueue(steps, 2, group)
+    first, second = queue.take(lambda step: not step.source), queue.take(lambda step: not step.source)
+    assert [step.role for step in (*first.specs, *second.specs)] == ["source", "source"]
+    assert {step.method for step in queue.take(lambda step: not step.source).specs} == {"scratch"}
 
 
 def test_a_group_is_handed_out_in_equal_shares_before_the_next_is_begun(table):
     """Whoever is stopped halfway has whole groups, and not half of each."""
     steps, _ = table()
-    one = next(step for step in steps if step.planned.role == "target")
+    one = next(step for step in steps if step.role == "target")
     many = [renamed(one, f"{place}-{'ab'[place % 2]}") for place in range(20)]
-    queue = Queue(many, 2, lambda step: Group(step.planned.folder[-1], "cohort", "", most=4))
+    queue = CohortQueue(many, 2, lambda step: CohortKey(step.folder[-1], "cohort", "", limit=4))
     shares = []
     while cohort := queue.take(lambda _: True):
-        shares.append([step.planned.folder[-1] for step in cohort.steps])
+        shares.append([step.folder[-1] for step in cohort.specs])
     assert shares == [["a"] * 3] * 3 + [["a"]] + [["b"] * 3] * 3 + [["b"]]
     queue.put(many[0])
     queue.put(many[1])
-    assert queue.take(lambda _: True).steps == (many[0],)
+    assert queue.take(lambda _: True).specs == (many[0],)
 
 
-def renamed(step: Step, folder: str) -> Step:
-    return replace(step, planned=msgspec.structs.replace(step.planned, folder=folder))
+def renamed(step: RunSpec, folder: str) -> RunSpec:
+    return replace(step, folder=folder)
 
 
 def on_warp(*more: tuple[str, str]) -> list[tuple[str, str]]:
@@ -193,7 +194,7 @@ def test_physics_on_warp_is_said_and_worlds_of_another_structure_are_another_gro
     envs = '["inverted-pendulum.gravity-1.5"]'
     steps, group = table(*on_warp((envs, '["inverted-pendulum.gravity-1.5", "inverted-pendulum?timestep=0.5"]')))
     found = assignments(steps, group)
-    assert len({one.group for one in found}) == 3  # sources, and targets with as many physics steps as them, or more
+    assert len({one.cohort for one in found}) == 3  # sources, and targets with as many physics steps as them, or more
     assert all("schedule, physics on Warp" in line for line in summary(found))
     assert {group(step).physics for step in steps} == {"warp"}
     assert all(step.specification["physics"] == "warp" for step in steps)

@@ -10,7 +10,7 @@ import pytest
 from trl_suite import record
 from trl_suite.experiment.places import local
 from trl_suite.experiment.places.local import Processes
-from trl_suite.record import Run
+from trl_suite.record import RunRecord
 
 from .conftest import ON_SAC, Hearing, left_behind, made_of, make, results
 
@@ -41,18 +41,18 @@ def survives(tiny, finished, root, times: int, seed: int) -> int:
     assert killer.left < times
     assert results(root) == results(finished)
     assert left_behind(root) == []
-    runs = [record.decode(path, Run) for path in root.glob("*/*/*/run.json")]
+    runs = [record.decode(path, RunRecord) for path in root.glob("*/*/*/run.json")]
     assert all(one.freeze is not None and one.freeze.holds for one in runs)
     return times - killer.left
 
 
 def test_workers_that_are_killed_go_on_where_they_were(either, tmp_path, monkeypatch):
-    monkeypatch.setattr(local, "POLL", 0.02)
+    monkeypatch.setattr(local, "PIPE_POLL_SECONDS", 0.02)
     survives(*either, tmp_path / "runs", times=6, seed=0)
 
 
 def test_sac_cohorts_that_are_killed_go_on_with_what_they_remember(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(local, "POLL", 0.02)
+    monkeypatch.setattr(local, "PIPE_POLL_SECONDS", 0.02)
     finished = made_of(ON_SAC, tmp_path)
     (tiny / "experiment.toml").write_text(ON_SAC)
     survives(tiny, finished, tmp_path / "killed", times=6, seed=0)
@@ -60,7 +60,7 @@ def test_sac_cohorts_that_are_killed_go_on_with_what_they_remember(tiny, tmp_pat
 
 @pytest.mark.faults
 def test_two_hundred_kills(either, tmp_path, monkeypatch):
-    monkeypatch.setattr(local, "POLL", 0.02)
+    monkeypatch.setattr(local, "PIPE_POLL_SECONDS", 0.02)
     killed = seed = 0
     while killed < 100:  # on each engine
         seed += 1

@@ -27,7 +27,7 @@ def policy() -> Policy:
 def test_a_world_is_no_distance_from_itself(policy):
     found = paired(policy, "inverted-pendulum", 200, 0)
     assert found.names == ("slider", "hinge")
-    np.testing.assert_array_equal(found.source, found.target)
+    np.testing.assert_array_equal(found.source, found.target_return)
     assert np.ptp(found.source, axis=0).min() > 0
 
 
@@ -42,16 +42,16 @@ def test_more_gravity_pulls_the_pole_and_a_stronger_motor_the_cart(policy):
 
 def test_at_home_nothing_is_lost(policy):
     found = probe(policy, "inverted-pendulum", episodes=4)
-    assert found.target == found.home > found.untrained
+    assert found.target_return == found.source_return > found.random_return
     assert (found.probes.zero_shot, found.probes.dynamics) == (1, 0)
     assert len(found.probes.layers) == 3
     assert found.notes == ()
-    assert probe(policy, "inverted-pendulum", episodes=4, reference=2 * found.home).probes.zero_shot < 1
+    assert probe(policy, "inverted-pendulum", episodes=4, reference=2 * found.source_return).probes.zero_shot < 1
 
 
 def test_what_two_worlds_do_not_allow_is_said(policy):
     found = probe(policy, "hopper", episodes=2)
-    assert math.isnan(found.target)
+    assert math.isnan(found.target_return)
     assert found.probes.layers == ()
     assert math.isnan(found.probes.dynamics)
     assert [note.split(":")[0] for note in found.notes] == ["no zero-shot, critic and layers", "no dynamics"]
@@ -61,7 +61,7 @@ def test_what_two_worlds_do_not_allow_is_said(policy):
 
 def test_gymnasiums_own_world_is_the_same_world(policy):
     found = paired(policy, "gymnasium:InvertedPendulum-v5", 50, 0)
-    np.testing.assert_array_equal(found.source, found.target)
+    np.testing.assert_array_equal(found.source, found.target_return)
 
 
 def test_features_and_values_are_those_of_the_networks(policy):

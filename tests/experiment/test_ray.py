@@ -30,7 +30,7 @@ def cluster():
 
 def test_a_node_that_is_lost_loses_nothing(cluster, tiny, tmp_path, finished):
     root = tmp_path / "runs"
-    place = OnRay(experiment_file.Execution(), cluster.address, None)
+    place = OnRay(experiment_file.ExecutionOptions(), cluster.address, None)
     assert place.size == 2
     lost = []
 
@@ -59,13 +59,15 @@ def test_a_stop_keeps_what_there_is(cluster, tiny, tmp_path, finished):
         if news.step:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    tally = make(tiny, root, Hearing(stop), OnRay(experiment_file.Execution(), cluster.address, None), checkpoint=0.0)
+    tally = make(
+        tiny, root, Hearing(stop), OnRay(experiment_file.ExecutionOptions(), cluster.address, None), checkpoint=0.0
+    )
     assert tally.stopped_by == signal.SIGTERM
     assert len(tally.done) < 8
-    make(tiny, root, Hearing(), OnRay(experiment_file.Execution(), cluster.address, None), checkpoint=0.0)
+    make(tiny, root, Hearing(), OnRay(experiment_file.ExecutionOptions(), cluster.address, None), checkpoint=0.0)
     assert results(root) == results(finished)
 
 
 def test_a_cohort_that_no_node_has_room_for_is_refused(cluster):
     with pytest.raises(InputError, match=r"no node of the Ray cluster has 64 cores"):
-        OnRay(experiment_file.Execution(cores=64), cluster.address, None)
+        OnRay(experiment_file.ExecutionOptions(cores=64), cluster.address, None)

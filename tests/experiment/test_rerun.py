@@ -10,7 +10,7 @@ from rich.console import Console
 from trl_suite.cli.main import main
 from trl_suite.errors import InputError
 from trl_suite.experiment.planning import grid
-from trl_suite.experiment.planning.cohort_queue import Cohort
+from trl_suite.experiment.planning.cohort_queue import PlannedCohort
 from trl_suite.experiment.reuse.rerun import compare, rerun
 from trl_suite.experiment.running import progress
 from trl_suite.experiment.running.stop_request import Stop
@@ -64,7 +64,7 @@ def test_a_record_that_was_edited_is_not_made_again(finished, tmp_path, capsys):
 
 
 def display(terminal: bool, tiny):
-    steps = grid.steps(experiment_file.load(tiny))
+    steps = grid.run_specs(experiment_file.load(tiny))
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=terminal, width=140, legacy_windows=False)
     return steps, stream, progress.display(console, steps)
@@ -72,12 +72,12 @@ def display(terminal: bool, tiny):
 
 def test_a_terminal_shows_a_line_per_cohort_with_steps_speed_return_and_time_left(tiny):
     steps, stream, bars = display(True, tiny)
-    pair = tuple(step for step in steps if step.planned.role == "source")
+    pair = tuple(step for step in steps if step.role == "source")
     with bars:
-        bars.began(Cohort(steps=pair, engine="cohort", reason="same"))
+        bars.began(PlannedCohort(specs=pair, engine="cohort", reason="same"))
         for step in pair:
-            bars.heard(step, News(run=step.planned.folder, step=104, value=20.0))
-        bars.heard(pair[0], News(run=pair[0].planned.folder, note="no checkpoint to go on from"))
+            bars.heard(step, News(run=step.folder, step=104, value=20.0))
+        bars.heard(pair[0], News(run=pair[0].folder, note="no checkpoint to go on from"))
     shown = stream.getvalue()
     assert "2 runs of inverted-pendulum" in shown
     assert "208 / 1,024 steps" in shown
@@ -88,11 +88,11 @@ def test_a_terminal_shows_a_line_per_cohort_with_steps_speed_return_and_time_lef
 def test_a_log_shows_plain_lines(tiny):
     steps, stream, lines = display(False, tiny)
     with lines:
-        lines.began(Cohort(steps=tuple(steps[:2]), engine="cohort", reason="same slots"))
-        lines.heard(steps[0], News(run=steps[0].planned.folder, step=104, value=20.0))
-        lines.heard(steps[0], News(run=steps[0].planned.folder, step=110))
-        lines.heard(steps[1], News(run=steps[1].planned.folder, error="ValueError: no"))
-        lines.heard(steps[2], News(run=steps[2].planned.folder, elsewhere=True))
+        lines.began(PlannedCohort(specs=tuple(steps[:2]), engine="cohort", reason="same slots"))
+        lines.heard(steps[0], News(run=steps[0].folder, step=104, value=20.0))
+        lines.heard(steps[0], News(run=steps[0].folder, step=110))
+        lines.heard(steps[1], News(run=steps[1].folder, error="ValueError: no"))
+        lines.heard(steps[2], News(run=steps[2].folder, elsewhere=True))
     shown = stream.getvalue().splitlines()
     assert len(shown) == 4
     assert "same slots" in shown[0]

@@ -9,7 +9,7 @@ from trl_suite.errors import InputError
 from trl_suite.evidence.report.results_archive import archive_results
 from trl_suite.evidence.results import experiment_results
 from trl_suite.experiment.planning import grid
-from trl_suite.experiment.planning.cohort_keys import Grouping
+from trl_suite.experiment.planning.cohort_keys import CohortPlanner
 from trl_suite.experiment.reuse import reused_runs
 from trl_suite.experiment.run import run
 from trl_suite.experiment.specification import experiment_file
@@ -31,8 +31,8 @@ def files_of(folder):
 def taken(tmp_path, *others, text=MORE, **options):
     """What would be taken into an empty folder, and the lines about it."""
     specification = experiment_file.load(experiment(tmp_path, text))
-    steps, root = grid.steps(specification), tmp_path / "runs" / "more"
-    told = reused_runs.take(root, steps, others, Grouping(specification, 1), **options)
+    steps, root = grid.run_specs(specification), tmp_path / "runs" / "more"
+    told = reused_runs.take(root, steps, others, CohortPlanner(specification, 1), **options)
     return {path.parent.relative_to(root).as_posix() for path in root.glob("*/*/*/run.json")}, told
 
 
@@ -41,7 +41,7 @@ def test_what_another_experiment_made_is_taken_and_the_rest_is_trained(finished,
     theirs = {path.parent.relative_to(finished).as_posix() for path in finished.glob("*/*/*/run.json")}
     for name in theirs:
         assert files_of(made.folder / name) == files_of(finished / name)
-    methods = {record.decode(path, record.Run).method for path in made.folder.glob("*/*/*/run.json")}
+    methods = {record.decode(path, record.RunRecord).method for path in made.folder.glob("*/*/*/run.json")}
     assert methods == {"source", "scratch", "finetune", "random-frozen", "actor-only"}
     found = experiment_results.load(made.folder)
     assert {member.run.status for member in found.members if member.run} == {"done"}
@@ -98,7 +98,7 @@ def test_a_record_that_does_not_fit_its_digest_is_not_taken(finished, tmp_path):
     (spoiled / "runs").mkdir(parents=True)
     (spoiled / "plan.json").write_bytes((finished / "plan.json").read_bytes())
     for name in whole:
-        was = record.decode(finished / name / "run.json", record.Run)
+        was = record.decode(finished / name / "run.json", record.RunRecord)
         other = msgspec.structs.replace(was, specification=was.specification | {"env": "hopper"})
         (spoiled / name).mkdir(parents=True)
         (spoiled / name / "run.json").write_bytes(record.encode(other))

@@ -17,11 +17,13 @@ from trl_suite.evidence.report import report_files
 from trl_suite.evidence.results import experiment_results
 from trl_suite.experiment.run import run
 from trl_suite.networks.policy import load
-from trl_suite.record import Run
+from trl_suite.record import RunRecord
 
 
-def runs_in(folder) -> dict[str, Run]:
-    return {str(path.parent.relative_to(folder)): record.decode(path, Run) for path in folder.glob("*/*/*/run.json")}
+def runs_in(folder) -> dict[str, RunRecord]:
+    return {
+        str(path.parent.relative_to(folder)): record.decode(path, RunRecord) for path in folder.glob("*/*/*/run.json")
+    }
 
 
 def evaluations(folder) -> list[dict[str, str]]:
@@ -89,8 +91,8 @@ def test_a_failed_run_is_recorded_and_the_others_go_on(tiny, tmp_path, finished)
     for folder in root.glob("*/finetune/*"):
         shutil.rmtree(folder)
     tally = run(tiny, runs=tmp_path / "runs", workers=2).tally
-    assert [step.planned.seed for step in tally.failed] == [0]
-    failed = record.decode(root / tally.failed[0].planned.folder / "run.json", Run)
+    assert [step.seed for step in tally.failed] == [0]
+    failed = record.decode(root / tally.failed[0].folder / "run.json", RunRecord)
     assert "sha256 is not the one" in failed.error
     assert len(tally.done) == 7
 

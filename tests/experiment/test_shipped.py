@@ -10,7 +10,7 @@ from trl_suite.errors import InputError
 from trl_suite.evidence.results import experiment_results
 from trl_suite.experiment import policy_library
 from trl_suite.experiment.planning import grid
-from trl_suite.experiment.planning.cohort_keys import Grouping, assignments, summary
+from trl_suite.experiment.planning.cohort_keys import CohortPlanner, assignments, summary
 from trl_suite.experiment.reuse import rerun, shipped_sources
 from trl_suite.experiment.run import run
 from trl_suite.experiment.specification import experiment_file
@@ -24,7 +24,7 @@ PENDULUM, OTHER = "inverted-pendulum", "inverted-double-pendulum"
 def workspace(finished, tmp_path, monkeypatch):
     """A workspace with the sources of the tiny experiment on its shelf."""
     monkeypatch.setenv(content.WORKSPACE, str(tmp_path))
-    assert len(policy_library.put(finished, tmp_path / "policies")) == 2
+    assert len(policy_library.add(finished, tmp_path / "policies")) == 2
     return tmp_path
 
 
@@ -36,7 +36,7 @@ def study(workspace, text=SHIPPED):
 
 
 def test_what_an_experiment_trained_is_put_on_the_shelf_once(finished, workspace):
-    assert policy_library.put(finished, workspace / "policies") == []
+    assert policy_library.add(finished, workspace / "policies") == []
     card = policy_library.card(PENDULUM, "ppo", 1)
     assert (card.training.seed, card.training.steps) == (1, 512)
     folder = workspace / "policies" / f"{PENDULUM}-ppo-seed-1"
@@ -48,7 +48,7 @@ def test_another_policy_is_not_written_over(finished, workspace):
     shutil.rmtree(policies / f"{PENDULUM}-ppo-seed-0")
     shutil.copytree(policies / f"{PENDULUM}-ppo-seed-1", policies / f"{PENDULUM}-ppo-seed-0")
     with pytest.raises(InputError, match="another policy is there already"):
-        policy_library.put(finished, policies)
+        policy_library.add(finished, policies)
     with pytest.raises(InputError, match="its card says inverted-pendulum ppo 1, which is not what its name says"):
         policy_library.card(PENDULUM, "ppo", 0)
 
@@ -69,13 +69,15 @@ def test_a_run_from_a_shipped_policy_is_the_run_from_its_training(finished, work
 
 def test_shipped_policies_are_taken_and_not_trained(workspace):
     experiment = experiment_file.load(study(workspace))
-    steps = grid.steps(experiment)
+    steps = grid.run_specs(experiment)
     assert [step.steps for step in steps if shipped_sources.is_shipped(step)] == [512, 512]
-    assert "2 runs: a shipped policy, which is taken as it is" in summary(assignments(steps, Grouping(experiment, 1)))
+    assert "2 runs: a shipped policy, which is taken as it is" in summary(
+        assignments(steps, CohortPlanner(experiment, 1))
+    )
 
 
 def test_a_policy_that_changed_is_another_source(workspace):
-    steps = grid.steps(experiment_file.load(study(workspace)))
+    steps = grid.run_specs(experiment_file.load(study(workspace)))
     place = workspace / "policies" / f"{PENDULUM}-ppo-seed-0"
     shutil.rmtree(place)
     shutil.copytree(workspace / "policies" / f"{PENDULUM}-ppo-seed-1", place)
@@ -86,7 +88,7 @@ def test_a_policy_that_changed_is_another_source(workspace):
 def test_a_run_from_a_shipped_policy_can_be_made_again(workspace):
     folder = run(study(workspace), runs=workspace / "runs", on="here").folder
     last = record.decode(folder / "plan.json", record.Plan).runs[-1]
-    steps = rerun.steps_of(folder / last.folder)
+    steps = rerun.specs_of(folder / last.folder)
     shipped_sources.take(workspace / "reruns", "shipped", steps)
     assert store.read_card(workspace / "reruns" / last.source / policy_library.POLICY).training.seed == 1
 
@@ -125,4 +127,4 @@ def test_a_source_that_cannot_be_is_refused(workspace, old, new, message):
 
 def test_a_policy_that_is_not_there_is_named(workspace):
     with pytest.raises(InputError, match="unknown policy 'inverted-pendulum-ppo-seed-70'"):
-        grid.steps(experiment_file.load(study(workspace, SHIPPED.replace("[0, 1]", "[0, 70]"))))
+        grid.run_specs(experiment_file.load(study(workspace, SHIPPED.replace("[0, 1]", "[0, 70]"))))

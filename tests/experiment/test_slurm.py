@@ -12,29 +12,29 @@ from trl_suite.errors import InputError, NotInstalledError
 from trl_suite.experiment.places import on_slurm, remote_cohort
 from trl_suite.experiment.places.on_slurm import OnSlurm
 from trl_suite.experiment.planning import grid
-from trl_suite.experiment.planning.cohort_queue import Cohort
+from trl_suite.experiment.planning.cohort_queue import PlannedCohort
 from trl_suite.experiment.run import run
 from trl_suite.experiment.running import lease
-from trl_suite.experiment.running.worker import Task
+from trl_suite.experiment.running.worker import CohortOrder
 from trl_suite.experiment.specification import experiment_file
-from trl_suite.record import Run
+from trl_suite.record import RunRecord
 
 from .conftest import Hearing, left_behind, make, results
 
 pytest.importorskip("submitit")
 
 
-def task(folder, root) -> Task:
+def task(folder, root) -> CohortOrder:
     specification = experiment_file.load(folder)
-    cohort = Cohort(steps=(grid.steps(specification)[0],), engine="sb3", reason="")
-    return Task(root=root, experiment="tiny", cohort=cohort, execution=specification.execution)
+    cohort = PlannedCohort(specs=(grid.run_specs(specification)[0],), engine="sb3", reason="")
+    return CohortOrder(root=root, experiment="tiny", cohort=cohort, execution=specification.execution)
 
 
 def test_a_job_that_is_told_of_its_end_is_queued_again_and_goes_on_exactly(tiny, tmp_path, finished, monkeypatch):
-    monkeypatch.setattr(remote_cohort, "LOOK", 0.02)
-    monkeypatch.setattr(on_slurm, "POLL", 0.02)
+    monkeypatch.setattr(remote_cohort, "FOLLOW_SECONDS", 0.02)
+    monkeypatch.setattr(on_slurm, "SLURM_POLL_SECONDS", 0.02)
     root = tmp_path / "runs"
-    execution = experiment_file.Execution(checkpoint=0.0, slurm=experiment_file.Slurm(jobs=2, minutes=5))
+    execution = experiment_file.ExecutionOptions(checkpoint=0.0, slurm=experiment_file.SlurmOptions(jobs=2, minutes=5))
     place = OnSlurm(root, execution, cluster="local")
     told = []
 
@@ -51,7 +51,7 @@ def test_a_job_that_is_told_of_its_end_is_queued_again_and_goes_on_exactly(tiny,
     assert len(made) == 4
     assert left_behind(root) == []
     assert told
-    assert max(record.decode(path, Run).attempts for path in root.glob("*/*/*/run.json")) > 1
+    assert max(record.decode(path, RunRecord).attempts for path in root.glob("*/*/*/run.json")) > 1
 
 
 def test_the_script_asks_for_a_signal_in_time_and_for_the_job_to_be_queued_again(tiny, tmp_path, monkeypatch):
@@ -63,8 +63,10 @@ def test_the_script_asks_for_a_signal_in_time_and_for_the_job_to_be_queued_again
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{sbatch.parent}:{os.environ['PATH']}")
     monkeypatch.setenv("SLURM_CONF", "")
-    slurm = experiment_file.Slurm(partition="learn", minutes=90, memory="4GB", extra={"account": "robots"})
-    OnSlurm(tmp_path / "runs", experiment_file.Execution(slurm=slurm, cores=2)).start(task(tiny, tmp_path / "runs"))
+    slurm = experiment_file.SlurmOptions(partition="learn", minutes=90, memory="4GB", extra={"account": "robots"})
+    OnSlurm(tmp_path / "runs", experiment_file.ExecutionOptions(slurm=slurm, cores=2)).start(
+        task(tiny, tmp_path / "runs")
+    )
     script = (tmp_path / "script.sh").read_text().splitlines()
     for line in ("partition=learn", "time=90", "mem=4GB", "cpus-per-task=2", "account=robots", "requeue"):
         assert f"#SBATCH --{line}" in script

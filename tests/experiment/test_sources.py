@@ -6,7 +6,7 @@ from trl_suite import record
 from trl_suite.evidence.results.experiment_results import Results
 from trl_suite.experiment.run import run
 from trl_suite.networks.policy import load
-from trl_suite.record import Run
+from trl_suite.record import RunRecord
 
 TABLE = """
 question  = "Does it run?"
@@ -48,12 +48,12 @@ freeze = ["replay"]
 """
 
 
-def made(tmp_path, algorithm: str, methods: list[str], source: str = "") -> tuple[Results, dict[str, Run]]:
+def made(tmp_path, algorithm: str, methods: list[str], source: str = "") -> tuple[Results, dict[str, RunRecord]]:
     folder = tmp_path / "special"
     folder.mkdir()
     (folder / "experiment.toml").write_text(TABLE.format(algorithm=algorithm, methods=methods, source=source))
     root = run(folder, runs=tmp_path / "runs", workers=1).folder
-    found = {one.method: one for one in (record.decode(path, Run) for path in root.glob("*/*/*/run.json"))}
+    found = {one.method: one for one in (record.decode(path, RunRecord) for path in root.glob("*/*/*/run.json"))}
     assert {one.status for one in found.values()} == {"done"}, [one.error for one in found.values()]
     return Results.read(root), found
 

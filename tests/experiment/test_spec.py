@@ -1,6 +1,6 @@
 import pytest
 
-from trl_suite import content, record
+from trl_suite import content
 from trl_suite.errors import InputError
 from trl_suite.experiment.planning import grid
 from trl_suite.experiment.specification import experiment_file
@@ -9,7 +9,7 @@ from trl_suite.experiment.specification import experiment_file
 def test_every_shipped_experiment_can_be_planned():
     for name in content.names("experiments"):
         experiment = experiment_file.load(experiment_file.locate(name))
-        assert grid.steps(experiment)
+        assert grid.run_specs(experiment)
 
 
 @pytest.mark.parametrize(
@@ -60,39 +60,39 @@ def test_an_experiment_that_does_not_exist_lists_those_that_do():
 
 
 def test_a_source_stands_before_the_runs_that_need_it_and_is_shared_by_them(tiny):
-    steps = grid.steps(experiment_file.load(tiny))
-    folders = [step.planned.folder for step in steps]
+    steps = grid.run_specs(experiment_file.load(tiny))
+    folders = [step.folder for step in steps]
     assert len(folders) == len(set(folders)) == 2 * (1 + 3)
     for step in steps:
-        source = step.planned.source
-        assert bool(source) == (step.planned.method in ("finetune", "random-frozen"))
-        assert not source or folders.index(source) < folders.index(step.planned.folder)
+        source = step.source
+        assert bool(source) == (step.method in ("finetune", "random-frozen"))
+        assert not source or folders.index(source) < folders.index(step.folder)
 
 
 def test_without_a_method_that_copies_no_source_is_trained(tiny):
     path = tiny / "experiment.toml"
     path.write_text(path.read_text().replace('["scratch", "finetune", "random-frozen"]', '["scratch"]'))
-    assert {step.planned.role for step in grid.steps(experiment_file.load(tiny))} == {"target"}
+    assert {step.role for step in grid.run_specs(experiment_file.load(tiny))} == {"target"}
 
 
 def test_a_source_may_be_trained_on_several_variants(tiny):
     path = tiny / "experiment.toml"
     path.write_text(path.read_text().replace("steps = 512", 'steps = 512\nvariants = ["gravity-0.5", "gear-1.5"]'))
-    source = grid.steps(experiment_file.load(tiny))[0]
-    assert source.specification["mix"] == ["inverted-pendulum.gravity-0.5", "inverted-pendulum.gear-1.5"]
+    source = grid.run_specs(experiment_file.load(tiny))[0]
+    assert source.specification["training_variants"] == ["inverted-pendulum.gravity-0.5", "inverted-pendulum.gear-1.5"]
 
 
 def test_a_source_may_draw_its_worlds_and_every_seed_draws_its_own(tiny):
     path = tiny / "experiment.toml"
     path.write_text(path.read_text().replace("steps = 512", "steps = 512\nrandomise = {gravity = [0.5, 2.0]}"))
-    sources = [step for step in grid.steps(experiment_file.load(tiny)) if step.planned.role == "source"]
-    drawn = [step.specification["mix"] for step in sources]
+    sources = [step for step in grid.run_specs(experiment_file.load(tiny)) if step.role == "source"]
+    drawn = [step.specification["training_variants"] for step in sources]
     assert drawn[0] != drawn[1]
     scales = [float(address.partition("gravity=")[2]) for mix in drawn for address in mix]
     assert len(scales) == 2 * 2
     assert all(0.5 <= scale <= 2.0 for scale in scales)
     assert drawn == [
-        s.specification["mix"] for s in grid.steps(experiment_file.load(tiny)) if s.planned.role == "source"
+        s.specification["training_variants"] for s in grid.run_specs(experiment_file.load(tiny)) if s.role == "source"
     ]
 
 
@@ -118,12 +118,6 @@ def test_a_wrong_source_is_refused(tiny, extra, message):
         experiment_file.load(tiny)
 
 
-def test_a_key_that_was_learned_later_changes_no_run_that_was_made_before():
-    steps = grid.steps(experiment_file.load(experiment_file.locate("quickstart")))
-    made = content.find("experiments", "quickstart") / "results" / "plan.json"
-    assert {step.planned.folder for step in steps} == {one.folder for one in record.decode(made, record.Plan).runs}
-
-
 @pytest.mark.parametrize(
     ("extra", "expected"),
     [
@@ -133,13 +127,13 @@ def test_a_key_that_was_learned_later_changes_no_run_that_was_made_before():
 )
 def test_how_a_source_is_brought_up_is_part_of_it(tiny, extra, expected):
     path = tiny / "experiment.toml"
-    before = [step.digest for step in grid.steps(experiment_file.load(tiny))]
+    before = [step.digest for step in grid.run_specs(experiment_file.load(tiny))]
     path.write_text(path.read_text().replace("steps = 512", f"steps = 512\n{extra}"))
-    steps = grid.steps(experiment_file.load(tiny))
-    assert steps[0].specification["upbringing"] == expected
+    steps = grid.run_specs(experiment_file.load(tiny))
+    assert steps[0].specification["source_training"] == expected
     assert steps[0].steps == 512, "its cost in steps stands on its record"
     for old, step in zip(before, steps, strict=True):
-        assert (old == step.digest) == (step.planned.method == "scratch")
+        assert (old == step.digest) == (step.method == "scratch")
 
 
 def test_a_method_that_copies_a_replay_makes_the_source_keep_it(tiny):
@@ -150,22 +144,22 @@ def test_a_method_that_copies_a_replay_makes_the_source_keep_it(tiny):
         .replace('"finetune"', '"finetune", "mine"')
     )
     path.write_text(text + '\n[method.mine]\ncopy = ["actor", "critic", "replay", "optimiser.actor"]\n')
-    steps = grid.steps(experiment_file.load(tiny))
-    assert steps[0].specification["upbringing"] == {"keep": ("optimiser.actor", "replay")}
+    steps = grid.run_specs(experiment_file.load(tiny))
+    assert steps[0].specification["source_training"] == {"keep": ("optimiser.actor", "replay")}
 
 
 def test_scratch_with_an_equal_total_has_the_sources_steps_before_its_own(tiny):
     path = tiny / "experiment.toml"
     path.write_text(path.read_text().replace('"finetune"', '"scratch-equal-total"').replace(', "random-frozen"', ""))
-    steps = grid.steps(experiment_file.load(tiny))
-    assert {step.planned.method: step.steps for step in steps} == {"scratch": 256, "scratch-equal-total": 256 + 512}
-    assert {step.planned.role for step in steps} == {"target"}, "it needs no source, only its number of steps"
+    steps = grid.run_specs(experiment_file.load(tiny))
+    assert {step.method: step.steps for step in steps} == {"scratch": 256, "scratch-equal-total": 256 + 512}
+    assert {step.role for step in steps} == {"target"}, "it needs no source, only its number of steps"
 
 
 def test_a_source_with_inverted_actions_is_one_line(tiny):
     path = tiny / "experiment.toml"
     path.write_text(path.read_text().replace('"inverted-pendulum"', '"inverted-pendulum.inverted-actions"'))
-    assert grid.steps(experiment_file.load(tiny))[0].planned.env == "inverted-pendulum.inverted-actions"
+    assert grid.run_specs(experiment_file.load(tiny))[0].env == "inverted-pendulum.inverted-actions"
 
 
 @pytest.mark.parametrize(
@@ -181,11 +175,11 @@ def test_a_source_with_inverted_actions_is_one_line(tiny):
 )
 def test_a_change_makes_new_runs_of_exactly_those_that_it_touches(tiny, old, new, changed):
     path = tiny / "experiment.toml"
-    before = {step.planned.folder for step in grid.steps(experiment_file.load(tiny))}
+    before = {step.folder for step in grid.run_specs(experiment_file.load(tiny))}
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new, 1))
-    after = grid.steps(experiment_file.load(tiny))
-    assert {step.planned.method for step in after if step.planned.folder not in before} == changed
+    after = grid.run_specs(experiment_file.load(tiny))
+    assert {step.method for step in after if step.folder not in before} == changed
 
 
 def test_a_replay_that_no_source_can_keep_is_refused(tiny):

@@ -41,7 +41,7 @@ def execute(arguments: Import) -> int:
 
 def _from_runs(runs: Path, into: Path) -> int:
     console = Console(markup=False)
-    for folder in (placed := policy_library.put(runs, into)):
+    for folder in (placed := policy_library.add(runs, into)):
         console.print(str(folder), soft_wrap=True, highlight=False)
     console.print(f"{len(placed)} new policies in {into}", soft_wrap=True, highlight=False)
     return 0

@@ -10,11 +10,11 @@ from rich.table import Table
 from trl_suite.cli.arguments import Probe, aliases
 from trl_suite.evidence.results.number_format import number
 from trl_suite.evidence.statistics import similarity
-from trl_suite.experiment.measuring.probe import Probing, probe
+from trl_suite.experiment.measuring.probe import ProbeReport, probe
 from trl_suite.training.policy_import import load_policy
 from trl_suite.training.threads import threads
 
-MOST = 4  # joints that are named
+JOINTS_NAMED_MAX = 4  # joints that are named
 
 
 def execute(arguments: Probe) -> int:
@@ -38,12 +38,12 @@ def execute(arguments: Probe) -> int:
     return 0
 
 
-def _table(found: Probing, reference: float | None) -> Table:
+def _table(found: ProbeReport, reference: float | None) -> Table:
     probes = found.probes
     one = "its return at home" if reference is None else "the reference given"
-    returns = f"{number(found.target)} on the target, {number(found.home)} at home"
+    returns = f"{number(found.target_return)} on the target, {number(found.source_return)} at home"
     table = Table("probe", "value", "what it says", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    zero = f"0: random actions ({number(found.untrained)}), 1: {one}; returns: {returns}"
+    zero = f"0: random actions ({number(found.random_return)}), 1: {one}; returns: {returns}"
     table.add_row("zero-shot", number(probes.zero_shot), zero)
     apart = f"0: the same world, 1: as far apart as two steps{_joints(found)}"
     table.add_row("dynamics", number(probes.dynamics), apart)
@@ -56,7 +56,7 @@ def _table(found: Probing, reference: float | None) -> Table:
     return table
 
 
-def _joints(found: Probing) -> str:
-    most = sorted(found.joints.items(), key=lambda joint: -joint[1])[:MOST]
+def _joints(found: ProbeReport) -> str:
+    most = sorted(found.joints.items(), key=lambda joint: -joint[1])[:JOINTS_NAMED_MAX]
     shown = ", ".join(f"{name} {number(distance)}" for name, distance in most if 0 < distance < math.inf)
     return f"; most: {shown}" if shown else ""

@@ -6,7 +6,7 @@ import msgspec
 from rich.console import Console
 
 from trl_suite.cli.arguments import Rerun
-from trl_suite.experiment.reuse.rerun import Comparison, rerun, steps_of
+from trl_suite.experiment.reuse.rerun import Repetition, rerun, specs_of
 from trl_suite.experiment.running import progress
 from trl_suite.experiment.running.stop_request import Stop
 
@@ -14,8 +14,8 @@ from trl_suite.experiment.running.stop_request import Stop
 def execute(arguments: Rerun) -> int:
     """Make the run and print the comparison; return 0 where both are the same to the last bit, else 1."""
     out = (arguments.out or Path("runs") / "reruns" / arguments.run.resolve().parents[2].name).resolve()
-    steps = steps_of(arguments.run)
-    with Stop() as stop, progress.display(Console(quiet=arguments.json), steps) as display:
+    specs = specs_of(arguments.run)
+    with Stop() as stop, progress.display(Console(quiet=arguments.json), specs) as display:
         found = rerun(arguments.run, out, display, stop)
     if found is None:
         Console().print("interrupted; the same command goes on where it was", style="yellow")
@@ -24,8 +24,8 @@ def execute(arguments: Rerun) -> int:
     return 0 if found.equal else 1
 
 
-def _text(found: Comparison) -> str:
-    lines = [f"made again: {found.made}"]
+def _text(found: Repetition) -> str:
+    lines = [f"made again: {found.repetition}"]
     if found.equal:
         weights = ", and so are the weights" if found.weights_equal else "; the record keeps no weights to compare"
         lines.append(f"every episode's return is the same to the last bit{weights}")

@@ -9,19 +9,19 @@ from rich.console import Console
 
 from trl_suite.errors import InputError
 from trl_suite.experiment.measuring import probe_file, retention
-from trl_suite.experiment.places.local import Here, Processes, cores
+from trl_suite.experiment.places.local import InProcess, Processes, cores
 from trl_suite.experiment.places.on_ray import OnRay
 from trl_suite.experiment.places.on_slurm import OnSlurm
 from trl_suite.experiment.planning import grid
-from trl_suite.experiment.planning.cohort_keys import Assignment, Grouping, assignments, summary
-from trl_suite.experiment.planning.grid import Step
+from trl_suite.experiment.planning.cohort_keys import Assignment, CohortPlanner, assignments, summary
+from trl_suite.experiment.planning.grid import RunSpec
 from trl_suite.experiment.reuse import shipped_sources
 from trl_suite.experiment.reuse.reused_runs import take
 from trl_suite.experiment.running import progress, run_folder
-from trl_suite.experiment.running.scheduler import Place, Scheduler, Tally
+from trl_suite.experiment.running.scheduler import RunPlace, Scheduler, Tally
 from trl_suite.experiment.running.stop_request import Stop
 from trl_suite.experiment.specification import experiment_file
-from trl_suite.experiment.specification.experiment_file import Execution, Experiment
+from trl_suite.experiment.specification.experiment_file import ExecutionOptions, Experiment
 from trl_suite.training.threads import threads
 
 Where = Literal["here", "local", "ray", "slurm"]
@@ -73,20 +73,24 @@ def run(
         raise InputError(f"workers: {workers}; at least 1")
     name = source.resolve().name
     root = (runs / name).resolve()
-    steps = grid.steps(specification)
-    grouping = Grouping(specification, workers or cores())
-    run_folder.write_plan(root, grid.plan(name, specification, f"trl-suite run {experiment}", steps))
-    shipped_sources.take(root, name, steps)
-    taken = take(root, steps, reuse, grouping, retention=specification.retention, mixed=mix_versions)
-    for line in (*taken, *summary(assignments(steps, grouping))):
+    specs = grid.run_specs(specification)
+    planner = CohortPlanner(specification, workers or cores())
+    run_folder.write_plan(root, grid.plan_record(name, specification, f"trl-suite run {experiment}", specs))
+    shipped_sources.take(root, name, specs)
+    taken = take(root, specs, reuse, planner, retention=specification.retention, mixed=mix_versions)
+    for line in (*taken, *summary(assignments(specs, planner))):
         Console(quiet=quiet, markup=False).print(line, highlight=False, soft_wrap=True)
     for caution in experiment_file.cautions(specification):
         Console(quiet=quiet, markup=False).print(caution, style="yellow", highlight=False, soft_wrap=True)
-    with Stop() as stop, progress.display(Console(quiet=quiet), steps) as display:
-        place = _place(on, root, specification.execution, stop, workers if on == "ray" else grouping.workers, address)
-        how: dict[str, Any] = {"execution": specification.execution, "mix_versions": mix_versions, "group": grouping}
-        tally = Scheduler(root, name, place, display, **how).run(steps, stop)
-    for note in [] if tally.interrupted else _afterwards(root, specification, steps):
+    with Stop() as stop, progress.display(Console(quiet=quiet), specs) as display:
+        place = _place(on, root, specification.execution, stop, workers if on == "ray" else planner.workers, address)
+        how: dict[str, Any] = {
+            "execution": specification.execution,
+            "mix_versions": mix_versions,
+            "cohort_key": planner,
+        }
+        tally = Scheduler(root, name, place, display, **how).run(specs, stop)
+    for note in [] if tally.interrupted else _afterwards(root, specification, specs):
         Console(quiet=quiet, markup=False).print(note, style="yellow", highlight=False, soft_wrap=True)
     return Finished(folder=runs / name, tally=tally)
 
@@ -98,20 +102,22 @@ def planned(experiment: str | Path, workers: int | None = None) -> list[Assignme
         InputError: the file is wrong, or a run does not fit into the memory.
     """
     specification = experiment_file.load(experiment_file.locate(str(experiment)))
-    return assignments(grid.steps(specification), Grouping(specification, workers or cores()))
+    return assignments(grid.run_specs(specification), CohortPlanner(specification, workers or cores()))
 
 
-def _afterwards(root: Path, experiment: Experiment, steps: list[Step]) -> list[str]:
+def _afterwards(root: Path, experiment: Experiment, specs: list[RunSpec]) -> list[str]:
     """Measure on the finished runs what the experiment asks for besides them; return what could not be."""
     with threads(1):
         if experiment.probes:
-            probe_file.write(root, steps, experiment.probes, experiment.alias)
-        return retention.write(root, steps) if experiment.retention else []
+            probe_file.write(root, specs, experiment.probes, experiment.alias)
+        return retention.write(root, specs) if experiment.retention else []
 
 
-def _place(on: Where, root: Path, execution: Execution, stop: Stop, workers: int | None, address: str | None) -> Place:
+def _place(
+    on: Where, root: Path, execution: ExecutionOptions, stop: Stop, workers: int | None, address: str | None
+) -> RunPlace:
     if on == "ray":
         return OnRay(execution, address, workers)
     if on == "slurm":
         return OnSlurm(root, execution)
-    return Here(stop) if on == "here" else Processes(workers or cores())
+    return InProcess(stop) if on == "here" else Processes(workers or cores())

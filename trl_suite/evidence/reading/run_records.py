@@ -13,7 +13,7 @@ from trl_suite.evidence.reading import run_archive
 from trl_suite.evidence.reading.conditions import Condition
 from trl_suite.evidence.reading.curve import Curve, read
 from trl_suite.evidence.reading.run_archive import Files
-from trl_suite.record import Plan, Planned, Readable, Run, decode
+from trl_suite.record import Plan, PlannedRun, Readable, RunRecord, decode
 
 Kind = Literal[
     "missing", "failed", "unfinished", "unreadable", "other grid", "duplicate", "not planned", "not finite",
@@ -42,14 +42,14 @@ class Irregularity(msgspec.Struct, frozen=True, kw_only=True):
 class RecordedRun:
     """One planned run: what stands on disk of it."""
 
-    planned: Planned
+    planned: PlannedRun
     condition: Condition
-    run: Run | None = None
+    run: RunRecord | None = None
     curve: Curve | None = None
     home: Curve | None = None  # the policy evaluated on the env of its source, before and after
 
 
-def irregularity(kind: Kind, planned: Planned, what: str, treatment: str) -> Irregularity:
+def irregularity(kind: Kind, planned: PlannedRun, what: str, treatment: str) -> Irregularity:
     """Return the finding about one run."""
     return Irregularity(kind=kind, where=planned.folder, what=what, treatment=treatment)
 
@@ -85,7 +85,7 @@ def surplus(found: Files, plan: Plan) -> list[Irregularity]:
 
 
 def recorded_run(
-    runs: Path, found: Files, planned: Planned, arm: Condition, plan: Plan, findings: list[Irregularity]
+    runs: Path, found: Files, planned: PlannedRun, arm: Condition, plan: Plan, findings: list[Irregularity]
 ) -> RecordedRun:
     """Return one run as read; whatever is wrong with it is added to the findings."""
     mine = found.get(planned.folder, {})
@@ -95,7 +95,7 @@ def recorded_run(
         if RUN not in mine:
             findings.append(irregularity("missing", planned, "has not been run", "its pair is not counted"))
             return nothing
-        run = decode(mine[RUN], Run)
+        run = decode(mine[RUN], RunRecord)
         _check_same(mine[RUN], run, planned)
         findings.extend(_circumstances(run, planned))
         optional = planned.role == "source" or run.status != "done"  # a run may end before its first evaluation
@@ -118,13 +118,13 @@ def _check_inside(folder: str) -> None:
         raise InputError(f"{folder}: a run's folder lies inside the experiment's")
 
 
-def _check_same(file: Readable, run: Run, planned: Planned) -> None:
+def _check_same(file: Readable, run: RunRecord, planned: PlannedRun) -> None:
     for name in ("role", "env", "method", "seed"):
         if getattr(run, name) != getattr(planned, name):
             raise InputError(f"{file}: {name} is {getattr(run, name)!r}, the plan says {getattr(planned, name)!r}")
 
 
-def _circumstances(run: Run, planned: Planned) -> list[Irregularity]:
+def _circumstances(run: RunRecord, planned: PlannedRun) -> list[Irregularity]:
     """Note how a run ended, and a freeze that did not hold or was not proved."""
     notes: list[Irregularity] = []
     drawn = DRAWN[run.role]
@@ -144,7 +144,7 @@ def _circumstances(run: Run, planned: Planned) -> list[Irregularity]:
     return notes
 
 
-def changed(run: Run) -> list[str]:
+def changed(run: RunRecord) -> list[str]:
     """Return the frozen components whose numbers are not the same before and after."""
     if run.freeze is None or not run.freeze.after:  # it is written when training has ended
         return []
@@ -152,14 +152,14 @@ def changed(run: Run) -> list[str]:
     return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
 
 
-def unproved(run: Run) -> list[str]:
+def unproved(run: RunRecord) -> list[str]:
     """Return the components that the run claims to have frozen and has no hashes of."""
     claimed = run.transplant.frozen if run.transplant else ()
     hashed = run.freeze.before.keys() & run.freeze.after.keys() if run.freeze else ()
     return [name for name in claimed if name not in hashed]
 
 
-def _oddities(run: Run, curve: Curve, planned: Planned) -> list[Irregularity]:
+def _oddities(run: RunRecord, curve: Curve, planned: PlannedRun) -> list[Irregularity]:
     notes: list[Irregularity] = []
     if curve.note and run.status == "done":
         notes.append(irregularity("cut off", planned, curve.note, "the finished evaluations are kept"))

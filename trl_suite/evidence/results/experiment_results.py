@@ -22,7 +22,7 @@ from trl_suite.evidence.results import comparison, dataframes, return_scale
 from trl_suite.evidence.results.comparison import MeasureRow, SourceCost
 from trl_suite.evidence.results.return_scale import ReturnScale
 from trl_suite.evidence.statistics import measures
-from trl_suite.record import SCRATCH, Plan, Planned, decode
+from trl_suite.record import SCRATCH, Plan, PlannedRun, decode
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,7 +119,7 @@ class Results:
     @cached_property
     def shifts(self) -> dict[str, Shift]:
         """How far each target is from its nominal form, of those that depart from it along one axis."""
-        worlds = {m.planned.env: m.run.specification.get("world", {}) for m in self.recorded if m.run is not None}
+        worlds = {m.planned.env: m.run.specification.get("env_spec", {}) for m in self.recorded if m.run is not None}
         found = {env: conditions.shift(env, world.get("variation", {})) for env, world in worlds.items()}
         return {env: shift for env, shift in found.items() if shift is not None}
 
@@ -239,7 +239,7 @@ def _stochastic(
 
 def _compare(curves: dict[tuple[str, str], Curves], plan: Plan, findings: list[Irregularity]) -> None:
     """Note every run that has no scratch run of its seed."""
-    folders: dict[str, Planned] = {p.folder: p for p in plan.runs}
+    folders: dict[str, PlannedRun] = {p.folder: p for p in plan.runs}
     for (env, method), found in curves.items():
         scratch = curves.get((env, SCRATCH))
         seeds = set() if scratch is None else set(scratch.seeds.tolist())

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from trl_suite.evidence.reading.run_records import RecordedRun, changed, unproved
 from trl_suite.evidence.results.experiment_results import Results
-from trl_suite.record import Run, Transplant
+from trl_suite.record import RunRecord, Transplant
 
 Proof = Literal["held", "broken", "unproved", "pending", "nothing frozen"]
 
@@ -64,7 +64,7 @@ def treatments(results: Results) -> list[Treatment]:
     return [_treatment(members) for members in groups.values()]
 
 
-def proof(run: Run) -> Proof:
+def proof(run: RunRecord) -> Proof:
     """Return whether what a run froze is shown not to have moved."""
     if run.transplant is None or not (run.transplant.frozen or (run.freeze and run.freeze.before)):
         return "nothing frozen"
@@ -93,7 +93,7 @@ def costs(results: Results) -> list[Cost]:
 def circumstances(results: Results) -> list[Circumstance]:
     """Return commit, versions and machine, each with all values that occur."""
     runs = [m.run for m in results.recorded if m.run is not None]
-    names: dict[str, Callable[[Run], str]] = {
+    names: dict[str, Callable[[RunRecord], str]] = {
         "commit": _commit,
         "algorithm": lambda run: run.algorithm,
         "engine": lambda run: f"{run.engine} on {run.device}",
@@ -107,15 +107,15 @@ def circumstances(results: Results) -> list[Circumstance]:
     return found
 
 
-def _commit(run: Run) -> str:
+def _commit(run: RunRecord) -> str:
     return (run.commit or "unknown") + (" with uncommitted changes" if run.dirty else "")
 
 
-def _values(runs: list[Run], read: Callable[[Run], str]) -> tuple[tuple[str, int], ...]:
+def _values(runs: list[RunRecord], read: Callable[[RunRecord], str]) -> tuple[tuple[str, int], ...]:
     return tuple(Counter(read(run) for run in runs).items())
 
 
-def _alike(run: Run, transplant: Transplant) -> tuple[object, ...]:
+def _alike(run: RunRecord, transplant: Transplant) -> tuple[object, ...]:
     counts = (run.freeze.trainable, run.freeze.total) if run.freeze else ()
     names = (transplant.copied, transplant.fresh, transplant.frozen, transplant.missing)
     return (run.env, run.method, *names, transplant.left_over, transplant.unmatched, counts)
@@ -137,7 +137,7 @@ def _treatment(members: list[RecordedRun]) -> Treatment:
     )
 
 
-def _hashes(run: Run, folder: str) -> list[Hash]:
+def _hashes(run: RunRecord, folder: str) -> list[Hash]:
     if run.freeze is None:
         return []
     before, after = run.freeze.before, run.freeze.after

@@ -23,18 +23,18 @@ from trl_suite.training.seeds import seed_for
 
 Floats = npt.NDArray[np.float64]
 T = TypeVar("T")
-EPISODES = 10  # for each return
-TRANSITIONS = 1_000  # whose steps are compared
-STATES = 2_000  # from which layers are decoded
-GAMMA = 0.99  # where the card tells none
+EPISODES_PER_RETURN = 10  # for each return
+TRANSITIONS_COMPARED = 1_000  # whose steps are compared
+STATES_DECODED_MAX = 2_000  # from which layers are decoded
+DEFAULT_GAMMA = 0.99  # where the card tells none
 
 
-class Probing(msgspec.Struct, frozen=True, kw_only=True):
+class ProbeReport(msgspec.Struct, frozen=True, kw_only=True):
     """What was found of one policy on one target."""
 
-    home: float  # return of the policy in the world that it was trained in
-    untrained: float  # return of random actions on the target
-    target: float  # return of the policy on the target, NaN where it cannot act there
+    source_return: float  # return of the policy in the world that it was trained in
+    random_return: float  # return of random actions on the target
+    target_return: float  # return of the policy on the target, NaN where it cannot act there
     probes: Probes
     joints: dict[str, float]  # distance of the step by joint, in the spread of the source's steps
     notes: tuple[str, ...]  # why a probe could not be made
@@ -53,8 +53,13 @@ class _Visit(NamedTuple):
 
 
 def probe(
-    policy: Policy, target: str, *, alias: Alias | None = None, episodes: int = EPISODES, reference: float | None = None
-) -> Probing:
+    policy: Policy,
+    target: str,
+    *,
+    alias: Alias | None = None,
+    episodes: int = EPISODES_PER_RETURN,
+    reference: float | None = None,
+) -> ProbeReport:
     """Return what can be known of a policy on a target without training.
 
     Args:
@@ -70,20 +75,25 @@ def probe(
     if episodes < 2:
         raise InputError(f"{episodes} episodes: at least 2, because layers are fitted on some and judged on others")
     notes: list[str] = []
-    home = _return(policy.card.training.env, episodes, lambda seen: policy.predict(seen)[0])
-    untrained = _return(target, episodes, _at_random(target))
+    source_return = _return(policy.card.training.env, episodes, lambda seen: policy.predict(seen)[0])
+    random_return = _return(target, episodes, _at_random(target))
     visit = _try(notes, "zero-shot, critic and layers", lambda: _visit(policy, target, alias, episodes))
     seed = seed_for(policy.card.training.seed, "home")
-    steps = _try(notes, "dynamics", lambda: paired(policy, target, TRANSITIONS, seed))
+    steps = _try(notes, "dynamics", lambda: paired(policy, target, TRANSITIONS_COMPARED, seed))
     probes = Probes(
-        zero_shot=_zero_shot(visit, untrained, home if reference is None else reference, notes),
+        zero_shot=_zero_shot(visit, random_return, source_return if reference is None else reference, notes),
         dynamics=similarity.transition_distance(steps.source, steps.target) if steps else math.nan,
         critic=_critic(policy, visit) if visit else math.nan,
         layers=_layers(policy, visit) if visit else (),
     )
     there = float(visit.recording.returns.mean()) if visit else math.nan
-    return Probing(
-        home=home, untrained=untrained, target=there, probes=probes, joints=_joints(steps), notes=tuple(notes)
+    return ProbeReport(
+        source_return=source_return,
+        random_return=random_return,
+        target_return=there,
+        probes=probes,
+        joints=_joints(steps),
+        notes=tuple(notes),
     )
 
 
@@ -117,41 +127,41 @@ def _visit(policy: Policy, target: str, alias: Alias | None, episodes: int) -> _
     return _Visit(actor, record(target, actor.predict, episodes))
 
 
-def _zero_shot(visit: _Visit | None, untrained: float, reference: float, notes: list[str]) -> float:
+def _zero_shot(visit: _Visit | None, random_return: float, reference: float, notes: list[str]) -> float:
     if visit is None:
         return math.nan
-    if not reference > untrained:
+    if not reference > random_return:
         notes.append(
-            f"no zero-shot: the reference return, {reference:.1f}, is not above random actions' {untrained:.1f}"
+            f"no zero-shot: the reference return, {reference:.1f}, is not above random actions' {random_return:.1f}"
         )
         return math.nan
-    return similarity.zero_shot(visit.recording.returns, untrained, reference)
+    return similarity.zero_shot(visit.recording.returns, random_return, reference)
 
 
 def _critic(policy: Policy, visit: _Visit) -> float:
     gamma = _gamma(policy)
     actions = policy.predict(visit.seen)[0].astype(np.float64)
-    values, kept = activations.values(policy, visit.seen, actions), visit.recording.settled(gamma)
-    return similarity.explained_variance(values[kept], visit.recording.to_go(gamma)[kept])
+    values, settled = activations.values(policy, visit.seen, actions), visit.recording.settled(gamma)
+    return similarity.explained_variance(values[settled], visit.recording.to_go(gamma)[settled])
 
 
 def _layers(policy: Policy, visit: _Visit) -> tuple[float, ...]:
     """Return how well the observation and each layer tell the return to come and the change of the observation."""
     gamma, recording = _gamma(policy), visit.recording
-    kept = np.flatnonzero(recording.settled(gamma))
-    kept = kept[:: -(-len(kept) // STATES)]
-    truth = np.column_stack([recording.to_go(gamma), recording.changes])[kept]
+    settled = np.flatnonzero(recording.settled(gamma))
+    settled = settled[:: -(-len(settled) // STATES_DECODED_MAX)]
+    truth = np.column_stack([recording.to_go(gamma), recording.changes])[settled]
     spread = truth.std(axis=0)
     truth = truth[:, spread > 0] / spread[spread > 0]  # each counts alike
-    features = activations.trunk(policy, visit.seen[kept])
-    return tuple(similarity.decodability(layer, truth, recording.episodes[kept].astype(float)) for layer in features)
+    features = activations.trunk(policy, visit.seen[settled])
+    return tuple(similarity.decodability(layer, truth, recording.episodes[settled].astype(float)) for layer in features)
 
 
 def _gamma(policy: Policy) -> float:
     how = policy.card.normaliser
-    found: Mapping[str, object] = policy.card.training.hyperparameters
-    gamma = found.get("gamma", how.gamma if how else GAMMA)
-    return float(gamma) if isinstance(gamma, int | float) else GAMMA
+    hyperparameters: Mapping[str, object] = policy.card.training.hyperparameters
+    gamma = hyperparameters.get("gamma", how.gamma if how else DEFAULT_GAMMA)
+    return float(gamma) if isinstance(gamma, int | float) else DEFAULT_GAMMA
 
 
 def _joints(steps: PairedSteps | None) -> dict[str, float]:

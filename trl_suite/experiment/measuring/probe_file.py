@@ -11,7 +11,7 @@ import numpy as np
 from trl_suite.errors import InputError
 from trl_suite.evidence.statistics.similarity import Probed, Probes
 from trl_suite.experiment.measuring.probe import probe
-from trl_suite.experiment.planning.grid import Step
+from trl_suite.experiment.planning.run_spec import RunSpec
 from trl_suite.experiment.policy_library import POLICY
 from trl_suite.experiment.running.run_folder import state_of
 from trl_suite.files import write_atomically
@@ -21,51 +21,53 @@ from trl_suite.networks.policy import load
 FILE = "probes.json"
 
 
-def write(root: Path, steps: Sequence[Step], count: int, alias: Alias) -> None:
+def write(root: Path, specs: Sequence[RunSpec], count: int, alias: Alias) -> None:
     """Probe each target's first finished source policies on it and write the means; what is there already is kept.
 
     Args:
         root: the experiment's folder.
-        steps: the plan's runs.
+        specs: the plan's runs.
         count: number of source policies of each target.
         alias: names in the target -> names in the source.
     """
-    done = {step.planned.folder: step.planned for step in steps if step.planned.role == "source" and _done(root, step)}
-    found = {one.env: one for one in _read(root / FILE)}
-    for env in dict.fromkeys(step.planned.env for step in steps if step.planned.role == "target"):
-        used = dict.fromkeys(step.planned.source for step in steps if step.planned.env == env)
+    done = {spec.folder: spec.planned for spec in specs if spec.role == "source" and _done(root, spec)}
+    probed = {entry.env: entry for entry in _read(root / FILE)}
+    for env in dict.fromkeys(spec.env for spec in specs if spec.role == "target"):
+        used = dict.fromkeys(spec.source for spec in specs if spec.env == env)
         policies = tuple(folder for folder in used if folder in done)[:count]
-        if not policies or (env in found and found[env].policies == policies):
+        if not policies or (env in probed and probed[env].policies == policies):
             continue
-        each = [probe(load(root / folder / POLICY), env, alias=alias).probes for folder in policies]
-        found[env] = Probed(env=env, source=done[policies[0]].env, policies=policies, probes=mean(each))
-        write_atomically(root / FILE, _encoded(list(found.values())))
+        probes = [probe(load(root / folder / POLICY), env, alias=alias).probes for folder in policies]
+        probed[env] = Probed(env=env, source=done[policies[0]].env, policies=policies, probes=mean(probes))
+        write_atomically(root / FILE, _encoded(list(probed.values())))
 
 
-def _done(root: Path, step: Step) -> bool:
-    return state_of(root, step).condition == "done"
+def _done(root: Path, spec: RunSpec) -> bool:
+    return state_of(root, spec).condition == "done"
 
 
-def mean(each: Sequence[Probes]) -> Probes:
+def mean(probes: Sequence[Probes]) -> Probes:
     """Return the mean of each probe over those policies where it could be made."""
     return Probes(
-        zero_shot=_mean([one.zero_shot for one in each]),
-        dynamics=_mean([one.dynamics for one in each]),
-        critic=_mean([one.critic for one in each]),
-        layers=tuple(_mean(layer) for layer in zip(*(one.layers for one in each if one.layers), strict=True)),
+        zero_shot=_mean([single.zero_shot for single in probes]),
+        dynamics=_mean([single.dynamics for single in probes]),
+        critic=_mean([single.critic for single in probes]),
+        layers=tuple(
+            _mean(layer) for layer in zip(*(single.layers for single in probes if single.layers), strict=True)
+        ),
     )
 
 
 def _mean(values: Sequence[float]) -> float:
-    known = [value for value in values if math.isfinite(value)]
-    return float(np.mean(known)) if known else math.nan
+    finite = [value for value in values if math.isfinite(value)]
+    return float(np.mean(finite)) if finite else math.nan
 
 
-def _encoded(found: Sequence[Probed]) -> bytes:
+def _encoded(probed: Sequence[Probed]) -> bytes:
     """Return the probes as JSON, which knows no NaN: what was not made is left out."""
-    table: list[dict[str, Any]] = [msgspec.to_builtins(one) for one in found]
-    for one in table:
-        one["probes"] = {name: value for name, value in one["probes"].items() if np.isfinite(value).all()}
+    table: list[dict[str, Any]] = [msgspec.to_builtins(entry) for entry in probed]
+    for entry in table:
+        entry["probes"] = {name: value for name, value in entry["probes"].items() if np.isfinite(value).all()}
     return msgspec.json.format(msgspec.json.encode(table), indent=2)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from trl_suite import files
 from trl_suite.errors import InputError
-from trl_suite.experiment.planning.grid import Step
+from trl_suite.experiment.planning.run_spec import RunSpec
 from trl_suite.experiment.policy_library import POLICY
 from trl_suite.experiment.running.run_folder import state_of
 from trl_suite.networks.actor import source_actor
@@ -16,11 +16,11 @@ from trl_suite.training.acting.evaluation import Act, Episode, Evaluator, append
 FILE = "retention.csv"  # as evaluations.csv: the source policy at step 0, and at the end what the target made of it
 
 
-class Home:
+class RetentionEvaluator:
     """The world of a source, and what its policies can do there."""
 
-    def __init__(self, source: Step) -> None:
-        self._evaluator = Evaluator(source.planned.env, source.evaluation.episodes)
+    def __init__(self, source: RunSpec) -> None:
+        self._evaluator = Evaluator(source.env, source.evaluation.episodes)
         self._before: dict[str, list[Episode]] = {}
 
     def measure(self, path: Path, source: Policy, trained: Policy, alias: Mapping[str, str], steps: int) -> None:
@@ -36,7 +36,7 @@ class Home:
         Raises:
             InputError: the trained policy sees or moves other slots than this world has.
         """
-        names = {theirs: ours for ours, theirs in alias.items()}
+        names = {target_name: source_name for source_name, target_name in alias.items()}
         actor = source_actor(trained, source.interface, align(trained.interface, source.interface, names))
         if source.digest not in self._before:
             self._before[source.digest] = self._evaluator(_mean_action(source))
@@ -51,29 +51,29 @@ class Home:
         self._evaluator.close()
 
 
-def write(root: Path, steps: Sequence[Step]) -> list[str]:
+def write(root: Path, specs: Sequence[RunSpec]) -> list[str]:
     """Write `retention.csv` beside every finished target run that has a source and none yet; return what could not be.
 
     Args:
         root: the experiment's folder.
-        steps: the plan's runs.
+        specs: the plan's runs.
     """
-    sources = {step.planned.folder: step for step in steps if step.planned.role == "source"}
-    homes: dict[str, Home] = {}
+    sources = {spec.folder: spec for spec in specs if spec.role == "source"}
+    evaluators: dict[str, RetentionEvaluator] = {}
     notes: dict[str, None] = {}
-    for step in steps:
-        source, path = sources.get(step.planned.source), root / step.planned.folder / FILE
-        if source is None or path.is_file() or state_of(root, step).condition != "done":
+    for spec in specs:
+        source, path = sources.get(spec.source), root / spec.folder / FILE
+        if source is None or path.is_file() or state_of(root, spec).condition != "done":
             continue
-        if source.planned.env not in homes:
-            homes[source.planned.env] = Home(source)
-        before, after = (load(root / folder / POLICY) for folder in (step.planned.source, step.planned.folder))
+        if source.env not in evaluators:
+            evaluators[source.env] = RetentionEvaluator(source)
+        before, after = (load(root / folder / POLICY) for folder in (spec.source, spec.folder))
         try:
-            homes[source.planned.env].measure(path, before, after, step.specification["alias"], step.steps)
+            evaluators[source.env].measure(path, before, after, spec.specification["alias"], spec.steps)
         except InputError as error:
-            notes[f"no retention of {step.planned.env} on {source.planned.env}: {error}"] = None
-    for home in homes.values():
-        home.close()
+            notes[f"no retention of {spec.env} on {source.env}: {error}"] = None
+    for evaluator in evaluators.values():
+        evaluator.close()
     return list(notes)
 
 

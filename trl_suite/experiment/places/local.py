@@ -10,17 +10,17 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from signal import SIGINT
 
-from trl_suite.experiment.running.scheduler import Ended
+from trl_suite.experiment.running.scheduler import EndedCohort
 from trl_suite.experiment.running.stop_request import Stop
-from trl_suite.experiment.running.worker import News, Task, Tell, work
+from trl_suite.experiment.running.worker import CohortOrder, News, Tell, work
 
-POLL = 0.2  # seconds; a signal is noticed as late as that
+PIPE_POLL_SECONDS = 0.2  # seconds; a signal is noticed as late as that
 _ORPHANED = 75  # exit code of a worker whose parent is gone
 
 
 @dataclass(kw_only=True)
 class _Worker:
-    task: Task
+    order: CohortOrder
     process: BaseProcess
     line: Connection
     heard: float = field(default_factory=time.monotonic)
@@ -48,17 +48,17 @@ class Processes:
         """The workers' process ids."""
         return [worker.process.pid for worker in self._workers if worker.process.pid is not None]
 
-    def start(self, task: Task) -> None:
+    def start(self, order: CohortOrder) -> None:
         """Begin to make a cohort."""
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_begin, args=(task, theirs), daemon=True)
+        parent_end, worker_end = self._context.Pipe()
+        process = self._context.Process(target=_begin, args=(order, worker_end), daemon=True)
         process.start()
-        theirs.close()
-        self._workers.append(_Worker(task=task, process=process, line=ours))
+        worker_end.close()
+        self._workers.append(_Worker(order=order, process=process, line=parent_end))
 
-    def listen(self, tell: Tell) -> list[Ended]:
+    def listen(self, tell: Tell) -> list[EndedCohort]:
         """Wait a moment, pass on what the workers say, and return those that are gone."""
-        ready = wait([worker.line for worker in self._workers], POLL)
+        ready = wait([worker.line for worker in self._workers], PIPE_POLL_SECONDS)
         return [ended for worker in list(self._workers) if (ended := self._attend(worker, worker.line in ready, tell))]
 
     def stop(self) -> None:
@@ -75,8 +75,8 @@ class Processes:
             worker.line.close()
         self._workers.clear()
 
-    def _attend(self, worker: _Worker, speaks: bool, tell: Tell) -> Ended | None:
-        silence = worker.task.execution.silence
+    def _attend(self, worker: _Worker, speaks: bool, tell: Tell) -> EndedCohort | None:
+        silence = worker.order.execution.silence
         if not speaks:
             if not worker.hung and time.monotonic() - worker.heard > silence:
                 worker.hung = True
@@ -90,21 +90,21 @@ class Processes:
             return self._gone(worker)
         return None
 
-    def _gone(self, worker: _Worker) -> Ended:
+    def _gone(self, worker: _Worker) -> EndedCohort:
         worker.process.join()
         worker.line.close()
         self._workers.remove(worker)
         code = worker.process.exitcode
         memory = " (killed: out of memory?)" if code == -9 else ""
-        hung = f"hung: no sign of life for {worker.task.execution.silence:.0f} s"
-        return Ended(worker.task.cohort, hung if worker.hung else f"the process ended with code {code}{memory}")
+        hung = f"hung: no sign of life for {worker.order.execution.silence:.0f} s"
+        return EndedCohort(worker.order.cohort, hung if worker.hung else f"the process ended with code {code}{memory}")
 
 
-def _begin(task: Task, line: Connection) -> None:
+def _begin(order: CohortOrder, line: Connection) -> None:
     """Work in a process of its own."""
     threading.Thread(target=_end_with, args=(line,), daemon=True).start()
     with Stop(ignore=(SIGINT,)) as stop:  # Ctrl-C reaches the whole group; the parent decides what it means
-        work(task, partial(_send, line), stop)
+        work(order, partial(_send, line), stop)
 
 
 def _end_with(parent: Connection) -> None:
@@ -122,7 +122,7 @@ def _send(line: Connection, news: News) -> None:
         os._exit(_ORPHANED)
 
 
-class Here:
+class InProcess:
     """Makes one cohort after another in this process."""
 
     size = 1
@@ -130,24 +130,24 @@ class Here:
 
     def __init__(self, stop: Stop) -> None:
         self._stop = stop
-        self._waiting: list[Task] = []
+        self._waiting: list[CohortOrder] = []
 
-    def start(self, task: Task) -> None:
+    def start(self, order: CohortOrder) -> None:
         """Note the cohort; it is made when it is listened to."""
-        self._waiting.append(task)
+        self._waiting.append(order)
         self.busy = 1
 
-    def listen(self, tell: Tell) -> list[Ended]:
+    def listen(self, tell: Tell) -> list[EndedCohort]:
         """Make the cohort."""
         if not self._waiting:
-            time.sleep(POLL)
+            time.sleep(PIPE_POLL_SECONDS)
             return []
-        task = self._waiting.pop()
+        order = self._waiting.pop()
         try:
-            work(task, tell, self._stop)
+            work(order, tell, self._stop)
         finally:
             self.busy = 0
-        return [Ended(task.cohort, "ended without a word")]
+        return [EndedCohort(order.cohort, "ended without a word")]
 
     def stop(self) -> None:
         """Nothing: the wish to stop is this process's own."""

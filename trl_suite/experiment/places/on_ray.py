@@ -8,12 +8,12 @@ import importlib
 from typing import Any
 
 from trl_suite.errors import InputError, NotInstalledError
-from trl_suite.experiment.places.remote_cohort import Follower, Remote
-from trl_suite.experiment.running.scheduler import Ended
-from trl_suite.experiment.running.worker import Task, Tell
-from trl_suite.experiment.specification.experiment_file import Execution
+from trl_suite.experiment.places.remote_cohort import FolderFollower, RemoteCohort
+from trl_suite.experiment.running.scheduler import EndedCohort
+from trl_suite.experiment.running.worker import CohortOrder, Tell
+from trl_suite.experiment.specification.experiment_file import ExecutionOptions
 
-POLL = 0.2  # seconds
+RAY_POLL_SECONDS = 0.2  # seconds
 
 
 class OnRay:
@@ -29,13 +29,13 @@ class OnRay:
         NotInstalledError: Ray is missing.
     """
 
-    def __init__(self, execution: Execution, address: str | None, workers: int | None) -> None:
+    def __init__(self, execution: ExecutionOptions, address: str | None, workers: int | None) -> None:
         self._ray = _ray()
         self._own = not self._ray.is_initialized()
         self._needs = {"num_cpus": execution.cores, "num_gpus": execution.gpus, "max_retries": 0}
         self._workers = workers
-        self._tasks: dict[Any, Task] = {}  # by what Ray gives for a result to come
-        self._follower = Follower()
+        self._orders: dict[Any, CohortOrder] = {}  # by what Ray gives for a result to come
+        self._follower = FolderFollower()
         if self._own:
             try:
                 # Ray's dashboard listens, and it is not needed
@@ -57,28 +57,28 @@ class OnRay:
     @property
     def busy(self) -> int:
         """How many cohorts are being made."""
-        return len(self._tasks)
+        return len(self._orders)
 
-    def start(self, task: Task) -> None:
+    def start(self, order: CohortOrder) -> None:
         """Begin to make a cohort."""
-        self._tasks[self._ray.remote(_make).options(**self._needs).remote(task)] = task
+        self._orders[self._ray.remote(_make).options(**self._needs).remote(order)] = order
 
-    def listen(self, tell: Tell) -> list[Ended]:
+    def listen(self, tell: Tell) -> list[EndedCohort]:
         """Wait a moment, pass on what the run folders say, and return the cohorts that have ended."""
-        ready, _ = self._ray.wait(list(self._tasks), timeout=POLL) if self._tasks else ([], [])
-        self._follower.follow(list(self._tasks.values()), tell)
-        return [self._over(one, tell) for one in ready]
+        ready, _ = self._ray.wait(list(self._orders), timeout=RAY_POLL_SECONDS) if self._orders else ([], [])
+        self._follower.follow(list(self._orders.values()), tell)
+        return [self._over(ref, tell) for ref in ready]
 
     def stop(self) -> None:
         """Ask all cohorts to keep what they have and to end."""
-        for one in self._tasks:
-            self._ray.cancel(one, force=False)  # arrives as Ctrl-C
+        for ref in self._orders:
+            self._ray.cancel(ref, force=False)  # arrives as Ctrl-C
 
     def kill(self) -> None:
         """End all cohorts now, and the cluster where it was started here."""
-        for one in self._tasks:
-            self._ray.cancel(one, force=True)
-        self._tasks.clear()
+        for ref in self._orders:
+            self._ray.cancel(ref, force=True)
+        self._orders.clear()
         if self._own:
             self._ray.shutdown()
 
@@ -89,18 +89,18 @@ class OnRay:
             rooms.append(int(resources.get("GPU", 0) / self._needs["num_gpus"]))
         return min(rooms)
 
-    def _over(self, one: Any, tell: Tell) -> Ended:
-        task, why = self._tasks.pop(one), "ended without a word"
+    def _over(self, ref: Any, tell: Tell) -> EndedCohort:
+        order, why = self._orders.pop(ref), "ended without a word"
         try:
-            for news in self._ray.get(one):
+            for news in self._ray.get(ref):
                 tell(news)
         except (self._ray.exceptions.RayError, KeyboardInterrupt) as error:
             why = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
-        return Ended(task.cohort, why)
+        return EndedCohort(order.cohort, why)
 
 
-def _make(task: Task) -> Any:
-    return Remote(task)()
+def _make(order: CohortOrder) -> Any:
+    return RemoteCohort(order)()
 
 
 def _ray() -> Any:

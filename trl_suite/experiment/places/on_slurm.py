@@ -11,28 +11,28 @@ from pathlib import Path
 from typing import Any
 
 from trl_suite.errors import InputError, NotInstalledError
-from trl_suite.experiment.places.remote_cohort import Follower, Remote
-from trl_suite.experiment.running.scheduler import Ended
+from trl_suite.experiment.places.remote_cohort import FolderFollower, RemoteCohort
+from trl_suite.experiment.running.scheduler import EndedCohort
 from trl_suite.experiment.running.stop_request import Stop
-from trl_suite.experiment.running.worker import News, Task, Tell
-from trl_suite.experiment.specification.experiment_file import Execution
+from trl_suite.experiment.running.worker import CohortOrder, News, Tell
+from trl_suite.experiment.specification.experiment_file import ExecutionOptions
 
-POLL = 0.5  # seconds
-NOTICE = 120  # seconds before the end of its time at which a job is told
-AGAIN = 10_000  # times that a job may be queued again: as often as it takes
+SLURM_POLL_SECONDS = 0.5  # seconds
+NOTICE_SECONDS = 120  # seconds before the end of its time at which a job is told
+REQUEUES_MAX = 10_000  # times that a job may be queued again: as often as it takes
 FOLDER = "slurm"  # below the experiment's: submitit's scripts, logs and pickles
 
 
-class Job(Remote):
+class SlurmJob(RemoteCohort):
     """A cohort as submitit calls it."""
 
     def __call__(self) -> list[News]:
         """Make the cohort; a job that is told of its end is queued again, once its runs have kept what they have."""
         stop, requeue = Stop(), signal.getsignal(signal.SIGUSR2)  # submitit's
-        made = self._made(stop)
+        last_news = self._made(stop)
         if stop.by in (signal.SIGUSR1, signal.SIGUSR2) and callable(requeue):
             requeue(signal.SIGUSR2, None)
-        return made
+        return last_news
 
     def checkpoint(self) -> Any:
         """Return what goes on after this job was queued again: itself, from what its runs have kept."""
@@ -52,7 +52,7 @@ class OnSlurm:
         NotInstalledError: submitit is missing.
     """
 
-    def __init__(self, root: Path, execution: Execution, cluster: str | None = None) -> None:
+    def __init__(self, root: Path, execution: ExecutionOptions, cluster: str | None = None) -> None:
         self._submitit = _submitit()
         if cluster is None and shutil.which("sbatch") is None:
             raise InputError("--on slurm: there is no sbatch on this machine; run this where jobs are submitted")
@@ -60,27 +60,27 @@ class OnSlurm:
         self._executor = self._submitit.AutoExecutor(
             folder=root / FOLDER / "%j",
             cluster=cluster or "slurm",
-            slurm_max_num_timeout=AGAIN,
+            slurm_max_num_timeout=REQUEUES_MAX,
         )
         try:
             self._executor.update_parameters(**_parameters(execution))
         except (TypeError, ValueError, NameError) as error:
             raise InputError(f"execution.slurm: {error}") from None
-        self._jobs: dict[Any, Task] = {}
-        self._follower = Follower()
+        self._jobs: dict[Any, CohortOrder] = {}
+        self._follower = FolderFollower()
 
     @property
     def busy(self) -> int:
         """How many cohorts are being made, or wait in the cluster's queue."""
         return len(self._jobs)
 
-    def start(self, task: Task) -> None:
+    def start(self, order: CohortOrder) -> None:
         """Submit a cohort."""
-        self._jobs[self._executor.submit(Job(task))] = task
+        self._jobs[self._executor.submit(SlurmJob(order))] = order
 
-    def listen(self, tell: Tell) -> list[Ended]:
+    def listen(self, tell: Tell) -> list[EndedCohort]:
         """Wait a moment, pass on what the run folders say, and return the cohorts that have ended."""
-        time.sleep(POLL)
+        time.sleep(SLURM_POLL_SECONDS)
         self._follower.follow(list(self._jobs.values()), tell)
         return [self._over(job, tell) for job in list(self._jobs) if job.done()]
 
@@ -94,30 +94,30 @@ class OnSlurm:
         self.stop()
         self._jobs.clear()
 
-    def _over(self, job: Any, tell: Tell) -> Ended:
-        task, why = self._jobs.pop(job), "ended without a word"
+    def _over(self, job: Any, tell: Tell) -> EndedCohort:
+        order, why = self._jobs.pop(job), "ended without a word"
         error = job.exception()
         if error is not None:
             why = f"job {job.job_id}: {str(error).strip().splitlines()[-1]}; see {job.paths.stderr}"
         else:
             for news in job.result():
                 tell(news)
-        return Ended(task.cohort, why)
+        return EndedCohort(order.cohort, why)
 
 
-def _parameters(execution: Execution) -> dict[str, Any]:
+def _parameters(execution: ExecutionOptions) -> dict[str, Any]:
     slurm = execution.slurm
-    given = {
+    parameters = {
         "timeout_min": slurm.minutes,
         "cpus_per_task": execution.cores,
         "slurm_partition": slurm.partition,
         "slurm_mem": slurm.memory,
         "gpus_per_node": round(execution.gpus) or None,
         "name": "trl-suite",
-        "slurm_signal_delay_s": NOTICE,
+        "slurm_signal_delay_s": NOTICE_SECONDS,
         "slurm_additional_parameters": {"requeue": True, **slurm.extra},
     }
-    return {name: value for name, value in given.items() if value is not None}
+    return {name: value for name, value in parameters.items() if value is not None}
 
 
 def _submitit() -> Any:

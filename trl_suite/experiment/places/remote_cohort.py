@@ -7,16 +7,16 @@ from pathlib import Path
 from trl_suite.experiment.running import lease
 from trl_suite.experiment.running.run_state import EVALUATIONS
 from trl_suite.experiment.running.stop_request import Stop
-from trl_suite.experiment.running.worker import News, Task, Tell, work
+from trl_suite.experiment.running.worker import CohortOrder, News, Tell, work
 
-LOOK = 1.0  # seconds between two looks at what a run has written
+FOLLOW_SECONDS = 1.0  # seconds between two looks at what a run has written
 
 
-class Remote:
+class RemoteCohort:
     """A cohort to be made by a process that a cluster starts; called, it returns what its runs said last."""
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
+    def __init__(self, order: CohortOrder) -> None:
+        self.order = order
 
     def __call__(self) -> list[News]:
         """Make the cohort."""
@@ -25,25 +25,25 @@ class Remote:
     def _made(self, stop: Stop) -> list[News]:
         last: dict[str, News] = {}
         with stop:
-            work(self.task, lambda news: last.update({news.run: news}), stop)
+            work(self.order, lambda news: last.update({news.run: news}), stop)
         return list(last.values())
 
 
-class Follower:
+class FolderFollower:
     """Reads from run folders how far runs are that other machines make."""
 
     def __init__(self) -> None:
         self._looked = 0.0
         self._seen: dict[str, tuple[int, int]] = {}  # run -> env steps, size of its evaluations
 
-    def follow(self, tasks: list[Task], tell: Tell) -> None:
+    def follow(self, orders: list[CohortOrder], tell: Tell) -> None:
         """Tell what is new, from time to time."""
-        if time.monotonic() - self._looked < LOOK:
+        if time.monotonic() - self._looked < FOLLOW_SECONDS:
             return
         self._looked = time.monotonic()
-        for task in tasks:
-            for step in task.cohort.steps:
-                self._look(task.root / step.planned.folder, step.planned.folder, tell)
+        for order in orders:
+            for spec in order.cohort.specs:
+                self._look(order.root / spec.folder, spec.folder, tell)
 
     def _look(self, folder: Path, run: str, tell: Tell) -> None:
         path = folder / EVALUATIONS
@@ -51,7 +51,7 @@ class Follower:
             size = path.stat().st_size
         except FileNotFoundError:
             size = 0
-        seen = (lease.life(folder).step, size)
+        seen = (lease.last_heartbeat(folder).step, size)
         before = self._seen.get(run, (0, 0))
         if seen == before:
             return

@@ -2,25 +2,28 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
 
 from trl_suite import files, provenance, record
 from trl_suite.errors import InputError
 from trl_suite.evidence.reading import run_records
 from trl_suite.experiment.measuring.retention import FILE as HOME
-from trl_suite.experiment.planning.cohort_queue import Group
-from trl_suite.experiment.planning.grid import Step
+from trl_suite.experiment.planning.cohort_queue import CohortKey
+from trl_suite.experiment.planning.run_spec import RunSpec
 from trl_suite.experiment.policy_library import POLICY
 from trl_suite.experiment.running import run_state
-from trl_suite.experiment.running.lease import Lease, Observer
+from trl_suite.experiment.running.lease import Lease, LeaseObserver
 from trl_suite.experiment.running.run_state import PLAN, RUN
-from trl_suite.record import Readable, Run
+from trl_suite.record import Readable, RunRecord
 
 
 def take(
     root: Path,
-    steps: Sequence[Step],
+    specs: Sequence[RunSpec],
     others: Sequence[Path],
-    group: Callable[[Step], Group],
+    cohort_key: Callable[[RunSpec], CohortKey],
     *,
     retention: bool = False,
     mixed: bool = False,
@@ -31,9 +34,9 @@ def take(
 
     Args:
         root: the experiment's folder.
-        steps: of its plan; what is there of them already stays.
+        specs: of its plan; what is there of them already stays.
         others: run folders, or results that were kept.
-        group: tells on which engine and physics a run would be trained: what was trained on others is not taken.
+        cohort_key: tells on which engine and physics a run would be trained: what was trained on others is not taken.
         retention: the experiment measures it; where it has not been, weights are needed.
         mixed: take also runs that were made with other versions.
 
@@ -41,35 +44,52 @@ def take(
         InputError: another is no experiment's folder, or its runs were made with other versions.
         StorageError: the folder cannot be written.
     """
-    told: list[str] = []
+    lines: list[str] = []
     for other in others:
         if not (other / PLAN).is_file():
             raise InputError(f"{other}: no {PLAN} here; runs are reused from runs/<experiment>, or from kept results")
-        found, count = run_records.files(other), 0
-        for step in steps:
-            mine, policy = found.get(step.planned.folder, {}), _policy(other / step.planned.folder)
-            enough = policy or not _needs_weights(step, mine, retention)
-            if RUN in mine and enough and run_state.read(root / step.planned.folder).condition == "waiting":
-                run = record.decode(mine[RUN], Run)
-                if _is(run, step, group(step)):
-                    _check_versions(run, other, mixed)
-                    count += _copy(mine, policy, root / step.planned.folder)
-        told.append(f"{count} of {len(steps)} runs are those of {other}")
-    return told
+        available, count = _finished(other), 0
+        for spec in specs:
+            if spec.digest not in available or run_state.read(root / spec.folder).condition != "waiting":
+                continue
+            folder, run, run_files = available[spec.digest]
+            policy = _policy(other / folder)
+            enough = policy or not _needs_weights(spec, run_files, retention)
+            if enough and _same_place(run, cohort_key(spec)):
+                _check_versions(run, other, mixed)
+                count += _copy(msgspec.structs.replace(run, source=spec.source), run_files, policy, root / spec.folder)
+        lines.append(f"{count} of {len(specs)} runs are those of {other}")
+    return lines
 
 
-def _needs_weights(step: Step, mine: Mapping[str, Readable], retention: bool) -> bool:
-    return step.planned.role == "source" or (retention and bool(step.planned.source) and HOME not in mine)
+def _needs_weights(spec: RunSpec, run_files: Mapping[str, Readable], retention: bool) -> bool:
+    return spec.role == "source" or (retention and bool(spec.source) and HOME not in run_files)
 
 
-def _is(run: Run, step: Step, group: Group) -> bool:
-    """Return whether a record is that of the run which would be made."""
-    trained, would = (run.engine, run.device, run.physics), (group.engine, group.device, group.physics)
-    same = run.digest == step.digest == run_state.digest_of(run.specification)
-    return same and run.status == "done" and trained == would
+class _FinishedRun(NamedTuple):
+    folder: str
+    record: RunRecord
+    files: Mapping[str, Readable]
 
 
-def _check_versions(run: Run, other: Path, mixed: bool) -> None:
+def _finished(other: Path) -> dict[str, _FinishedRun]:
+    """Return the finished runs of an experiment by their present digests; those that were edited are left out."""
+    available = {folder: run_files for folder, run_files in run_records.files(other).items() if RUN in run_files}
+    runs = record.relinked(record.decode(run_files[RUN], RunRecord) for run_files in available.values())
+    pairs = zip(available.items(), runs, strict=True)
+    return {
+        run.digest: _FinishedRun(folder, run, run_files)
+        for (folder, run_files), run in pairs
+        if run.status == "done" and run.digest == record.digest_of(run.specification)
+    }
+
+
+def _same_place(run: RunRecord, cohort_key: CohortKey) -> bool:
+    """Return whether a run was trained on the engine, device and physics that it would be trained on now."""
+    return (run.engine, run.device, run.physics) == (cohort_key.engine, cohort_key.device, cohort_key.physics)
+
+
+def _check_versions(run: RunRecord, other: Path, mixed: bool) -> None:
     if not mixed and (changed := provenance.changed(run.versions)):
         raise InputError(
             f"{other}: its runs were made with other versions ({', '.join(changed)}); allow it with --mix-versions"
@@ -81,18 +101,20 @@ def _policy(folder: Path) -> dict[str, Readable]:
     return {path.name: path for path in (folder / POLICY).glob("*") if path.is_file()}
 
 
-def _copy(mine: Mapping[str, Readable], policy: Mapping[str, Readable], folder: Path) -> bool:
+def _copy(run: RunRecord, run_files: Mapping[str, Readable], policy: Mapping[str, Readable], folder: Path) -> bool:
     """Copy a run, its record last, so that a folder with a record is whole; return whether nobody else makes it."""
     with files.storing(folder):
-        held = Lease.claim(folder, Observer())
-        if held is None:
+        lease = Lease.claim(folder, LeaseObserver())
+        if lease is None:
             return False
         try:
             if policy:
                 (folder / POLICY).mkdir(exist_ok=True)
-            for place, some in ((folder / POLICY, policy), (folder, mine)):
-                for name in sorted(some, key=RUN.__eq__):
-                    files.write_atomically(place / name, some[name].read_bytes())
+            for name, file in policy.items():
+                files.write_atomically(folder / POLICY / name, file.read_bytes())
+            for name in run_files.keys() - {RUN}:
+                files.write_atomically(folder / name, run_files[name].read_bytes())
+            files.write_atomically(folder / RUN, record.encode(run))
         finally:
-            held.release()
+            lease.release()
     return True

@@ -23,27 +23,27 @@ from trl_suite.errors import InputError
 from trl_suite.training.training_run import Snapshot
 
 FOLDER = "checkpoint"  # in a run's folder
-KEPT = 2
+CHECKPOINTS_MAX = 2
 SCHEMA = 1
 _ARRAYS, _FACTS, _MANIFEST = "arrays.safetensors", "facts.json", "manifest.json"
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 
-class Facts(msgspec.Struct, frozen=True, kw_only=True):
+class CheckpointFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What a checkpoint says besides its numbers."""
 
     digest: str  # of the run's specification
     step: int
-    told: int  # bytes of evaluations.csv when the snapshot was taken
-    told_sha256: str
+    evaluation_bytes: int  # bytes of evaluations.csv when the snapshot was taken
+    evaluations_sha256: str
     seconds: float  # wall time that the training had taken
     versions: dict[str, str]
     facts: dict[str, Any]  # the snapshot's
     schema: int = SCHEMA
 
 
-class Entry(msgspec.Struct, frozen=True):
+class CheckpointFile(msgspec.Struct, frozen=True):
     """One file of a checkpoint."""
 
     sha256: str
@@ -54,7 +54,7 @@ class _DamagedError(Exception):
     """A checkpoint is not what it was when it was written."""
 
 
-def save(folder: Path, facts: Facts, snapshot: Snapshot) -> int:
+def save(folder: Path, facts: CheckpointFacts, snapshot: Snapshot) -> int:
     """Add a checkpoint to a run's folder of checkpoints, remove the oldest, and return how many bytes were written.
 
     Raises:
@@ -77,12 +77,12 @@ def save(folder: Path, facts: Facts, snapshot: Snapshot) -> int:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
         files.sync(folder)
-        for old in _listed(folder)[:-KEPT]:
+        for old in _listed(folder)[:-CHECKPOINTS_MAX]:
             shutil.rmtree(old)
     return size
 
 
-def load(folder: Path, digest: str) -> tuple[Facts, Snapshot] | None:
+def load(folder: Path, digest: str) -> tuple[CheckpointFacts, Snapshot] | None:
     """Return the newest checkpoint that is whole, or None; one that is damaged is said to be and put aside."""
     for path in reversed(_listed(folder)):
         try:
@@ -145,9 +145,9 @@ def _fill(folder: Path, contents: dict[str, bytes], segments: Mapping[str, Array
     return written
 
 
-def _put(path: Path, content: bytes) -> Entry:
+def _put(path: Path, content: bytes) -> CheckpointFile:
     files.write(path, content)
-    return Entry(hashlib.sha256(content).hexdigest(), len(content))
+    return CheckpointFile(hashlib.sha256(content).hexdigest(), len(content))
 
 
 def _linked(old: Path, new: Path) -> bool:
@@ -163,14 +163,14 @@ def _encoded(arrays: Arrays) -> bytes:
     return safetensors.numpy.save({name: np.require(values, requirements="C") for name, values in arrays.items()})
 
 
-def _read(path: Path, digest: str) -> tuple[Facts, Snapshot]:
+def _read(path: Path, digest: str) -> tuple[CheckpointFacts, Snapshot]:
     contents: dict[str, Path] = {}
     for name, entry in _manifest(path).items():
         if _sha256(path / name) != entry.sha256:
             raise _DamagedError(f"{name} is not as it was written")
         contents[name] = path / name
     try:
-        facts = msgspec.json.decode(contents[_FACTS].read_bytes(), type=Facts)
+        facts = msgspec.json.decode(contents[_FACTS].read_bytes(), type=CheckpointFacts)
         arrays = safetensors.numpy.load_file(contents[_ARRAYS])
     except (KeyError, msgspec.DecodeError, msgspec.ValidationError, safetensors.SafetensorError, OSError) as error:
         raise _DamagedError(str(error)) from None
@@ -185,9 +185,9 @@ def _read(path: Path, digest: str) -> tuple[Facts, Snapshot]:
 _OWN = (_ARRAYS, _FACTS)
 
 
-def _manifest(path: Path) -> dict[str, Entry]:
+def _manifest(path: Path) -> dict[str, CheckpointFile]:
     try:
-        return msgspec.json.decode((path / _MANIFEST).read_bytes(), type=dict[str, Entry])
+        return msgspec.json.decode((path / _MANIFEST).read_bytes(), type=dict[str, CheckpointFile])
     except (OSError, msgspec.DecodeError, msgspec.ValidationError) as error:
         raise _DamagedError(f"{_MANIFEST}: {error}") from None
 

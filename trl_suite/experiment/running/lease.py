@@ -17,23 +17,23 @@ import msgspec
 
 from trl_suite import files
 
-BEAT = 10.0  # seconds between two signs of life
-CROWD = 32  # runs of one process that each give one so often
-EXPIRY = 600.0  # seconds without one after which an owner on another machine counts as dead
-FOLDER = "lease"  # in a run's folder
-_OWNER, _LIFE = "owner.json", "life.json"
+HEARTBEAT_SECONDS = 10.0  # seconds between two signs of life
+HEARTBEATS_AT_FULL_RATE = 32  # runs of one process that each give one so often
+STALE_LEASE_SECONDS = 600.0  # seconds without one after which an owner on another machine counts as dead
+LEASE = "lease"  # in a run's folder
+_OWNER, _HEARTBEAT = "owner.json", "heartbeat.json"
 
 
 def pause(among: int) -> float:
     """Return the seconds between two signs of life of a run whose process makes so many runs at once."""
-    return min(BEAT * max(1.0, among / CROWD), EXPIRY / 10)
+    return min(HEARTBEAT_SECONDS * max(1.0, among / HEARTBEATS_AT_FULL_RATE), STALE_LEASE_SECONDS / 10)
 
 
 class LeaseLostError(RuntimeError):
     """Another process has taken the run over: this one must not write any more."""
 
 
-class Owner(msgspec.Struct, frozen=True, kw_only=True):
+class LeaseOwner(msgspec.Struct, frozen=True, kw_only=True):
     """The process that holds a lease."""
 
     token: str
@@ -58,7 +58,7 @@ class Owner(msgspec.Struct, frozen=True, kw_only=True):
         return _born(self.pid) == self.born
 
 
-class Life(msgspec.Struct, frozen=True, kw_only=True):
+class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     """The last sign of life: how far the run was."""
 
     step: int = 0
@@ -70,24 +70,24 @@ class Lease:
     """The right to write into one run's folder."""
 
     def __init__(self, folder: Path, owner: bytes) -> None:
-        self._path, self._owner = folder / FOLDER, owner
-        self._started = self._beaten = time.monotonic()
+        self._path, self._owner = folder / LEASE, owner
+        self._started = self._beat_at = time.monotonic()
         self._first: int | None = None  # env steps at the first sign of life
 
     @classmethod
-    def claim(cls, folder: Path, observer: "Observer") -> Self | None:
+    def claim(cls, folder: Path, observer: "LeaseObserver") -> Self | None:
         """Return the lease of a run, or None where somebody who may be alive has it."""
         folder.mkdir(parents=True, exist_ok=True)
-        if (folder / FOLDER).exists() and (observer.lives(folder) or not _bury(folder)):
+        if (folder / LEASE).exists() and (observer.is_live(folder) or not _put_stale_aside(folder)):
             return None
         owner = _self()
-        ready = folder / f"{FOLDER}.{owner.token}{files.TEMPORARY}"
+        ready = folder / f"{LEASE}.{owner.token}{files.TEMPORARY}"
         content = msgspec.json.encode(owner)
         ready.mkdir()
         (ready / _OWNER).write_bytes(content)
-        (ready / _LIFE).write_bytes(msgspec.json.encode(Life()))
+        (ready / _HEARTBEAT).write_bytes(msgspec.json.encode(Heartbeat()))
         try:
-            ready.rename(folder / FOLDER)  # refused where there is one: what is renamed onto must be empty
+            ready.rename(folder / LEASE)  # refused where there is one: what is renamed onto must be empty
         except OSError:
             shutil.rmtree(ready, ignore_errors=True)
             return None
@@ -100,13 +100,13 @@ class Lease:
             LeaseLostError: it is not: this process was silent for too long, suspended perhaps.
         """
         try:
-            held = (self._path / _OWNER).read_bytes() == self._owner
+            still_owner = (self._path / _OWNER).read_bytes() == self._owner
         except OSError:
-            held = False
-        if not held:
+            still_owner = False
+        if not still_owner:
             raise LeaseLostError(f"{self._path.parent}: another process has taken the run over")
 
-    def beat(self, step: int, among: int = 1) -> bool:
+    def heartbeat(self, step: int, among: int = 1) -> bool:
         """Give a sign of life if it is time to; return whether it was.
 
         Args:
@@ -117,15 +117,15 @@ class Lease:
             LeaseLostError: another process has the lease.
         """
         now = time.monotonic()
-        if self._first is not None and now - self._beaten < pause(among):
+        if self._first is not None and now - self._beat_at < pause(among):
             return False
-        self._beaten = now
+        self._beat_at = now
         self.check()
         if self._first is None:
             self._first, self._started = step, now
-        life = Life(step=step, done=step - self._first, seconds=round(now - self._started, 1))
+        last_heartbeat = Heartbeat(step=step, done=step - self._first, seconds=round(now - self._started, 1))
         with files.storing(self._path):
-            (self._path / _LIFE).write_bytes(msgspec.json.encode(life))
+            (self._path / _HEARTBEAT).write_bytes(msgspec.json.encode(last_heartbeat))
         return True
 
     def release(self) -> None:
@@ -134,29 +134,29 @@ class Lease:
             self.check()
         except LeaseLostError:
             return
-        gone = self._path.with_name(f"{FOLDER}.{secrets.token_hex(8)}{files.TEMPORARY}")
+        gone = self._path.with_name(f"{LEASE}.{secrets.token_hex(8)}{files.TEMPORARY}")
         try:
             self._path.rename(gone)
         except OSError:  # a disk that is full takes no new name
             gone = self._path
-        for path in (gone, *self._path.parent.glob(f"{FOLDER}.*")):
+        for path in (gone, *self._path.parent.glob(f"{LEASE}.*")):
             shutil.rmtree(path, ignore_errors=True)
 
 
-class Observer:
+class LeaseObserver:
     """Tells the living owners from the dead."""
 
-    def __init__(self, expiry: float = EXPIRY) -> None:
+    def __init__(self, expiry: float = STALE_LEASE_SECONDS) -> None:
         self._expiry = expiry
         # folder -> its last sign of life, and when it was new to us
         self._seen: dict[Path, tuple[tuple[bytes, bytes] | None, float]] = {}
 
-    def lives(self, folder: Path) -> bool:
+    def is_live(self, folder: Path) -> bool:
         """Return whether a run's lease may have a living owner; one of another machine dies only by being watched."""
         owner = holder(folder)
         if owner is not None and owner.here:
             return owner.alive
-        sign = _sign(folder)
+        sign = _sign_of_life(folder)
         if sign is None:
             return False
         last, since = self._seen.get(folder, (None, 0.0))
@@ -166,44 +166,44 @@ class Observer:
         return time.monotonic() - since < self._expiry
 
 
-def holder(folder: Path) -> Owner | None:
+def holder(folder: Path) -> LeaseOwner | None:
     """Return who has the lease of a run, or None where nobody has or nobody can tell."""
     try:
-        return msgspec.json.decode((folder / FOLDER / _OWNER).read_bytes(), type=Owner)
+        return msgspec.json.decode((folder / LEASE / _OWNER).read_bytes(), type=LeaseOwner)
     except (OSError, msgspec.DecodeError, msgspec.ValidationError):
         return None
 
 
-def life(folder: Path) -> Life:
+def last_heartbeat(folder: Path) -> Heartbeat:
     """Return the last sign of life in a run's lease."""
     try:
-        return msgspec.json.decode((folder / FOLDER / _LIFE).read_bytes(), type=Life)
+        return msgspec.json.decode((folder / LEASE / _HEARTBEAT).read_bytes(), type=Heartbeat)
     except (OSError, msgspec.DecodeError, msgspec.ValidationError):  # it may be being written
-        return Life()
+        return Heartbeat()
 
 
-def _bury(folder: Path) -> bool:
+def _put_stale_aside(folder: Path) -> bool:
     """Put a dead owner's lease aside; return False where another process was faster.
 
     The name that it gets stands for the dead owner, and a folder that is not empty is never renamed onto: two who saw
     the same owner dead cannot both bury, and the second cannot bury the first's own lease in its stead.
     """
-    dead = holder(folder)
-    grave = folder / f"{FOLDER}.{dead.token if dead else 'unknown'}"
-    if dead is None:
-        shutil.rmtree(grave, ignore_errors=True)
+    former_owner = holder(folder)
+    stale_lease = folder / f"{LEASE}.{former_owner.token if former_owner else 'unknown'}"
+    if former_owner is None:
+        shutil.rmtree(stale_lease, ignore_errors=True)
     try:
-        (folder / FOLDER).rename(grave)
+        (folder / LEASE).rename(stale_lease)
     except OSError:
         return False
     return True
 
 
-def _sign(folder: Path) -> tuple[bytes, bytes] | None:
+def _sign_of_life(folder: Path) -> tuple[bytes, bytes] | None:
     """Return what changes with every sign of life; None where there is no lease."""
-    if not (folder / FOLDER).exists():
+    if not (folder / LEASE).exists():
         return None
-    return _content(folder / FOLDER / _OWNER), _content(folder / FOLDER / _LIFE)
+    return _content(folder / LEASE / _OWNER), _content(folder / LEASE / _HEARTBEAT)
 
 
 def _content(path: Path) -> bytes:
@@ -213,8 +213,8 @@ def _content(path: Path) -> bytes:
         return b""
 
 
-def _self() -> Owner:
-    return Owner(
+def _self() -> LeaseOwner:
+    return LeaseOwner(
         token=secrets.token_hex(8),
         host=socket.gethostname(),
         pid=os.getpid(),

@@ -9,8 +9,8 @@ import msgspec
 from trl_suite import record
 from trl_suite.errors import InputError
 from trl_suite.experiment.running import lease, run_state
-from trl_suite.experiment.running.run_state import PLAN, RUN, VERSIONS, Condition, State
-from trl_suite.record import Plan, Planned
+from trl_suite.experiment.running.run_state import PLAN, RUN, VERSIONS, Condition, RunState
+from trl_suite.record import Plan, PlannedRun
 
 CONDITIONS: tuple[Condition, ...] = ("done", "running", "failed", "interrupted", "waiting", "refused")
 
@@ -48,46 +48,46 @@ def overview(root: Path) -> Overview:
     if not (root / PLAN).is_file():
         raise InputError(f"{root}: no {PLAN} here, so it is not an experiment's folder; expected runs/<experiment>")
     plan = record.decode(root / PLAN, Plan)
-    found = {planned.folder: run_state.read(root / planned.folder) for planned in plan.runs}
-    running = tuple(_running(root, name, state) for name, state in found.items() if state.condition == "running")
+    states = {planned.folder: run_state.read(root / planned.folder) for planned in plan.runs}
+    running = tuple(_running(root, name, state) for name, state in states.items() if state.condition == "running")
     return Overview(
         question=plan.question,
         version=plan.version,
-        counts={one: sum(state.condition == one for state in found.values()) for one in CONDITIONS},
+        counts={condition: sum(state.condition == condition for state in states.values()) for condition in CONDITIONS},
         running=running,
-        failed={name: state.why for name, state in found.items() if state.condition == "failed"},
-        refused={name: state.why for name, state in found.items() if state.condition == "refused"},
-        earlier=_earlier(root, found.keys()),
-        seconds_left=_left(plan, found, running),
+        failed={name: state.why for name, state in states.items() if state.condition == "failed"},
+        refused={name: state.why for name, state in states.items() if state.condition == "refused"},
+        earlier=_earlier(root, states.keys()),
+        seconds_left=_left(plan, states, running),
     )
 
 
-def _running(root: Path, name: str, state: State) -> Running:
-    owner, life = lease.holder(root / name), lease.life(root / name)
+def _running(root: Path, name: str, state: RunState) -> Running:
+    owner, heartbeat = lease.holder(root / name), lease.last_heartbeat(root / name)
     return Running(
         run=name,
         host=owner.host if owner else "",
         since=owner.since if owner else "",
-        step=life.step,
+        step=heartbeat.step,
         steps=state.steps,
-        speed=life.done / life.seconds if life.seconds > 0 and life.done > 0 else None,
+        speed=heartbeat.done / heartbeat.seconds if heartbeat.seconds > 0 and heartbeat.done > 0 else None,
     )
 
 
-def _left(plan: Plan, found: dict[str, State], running: Sequence[Running]) -> float | None:
+def _left(plan: Plan, states: dict[str, RunState], running: Sequence[Running]) -> float | None:
     """Return the steps that are left over the speed of all runs at work, where they or finished ones show it."""
-    done = [state for state in found.values() if state.condition == "done" and state.seconds > 0]
+    done = [state for state in states.values() if state.condition == "done" and state.seconds > 0]
     usual = sum(state.steps for state in done) / sum(state.seconds for state in done) if done else None
-    speeds = [one.speed or usual for one in running]
-    known = [speed for speed in speeds if speed]
-    if not known:
+    speeds = [run.speed or usual for run in running]
+    measured = [speed for speed in speeds if speed]
+    if not measured:
         return None
-    waiting = [p for p in plan.runs if found[p.folder].condition in ("waiting", "interrupted")]
-    steps = sum(one.steps - one.step for one in running) + sum(_budget(plan, one) for one in waiting)
-    return steps / (sum(known) * len(speeds) / len(known))
+    waiting = [p for p in plan.runs if states[p.folder].condition in ("waiting", "interrupted")]
+    steps = sum(run.steps - run.step for run in running) + sum(_budget(plan, run) for run in waiting)
+    return steps / (sum(measured) * len(speeds) / len(measured))
 
 
-def _budget(plan: Plan, planned: Planned) -> int:
+def _budget(plan: Plan, planned: PlannedRun) -> int:
     table: dict[str, Any] = plan.specification["source" if planned.role == "source" else "target"]
     return int(table["steps"] or 0)  # a shipped source takes none
 
@@ -98,8 +98,8 @@ def _earlier(root: Path, planned: Any) -> dict[str, int]:
     surplus = [name for name in surplus if name not in planned]
     if not surplus:
         return {}
-    wanted: dict[str, int] = {}
+    last_version: dict[str, int] = {}
     for path in sorted((root / VERSIONS).glob("plan-*.json"), key=lambda path: int(path.stem.partition("-")[2])):
         old = record.decode(path, Plan)
-        wanted |= dict.fromkeys((one.folder for one in old.runs), old.version)
-    return {name: wanted.get(name, 0) for name in sorted(surplus)}
+        last_version |= dict.fromkeys((run.folder for run in old.runs), old.version)
+    return {name: last_version.get(name, 0) for name in sorted(surplus)}

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from trl_suite.experiment.planning.cohort_queue import Cohort
-from trl_suite.experiment.planning.grid import Step
+from trl_suite.experiment.planning.cohort_queue import PlannedCohort
+from trl_suite.experiment.planning.run_spec import RunSpec
 from trl_suite.experiment.running.worker import News
 
 
@@ -24,10 +24,10 @@ class Display(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def began(self, cohort: Cohort) -> None:
+    def began(self, cohort: PlannedCohort) -> None:
         """Show that a cohort is being made."""
 
-    def heard(self, step: Step, news: News) -> None:
+    def heard(self, spec: RunSpec, news: News) -> None:
         """Show what a run says."""
 
 
@@ -46,14 +46,14 @@ class Lines:
     ) -> None:
         pass
 
-    def began(self, cohort: Cohort) -> None:
+    def began(self, cohort: PlannedCohort) -> None:
         """Print why runs are together; one that is alone speaks for itself."""
-        if len(cohort.steps) > 1:
+        if len(cohort.specs) > 1:
             self._print(f"{_name(cohort)}: {cohort.reason}")
 
-    def heard(self, step: Step, news: News) -> None:
+    def heard(self, spec: RunSpec, news: News) -> None:
         """Print evaluations and failures; steps in between are left out."""
-        if line := _line(step, news):
+        if line := _line(spec, news):
             self._print(line)
 
     def _print(self, line: str) -> None:
@@ -68,7 +68,7 @@ class _Speed(ProgressColumn):
 
 
 @dataclass(kw_only=True)
-class _Bar:
+class _CohortBar:
     """The line of one cohort."""
 
     task: TaskID
@@ -84,7 +84,7 @@ class _Bar:
 class Bars:
     """The whole experiment's bar, and one below it for each cohort at work."""
 
-    def __init__(self, console: Console, steps: Sequence[Step]) -> None:
+    def __init__(self, console: Console, specs: Sequence[RunSpec]) -> None:
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -94,8 +94,8 @@ class Bars:
             TextColumn("{task.fields[value]}"),
             console=console,
         )
-        self._all = self._progress.add_task("all", total=sum(step.steps for step in steps), value="")
-        self._bars: dict[str, _Bar] = {}  # run -> its cohort's
+        self._all = self._progress.add_task("all", total=sum(spec.steps for spec in specs), value="")
+        self._bars: dict[str, _CohortBar] = {}  # run -> its cohort's
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -106,23 +106,23 @@ class Bars:
     ) -> None:
         self._progress.stop()
 
-    def began(self, cohort: Cohort) -> None:
+    def began(self, cohort: PlannedCohort) -> None:
         """Add the cohort's line."""
-        total = sum(step.steps for step in cohort.steps)
-        bar = _Bar(task=self._progress.add_task(_name(cohort), total=total, value=""), total=total)
-        self._bars |= {step.planned.folder: bar for step in cohort.steps}
+        total = sum(spec.steps for spec in cohort.specs)
+        bar = _CohortBar(task=self._progress.add_task(_name(cohort), total=total, value=""), total=total)
+        self._bars |= {spec.folder: bar for spec in cohort.specs}
 
-    def heard(self, step: Step, news: News) -> None:
+    def heard(self, spec: RunSpec, news: News) -> None:
         """Move the bars; what a user should read is printed above them."""
         if news.error or news.note or news.elsewhere:
             style = "red" if news.error else "yellow"
-            self._progress.console.print(_line(step, news), style=style, highlight=False, soft_wrap=True)
-        name = step.planned.folder
+            self._progress.console.print(_line(spec, news), style=style, highlight=False, soft_wrap=True)
+        name = spec.folder
         if name not in self._bars:
-            self._progress.advance(self._all, step.steps if news.done else 0)  # another process made it
+            self._progress.advance(self._all, spec.steps if news.done else 0)  # another process made it
             return
         bar = self._bars[name]
-        at = step.steps if news.done else min(news.step, step.steps)
+        at = spec.steps if news.done else min(news.step, spec.steps)
         if at > bar.at.get(name, 0):
             self._progress.advance(self._all, at - bar.at.get(name, 0))
             bar.at[name] = at
@@ -131,7 +131,7 @@ class Bars:
         over = news.done or news.stopped or news.elsewhere or news.error is not None
         self._draw(bar, over and len(bar.values) <= 1)
 
-    def _draw(self, bar: _Bar, over: bool) -> None:
+    def _draw(self, bar: _CohortBar, over: bool) -> None:
         value = sum(bar.values.values()) / len(bar.values) if bar.values else None
         self._progress.update(
             bar.task,
@@ -141,31 +141,31 @@ class Bars:
         )
 
 
-def display(console: Console, steps: Sequence[Step]) -> Display:
+def display(console: Console, specs: Sequence[RunSpec]) -> Display:
     """Return bars for a terminal and lines for anything else."""
-    return Bars(console, steps) if console.is_terminal else Lines(console)
+    return Bars(console, specs) if console.is_terminal else Lines(console)
 
 
-def _name(cohort: Cohort) -> str:
-    if len(cohort.steps) == 1:
-        return _title(cohort.steps[0])
-    envs = list(dict.fromkeys(step.planned.env for step in cohort.steps))
-    return f"{len(cohort.steps)} runs of {envs[0]}" + (f" and {len(envs) - 1} more" if len(envs) > 1 else "")
+def _name(cohort: PlannedCohort) -> str:
+    if len(cohort.specs) == 1:
+        return _title(cohort.specs[0])
+    envs = list(dict.fromkeys(spec.env for spec in cohort.specs))
+    return f"{len(cohort.specs)} runs of {envs[0]}" + (f" and {len(envs) - 1} more" if len(envs) > 1 else "")
 
 
-def _title(step: Step) -> str:
-    return f"{step.planned.env}  {step.planned.method}  seed {step.planned.seed}"
+def _title(spec: RunSpec) -> str:
+    return f"{spec.env}  {spec.method}  seed {spec.seed}"
 
 
-def _line(step: Step, news: News) -> str:
+def _line(spec: RunSpec, news: News) -> str:
     if news.error:
-        return f"{_title(step)}  FAILED: {news.error}"
+        return f"{_title(spec)}  FAILED: {news.error}"
     if news.note:
-        return f"{_title(step)}  {news.note}"
+        return f"{_title(spec)}  {news.note}"
     if news.elsewhere:
-        return f"{_title(step)}  is being made by another process"
+        return f"{_title(spec)}  is being made by another process"
     if news.stopped:
-        return f"{_title(step)}  {news.step:>9,} / {step.steps:,} steps  interrupted"
+        return f"{_title(spec)}  {news.step:>9,} / {spec.steps:,} steps  interrupted"
     if news.value is None:
         return ""
-    return f"{_title(step)}  {news.step:>9,} / {step.steps:,} steps  return {news.value:,.1f}"
+    return f"{_title(spec)}  {news.step:>9,} / {spec.steps:,} steps  return {news.value:,.1f}"

@@ -13,20 +13,20 @@ import msgspec
 
 from trl_suite import files, provenance, record
 from trl_suite.errors import InputError, StorageError
-from trl_suite.experiment.planning.cohort_queue import Cohort
-from trl_suite.experiment.planning.grid import Step
+from trl_suite.experiment.planning.cohort_queue import PlannedCohort
+from trl_suite.experiment.planning.run_spec import RunSpec
 from trl_suite.experiment.policy_library import CURVE, POLICY
 from trl_suite.experiment.running import checkpoint, lease
-from trl_suite.experiment.running.checkpoint import Facts
-from trl_suite.experiment.running.lease import Lease, Observer
-from trl_suite.experiment.running.run_state import EVALUATIONS, PLAN, RUN, VERSIONS, State, read
-from trl_suite.record import Plan, Run, Status
+from trl_suite.experiment.running.checkpoint import CheckpointFacts
+from trl_suite.experiment.running.lease import Lease, LeaseObserver
+from trl_suite.experiment.running.run_state import EVALUATIONS, PLAN, RUN, VERSIONS, RunState, read
+from trl_suite.record import Plan, RunRecord, Status
 from trl_suite.training.acting.evaluation import Episode, append
 from trl_suite.training.training_run import Snapshot, TrainingOutcome
 
 DIFFS = "diffs"
-PATIENCE = 100.0  # checkpoints of all runs that train together may take a hundredth of the time,
-LONGEST = 900.0  # but no more than so many seconds may be lost
+CHECKPOINT_TIME_RATIO = 100.0  # checkpoints of all runs that train together may take a hundredth of the time,
+CHECKPOINT_SECONDS_MAX = 900.0  # but no more than so many seconds may be lost
 
 
 def write_plan(root: Path, plan: Plan) -> Plan:
@@ -62,9 +62,9 @@ def _versioned(root: Path, plan: Plan) -> Plan:
     return msgspec.structs.replace(plan, version=before.version + 1)
 
 
-def state_of(root: Path, step: Step) -> State:
+def state_of(root: Path, spec: RunSpec) -> RunState:
     """Return how far a run is; a folder that holds another run, or that cannot be read, is `refused`."""
-    return read(root / step.planned.folder, step.digest)
+    return read(root / spec.folder, spec.digest)
 
 
 class RunFolder:
@@ -79,16 +79,16 @@ class RunFolder:
         self,
         root: Path,
         experiment: str,
-        step: Step,
-        held: Lease,
-        cohort: Cohort,
+        spec: RunSpec,
+        lease: Lease,
+        cohort: PlannedCohort,
         *,
         every: float = 60.0,
         mixed: bool = False,
     ) -> None:
         self._cohort = cohort
-        self.path, self._root, self._lease, self._every = root / step.planned.folder, root, held, every
-        self._step, self._experiment = step, experiment
+        self.path, self._root, self._lease, self._every = root / spec.folder, root, lease, every
+        self._spec, self._experiment = spec, experiment
         self._started, self._before = time.monotonic(), 0.0
         self._next = self._started + every
         with files.storing(self.path):
@@ -103,9 +103,9 @@ class RunFolder:
         with files.storing(self.path / EVALUATIONS):
             append(self.path / EVALUATIONS, step, episodes)
 
-    def beat(self, step: int) -> bool:
+    def heartbeat(self, step: int) -> bool:
         """Give a sign of life if it is time to; return whether it was."""
-        return self._lease.beat(step, among=len(self._cohort.steps))
+        return self._lease.heartbeat(step, among=len(self._cohort.specs))
 
     def due(self) -> bool:
         """Return whether it is time for a checkpoint."""
@@ -115,14 +115,14 @@ class RunFolder:
         """Store a checkpoint."""
         self._lease.check()
         begun = time.monotonic()
-        told = self._told()
-        if told:
+        evaluations = self._evaluations()
+        if evaluations:
             files.sync(self.path / EVALUATIONS)
-        facts = Facts(
+        facts = CheckpointFacts(
             digest=self._run.digest,
             step=snapshot.step,
-            told=len(told),
-            told_sha256=hashlib.sha256(told).hexdigest(),
+            evaluation_bytes=len(evaluations),
+            evaluations_sha256=hashlib.sha256(evaluations).hexdigest(),
             seconds=self._seconds(),
             versions=provenance.versions(),
             facts=dict(snapshot.facts),
@@ -133,8 +133,8 @@ class RunFolder:
 
     def _wait(self, took: float) -> float:
         """Return the seconds until the next checkpoint, of one that took some seconds."""
-        paid = PATIENCE * took * len(self._cohort.steps)
-        return max(self._every, min(paid, LONGEST)) if self._every else 0.0
+        paid = CHECKPOINT_TIME_RATIO * took * len(self._cohort.specs)
+        return max(self._every, min(paid, CHECKPOINT_SECONDS_MAX)) if self._every else 0.0
 
     def finish(self, outcome: TrainingOutcome) -> None:
         """Store the policy and close the record as done, or as interrupted where the run was stopped."""
@@ -142,7 +142,7 @@ class RunFolder:
         if outcome.finished:
             with files.storing(self.path):
                 folder = outcome.policy.save(self.path / POLICY)
-                files.write_atomically(folder / CURVE, self._told())
+                files.write_atomically(folder / CURVE, self._evaluations())
         self._close(
             "done" if outcome.finished else "interrupted",
             transplant=outcome.transplant,
@@ -163,14 +163,14 @@ class RunFolder:
         if self._of_another_engine():
             why = "it was begun on another engine"
             checkpoint.discard(self.path / checkpoint.FOLDER)
-        while found := checkpoint.load(self.path / checkpoint.FOLDER, self._step.digest):
-            facts, snapshot = found
+        while checkpointed := checkpoint.load(self.path / checkpoint.FOLDER, self._spec.digest):
+            facts, snapshot = checkpointed
             self._check_versions(facts, mixed)
-            told = self._told()[: facts.told]
-            if hashlib.sha256(told).hexdigest() == facts.told_sha256:
+            evaluations = self._evaluations()[: facts.evaluation_bytes]
+            if hashlib.sha256(evaluations).hexdigest() == facts.evaluations_sha256:
                 self._before = facts.seconds
-                if len(told) < len(self._told()):
-                    files.write_atomically(self.path / EVALUATIONS, told)
+                if len(evaluations) < len(self._evaluations()):
+                    files.write_atomically(self.path / EVALUATIONS, evaluations)
                 return snapshot
             changed = f"{self.path / EVALUATIONS}: is not as it was at the checkpoint of step {facts.step}"
             warnings.warn(f"{changed}; an earlier one is used", stacklevel=2)
@@ -182,7 +182,7 @@ class RunFolder:
         path = self.path / RUN
         if not path.is_file():
             return False
-        earlier = record.decode(path, Run)
+        earlier = record.decode(path, RunRecord)
         return (earlier.engine, earlier.physics) != (self._cohort.engine, self._cohort.physics)
 
     def _begin_anew(self, why: str) -> None:
@@ -192,7 +192,7 @@ class RunFolder:
             stale.unlink()
         (self.path / EVALUATIONS).unlink(missing_ok=True)
 
-    def _check_versions(self, facts: Facts, mixed: bool) -> None:
+    def _check_versions(self, facts: CheckpointFacts, mixed: bool) -> None:
         if (changed := provenance.changed(facts.versions)) and not mixed:
             raise InputError(
                 f"{self.path}: the run was begun with other versions ({', '.join(changed)}), and going on would give a "
@@ -200,20 +200,20 @@ class RunFolder:
                 f"{self.path / checkpoint.FOLDER}"
             )
 
-    def _opened(self) -> Run:
-        earlier = record.decode(self.path / RUN, Run) if (self.path / RUN).is_file() else None
+    def _opened(self) -> RunRecord:
+        earlier = record.decode(self.path / RUN, RunRecord) if (self.path / RUN).is_file() else None
         commit, dirty = provenance.commit()
-        planned, step = self._step.planned, self._step
-        return Run(
+        planned, spec = self._spec.planned, self._spec
+        return RunRecord(
             experiment=self._experiment,
             role=planned.role,
             env=planned.env,
             method=planned.method,
-            algorithm=step.specification["algorithm"],
+            algorithm=spec.specification["algorithm"],
             seed=planned.seed,
-            steps=step.steps,
-            digest=step.digest,
-            specification=step.specification,
+            steps=spec.steps,
+            digest=spec.digest,
+            specification=spec.specification,
             status="running",
             source=planned.source,
             started=earlier.started if earlier and self.resumed else datetime.now(UTC).isoformat(timespec="seconds"),
@@ -226,7 +226,7 @@ class RunFolder:
             commit=commit,
             dirty=dirty,
             engine=self._cohort.engine,
-            cohort_size=len(self._cohort.steps),
+            cohort_size=len(self._cohort.specs),
             device=self._cohort.device,
             physics=self._cohort.physics,
             diff=self._diff() if dirty else "",
@@ -241,12 +241,12 @@ class RunFolder:
             files.write_atomically(self._root / name, changes)
         return name
 
-    def _told(self) -> bytes:
+    def _evaluations(self) -> bytes:
         path = self.path / EVALUATIONS
         return path.read_bytes() if path.exists() else b""
 
     def _seconds(self) -> float:
-        return round(self._before + (time.monotonic() - self._started) / len(self._cohort.steps), 2)
+        return round(self._before + (time.monotonic() - self._started) / len(self._cohort.specs), 2)
 
     def _close(self, status: Status, **changes: object) -> None:
         self._run = msgspec.structs.replace(self._run, status=status, seconds=self._seconds(), **changes)
@@ -257,13 +257,13 @@ class RunFolder:
         files.write_atomically(self.path / RUN, record.encode(self._run))
 
 
-def tidy(root: Path, step: Step) -> None:
+def tidy(root: Path, spec: RunSpec) -> None:
     """Remove what a process left of a finished run that died before it could."""
-    folder = root / step.planned.folder
-    if (folder / lease.FOLDER).exists() and (held := Lease.claim(folder, Observer())):
+    folder = root / spec.folder
+    if (folder / lease.LEASE).exists() and (claimed := Lease.claim(folder, LeaseObserver())):
         _sweep(folder)
         checkpoint.discard(folder / checkpoint.FOLDER)
-        held.release()
+        claimed.release()
 
 
 def _sweep(folder: Path) -> None:
@@ -275,14 +275,14 @@ def _sweep(folder: Path) -> None:
             stale.unlink(missing_ok=True)
 
 
-def mark_dead(root: Path, step: Step, error: str) -> None:
+def mark_dead(root: Path, spec: RunSpec, error: str) -> None:
     """Close the record of a run whose process, one of this process's own, died without a word."""
-    path = root / step.planned.folder / RUN
-    held = Lease.claim(path.parent, Observer())
-    if held is None:
+    path = root / spec.folder / RUN
+    claimed = Lease.claim(path.parent, LeaseObserver())
+    if claimed is None:
         return  # another process goes on with it already
     if path.is_file():
-        run = record.decode(path, Run)
+        run = record.decode(path, RunRecord)
         closed = msgspec.structs.replace(run, status="failed", error=error, failures=run.failures + 1)
         files.write_atomically(path, record.encode(closed))
-    held.release()
+    claimed.release()

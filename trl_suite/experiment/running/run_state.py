@@ -1,6 +1,5 @@
 """How far runs are, as their folders say: light enough to ask ten thousand of them."""
 
-import hashlib
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -14,7 +13,7 @@ PLAN, RUN, EVALUATIONS, VERSIONS = "plan.json", "run.json", "evaluations.csv", "
 Condition = Literal["waiting", "running", "done", "failed", "interrupted", "refused"]
 
 
-class State(NamedTuple):
+class RunState(NamedTuple):
     """What a run's folder says."""
 
     condition: Condition
@@ -42,7 +41,7 @@ class _Head(msgspec.Struct, frozen=True):
 _HEAD = msgspec.json.Decoder(_Head)
 
 
-def read(folder: Path, digest: str = "") -> State:
+def read(folder: Path, digest: str = "") -> RunState:
     """Return the state of a run's folder; a folder that is not what it claims to be is `refused`.
 
     Args:
@@ -52,19 +51,19 @@ def read(folder: Path, digest: str = "") -> State:
     try:
         content = (folder / RUN).read_bytes()
     except FileNotFoundError:
-        return State("waiting")
+        return RunState("waiting")
     except OSError as error:
-        return State("refused", f"{RUN}: {error.strerror}")
+        return RunState("refused", f"{RUN}: {error.strerror}")
     try:
         head = _HEAD.decode(content)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        return State("refused", f"{RUN} is damaged: {error}")
+        return RunState("refused", f"{RUN} is damaged: {error}")
     if why := _wrong(head, folder, digest):
-        return State("refused", why)
+        return RunState("refused", why)
     condition: Condition = head.status
     if condition == "running" and not _may_live(folder):
         condition = "interrupted"
-    return State(condition, _last_line(head.error), head.seconds, head.steps, head.attempts, head.failures)
+    return RunState(condition, _last_line(head.error), head.seconds, head.steps, head.attempts, head.failures)
 
 
 def _wrong(head: _Head, folder: Path, digest: str) -> str:
@@ -74,14 +73,9 @@ def _wrong(head: _Head, folder: Path, digest: str) -> str:
         return f"{RUN} is of another run ({head.digest[:10]}): was the folder copied?"
     if head.status == "waiting":
         return f"{RUN} says that it is waiting, which no run says of itself"
-    if digest_of(msgspec.json.decode(head.specification)) != head.digest:
+    if record.digest_of(msgspec.json.decode(head.specification)) != head.digest:
         return f"{RUN} was edited: its specification is not that of its digest"
     return ""
-
-
-def digest_of(specification: object) -> str:
-    """Return the identity of a run."""
-    return hashlib.sha256(msgspec.json.encode(specification, order="deterministic")).hexdigest()
 
 
 def _may_live(folder: Path) -> bool:

@@ -8,25 +8,25 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from trl_suite.errors import StorageError
-from trl_suite.experiment.planning.cohort_queue import Cohort, Group, Queue, alone
-from trl_suite.experiment.planning.grid import Step
+from trl_suite.experiment.planning.cohort_queue import CohortKey, CohortQueue, PlannedCohort, trained_alone
+from trl_suite.experiment.planning.run_spec import RunSpec
 from trl_suite.experiment.running import run_folder
-from trl_suite.experiment.running.lease import Observer
+from trl_suite.experiment.running.lease import LeaseObserver
 from trl_suite.experiment.running.stop_request import Stop
-from trl_suite.experiment.running.worker import News, Task, Tell
-from trl_suite.experiment.specification.experiment_file import Execution
+from trl_suite.experiment.running.worker import CohortOrder, News, Tell
+from trl_suite.experiment.specification.experiment_file import ExecutionOptions
 
-GRACE = 25.0  # seconds that runs have to stop by themselves: Slurm gives thirty
-LOOK = 2.0  # seconds between two looks at the runs that other processes make
+GRACE_SECONDS = 25.0  # seconds that runs have to stop by themselves: Slurm gives thirty
+WATCH_SECONDS = 2.0  # seconds between two looks at the runs that other processes make
 
 
 class Listener(Protocol):
     """Is told how it goes."""
 
-    def began(self, cohort: Cohort) -> None:
+    def began(self, cohort: PlannedCohort) -> None:
         """Take note that a cohort is being made."""
 
-    def heard(self, step: Step, news: News) -> None:
+    def heard(self, spec: RunSpec, news: News) -> None:
         """Take what a run says."""
 
 
@@ -34,9 +34,9 @@ class Listener(Protocol):
 class Tally:
     """How an experiment ended."""
 
-    done: list[Step] = field(default_factory=list[Step])
-    failed: list[Step] = field(default_factory=list[Step])
-    skipped: list[Step] = field(default_factory=list[Step])  # their source is missing
+    done: list[RunSpec] = field(default_factory=list[RunSpec])
+    failed: list[RunSpec] = field(default_factory=list[RunSpec])
+    skipped: list[RunSpec] = field(default_factory=list[RunSpec])  # their source is missing
     refused: dict[str, str] = field(default_factory=dict[str, str])  # folders left alone, and why
     stopped_by: signal.Signals | None = None
     storage: StorageError | None = None  # what ended everything: a disk that is full or cannot be written
@@ -47,14 +47,14 @@ class Tally:
         return self.stopped_by is not None
 
 
-class Ended(NamedTuple):
+class EndedCohort(NamedTuple):
     """A worker is gone."""
 
-    cohort: Cohort
+    cohort: PlannedCohort
     error: str  # why its runs have failed, where they have not said how they ended
 
 
-class Place(Protocol):
+class RunPlace(Protocol):
     """Where cohorts are made: this process, others on this machine, a cluster."""
 
     @property
@@ -67,11 +67,11 @@ class Place(Protocol):
         """How many cohorts are being made."""
         ...
 
-    def start(self, task: Task) -> None:
+    def start(self, order: CohortOrder) -> None:
         """Begin to make a cohort."""
         ...
 
-    def listen(self, tell: Tell) -> list[Ended]:
+    def listen(self, tell: Tell) -> list[EndedCohort]:
         """Wait a moment, pass on what the workers say, and return those that are gone."""
         ...
 
@@ -91,35 +91,35 @@ class Scheduler:
         self,
         root: Path,
         experiment: str,
-        place: Place,
+        place: RunPlace,
         listener: Listener,
         *,
-        execution: Execution,
+        execution: ExecutionOptions,
         mix_versions: bool = False,
-        group: Callable[[Step], Group] = alone,
+        cohort_key: Callable[[RunSpec], CohortKey] = trained_alone,
     ) -> None:
         self._root, self._experiment, self._place, self._listener = root, experiment, place, listener
-        self._execution, self._mix_versions, self._group = execution, mix_versions, group
-        self._observer = Observer()
-        self._elsewhere: dict[str, Step] = {}
+        self._execution, self._mix_versions, self._cohort_key = execution, mix_versions, cohort_key
+        self._observer = LeaseObserver()
+        self._elsewhere: dict[str, RunSpec] = {}
         self._looked = 0.0
         self._storage: StorageError | None = None
 
-    def run(self, steps: Sequence[Step], stop: Stop) -> Tally:
+    def run(self, specs: Sequence[RunSpec], stop: Stop) -> Tally:
         """Return how it ended; a signal stops the runs and is reported, not raised; a second Ctrl-C kills them."""
         self._stop = stop
-        self._steps = {step.planned.folder: step for step in steps}
-        states = {name: run_folder.state_of(self._root, step) for name, step in self._steps.items()}
+        self._specs = {spec.folder: spec for spec in specs}
+        states = {name: run_folder.state_of(self._root, spec) for name, spec in self._specs.items()}
         self._done = {name for name, state in states.items() if state.condition == "done"}
         self._refused = {name: state.why for name, state in states.items() if state.condition == "refused"}
         for name in self._done:
-            run_folder.tidy(self._root, self._steps[name])
+            run_folder.tidy(self._root, self._specs[name])
         self._allowed = {name: state.failures + self._execution.retries for name, state in states.items()}
         self._failed: set[str] = set()
         self._retried: set[str] = set()  # have failed and go back to the queue
         self._open: set[str] = set()  # handed to a worker that has not said how they ended
         settled = self._done | self._refused.keys()
-        queue = Queue([step for step in steps if step.planned.folder not in settled], self._place.size, self._group)
+        queue = CohortQueue([spec for spec in specs if spec.folder not in settled], self._place.size, self._cohort_key)
         try:
             self._drain(queue)
             if stop.wanted or self._storage:
@@ -130,29 +130,29 @@ class Scheduler:
             self._place.kill()
         return self._tally(queue)
 
-    def _drain(self, queue: Queue) -> None:
+    def _drain(self, queue: CohortQueue) -> None:
         while not self._stop.wanted and not self._storage:
             self._start_ready(queue)
             if not self._place.busy and not self._elsewhere:
                 return  # all is done, or what is left waits for a source that failed
             for ended in self._place.listen(self._hear):
-                self._bury(ended)
+                self._close_dead(ended)
             self._look_elsewhere(queue)
             self._try_again(queue)
 
-    def _start_ready(self, queue: Queue) -> None:
+    def _start_ready(self, queue: CohortQueue) -> None:
         while self._place.busy < self._place.size and not self._stop.wanted and (cohort := queue.take(self._ready)):
-            free = tuple(step for step in cohort.steps if self._free(step))
+            free = tuple(spec for spec in cohort.specs if self._free(spec))
             if free:
-                self._start(replace(cohort, steps=free))
+                self._start(replace(cohort, specs=free))
 
-    def _start(self, cohort: Cohort) -> None:
-        self._open |= {step.planned.folder for step in cohort.steps}
+    def _start(self, cohort: PlannedCohort) -> None:
+        self._open |= {spec.folder for spec in cohort.specs}
         self._listener.began(cohort)
-        self._place.start(self._task(cohort))
+        self._place.start(self._order(cohort))
 
-    def _task(self, cohort: Cohort) -> Task:
-        return Task(
+    def _order(self, cohort: PlannedCohort) -> CohortOrder:
+        return CohortOrder(
             root=self._root,
             experiment=self._experiment,
             cohort=cohort,
@@ -160,14 +160,14 @@ class Scheduler:
             mix_versions=self._mix_versions,
         )
 
-    def _ready(self, step: Step) -> bool:
-        source = step.planned.source
-        return source not in self._steps or source in self._done
+    def _ready(self, spec: RunSpec) -> bool:
+        source = spec.source
+        return source not in self._specs or source in self._done
 
-    def _free(self, step: Step) -> bool:
+    def _free(self, spec: RunSpec) -> bool:
         """Return whether nobody makes the run; if somebody does, it is looked at again from time to time."""
-        if self._observer.lives(self._root / step.planned.folder):
-            self._elsewhere[step.planned.folder] = step
+        if self._observer.is_live(self._root / spec.folder):
+            self._elsewhere[spec.folder] = spec
             return False
         return True
 
@@ -180,59 +180,59 @@ class Scheduler:
         if news.stopped and not self._stop.wanted:  # by somebody else: a cluster wants its machine back
             self._retried.add(news.run)
         if news.elsewhere:
-            self._elsewhere[news.run] = self._steps[news.run]
+            self._elsewhere[news.run] = self._specs[news.run]
         if news.done or news.error is not None or news.elsewhere or news.stopped:
             self._open.discard(news.run)
-        self._listener.heard(self._steps[news.run], news)
+        self._listener.heard(self._specs[news.run], news)
 
-    def _bury(self, ended: Ended) -> None:
+    def _close_dead(self, ended: EndedCohort) -> None:
         """Close the records of a worker's runs that have not said how they ended."""
-        for step in ended.cohort.steps:
-            if step.planned.folder in self._open:
-                run_folder.mark_dead(self._root, step, ended.error)
-                self._hear(News(run=step.planned.folder, error=ended.error, again=True))
+        for spec in ended.cohort.specs:
+            if spec.folder in self._open:
+                run_folder.mark_dead(self._root, spec, ended.error)
+                self._hear(News(run=spec.folder, error=ended.error, again=True))
 
     def _may_retry(self, news: News) -> bool:
         if not news.again or news.storage:
             return False
-        return run_folder.state_of(self._root, self._steps[news.run]).failures <= self._allowed[news.run]
+        return run_folder.state_of(self._root, self._specs[news.run]).failures <= self._allowed[news.run]
 
-    def _try_again(self, queue: Queue) -> None:
+    def _try_again(self, queue: CohortQueue) -> None:
         while self._retried:
-            queue.put(self._steps[self._retried.pop()])
+            queue.put(self._specs[self._retried.pop()])
 
-    def _look_elsewhere(self, queue: Queue) -> None:
+    def _look_elsewhere(self, queue: CohortQueue) -> None:
         """See whether runs that others make are done, or their makers dead."""
-        if time.monotonic() - self._looked < LOOK:
+        if time.monotonic() - self._looked < WATCH_SECONDS:
             return
         self._looked = time.monotonic()
-        for name, step in list(self._elsewhere.items()):
-            if self._observer.lives(self._root / name):
+        for name, spec in list(self._elsewhere.items()):
+            if self._observer.is_live(self._root / name):
                 continue
             del self._elsewhere[name]
-            state = run_folder.state_of(self._root, step)
+            state = run_folder.state_of(self._root, spec)
             if state.condition == "done":
-                self._hear(News(run=name, step=step.steps, done=True))
+                self._hear(News(run=name, step=spec.steps, done=True))
             elif state.condition == "failed" and state.failures > self._allowed[name]:
                 self._hear(News(run=name, error=state.why))
             else:
-                queue.put(step)
+                queue.put(spec)
 
     def _wind_down(self) -> None:
         """Give all runs the time to keep what they have."""
         self._place.stop()
-        until = time.monotonic() + GRACE
+        until = time.monotonic() + GRACE_SECONDS
         while self._place.busy and time.monotonic() < until:
             self._place.listen(self._hear)
 
-    def _tally(self, queue: Queue) -> Tally:
-        steps = self._steps.values()
-        waiting = {step.planned.folder for step in queue.steps}
+    def _tally(self, queue: CohortQueue) -> Tally:
+        specs = self._specs.values()
+        waiting = {spec.folder for spec in queue.specs}
         over = self._stop.wanted or self._storage is not None
         return Tally(
-            done=[step for step in steps if step.planned.folder in self._done],
-            failed=[step for step in steps if step.planned.folder in self._failed],
-            skipped=[] if over else [step for step in steps if step.planned.folder in waiting],
+            done=[spec for spec in specs if spec.folder in self._done],
+            failed=[spec for spec in specs if spec.folder in self._failed],
+            skipped=[] if over else [spec for spec in specs if spec.folder in waiting],
             refused=self._refused,
             stopped_by=self._stop.by,
             storage=self._storage,

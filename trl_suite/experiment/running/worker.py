@@ -10,21 +10,21 @@ from pathlib import Path
 
 from trl_suite import files
 from trl_suite.errors import InputError, StorageError
-from trl_suite.experiment.planning.cohort_queue import Cohort
-from trl_suite.experiment.planning.grid import Step, job_of
+from trl_suite.experiment.planning.cohort_queue import PlannedCohort
+from trl_suite.experiment.planning.run_spec import RunSpec, training_of
 from trl_suite.experiment.policy_library import POLICY
 from trl_suite.experiment.running import run_folder
-from trl_suite.experiment.running.lease import Lease, LeaseLostError, Observer
+from trl_suite.experiment.running.lease import Lease, LeaseLostError, LeaseObserver
 from trl_suite.experiment.running.run_folder import RunFolder
 from trl_suite.experiment.running.stop_request import Stop
-from trl_suite.experiment.specification.experiment_file import Execution
+from trl_suite.experiment.specification.experiment_file import ExecutionOptions
 from trl_suite.networks.policy import load
 from trl_suite.training import engines
 from trl_suite.training.acting.evaluation import Episode, mean_return
 from trl_suite.training.threads import threads
 from trl_suite.training.training_run import DivergedError, Result, Snapshot, TrainingOutcome, TrainingRun, Watcher
 
-TELL = 0.2  # seconds between two reports of progress; a step may take a fraction of a millisecond
+REPORT_SECONDS = 0.2  # seconds between two reports of progress; a step may take a fraction of a millisecond
 _FOR_GOOD = (DivergedError, InputError)  # what would come out the same again
 
 
@@ -48,25 +48,25 @@ Tell = Callable[[News], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class CohortOrder:
     """What a worker needs to know: it is sent to other processes and machines."""
 
     root: Path  # the experiment's folder
     experiment: str
-    cohort: Cohort
-    execution: Execution
+    cohort: PlannedCohort
+    execution: ExecutionOptions
     mix_versions: bool = False  # go on with checkpoints of other versions
 
 
-def work(task: Task, tell: Tell, stop: Stop) -> None:
+def work(order: CohortOrder, tell: Tell, stop: Stop) -> None:
     """Make the runs of one cohort that nobody else is making, and write their folders."""
-    with threads(task.execution.threads):
-        reporters = [one for step in task.cohort.steps if (one := _claimed(task, step, tell, stop))]
-        jobs, able = _prepared(task, reporters)
+    with threads(order.execution.threads):
+        reporters = [reporter for spec in order.cohort.specs if (reporter := _claimed(order, spec, tell, stop))]
+        runs, able = _prepared(order, reporters)
         try:
-            logs = [one.folder.path for one in able]
-            cohort = task.cohort
-            for index, result in engines.train(cohort.engine, jobs, able, logs, cohort.device, cohort.physics):
+            logs = [reporter.folder.path for reporter in able]
+            cohort = order.cohort
+            for index, result in engines.train(cohort.engine, runs, able, logs, cohort.device, cohort.physics):
                 able[index].ended(result)
         except Exception as error:  # no engine could begin
             for reporter in able:
@@ -76,10 +76,10 @@ def work(task: Task, tell: Tell, stop: Stop) -> None:
 class _Reporter(Watcher):
     """Writes one run's folder, tells the parent, and passes on the wish to stop."""
 
-    def __init__(self, step: Step, folder: RunFolder, lease: Lease, tell: Tell, stop: Stop) -> None:
-        self.step, self.folder = step, folder
+    def __init__(self, spec: RunSpec, folder: RunFolder, lease: Lease, tell: Tell, stop: Stop) -> None:
+        self.spec, self.folder = spec, folder
         self._lease, self._tell, self._stop = lease, tell, stop
-        self._run, self._at, self._told = step.planned.folder, 0, 0.0
+        self._run, self._at, self._told_at = spec.folder, 0, 0.0
         self._over = False
 
     def evaluated(self, step: int, episodes: Sequence[Episode]) -> None:
@@ -88,12 +88,12 @@ class _Reporter(Watcher):
 
     def advanced(self, step: int) -> None:
         self._at = step
-        if time.monotonic() - self._told > TELL:
-            self._told = time.monotonic()
+        if time.monotonic() - self._told_at > REPORT_SECONDS:
+            self._told_at = time.monotonic()
             self._tell(News(run=self._run, step=step))
 
     def stopping(self) -> bool:
-        if self.folder.beat(self._at):
+        if self.folder.heartbeat(self._at):
             self._tell(News(run=self._run, step=self._at))
         return self._stop.wanted
 
@@ -133,40 +133,40 @@ class _Reporter(Watcher):
         return News(run=self._run, error=error, again=not isinstance(result, _FOR_GOOD))
 
 
-def _claimed(task: Task, step: Step, tell: Tell, stop: Stop) -> _Reporter | None:
+def _claimed(order: CohortOrder, spec: RunSpec, tell: Tell, stop: Stop) -> _Reporter | None:
     """Return who makes a run, if nobody else does or has; where it cannot be opened, the parent hears why."""
-    run = step.planned.folder
+    run = spec.folder
     try:
-        with files.storing(task.root / run):
-            lease = Lease.claim(task.root / run, Observer())
+        with files.storing(order.root / run):
+            lease = Lease.claim(order.root / run, LeaseObserver())
     except StorageError as error:
         tell(News(run=run, error=str(error), storage=error))
         return None
     if lease is None:
         tell(News(run=run, elsewhere=True))
         return None
-    state = run_folder.state_of(task.root, step)
+    state = run_folder.state_of(order.root, spec)
     if stop.wanted or state.condition in ("done", "refused"):
         lease.release()
         tell(News(run=run, done=state.condition == "done", stopped=stop.wanted, error=state.why or None))
         return None
-    return _opened(task, step, lease, tell, stop)
+    return _opened(order, spec, lease, tell, stop)
 
 
-def _opened(task: Task, step: Step, lease: Lease, tell: Tell, stop: Stop) -> _Reporter | None:
-    run = step.planned.folder
+def _opened(order: CohortOrder, spec: RunSpec, lease: Lease, tell: Tell, stop: Stop) -> _Reporter | None:
+    run = spec.folder
     try:
         with _noted(run, tell):
             folder = RunFolder(
-                task.root,
-                task.experiment,
-                step,
+                order.root,
+                order.experiment,
+                spec,
                 lease,
-                task.cohort,
-                every=task.execution.checkpoint,
-                mixed=task.mix_versions,
+                order.cohort,
+                every=order.execution.checkpoint,
+                mixed=order.mix_versions,
             )
-        return _Reporter(step, folder, lease, tell, stop)
+        return _Reporter(spec, folder, lease, tell, stop)
     except StorageError as error:
         tell(News(run=run, error=str(error), storage=error))
     except Exception as error:
@@ -175,21 +175,21 @@ def _opened(task: Task, step: Step, lease: Lease, tell: Tell, stop: Stop) -> _Re
     return None
 
 
-def _prepared(task: Task, reporters: list[_Reporter]) -> tuple[list[TrainingRun], list[_Reporter]]:
+def _prepared(order: CohortOrder, reporters: list[_Reporter]) -> tuple[list[TrainingRun], list[_Reporter]]:
     """Return the trainings that can begin, and who reports each; the others have ended."""
-    jobs: list[TrainingRun] = []
+    runs: list[TrainingRun] = []
     able: list[_Reporter] = []
     for reporter in reporters:
         try:
-            jobs.append(_job(task.root, reporter.step))
+            runs.append(_training(order.root, reporter.spec))
             able.append(reporter)
         except Exception as error:  # its source may be damaged: that is no fault of the others
             reporter.ended(error)
-    return jobs, able
+    return runs, able
 
 
-def _job(root: Path, step: Step) -> TrainingRun:
-    return job_of(step, load(root / step.planned.source / POLICY) if step.planned.source else None)
+def _training(root: Path, spec: RunSpec) -> TrainingRun:
+    return training_of(spec, load(root / spec.source / POLICY) if spec.source else None)
 
 
 @contextmanager
@@ -198,5 +198,5 @@ def _noted(run: str, tell: Tell) -> Generator[None]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
-    for one in caught:
-        tell(News(run=run, note=str(one.message)))
+    for warning in caught:
+        tell(News(run=run, note=str(warning.message)))

@@ -23,7 +23,7 @@ Scale = tuple[Bound, Bound]
 Seed = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 
 
-class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SourceOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the source policies are trained on, one per seed; or whose shipped ones are taken."""
 
     env: str | dict[str, str]  # of all targets; or the target's robot -> the env that its source comes from
@@ -36,21 +36,21 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     every: Count | None = None  # env steps between two evaluations; a tenth of the budget where not given
 
 
-class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TargetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What every method is measured on."""
 
     envs: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     steps: Count
 
 
-class Reference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ReferenceOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Scratch runs that no method is compared with; they say what scores 0 and what scores 1 on each target."""
 
     seeds: Annotated[tuple[Seed, ...], msgspec.Meta(min_length=1)]  # none of the experiment's
     steps: Count | None = None  # the target's budget where not given
 
 
-class Slurm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SlurmOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How runs are submitted with `--on slurm`; what is not given is left to the cluster."""
 
     partition: str | None = None
@@ -60,7 +60,7 @@ class Slurm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     extra: dict[str, str] = {}  # more of sbatch's options, by their long names: account = "robots"
 
 
-class Execution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ExecutionOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How runs are made, which changes no result and no run's identity."""
 
     retries: Annotated[int, msgspec.Meta(ge=0)] = 1  # of a run that failed, from its newest checkpoint
@@ -70,7 +70,7 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     threads: Count = 1  # of torch in each worker
     cores: Count = 1  # per cohort, where a cluster hands them out
     gpus: Annotated[float, msgspec.Meta(ge=0)] = 0.0  # per cohort, likewise
-    slurm: Slurm = Slurm()
+    slurm: SlurmOptions = SlurmOptions()
 
 
 class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,10 +79,10 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     question: str
     methods: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     seeds: Annotated[tuple[Seed, ...], msgspec.Meta(min_length=1)]
-    source: Source
-    target: Target
+    source: SourceOptions
+    target: TargetOptions
     expected: dict[str, Literal["sooner", "not sooner"]] = {}  # of methods, before any run; compared with the claims
-    reference: Reference | None = None  # without it, the paired scratch runs set the scale
+    reference: ReferenceOptions | None = None  # without it, the paired scratch runs set the scale
     retention: bool = False  # measure what every source policy can still do at home after each target
     probes: Whole = 0  # source policies that are probed on each target, to compare with how it went
     algorithm: Algorithm = "ppo"
@@ -94,7 +94,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     ppo: settings.PPOHyperparameters = settings.PPOHyperparameters()
     sac: settings.SACHyperparameters = settings.SACHyperparameters()
     td3: settings.TD3Hyperparameters = settings.TD3Hyperparameters()
-    execution: Execution = Execution()
+    execution: ExecutionOptions = ExecutionOptions()
     alias: dict[str, str] = {}  # target name -> source name, where slots are named differently
     method: dict[str, Method] = {}  # methods of this experiment's own
 
@@ -199,10 +199,10 @@ def _check_memory(path: Path, experiment: Experiment) -> None:
     source, hyperparameters = experiment.source, experiment.hyperparameters
     for name in experiment.methods:
         method = methods.find(name, experiment.method)
-        kept = remembered(method)
-        if kept and (source.dynamics or source.heads):
-            raise InputError(f"{path}: source: {', '.join(kept)} can be copied from a source of one task alone")
-        if REPLAY not in kept:
+        stored_parts = remembered(method)
+        if stored_parts and (source.dynamics or source.heads):
+            raise InputError(f"{path}: source: {', '.join(stored_parts)} can be copied from a source of one task alone")
+        if REPLAY not in stored_parts:
             continue
         if not isinstance(hyperparameters, settings.OffPolicyHyperparameters) or source.variants or source.randomise:
             raise InputError(f"{path}: a replay can be copied from SAC or TD3, trained on source.env alone")
@@ -247,8 +247,10 @@ def _check_shipped(path: Path, experiment: Experiment) -> None:
         raise InputError(f"{path}: source: give steps to train policies, or shipped = true to take those of policies/")
     if source.shipped and (source.variants or source.randomise or source.heads or source.dynamics or source.every):
         raise InputError(f"{path}: source: shipped policies are trained already: only env can be given with them")
-    kept = {name for method in experiment.methods for name in remembered(methods.find(method, experiment.method))}
-    if source.shipped and kept:
+    stored_parts = {
+        name for method in experiment.methods for name in remembered(methods.find(method, experiment.method))
+    }
+    if source.shipped and stored_parts:
         raise InputError(
-            f"{path}: source: shipped policies keep no {', '.join(sorted(kept))}; give steps to train some"
+            f"{path}: source: shipped policies keep no {', '.join(sorted(stored_parts))}; give steps to train some"
         )

@@ -1,0 +1,67 @@
+"""Records of earlier schemas: every archive loads under the present names, and is what its experiment asks for."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from trl_suite import record
+from trl_suite.errors import InputError
+from trl_suite.evidence.reading import run_records
+from trl_suite.experiment.planning import grid
+from trl_suite.experiment.specification import experiment_file
+from trl_suite.record import Plan, RunRecord
+
+EXPERIMENTS = Path(__file__).parent.parent / "experiments"
+ARCHIVED = sorted(path.parent.parent.name for path in EXPERIMENTS.glob("*/results/plan.json"))
+
+
+def archived(name: str) -> list[RunRecord]:
+    run_files = run_records.files(EXPERIMENTS / name / "results").values()
+    return record.relinked(record.decode(files["run.json"], RunRecord) for files in run_files if "run.json" in files)
+
+
+@pytest.mark.parametrize("name", ARCHIVED)
+def test_the_runs_of_an_archive_are_those_that_its_experiment_asks_for_today(name):
+    runs = archived(name)
+    assert runs
+    assert {run.schema for run in runs} == {record.SCHEMA}
+    assert all(run.digest == record.digest_of(run.specification) for run in runs)
+    wanted = {spec.digest: spec for spec in grid.run_specs(experiment_file.load(EXPERIMENTS / name))}
+    assert {run.digest for run in runs} <= wanted.keys()
+    for run in runs:
+        spec = wanted[run.digest]
+        assert (run.role, run.env, run.method, run.seed) == (spec.role, spec.env, spec.method, spec.seed)
+
+
+@pytest.mark.parametrize("name", ARCHIVED)
+def test_the_plan_of_an_archive_keeps_its_folders_and_is_converted_to_the_present_experiment(name):
+    path = EXPERIMENTS / name / "results" / "plan.json"
+    plan = record.decode(path, Plan)
+    assert [run.folder for run in plan.runs] == [run["folder"] for run in json.loads(path.read_bytes())["runs"]]
+    assert {run.method for run in plan.runs} - {record.SOURCE} <= {*plan.specification["methods"]}
+
+
+def test_a_record_of_schema_1_that_was_edited_keeps_a_digest_that_is_not_its_own(tmp_path):
+    path = tmp_path / "run.json"
+    specification = {"schema": 1, "world": {"a": 1}, "mix": [], "source": ""}
+    table = {
+        "experiment": "e", "role": "target", "env": "hopper", "method": "scratch", "algorithm": "ppo", "seed": 0,
+        "steps": 1, "digest": record.digest_of(specification), "specification": specification, "status": "done",
+        "schema": 1,
+    }  # fmt: skip
+    path.write_text(json.dumps(table))
+    run = record.decode(path, RunRecord)
+    assert run.specification == {"schema": 2, "env_spec": {"a": 1}, "training_variants": [], "source": ""}
+    assert run.digest == record.digest_of(run.specification) != run.former_digest == table["digest"]
+    path.write_text(json.dumps(table | {"specification": specification | {"source": "other"}}))
+    edited = record.decode(path, RunRecord)
+    assert edited.digest == table["digest"] != record.digest_of(edited.specification)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"schema": 3}', '{"schema": 1}', "\xff", '{"schema": true}', "1"])
+def test_what_is_no_record_is_refused_by_the_name_of_its_file(tmp_path, content):
+    path = tmp_path / "run.json"
+    path.write_bytes(content.encode("latin-1"))
+    with pytest.raises(InputError, match=r"run\.json: "):
+        record.decode(path, RunRecord)
