@@ -16,7 +16,7 @@ from trl_suite.worlds.env import RobotEnv
 from trl_suite.worlds.env_spec import Block, Bound, EnvSpec, Spread, Term, load
 from trl_suite.worlds.model.compilation import compiled
 from trl_suite.worlds.registration import gymnasium_id
-from trl_suite.worlds.task import REWARD_KINDS
+from trl_suite.worlds.terms.rewards import REWARD_TERMS
 from trl_suite.worlds.terms.sensors import reading
 
 _GENERATED = "<!-- written by `python -m tools.site.env_pages` from env.toml: edit that -->"
@@ -132,9 +132,9 @@ def _reward(parts: Sequence[Term]) -> str:
         (
             part.label,
             f"{part.weight:g}",
-            REWARD_KINDS[part.term].about.format(of=part.of, relative_to=part.relative_to, target=part.target)
+            REWARD_TERMS[part.term].label.format(of=part.of, relative_to=part.relative_to, target=part.target)
             + _held(part),
-            REWARD_KINDS[part.term].unit,
+            REWARD_TERMS[part.term].unit,
         )
         for part in parts
     ]

@@ -1,80 +1,58 @@
-"""A task bound to a compiled model: what is observed, paid for and ended, for one world or many.
+"""The task of an env, bound to a compiled model: observation, reward and termination, for one env or many.
 
-`fields` gives a state's arrays under MjData's names, flat per world, with any leading dimensions.
+`fields` gives a state's arrays under MjData's names, flat per env, with any leading dimensions.
 """
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from trl_suite.errors import InputError, unknown
+from trl_suite.errors import InputError, located
 from trl_suite.interface import Interface
-from trl_suite.worlds.env_spec import EnvSpec, Goal, Spread, Term
+from trl_suite.worlds.env_spec import Bound, EnvSpec, Goal, Spread
 from trl_suite.worlds.terms import arrays
-from trl_suite.worlds.terms.sensors import AFTER_STEP, Fields, Reading, controls, degrees_of_freedom, reading, single
+from trl_suite.worlds.terms.rewards import BoundTerm, bind_term
+from trl_suite.worlds.terms.sensors import AFTER_STEP, Fields, Reading, controls, degrees_of_freedom, reading
 
 Floats = NDArray[np.float64]
-
-Numbers = tuple[Any, ...]
-Value = Callable[[Any, Any, Any, Any, Numbers], Any]
-"""A term's value (...) from what a control step is judged by: its reading before and after the step (..., n), the
-action (..., actions), whether the robot is healthy (...), and the term's own numbers, plain or one per world."""
-
-
-class RewardTerm(NamedTuple):
-    """One weighted term of the reward."""
-
-    weight: Any  # a float, or (worlds,)
-    group: str
-    cap: float | None  # of the weighted value, in either direction
-    kind: str
-    reading: Reading | None
-    numbers: Numbers
-
-
-class RewardKind(NamedTuple):
-    """A kind of reward term: what it measures of what `of` names, and whether it compares before and after."""
-
-    about: str
-    unit: str
-    value: Value
-    reads: Callable[[mujoco.MjModel, Term], Reading] | None = None
-    numbers: Callable[[mujoco.MjModel, Term, float], Numbers] = lambda model, term, duration: ()
-    compares: bool = False
-    of: str = ""  # what `of` names, "" where the term is of nothing
+MAX_GOAL_DRAWS = 100_000  # of one episode's goal, before its table is called impossible
 
 
 class BoundTask:
-    """The task of an env on its model."""
+    """Task of an env on its model.
+
+    Raises:
+        InputError: the table names what the model does not have; the message names the key.
+    """
 
     def __init__(self, spec: EnvSpec, model: mujoco.MjModel) -> None:
         self.duration = model.opt.timestep * spec.frame_skip  # s
         self.labels = tuple(term.label for term in spec.reward)
-        shown = [block for block in spec.observation if block.shown]
-        self.observed = tuple(reading(model, block.kind, block.of, block.limit, block.relative_to) for block in shown)
-        bounded = [reading(model, bound.kind, bound.of) for bound in spec.healthy]
-        self.bounded = tuple(bounded)
+        self.observed = _observed(spec, model)
+        self.bounded = tuple(_bounded(model, index, bound) for index, bound in enumerate(spec.healthy))
         self.ends = spec.terminates
-        self.low, self.high = _ends(spec, bounded)
-        self.parts = tuple(_part(term, model, self.duration) for term in spec.reward)
+        self.low, self.high = _ends(spec, self.bounded)
+        self.terms = _terms(spec, model, self.duration)
         slots = tuple(slot for block in self.observed for slot in block.slots)
         self.interface = Interface(observation=slots, action=controls(model))
         self.starts = spec.reset
         self.nominal = (model.qpos0.copy(), np.zeros(model.nv))
         goal = spec.reset.goal
-        self.goal = reading(model, "position", goal.joints).indices if goal else None
+        with located("reset.goal.joints"):
+            self.goal = reading(model, "position", goal.joints).indices if goal else None
         still = [*spec.reset.still, *(goal.joints if goal else ())]
-        self.still = degrees_of_freedom(model, still) if still else None
+        with located("reset.still"):
+            self.still = degrees_of_freedom(model, still) if still else None
 
     @property
     def fields(self) -> tuple[str, ...]:
         """The arrays of MjData that the task reads, by name."""
-        read = [*self.observed, *self.bounded, *(part.reading for part in self.parts if part.reading)]
-        return tuple(sorted({reading.field for reading in read}))
+        read = [*self.observed, *self.bounded, *(term.reading for term in self.terms if term.reading)]
+        return tuple(sorted({sensor.field for sensor in read}))
 
     @property
     def needs_contact_forces(self) -> bool:
@@ -84,14 +62,14 @@ class BoundTask:
     @property
     def structure(self) -> tuple[Any, ...]:
         """What two tasks must share to be judged together; their numbers may differ."""
-        parts = [(part.kind, part.group, part.cap, _where(part.reading)) for part in self.parts]
-        return (tuple(map(_where, self.observed)), tuple(map(_where, self.bounded)), self.ends, *parts, self.labels)
+        terms = [(term.name, term.group, term.cap, _where(term.reading)) for term in self.terms]
+        return (tuple(map(_where, self.observed)), tuple(map(_where, self.bounded)), self.ends, *terms, self.labels)
 
     def start(self, rng: np.random.Generator) -> tuple[Floats, Floats]:
         """Return a first state: positions (nq,), with the goal, and velocities (nv,), drawn in this order."""
         position = self.nominal[0] + _noise(rng, self.starts.position, len(self.nominal[0]))
         if self.starts.goal:
-            position[self.goal] = _place(rng, self.starts.goal)
+            position[self.goal] = _goal(rng, self.starts.goal)
         velocity = self.nominal[1] + _noise(rng, self.starts.velocity, len(self.nominal[1]))
         if self.still is not None:
             velocity[self.still] = 0.0
@@ -103,10 +81,14 @@ class BoundTask:
 
     def moved(self, put: Callable[[Any], Any]) -> "BoundTask":
         """Return the task for a state whose arrays lie elsewhere: where `put` puts the task's own."""
+
+        def elsewhere(value: Any) -> Any:
+            return put(value) if isinstance(value, np.ndarray) else value
+
         moved_task = copy.copy(self)
         moved_task.observed = tuple(sensor.moved(put) for sensor in self.observed)
         moved_task.bounded = tuple(sensor.moved(put) for sensor in self.bounded)
-        moved_task.parts = tuple(_moved(part, put) for part in self.parts)
+        moved_task.terms = tuple(term.moved(elsewhere) for term in self.terms)
         moved_task.low, moved_task.high = put(self.low), put(self.high)
         return moved_task
 
@@ -121,7 +103,7 @@ def stacked(tasks: Sequence[BoundTask]) -> BoundTask:
     if any(task.structure != first.structure for task in tasks):
         raise ValueError("the tasks differ in more than numbers")
     joined = copy.copy(first)
-    joined.parts = tuple(_joined(parts) for parts in zip(*(task.parts for task in tasks), strict=True))
+    joined.terms = tuple(_joined(terms) for terms in zip(*(task.terms for task in tasks), strict=True))
     joined.low, joined.high = _many([task.low for task in tasks]), _many([task.high for task in tasks])
     return joined
 
@@ -136,16 +118,15 @@ class TaskEvaluator:
         self._views = [read() for read in self._observed] if plain else None  # nothing to be computed: MuJoCo's memory
         self._bounded = [bound.of(fields) for bound in task.bounded]
         self._ends = task.low.tolist(), task.high.tolist()
-        self._reads = [part.reading.of(fields) if part.reading else None for part in task.parts]
+        self._reads = [term.reading.of(fields) if term.reading else None for term in task.terms]
         self._compared = [
-            read if REWARD_KINDS[part.kind].compares else None
-            for part, read in zip(task.parts, self._reads, strict=True)
+            read if term.function.compares else None for term, read in zip(task.terms, self._reads, strict=True)
         ]
         self._values = [
-            (part.weight, part.cap, REWARD_KINDS[part.kind].value, part.numbers, read)
-            for part, read in zip(task.parts, self._reads, strict=True)
+            (term.weight, term.cap, term.function.bound(term.constants), read)
+            for term, read in zip(task.terms, self._reads, strict=True)
         ]
-        self._grouped = len({part.group for part in task.parts}) > 1
+        self._grouped = len({term.group for term in task.terms}) > 1
 
     def observe(self) -> Any:
         """Return the observation (..., slots) in slot order, as a copy."""
@@ -166,13 +147,12 @@ class TaskEvaluator:
         return [None if read is None else arrays.copied(read()) for read in self._compared]
 
     def rewards(self, before: list[Any], action: Any, healthy: Any) -> list[Any]:
-        """Return the signed terms of the reward (...), in the order of the task's labels."""
-        values: list[Any] = []
-        for earlier, (weight, cap, value, numbers, read) in zip(before, self._values, strict=True):
-            raw = value(earlier, None if read is None else read(), action, healthy, numbers)
-            weighted = _weighted(weight, raw)
-            values.append(weighted if cap is None else arrays.clipped(weighted, cap))
-        return values
+        """Signed terms of the reward (...), in the order of the task's labels."""
+        terms: list[Any] = []
+        for earlier, (weight, cap, value, read) in zip(before, self._values, strict=True):
+            weighted = _weighted(weight, value(earlier, None if read is None else read(), action, healthy))
+            terms.append(weighted if cap is None else arrays.clipped(weighted, cap))
+        return terms
 
     def total(self, rewards: list[Any]) -> Any:
         """Return the sum of the terms in the order of the table: within groups first, then across them."""
@@ -180,8 +160,8 @@ class TaskEvaluator:
 
     def _by_group(self, rewards: list[Any]) -> list[Any]:
         groups: dict[str, list[Any]] = {}
-        for part, value in zip(self._task.parts, rewards, strict=True):
-            groups.setdefault(part.group, []).append(value)
+        for term, value in zip(self._task.terms, rewards, strict=True):
+            groups.setdefault(term.group, []).append(value)
         return [_sum(values) for values in groups.values()]
 
 
@@ -198,162 +178,31 @@ def _sum(values: list[Any]) -> Any:
     return total
 
 
-def _forward(before: Any, after: Any, action: Any, healthy: Any, numbers: Numbers) -> Any:
-    return arrays.speed(before[..., 0], after[..., 0], numbers[0])
+def _observed(spec: EnvSpec, model: mujoco.MjModel) -> tuple[Reading, ...]:
+    readings: list[Reading] = []
+    for index, block in enumerate(spec.observation):
+        if block.shown:
+            with located(f"observation[{index}]"):
+                readings.append(reading(model, block.kind, block.of, block.limit, block.relative_to))
+    return tuple(readings)
 
 
-def _tracking(before: Any, after: Any, action: Any, healthy: Any, numbers: Numbers) -> Any:
-    return arrays.speed_error(before[..., 0], after[..., 0], numbers[0], numbers[1])
+def _bounded(model: mujoco.MjModel, index: int, bound: Bound) -> Reading:
+    with located(f"healthy[{index}]"):
+        return reading(model, bound.kind, bound.of)
 
 
-def _forward_mass(before: Any, after: Any, action: Any, healthy: Any, numbers: Numbers) -> Any:
-    duration, _, masses = numbers
-    return arrays.speed(arrays.centre(before, masses), arrays.centre(after, masses), duration)
+def _terms(spec: EnvSpec, model: mujoco.MjModel, duration: float) -> tuple[BoundTerm, ...]:
+    terms: list[BoundTerm] = []
+    for index, term in enumerate(spec.reward):
+        with located(f"reward[{index}]"):
+            terms.append(bind_term(term, model, duration))
+    return tuple(terms)
 
 
-def _tracking_mass(before: Any, after: Any, action: Any, healthy: Any, numbers: Numbers) -> Any:
-    duration, target, masses = numbers
-    return arrays.speed_error(arrays.centre(before, masses), arrays.centre(after, masses), duration, target)
-
-
-def _alive(before: Any, after: Any, action: Any, healthy: Any, numbers: Numbers) -> Any:
-    return arrays.alive(healthy)
-
-
-def _effort(before: Any, after: Any, action: Any, healthy: Any, numbers: Numbers) -> Any:
-    return arrays.effort(action)
-
-
-def _effort_double(before: Any, after: Any, action: Any, healthy: Any, numbers: Numbers) -> Any:
-    return arrays.effort(arrays.double(action))
-
-
-def _squares(before: Any, after: Any, action: Any, healthy: Any, numbers: Numbers) -> Any:
-    return arrays.sum_of_squares(after)
-
-
-def _distance(before: Any, after: Any, action: Any, healthy: Any, numbers: Numbers) -> Any:
-    return arrays.distance(after)
-
-
-def _square(before: Any, after: Any, action: Any, healthy: Any, numbers: Numbers) -> Any:
-    return arrays.square(after[..., 0] - numbers[0])
-
-
-def _height(before: Any, after: Any, action: Any, healthy: Any, numbers: Numbers) -> Any:
-    return after[..., 0] / numbers[0]
-
-
-def _one(kind: str) -> Callable[[mujoco.MjModel, Term], Reading]:
-    return lambda model, term: single(model, kind, term.of)
-
-
-def _speed_numbers(model: mujoco.MjModel, term: Term, duration: float) -> Numbers:
-    return duration, term.target
-
-
-def _mass_numbers(model: mujoco.MjModel, term: Term, duration: float) -> Numbers:
-    return duration, term.target, model.body_mass.copy()
-
-
-def _target_number(model: mujoco.MjModel, term: Term, duration: float) -> Numbers:
-    return (term.target,)
-
-
-def _timestep_number(model: mujoco.MjModel, term: Term, duration: float) -> Numbers:
-    return (float(model.opt.timestep),)
-
-
-def _vector(model: mujoco.MjModel, term: Term) -> Reading:
-    return reading(model, "place", [term.of], relative_to=term.relative_to)
-
-
-def _forces(model: mujoco.MjModel, term: Term) -> Reading:
-    """Return the contact forces on all bodies, the world's among them: as Gymnasium adds them up."""
-    named = reading(model, "contact_force", ["world", "*"])
-    return named._replace(limit=term.limit)
-
-
-def _masses(model: mujoco.MjModel, term: Term) -> Reading:
-    return reading(model, "mass_centre", ["world.x", "*.x"])
-
-
-REWARD_KINDS: dict[str, RewardKind] = {
-    "forward": RewardKind(
-        "mean speed of `{of}` over the step", "m/s", _forward, _one("position"), _speed_numbers, True, "joint"
-    ),
-    "forward_body": RewardKind(
-        "mean speed of `{of}` over the step", "m/s", _forward, _one("place"), _speed_numbers, True, "body"
-    ),
-    "forward_mass": RewardKind(
-        "mean speed of the centre of mass along x over the step", "m/s", _forward_mass, _masses, _mass_numbers, True
-    ),
-    "tracking": RewardKind(
-        "distance of the speed of `{of}` from {target:g} m/s",
-        "m/s",
-        _tracking,
-        _one("position"),
-        _speed_numbers,
-        True,
-        "joint",
-    ),
-    "tracking_body": RewardKind(
-        "distance of the speed of `{of}` from {target:g} m/s",
-        "m/s",
-        _tracking,
-        _one("place"),
-        _speed_numbers,
-        True,
-        "body",
-    ),
-    "tracking_mass": RewardKind(
-        "distance of the centre of mass's speed from {target:g} m/s",
-        "m/s",
-        _tracking_mass,
-        _masses,
-        _mass_numbers,
-        True,
-    ),
-    "alive": RewardKind("1 while healthy", "1", _alive),
-    "effort": RewardKind("sum of the squared action", "1", _effort),
-    "effort_double": RewardKind("sum of the squared action, in double precision", "1", _effort_double),
-    "contact": RewardKind(
-        "sum of the squared contact forces and torques on all bodies", "N², N² m²", _squares, _forces
-    ),
-    "distance": RewardKind("distance of `{of}` from `{relative_to}`", "m", _distance, _vector, of="body"),
-    "place_error": RewardKind(
-        "square of the distance of `{of}` from {target:g}", "m²", _square, _one("site"), _target_number, of="site"
-    ),
-    "speed_square": RewardKind(
-        "square of the speed of `{of}`", "rad²/s²", _square, _one("velocity"), _target_number, of="joint"
-    ),
-    "height": RewardKind(
-        "`{of}` over the simulation's timestep", "m/s", _height, _one("position"), _timestep_number, of="joint"
-    ),
-}
-
-
-def _part(term: Term, model: mujoco.MjModel, duration: float) -> RewardTerm:
-    if term.term not in REWARD_KINDS:
-        raise unknown("reward term", term.term, REWARD_KINDS)
-    kind = REWARD_KINDS[term.term]
-    if bool(kind.of) != bool(term.of):
-        raise InputError(f"reward term '{term.term}': " + (f"of which {kind.of}?" if kind.of else "it is of nothing"))
-    read = kind.reads(model, term) if kind.reads else None
-    return RewardTerm(term.weight, term.group, term.cap, term.term, read, kind.numbers(model, term, duration))
-
-
-def _joined(parts: Sequence[RewardTerm]) -> RewardTerm:
-    numbers = tuple(_many(values) for values in zip(*(part.numbers for part in parts), strict=True))
-    return parts[0]._replace(weight=_many([part.weight for part in parts]), numbers=numbers)
-
-
-def _moved(part: RewardTerm, put: Callable[[Any], Any]) -> RewardTerm:
-    def elsewhere(value: Any) -> Any:
-        return put(value) if isinstance(value, np.ndarray) else value
-
-    read = part.reading.moved(put) if part.reading else None
-    return part._replace(weight=elsewhere(part.weight), reading=read, numbers=tuple(map(elsewhere, part.numbers)))
+def _joined(terms: Sequence[BoundTerm]) -> BoundTerm:
+    constants = {name: _many([term.constants[name] for term in terms]) for name in terms[0].constants}
+    return terms[0]._replace(weight=_many([term.weight for term in terms]), constants=constants)
 
 
 def _many(values: Sequence[Any]) -> Any:
@@ -386,10 +235,15 @@ def _noise(rng: np.random.Generator, spread: Spread, size: int) -> Floats:
     return rng.uniform(-spread.spread, spread.spread, size)
 
 
-def _place(rng: np.random.Generator, goal: Goal) -> Floats:
-    """Return a goal that is near enough to, or far enough from, the origin: drawn until it is."""
-    while True:
+def _goal(rng: np.random.Generator, goal: Goal) -> Floats:
+    """Goal that is near enough to, and far enough from, the origin: drawn until it is.
+
+    Raises:
+        InputError: none is, as far as can be told.
+    """
+    for _ in range(MAX_GOAL_DRAWS):
         drawn = rng.uniform(goal.low, goal.high)
         reach = np.sqrt(drawn.dot(drawn))
         if (goal.within is None or reach < goal.within) and (goal.beyond is None or reach > goal.beyond):
             return drawn
+    raise InputError(f"reset.goal: no point between {goal.low} and {goal.high} has the distance that it asks for")

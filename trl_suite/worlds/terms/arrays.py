@@ -1,77 +1,82 @@
-"""Observation, reward and termination terms, written once for one world and for many (leading dimensions).
+"""What NumPy's arrays and torch's tensors share, and the arithmetic of the terms on either.
 
-They see arrays and numbers, and know nothing of models, names or weights. Each operation is one whose rounding does not
-depend on the leading dimensions, so that a world in a batch gets the numbers that it gets alone.
-The arrays are NumPy's or torch's. Methods and operators serve both; where NumPy has only a function, or where
-Gymnasium's last digit needs more than an operator, both ways are written out, and torch is never imported.
+Each operation is one whose rounding does not depend on leading dimensions, so that an env in a batch gets the numbers
+that it gets alone. Methods and operators serve both libraries; where NumPy has only a function, or where Gymnasium's
+last digit needs more than an operator, both ways are written out. torch is never imported.
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 
+class Array(Protocol):
+    """A NumPy array or a torch tensor, of any leading dimensions."""
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the dimensions."""
+        ...
+
+    def __getitem__(self, key: Any, /) -> Any: ...
+    def __add__(self, other: Any, /) -> Any: ...
+    def __radd__(self, other: Any, /) -> Any: ...
+    def __sub__(self, other: Any, /) -> Any: ...
+    def __mul__(self, other: Any, /) -> Any: ...
+    def __rmul__(self, other: Any, /) -> Any: ...
+    def __truediv__(self, other: Any, /) -> Any: ...
+    def __pow__(self, other: Any, /) -> Any: ...
+    def __gt__(self, other: Any, /) -> Any: ...
+    def __lt__(self, other: Any, /) -> Any: ...
+    def __abs__(self) -> Any: ...
+
+    def sum(self, axis: int, /) -> Any:
+        """Sum over one dimension."""
+        ...
+
+    def clip(self, low: Any, high: Any, /) -> Any:
+        """Values held between two bounds."""
+        ...
+
+
 def clipped(values: Any, limit: float) -> Any:
-    """Return the values held within +-limit."""
+    """Values within ±limit: an array's, or a plain number."""
     return np.clip(values, -limit, limit) if isinstance(values, float) else values.clip(-limit, limit)
 
 
-def inside(values: Any, low: Any, high: Any) -> Any:
-    """Return whether all values (..., n) lie strictly between their bounds (n,); a NaN lies nowhere."""
+def inside(values: Array, low: Array, high: Array) -> Any:
+    """Whether all values (..., n) lie strictly between their bounds (n,); a NaN lies nowhere."""
     return ((values > low) & (values < high)).all(-1)
 
 
 def all_inside(values: Iterable[float], low: Iterable[float], high: Iterable[float]) -> bool:
-    """Return `inside` for the plain numbers of one world: four times as fast, and once per step."""
+    """Whether the plain numbers of one env lie strictly between their bounds: four times as fast as `inside`."""
     for value, least, most in zip(values, low, high, strict=True):  # noqa: SIM110  a generator costs what is saved
         if not least < value < most:
             return False
     return True
 
 
-def speed(before: Any, after: Any, duration: Any) -> Any:
-    """Return the mean speed over a control step, in units of the position per second."""
-    return (after - before) / duration
-
-
-def speed_error(before: Any, after: Any, duration: Any, target: Any) -> Any:
-    """Return how far the mean speed over a control step is from the target, never negative."""
-    return abs((after - before) / duration - target)
-
-
-def centre(places: Any, masses: Any) -> Any:
-    """Return one coordinate of the centre of mass from those of the bodies (..., bodies), added up in order."""
-    total = masses[..., 0] * places[..., 0]
-    for body in range(1, places.shape[-1]):
-        total = total + masses[..., body] * places[..., body]
-    return total / masses.sum(-1)
-
-
-def alive(healthy: Any) -> Any:
-    """Return 1 where the robot is healthy and 0 where it is not."""
-    return healthy * 1.0
-
-
-def effort(action: Any) -> Any:
-    """Return the sum of the squared action (..., n), in the action's own precision."""
-    return (action * action).sum(-1)
-
-
-def sum_of_squares(values: Any) -> Any:
-    """Return the sum of the squared values (..., n)."""
+def sum_of_squares(values: Array) -> Any:
+    """Sum of the squared values (..., n), in their own precision."""
     return (values * values).sum(-1)
 
 
-def distance(values: Any) -> Any:
-    """Return the Euclidean length of vectors (..., n)."""
+def norm(values: Array) -> Any:
+    """Euclidean length of vectors (..., n)."""
     if isinstance(values, np.ndarray):
         return np.sqrt(np.vecdot(values, values))
     return (values * values).sum(-1) ** 0.5
 
 
 def square(value: Any) -> Any:
-    """Return the squared value (...), to the last digit as C's `pow` gives it to Gymnasium: x·x differs at times."""
+    """Squared value (...), to the last digit as C's `pow` gives it to Gymnasium: x·x differs at times."""
     if np.ndim(value) == 0:
         return np.float64(float(value) ** 2)
     if isinstance(value, np.ndarray):
@@ -79,21 +84,29 @@ def square(value: Any) -> Any:
     return value * value
 
 
+def weighted_mean(values: Array, weights: Array) -> Any:
+    """Mean of values (..., n) with weights (..., n), added up in order."""
+    total = weights[..., 0] * values[..., 0]
+    for index in range(1, values.shape[-1]):
+        total = total + weights[..., index] * values[..., index]
+    return total / weights.sum(-1)
+
+
 def cosine(values: Any) -> Any:
-    """Return the cosines."""
+    """Cosines."""
     return np.cos(values) if isinstance(values, np.ndarray) else values.cos()
 
 
 def sine(values: Any) -> Any:
-    """Return the sines."""
+    """Sines."""
     return np.sin(values) if isinstance(values, np.ndarray) else values.sin()
 
 
 def double(values: Any) -> Any:
-    """Return the values in double precision."""
+    """Values in double precision."""
     return values.astype(np.float64) if isinstance(values, np.ndarray) else values.double()
 
 
 def copied(values: Any) -> Any:
-    """Return the values in memory of their own."""
+    """Values in memory of their own."""
     return values.copy() if isinstance(values, np.ndarray) else values.clone()
