@@ -17,19 +17,19 @@ ALLOWED = {
     "interface": set(),
     "record": {"errors"},
     "provenance": set(),
-    "machine_memory": set(),
-    "worlds": {"errors", "content", "tables", "interface", "machine_memory"},
+    "machine_resources": set(),
+    "worlds": {"errors", "content", "tables", "interface", "machine_resources"},
     "networks": {"errors", "files", "content", "tables", "interface", "record"},
     "mechanisms": {"errors", "content", "tables", "interface", "record", "networks"},
     "evidence": {"errors", "content", "tables", "interface", "record"},
     "training": {"errors", "files", "content", "interface", "record", "provenance", "networks", "worlds", "mechanisms"},
     "experiment": {
         "errors", "files", "content", "tables", "record", "provenance", "networks", "worlds", "training", "interface",
-        "machine_memory", "evidence", "mechanisms",
+        "machine_resources", "evidence", "mechanisms",
     },
     "cli": {
         "errors", "content", "record", "provenance", "networks", "worlds", "training", "experiment", "evidence",
-        "interface", "cli", "machine_memory", "mechanisms",
+        "interface", "cli", "machine_resources", "mechanisms",
     },
     "__init__": {"worlds", "networks", "training", "evidence", "experiment"},
 }  # fmt: skip

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.experiment.conftest import TINY
-from trl_suite import machine_memory
+from trl_suite import machine_resources
 from trl_suite.cli.arguments import Run
 from trl_suite.cli.run import execute
 from trl_suite.errors import InputError, NotInstalledError
@@ -111,14 +111,14 @@ def test_a_cohort_that_does_not_fit_is_cut_before_it_starts(table, monkeypatch):
         )
     )
     room = int((cohort_keys.WORKER_BYTES + 2.5 * size) * 2 / (1 - cohort_keys.SPARE_MEMORY_SHARE))
-    monkeypatch.setattr(machine_memory, "available", lambda: room)
+    monkeypatch.setattr(machine_resources, "available_bytes", lambda: room)
     steps, group = table()
     queue = CohortQueue([step for step in steps if step.role == "target"], 1, group)
     sizes = []
     while cohort := queue.take(lambda _: True):
         sizes.append(len(cohort.specs))
     assert sizes == [2, 2, 2]
-    monkeypatch.setattr(machine_memory, "available", lambda: 1)
+    monkeypatch.setattr(machine_resources, "available_bytes", lambda: 1)
     with pytest.raises(InputError, match="takes .* MB and a worker has .*: fewer workers"):
         assignments(*table())
 
@@ -134,7 +134,7 @@ def test_a_replay_that_does_not_fit_is_refused_with_the_size_that_would(table, m
     room = int(
         (cohort_keys.WORKER_BYTES + cohort_keys.bytes_of(target) - rows // 2) * 2 / (1 - cohort_keys.SPARE_MEMORY_SHARE)
     )
-    monkeypatch.setattr(machine_memory, "available", lambda: room)
+    monkeypatch.setattr(machine_resources, "available_bytes", lambda: room)
     with pytest.raises(
         InputError, match=r"takes .* MB and a worker has .*: .* or a buffer_size of 4[45],\d{3} at most"
     ):
@@ -155,7 +155,7 @@ def test_the_command_line_shows_the_plan_and_makes_nothing(tmp_path, monkeypatch
 
 
 def test_memory_that_is_available_is_no_more_than_the_machine_has():
-    assert 0 < machine_memory.available() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert 0 < machine_resources.available_bytes() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def test_sources_go_first_since_others_wait_for_them(table):

@@ -1,17 +1,21 @@
 """A mistake in an address, an axis or a table is an error that names it and what is possible."""
 
 import math
+import os
 from pathlib import Path
 
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium import spaces
 
+from tests.worlds.conftest import TABLE, Robot
 from trl_suite import content
 from trl_suite.errors import InputError
 from trl_suite.worlds import registration
-from trl_suite.worlds.env import RobotEnv, make
+from trl_suite.worlds.env import RobotEnv, interface_of, make
 from trl_suite.worlds.env_spec import load
+from trl_suite.worlds.vector_env import RobotVectorEnv
 
 
 @pytest.mark.parametrize(
@@ -143,3 +147,85 @@ def test_an_action_that_is_not_finite_names_the_policy(number: float):
     with pytest.raises(FloatingPointError, match=r"hopper: the policy's action is not finite: .*leg_joint.control = "):
         world.step(np.array([0.0, number, 0.0], np.float32))
     assert np.array_equal(world.data.qpos, before)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "message"),
+    [
+        ('"effort"', '"efort"', "reward[0].term: unknown reward term 'efort' (did you mean 'effort'?); known: alive"),
+        ('of = ["*"] }, {', 'of = ["k"] }, {', "observation[0]: unknown joint 'k'"),
+        ("frame_skip = 2", "frame_skip = 1_000_000_000_000", "frame_skip: Expected `int` <= 10000"),
+        ("frame_skip = 2", f"frame_skip = {10**30}", "frame_skip: integers lie within ±2^53"),
+        ("episode_steps = 100", f"episode_steps = {10**12}", "episode_steps: Expected `int` <= 10000000"),
+        ("weight = -0.1", "weight = inf", "reward[0].weight: "),
+        ("spread = 0.0", "spread = 1e300", "reset.position.spread: Expected `float` <= 10000000000.0"),
+        ("title =", '[camera]\nbody = "x"\n[x]\ntitle =', "unknown key 'x'"),
+    ],
+)
+def test_a_wrong_table_names_its_file_and_key(robot: Robot, wrong: str, right: str, message: str):
+    path = robot("mine", table=TABLE.replace(wrong, right, 1))
+    with pytest.raises(InputError) as caught:
+        RobotEnv("mine")
+    assert str(path) in str(caught.value)
+    assert message in str(caught.value)
+
+
+def test_a_model_that_sleeps_is_refused(robot: Robot):
+    robot("mine", head='<option><flag sleep="enable"/></option>')
+    for maker in (lambda: make("mine"), lambda: RobotVectorEnv(2, "mine")):
+        with pytest.raises(InputError, match=r"mine: its model has <flag sleep"):
+            maker()
+
+
+def test_gymnasium_shows_the_error_of_a_table_and_sees_that_it_is_mended(robot: Robot):
+    path = robot("mine-too", table="frameskip = 1\n" + TABLE)
+    with pytest.warns(UserWarning, match="not registered"):
+        registration.register()
+    with pytest.raises(InputError, match=r"env.toml: unknown key 'frameskip'"):
+        gymnasium.make("trl_suite/MineToo-v0")
+    path.write_text(TABLE.replace("KEY", ""))
+    env = gymnasium.make("trl_suite/MineToo-v0")
+    assert env.reset(seed=0)[0].shape == (2,)
+    assert isinstance(env.unwrapped, RobotEnv)
+    assert gymnasium.make("trl_suite/MineToo-v0").spec.max_episode_steps == 100
+
+
+def test_a_batch_can_be_made_where_the_system_knows_no_affinity(robot: Robot, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert gymnasium.make_vec("trl_suite/Hopper-v0", num_envs=2, vectorization_mode="vector_entry_point").num_envs == 2
+
+
+class Reaching(gymnasium.Env):
+    """An env whose observations are those of Gymnasium-Robotics."""
+
+    observation_space = spaces.Dict(
+        observation=spaces.Box(-1, 1, (3,)), desired_goal=spaces.Box(-1, 1, (2,)), mode=spaces.Discrete(2)
+    )
+    action_space = spaces.Box(-1, 1, (2,))
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.observation_space.seed(seed)
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        return self.observation_space.sample(), 0.0, False, False, {}
+
+
+class Words(Reaching):
+    """An env whose observations have no fixed length."""
+
+    observation_space = spaces.Dict(words=spaces.Sequence(spaces.Box(-1, 1, (3,))))
+
+
+def test_observations_that_are_tables_are_flattened_to_named_slots_or_refused():
+    for name, kind in (("TrlReaching-v0", Reaching), ("TrlWords-v0", Words)):
+        if name not in gymnasium.registry:
+            gymnasium.register(name, kind)
+    env = make("gymnasium:TrlReaching-v0")
+    slots = ["observation.0", "observation.1", "observation.2", "desired_goal.0", "desired_goal.1", "mode.0", "mode.1"]
+    assert list(interface_of(env).observation_names) == slots
+    flat, raw = env.reset(seed=3)[0], env.unwrapped.reset(seed=3)[0]
+    assert flat.tolist() == [*raw["observation"], *raw["desired_goal"], raw["mode"] == 0, raw["mode"] == 1]
+    with pytest.raises(InputError, match=r"gymnasium:TrlWords-v0: its observations are .*cannot be flattened"):
+        make("gymnasium:TrlWords-v0")

@@ -147,7 +147,8 @@ def _held(part: Term) -> str:
 
 
 def _episode(spec: EnvSpec) -> str:
-    start = f"It starts at the model's nominal state plus noise: positions {_noise(spec.reset.position)}, "
+    key = f"keyframe `{spec.reset.keyframe}`" if spec.reset.keyframe else "nominal state"
+    start = f"It starts at the model's {key} plus noise: positions {_noise(spec.reset.position)}, "
     lines = [
         start + f"velocities {_noise(spec.reset.velocity)}.{_goal(spec)}",
         f"It is cut after {spec.episode_steps} steps.",

@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from trl_suite import content, machine_memory, provenance
+from trl_suite import content, machine_resources, provenance
 from trl_suite.cli.arguments import Doctor
 from trl_suite.worlds.warp import warp_library
 
@@ -56,7 +56,7 @@ def findings() -> dict[str, str]:
         "torch threads": f"{torch.get_num_threads()} by default; every run is given one",
         "gpu": _gpu(),
         "physics on the gpu": _warp(),
-        "memory": f"{machine_memory.available() / 2**30:.1f} GB to be had; cohorts are cut to fit",
+        "memory": f"{machine_resources.available_bytes() / 2**30:.1f} GB to be had; cohorts are cut to fit",
         "rendering": _rendering(),
         "envs": ", ".join(content.names("envs")) or "none found",
         "policies": f"{len(content.names('policies'))}; trl-suite policies lists them",

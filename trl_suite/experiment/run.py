@@ -9,7 +9,7 @@ from rich.console import Console
 
 from trl_suite.errors import InputError
 from trl_suite.experiment.measuring import probe_file, retention
-from trl_suite.experiment.places.local import InProcess, Processes, cores
+from trl_suite.experiment.places.local import InProcess, Processes
 from trl_suite.experiment.places.on_ray import OnRay
 from trl_suite.experiment.places.on_slurm import OnSlurm
 from trl_suite.experiment.planning import grid
@@ -22,6 +22,7 @@ from trl_suite.experiment.running.scheduler import RunPlace, Scheduler, Tally
 from trl_suite.experiment.running.stop_request import Stop
 from trl_suite.experiment.specification import experiment_file
 from trl_suite.experiment.specification.experiment_file import ExecutionOptions, Experiment
+from trl_suite.machine_resources import cores
 from trl_suite.training.threads import threads
 
 Where = Literal["here", "local", "ray", "slurm"]

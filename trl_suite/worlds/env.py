@@ -7,13 +7,15 @@ from typing import Any
 import gymnasium
 import mujoco
 import numpy as np
+from gymnasium import spaces
 from gymnasium.spaces import Box, flatdim
 from gymnasium.utils import EzPickle
+from gymnasium.wrappers import FlattenObservation
 from numpy.typing import NDArray
 
 from trl_suite import content
-from trl_suite.errors import InputError
-from trl_suite.interface import Interface, anonymous
+from trl_suite.errors import InputError, located, unknown
+from trl_suite.interface import Interface, Slot, anonymous
 from trl_suite.worlds import registration, rng_state
 from trl_suite.worlds.address import FOREIGN, Address
 from trl_suite.worlds.axes import model_axes as variation_axes
@@ -21,7 +23,7 @@ from trl_suite.worlds.axes.variation import Variation
 from trl_suite.worlds.env_spec import Camera, EnvSpec, load
 from trl_suite.worlds.model.compilation import compiled
 from trl_suite.worlds.perturbations import SINGLE_ENV, Perturbations, applies, perturbation_spec
-from trl_suite.worlds.physics import FULL, full_state
+from trl_suite.worlds.physics import FULL, full_state, reset_data
 from trl_suite.worlds.task import BoundTask
 from trl_suite.worlds.terms.sensors import flat_fields
 
@@ -81,12 +83,19 @@ class RobotEnv(gymnasium.Env[Array, Array], EzPickle):
         self._size = (width, height)
         self._warm_start, self._forces, self._ends = warm_start, self._task.needs_contact_forces, self._task.ends
         self._perturbations = (
-            Perturbations([perturbation_spec(self.variation, self.interface)]) if applies(self.variation) else None
+            Perturbations([perturbation_spec(self.variation, self.interface)], [self._task.nominal.control])
+            if applies(self.variation)
+            else None
         )
         self._noise_rng: np.random.Generator | None = None  # apart from `np_random`, so that noise moves no first state
         self._faults: Array = self.data.warning.number[_FAULTS]  # a view: MuJoCo counts here
         self._calm = self._faults.tobytes()
         self._renderer: Any = None
+
+    def _perturbed(self) -> Perturbations | None:
+        if not applies(self.variation):
+            return None
+        return Perturbations([perturbation_spec(self.variation, self.interface)], [self._task.nominal.control])
 
     @property
     def dt(self) -> float:
@@ -96,7 +105,7 @@ class RobotEnv(gymnasium.Env[Array, Array], EzPickle):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
         """Return the first observation of a new episode."""
         super().reset(seed=seed, options=options)
-        mujoco.mj_resetData(self.model, self.data)
+        reset_data(self.model, self.data, self._task.nominal.keyframe)
         self.data.qpos[:], self.data.qvel[:] = self._task.start(self.np_random)
         mujoco.mj_forward(self.model, self.data)
         if self.render_mode == "human":
@@ -190,7 +199,7 @@ class RobotEnv(gymnasium.Env[Array, Array], EzPickle):
 
     def _unstable(self) -> tuple[Array, float, bool, bool, dict[str, Any]]:
         """End the episode at the nominal state: what MuJoCo left of this one is no part of any episode."""
-        mujoco.mj_resetData(self.model, self.data)
+        reset_data(self.model, self.data, self._task.nominal.keyframe)
         mujoco.mj_forward(self.model, self.data)
         info: dict[str, Any] = dict.fromkeys(self._labels, 0.0)
         return self._evaluator.observe(), 0.0, True, False, info | {"sim_unstable": True}
@@ -211,10 +220,7 @@ def make(address: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
         InputError: there is no such env, variant or axis.
     """
     if address.startswith(FOREIGN):
-        try:
-            return gymnasium.make(address.removeprefix(FOREIGN), **kwargs)
-        except (gymnasium.error.UnregisteredEnv, ModuleNotFoundError) as error:
-            raise InputError(f"{address}: {error}") from None
+        return _made_elsewhere(address, kwargs)
     parsed = Address.parse(address)
     registration.register_one(parsed.env)
     axes = dict(parsed.axes.axes())
@@ -225,16 +231,70 @@ def make(address: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
     return gymnasium.make(registration.gymnasium_id(parsed.env, load(parsed.env)), **axes, **kwargs)
 
 
+def _made_elsewhere(address: str, kwargs: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
+    """Env of another package; one whose observation is a table of arrays gives them as one array with named slots.
+
+    Raises:
+        InputError: there is none of that id, it cannot be made here, or its observations cannot be flattened.
+    """
+    try:
+        env = gymnasium.make(address.removeprefix(FOREIGN), **kwargs)
+    except (gymnasium.error.Error, ImportError, OSError) as error:
+        raise InputError(f"{address}: {' '.join(str(error).split()) or type(error).__name__}") from None
+    if not isinstance(env.observation_space, spaces.Dict | spaces.Tuple):
+        return env
+    try:
+        return FlatObservationEnv(env)
+    except (NotImplementedError, ValueError) as error:
+        env.close()
+        raise InputError(f"{address}: its observations are {env.observation_space}: {error}") from None
+
+
+class FlatObservationEnv(FlattenObservation[Any, Any, Any]):
+    """Env whose Dict or Tuple observation is one array; its slots are `achieved_goal.0`, `achieved_goal.1`, ...
+
+    Raises:
+        ValueError: a part has no fixed number of values.
+    """
+
+    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
+        if not env.observation_space.is_np_flattenable:
+            raise ValueError("a part of them has no fixed number of values, so that they cannot be flattened")
+        super().__init__(env)
+        names = flat_names(env.observation_space)
+        actions = anonymous(0, flatdim(env.action_space)).action
+        self.interface = Interface(observation=tuple(Slot(name, "?") for name in names), action=actions)
+
+
+def flat_names(space: spaces.Space[Any], prefix: str = "") -> list[str]:
+    """Names of the numbers of a space in the order in which Gymnasium flattens it: `goal.0`, `goal.1`, ..."""
+    if isinstance(space, spaces.Dict):
+        parts = space.spaces.items()
+    elif isinstance(space, spaces.Tuple):
+        parts = [(str(index), part) for index, part in enumerate(space.spaces)]
+    else:
+        return [f"{prefix}{index}" for index in range(flatdim(space))]
+    return [name for key, part in parts for name in flat_names(part, f"{prefix}{key}.")]
+
+
 def interface_of(env: gymnasium.Env[Any, Any]) -> Interface:
-    """Return what the env's numbers mean, `obs.0 ...` and `action.0 ...` where nobody has said it."""
+    """Meaning of the env's numbers: `obs.0 ...` and `action.0 ...` where nobody has named them."""
     observations, actions = flatdim(env.observation_space), flatdim(env.action_space)
-    interface = getattr(env.unwrapped, "interface", None) or _interface_of_equal(env)
+    interface = getattr(env.unwrapped, "interface", None) or _flat_interface(env) or _interface_of_equal(env)
     if isinstance(interface, Interface) and (len(interface.observation), len(interface.action)) == (
         observations,
         actions,
     ):
         return interface
     return anonymous(observations, actions)
+
+
+def _flat_interface(env: gymnasium.Env[Any, Any]) -> Interface | None:
+    while isinstance(env, gymnasium.Wrapper):
+        if isinstance(env, FlatObservationEnv):
+            return env.interface
+        env = env.env
+    return None
 
 
 def _interface_of_equal(env: gymnasium.Env[Any, Any]) -> Interface | None:
@@ -259,10 +319,32 @@ def built(address: Address) -> tuple[EnvSpec, mujoco.MjModel, BoundTask, Variati
     variation = address.variation(spec)
     try:
         model = compiled(spec, variation)
+        refuse_sleeping(model)
         spec = variation_axes.edit_task(spec, variation, model)
-        return spec, model, BoundTask(spec, model), variation
+        with located(str(content.find("envs", address.env) / content.MARKER["envs"])):
+            _refuse_unknown_camera(spec, model)
+            task = BoundTask(spec, model)
+        return spec, model, task, variation
     except InputError as error:
         raise InputError(f"{address}: {error}") from None
+
+
+def refuse_sleeping(model: mujoco.MjModel) -> None:
+    """Refuse a model whose bodies fall asleep.
+
+    Raises:
+        InputError: it enables sleeping, which MuJoCo's batches do not simulate.
+    """
+    if model.opt.enableflags & int(mujoco.mjtEnableBit.mjENBL_SLEEP):
+        raise InputError(
+            '<flag sleep="enable"/> in its model: MuJoCo\'s batches simulate no sleeping: take the flag out'
+        )
+
+
+def _refuse_unknown_camera(spec: EnvSpec, model: mujoco.MjModel) -> None:
+    names = [model.body(index).name for index in range(model.nbody)]
+    if spec.camera.body and spec.camera.body not in names:
+        raise unknown("body", spec.camera.body, names, "camera.body")
 
 
 def action_space(model: mujoco.MjModel) -> Box:

@@ -102,6 +102,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     position: Spread
     velocity: Spread
+    keyframe: str = ""  # of the model, that the noise is added to, with its controls; the model's qpos0 without one
     goal: Goal | None = None
     still: tuple[str, ...] = ()  # joints that stand still at first
 

@@ -76,10 +76,18 @@ def _indices_of(slot_names: Sequence[str], known_names: Sequence[str], axis: str
     return [known_names.index(name) for name in slot_names]
 
 
+def first_actions(specs: Sequence[PerturbationSpec], controls: Sequence[Array] | None) -> Array:
+    """Actions (envs, actions) that a delay repeats before the first real one: those that give these controls, or 0."""
+    if controls is None or not np.any(controls):
+        return np.zeros((len(specs), len(specs[0].action_factor)))
+    return np.array([control / spec.action_factor for control, spec in zip(controls, specs, strict=True)])
+
+
 class Perturbations:
     """The channels of several worlds."""
 
-    def __init__(self, specs: Sequence[PerturbationSpec]) -> None:
+    def __init__(self, specs: Sequence[PerturbationSpec], controls: Sequence[Array] | None = None) -> None:
+        self._first_actions = first_actions(specs, controls)
         self._acts = _DelayLine(
             np.array([spec.action_factor for spec in specs]),
             np.array([spec.action_std for spec in specs]),
@@ -93,7 +101,7 @@ class Perturbations:
 
     def begin(self, env_index: int, observation: Array, rng: np.random.Generator) -> Array:
         """Start an episode of one world; return what its policy sees first (observations,)."""
-        self._acts.fill(env_index, np.zeros(self._acts.width))
+        self._acts.fill(env_index, self._first_actions[env_index])
         self._senses.fill(env_index, observation)
         return self._senses.disturbed(env_index, observation, rng)
 

@@ -4,7 +4,6 @@
 forces are observed get a `ThreadPoolBatch`: one MjData each and a thread pool over `mj_step`, which releases the GIL.
 """
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
@@ -13,6 +12,8 @@ import mujoco
 import mujoco.batch
 import numpy as np
 from numpy.typing import NDArray
+
+from trl_suite import machine_resources
 
 Array = NDArray[Any]
 NOTHING = int(mujoco.mjtStage.mjSTAGE_NONE)
@@ -56,15 +57,34 @@ def physics(
     substeps: Sequence[int],
     fields: Sequence[str],
     *,
+    keyframes: Sequence[int],
     contact_forces: bool,
     warm_start: bool,
     threads: int | None,
 ) -> Physics:
-    """Return the engine for these worlds: MuJoCo's own batch unless contact forces are wanted."""
-    thread_count = threads or len(os.sched_getaffinity(0))
+    """Engine for these envs: MuJoCo's own batch unless contact forces are asked for.
+
+    Args:
+        models: of each env.
+        substeps: physics steps of a control step of each env.
+        fields: of MjData that are read, by name.
+        keyframes: of each env, that its episodes start from; -1 for the model's own state.
+        contact_forces: whether they are among what is read.
+        warm_start: whether the solver starts from the last control step's solution.
+        threads: how many, or None for as many as there are cores.
+    """
+    thread_count = threads or machine_resources.cores()
     if contact_forces:
-        return ThreadPoolBatch(models, substeps, fields, warm_start=warm_start, threads=thread_count)
-    return MujocoBatch(models, substeps, fields, warm_start=warm_start, threads=thread_count)
+        return ThreadPoolBatch(models, substeps, fields, keyframes, warm_start=warm_start, threads=thread_count)
+    return MujocoBatch(models, substeps, fields, keyframes, warm_start=warm_start, threads=thread_count)
+
+
+def reset_data(model: mujoco.MjModel, data: mujoco.MjData, keyframe: int) -> None:
+    """Reset to a keyframe, its controls included; to the model's own state for -1."""
+    if keyframe < 0:
+        mujoco.mj_resetData(model, data)
+    else:
+        mujoco.mj_resetDataKeyframe(model, data, keyframe)
 
 
 def full_state(model: mujoco.MjModel, data: mujoco.MjData) -> Array:
@@ -82,10 +102,12 @@ class MujocoBatch:
         models: Sequence[mujoco.MjModel],
         substeps: Sequence[int],
         fields: Sequence[str],
+        keyframes: Sequence[int],
         *,
         warm_start: bool,
         threads: int,
     ) -> None:
+        self._keyframes = np.array(keyframes, dtype=np.int32)
         self._num_envs = len(models)
         self._batch = mujoco.batch.Batch(models[0], self._num_envs, min(threads, self._num_envs))
         if any(model is not models[0] for model in models):
@@ -114,7 +136,7 @@ class MujocoBatch:
 
     def restart(self, envs: Array, positions: Array, velocities: Array) -> None:
         """Put worlds into states as a new episode does."""
-        self._batch.reset(envs, stage=NOTHING)
+        self._batch.reset(envs, keyframe=self._keyframes[envs], stage=NOTHING)
         self.field("qpos")[envs], self.field("qvel")[envs] = positions, velocities
         self._batch.forward(envs)
         self._warnings[envs] = 0
@@ -149,10 +171,12 @@ class ThreadPoolBatch:
         models: Sequence[mujoco.MjModel],
         substeps: Sequence[int],
         fields: Sequence[str],
+        keyframes: Sequence[int],
         *,
         warm_start: bool,
         threads: int,
     ) -> None:
+        self._keyframes = np.array(keyframes, dtype=np.int32)
         self._data = [mujoco.MjData(model) for model in models]
         self._per_env = [
             (model, data, data.ctrl, data.qacc_warmstart, steps)
@@ -182,7 +206,7 @@ class ThreadPoolBatch:
         """Put worlds into states as a new episode does."""
         for index, position, velocity in zip(envs.tolist(), positions, velocities, strict=True):
             model, data, *_ = self._per_env[index]
-            mujoco.mj_resetData(model, data)
+            reset_data(model, data, int(self._keyframes[index]))
             data.qpos[:], data.qvel[:] = position, velocity
             mujoco.mj_forward(model, data)
         self._gather()

@@ -5,13 +5,13 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from trl_suite.errors import InputError, located
+from trl_suite.errors import InputError, located, unknown
 from trl_suite.interface import Interface
 from trl_suite.worlds.env_spec import Bound, EnvSpec, Goal, Spread
 from trl_suite.worlds.terms import arrays
@@ -20,6 +20,32 @@ from trl_suite.worlds.terms.sensors import AFTER_STEP, Fields, Reading, controls
 
 Floats = NDArray[np.float64]
 MAX_GOAL_DRAWS = 100_000  # of one episode's goal, before its table is called impossible
+
+
+class NominalState(NamedTuple):
+    """State that an episode's first one is drawn around, with the controls until the first action."""
+
+    position: Floats  # (nq,)
+    velocity: Floats  # (nv,)
+    control: Floats  # (nu,)
+    activation: Floats  # (na,)
+    keyframe: int  # its index, or -1 where it is the model's own
+
+
+def nominal_state(model: mujoco.MjModel, keyframe: str = "") -> NominalState:
+    """State of a keyframe of the model, by name; the model's qpos0 at rest where the name is "".
+
+    Raises:
+        InputError: the model has no such keyframe.
+    """
+    if not keyframe:
+        return NominalState(model.qpos0.copy(), np.zeros(model.nv), np.zeros(model.nu), np.zeros(model.na), -1)
+    names = [model.key(index).name for index in range(model.nkey)]
+    if keyframe not in names:
+        raise unknown("keyframe", keyframe, [name for name in names if name])
+    key = names.index(keyframe)
+    arrays_of_key = (model.key_qpos, model.key_qvel, model.key_ctrl, model.key_act)
+    return NominalState(*(array[key].copy() for array in arrays_of_key), key)
 
 
 class BoundTask:
@@ -40,7 +66,8 @@ class BoundTask:
         slots = tuple(slot for block in self.observed for slot in block.slots)
         self.interface = Interface(observation=slots, action=controls(model))
         self.starts = spec.reset
-        self.nominal = (model.qpos0.copy(), np.zeros(model.nv))
+        with located("reset.keyframe"):
+            self.nominal = nominal_state(model, spec.reset.keyframe)
         goal = spec.reset.goal
         with located("reset.goal.joints"):
             self.goal = reading(model, "position", goal.joints).indices if goal else None
@@ -67,10 +94,10 @@ class BoundTask:
 
     def start(self, rng: np.random.Generator) -> tuple[Floats, Floats]:
         """Return a first state: positions (nq,), with the goal, and velocities (nv,), drawn in this order."""
-        position = self.nominal[0] + _noise(rng, self.starts.position, len(self.nominal[0]))
+        position = self.nominal.position + _noise(rng, self.starts.position, len(self.nominal.position))
         if self.starts.goal:
             position[self.goal] = _goal(rng, self.starts.goal)
-        velocity = self.nominal[1] + _noise(rng, self.starts.velocity, len(self.nominal[1]))
+        velocity = self.nominal.velocity + _noise(rng, self.starts.velocity, len(self.nominal.velocity))
         if self.still is not None:
             velocity[self.still] = 0.0
         return position, velocity
@@ -195,8 +222,7 @@ def _bounded(model: mujoco.MjModel, index: int, bound: Bound) -> Reading:
 def _terms(spec: EnvSpec, model: mujoco.MjModel, duration: float) -> tuple[BoundTerm, ...]:
     terms: list[BoundTerm] = []
     for index, term in enumerate(spec.reward):
-        with located(f"reward[{index}]"):
-            terms.append(bind_term(term, model, duration))
+        terms.append(bind_term(term, model, duration, f"reward[{index}]"))
     return tuple(terms)
 
 

@@ -83,6 +83,7 @@ class RobotVectorEnv(VectorEnv[Array, Array, Array]):
             batch_spec.models,
             [spec.frame_skip for spec in batch_spec.env_specs],
             sorted({"qpos", "qvel", *(field for task in self._tasks for field in task.fields)}),
+            keyframes=[task.nominal.keyframe for task in self._tasks],
             contact_forces=any(task.needs_contact_forces for task in self._tasks),
             warm_start=warm_start,
             threads=threads,
@@ -100,7 +101,7 @@ class RobotVectorEnv(VectorEnv[Array, Array, Array]):
         self.num_envs, self.addresses = len(batch_spec.addresses), batch_spec.addresses
         self.table, self.interface, self._tasks = batch_spec.table, batch_spec.interface, batch_spec.tasks
         self._ends = np.array([task.ends for task in batch_spec.tasks])
-        self._perturbations = Perturbations(batch_spec.perturbation_specs) if batch_spec.perturbation_specs else None
+        self._perturbations = _perturbations(batch_spec)
         self.single_action_space = batch_spec.action_space
         self.single_observation_space = Box(-np.inf, np.inf, (len(self.interface.observation),), np.float64)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
@@ -235,8 +236,8 @@ class RobotVectorEnv(VectorEnv[Array, Array, Array]):
 
     def _collapse(self, envs: Array, observation: Array, total: Array, terms: dict[str, Array]) -> Array:
         """End unstable worlds at their nominal state, as `RobotEnv` does."""
-        positions = np.array([self._tasks[index].nominal[0] for index in envs])
-        velocities = np.array([self._tasks[index].nominal[1] for index in envs])
+        positions = np.array([self._tasks[index].nominal.position for index in envs])
+        velocities = np.array([self._tasks[index].nominal.velocity for index in envs])
         self._physics.restart(envs, positions, velocities)
         observation[envs] = self._evaluators[0][2].observe()[envs]
         for values in (total, *terms.values()):
@@ -310,6 +311,11 @@ class RobotVectorEnv(VectorEnv[Array, Array, Array]):
             where = f"world {index}, {self.addresses[index]}"
             raise FloatingPointError(f"{where}: the policy's action is not finite: {', '.join(wrong)}")
         return actions
+
+
+def _perturbations(batch_spec: BatchSpec) -> Perturbations | None:
+    specs = batch_spec.perturbation_specs
+    return Perturbations(specs, [task.nominal.control for task in batch_spec.tasks]) if specs else None
 
 
 def _below(prefix: str, state: Mapping[str, Array]) -> dict[str, Array]:

@@ -156,8 +156,3 @@ class InProcess:
         """Nothing: what is made here has ended."""
         self._waiting.clear()
         self.busy = 0
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

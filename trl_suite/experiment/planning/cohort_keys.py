@@ -7,7 +7,7 @@ from dataclasses import replace
 import msgspec
 import torch
 
-from trl_suite import machine_memory
+from trl_suite import machine_resources
 from trl_suite.errors import InputError
 from trl_suite.experiment.planning.cohort_queue import CohortKey, trained_alone
 from trl_suite.experiment.planning.run_spec import RunSpec, training_of
@@ -107,7 +107,7 @@ class CohortPlanner:
         """Return how many bytes the members of one worker may take, where their worlds are."""
         if physics == "warp" and self.device == "cuda":
             return int(torch.cuda.mem_get_info()[0] * (1 - SPARE_MEMORY_SHARE))
-        return int(machine_memory.available() * (1 - SPARE_MEMORY_SHARE)) // self.workers - WORKER_BYTES
+        return int(machine_resources.available_bytes() * (1 - SPARE_MEMORY_SHARE)) // self.workers - WORKER_BYTES
 
 
 def _one_batch(job: TrainingRun) -> str:

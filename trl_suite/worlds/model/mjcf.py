@@ -15,6 +15,7 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
+from trl_suite import machine_resources
 from trl_suite.errors import InputError
 
 MAX_BYTES = 4 * 1024 * 1024
@@ -59,7 +60,9 @@ def vet(path: Path) -> None:
 @functools.lru_cache(maxsize=64)
 def _vetted(path: Path, content: str) -> None:
     code = "import sys; from trl_suite.worlds.model import mjcf; mjcf.child(sys.argv[1])"
-    environment = {key: os.environ[key] for key in ("PATH", "PYTHONPATH", "HOME", "VIRTUAL_ENV") if key in os.environ}
+    environment = {
+        key: os.environ[key] for key in ("PATH", "PYTHONPATH", "HOME", "VIRTUAL_ENV", "SYSTEMROOT") if key in os.environ
+    }
     try:
         done = subprocess.run(
             [sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=SECONDS, env=environment
@@ -77,10 +80,7 @@ def _vetted(path: Path, content: str) -> None:
 
 def child(path: str) -> None:
     """Compile a model under limits and print what is wrong with it as JSON: the child process's whole work."""
-    import resource  # only where there is a child: Windows has none
-
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+    machine_resources.limit_process(MEMORY, SECONDS)
     config = mujoco.MjLogConfig.get()
     config.logto_file = config.logto_console = False
     mujoco.MjLogConfig.set(config)

@@ -117,19 +117,19 @@ class BoundTerm(NamedTuple):
         )
 
 
-def bind_term(term: Term, model: mujoco.MjModel, duration: float) -> BoundTerm:
-    """Term of a table, bound to a model whose control steps take `duration` seconds.
+def bind_term(term: Term, model: mujoco.MjModel, duration: float, key: str) -> BoundTerm:
+    """Term of a table, bound to a model whose control steps take `duration` seconds; `key` is its place in the table.
 
     Raises:
         InputError: there is no such term, or no such element in the model.
     """
     if term.term not in REWARD_TERMS:
-        raise unknown("reward term", term.term, REWARD_TERMS, "term")
+        raise unknown("reward term", term.term, REWARD_TERMS, f"{key}.term")
     function = REWARD_TERMS[term.term]
     if bool(function.of) != bool(term.of):
         mend = f"of which {function.of}?" if function.of else "it is of nothing"
-        raise InputError(f"of: reward term '{term.term}': {mend}")
-    with located("of"):
+        raise InputError(f"{key}.of: reward term '{term.term}': {mend}")
+    with located(f"{key}.of"):
         sensor = function.reads(model, term) if function.reads else None
     constants = {name: CONSTANTS[name](model, term, duration) for name in function.constants}
     return BoundTerm(term.weight, term.group, term.cap, term.term, sensor, constants)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trl_suite.worlds.perturbations import PerturbationSpec
+from trl_suite.worlds.perturbations import PerturbationSpec, first_actions
 from trl_suite.worlds.warp.counter_rng import CounterRng, DrawPurpose
 
 Put = Callable[[np.ndarray], Tensor]
@@ -16,12 +16,16 @@ class DevicePerturbations:
     """The channels of many worlds.
 
     Args:
-        each: the settings of each world.
-        draws: of each world.
+        specs: of each env.
+        controls: of each env, that its episodes begin with.
+        rng: of each env.
         put: puts a NumPy array on the device, in single precision.
     """
 
-    def __init__(self, specs: Sequence[PerturbationSpec], rng: CounterRng, put: Put) -> None:
+    def __init__(
+        self, specs: Sequence[PerturbationSpec], controls: Sequence[np.ndarray], rng: CounterRng, put: Put
+    ) -> None:
+        self._first_actions = put(first_actions(specs, controls))
         self._acts = _DeviceDelayLine(
             [spec.action_factor for spec in specs], [spec.action_std for spec in specs], rng, put
         )
@@ -46,7 +50,7 @@ class DevicePerturbations:
 
     def begin(self, env_mask: Tensor, observations: Tensor, times: Tensor) -> Tensor:
         """Start an episode in the worlds of a mask (worlds,); return what all would see first (worlds, slots)."""
-        self._acts.fill(env_mask, torch.zeros_like(self._acts.latest))
+        self._acts.fill(env_mask, self._first_actions)
         self._senses.fill(env_mask, observations)
         return self._senses.disturbed(observations, DrawPurpose.FIRST_OBSERVATION, times)
 
@@ -63,10 +67,6 @@ class _DeviceDelayLine:
         like = self._factor
         self.past = like.new_zeros(max(steps) + 1, *like.shape)  # (age, worlds, numbers), youngest first
         self._late = torch.tensor(steps, device=like.device)[None, :, None].expand(1, *like.shape)
-
-    @property
-    def latest(self) -> Tensor:
-        return self.past[0]
 
     def fill(self, env_mask: Tensor, rows: Tensor) -> None:
         """Let the worlds of a mask have had nothing but these rows."""

@@ -27,8 +27,8 @@ class InitialStates:
 
     def __init__(self, tasks: Sequence[BoundTask], rng: CounterRng, put: Callable[[np.ndarray], Tensor]) -> None:
         self._rng = rng
-        self.position = put(np.array([task.nominal[0] for task in tasks]))  # (worlds, nq) the nominal ones
-        self.velocity = put(np.array([task.nominal[1] for task in tasks]))  # (worlds, nv)
+        self.position = put(np.array([task.nominal.position for task in tasks]))  # (worlds, nq) the nominal ones
+        self.velocity = put(np.array([task.nominal.velocity for task in tasks]))  # (worlds, nv)
         starts = [task.starts for task in tasks]
         self._noises = (
             _InitialNoise([start.position for start in starts], DrawPurpose.POSITION, put),

@@ -4,7 +4,7 @@ Knows nothing of tasks. Numbers are in single precision.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import mujoco
 import numpy as np
@@ -23,6 +23,17 @@ _LEFT_AT_ZERO = frozenset({"cfrc_ext"})  # by MuJoCo, until a step's end
 _PLACES = ("geom_xpos", "geom_xmat", "site_xpos", "site_xmat", "xpos", "xquat", "xmat", "xipos", "ximat")
 
 
+class StartControls(NamedTuple):
+    """Controls and activations that the episodes of each env begin with."""
+
+    control: NDArray[np.float64]  # (envs, nu)
+    activation: NDArray[np.float64]  # (envs, na)
+
+    def any(self) -> bool:
+        """Whether one of them is not zero."""
+        return bool(self.control.any() or self.activation.any())
+
+
 class Simulation:
     """The worlds of a batch on a device.
 
@@ -34,6 +45,7 @@ class Simulation:
         fields: of MjData that are read, by name.
         needed: room for contacts and constraints.
         contact_forces: whether they are among what is read.
+        start: controls and activations that an episode begins with.
 
     Raises:
         InputError: Warp cannot run a model, or two differ in what cannot differ between worlds.
@@ -49,7 +61,9 @@ class Simulation:
         fields: Sequence[str],
         needed: Limits,
         contact_forces: bool,
+        start: StartControls,
     ) -> None:
+        self._pulls_at_start = start.any()
         self._model = merged(models, model_indices, names)
         self._model.opt.warn_overflow = 0  # a kernel would print at every step; `overflow` is read instead
         self._data = data_of(models[0], len(model_indices), needed)
@@ -59,7 +73,14 @@ class Simulation:
         self.control, self.warm_start = self.field("ctrl"), self.field("qacc_warmstart")
         self.overflow: Tensor = self._shared("overflow")  # (worlds,) bits of what did not fit, or'ed over all steps
         self._acceleration = self.field("qacc")
-        self._cleared = [self.control, self.warm_start, self.field("act"), self.field("time")]
+        self._activation = self.field("act")
+        self._cleared = [self.control, self.warm_start, self._activation, self.field("time")]
+        self._control_at_start: tuple[Tensor, Tensor] | None = None
+        if start.any():
+            self._control_at_start = (
+                self._like(self.control, start.control),
+                self._like(self._activation, start.activation),
+            )
         following = [name for name in fields if name not in ("qpos", "qvel")]
         self._follows = [self.field(name) for name in following]
         state_fields = ("qpos", "qvel", "ctrl", "act", "time", "qacc_warmstart", *following)
@@ -108,6 +129,10 @@ class Simulation:
         self.velocity.copy_(torch.where(mask, velocity, self.velocity))
         for array in self._cleared:
             array.masked_fill_(mask, 0.0)
+        if self._control_at_start is not None:
+            control, activation = self._control_at_start
+            self.control.copy_(torch.where(mask, control, self.control))
+            self._activation.copy_(torch.where(mask, activation, self._activation))
 
     def lagging(self) -> list[Tensor]:
         """Return copies of what `refresh` overwrites: after a step it lags a substep behind the state, as MuJoCo's."""
@@ -131,7 +156,11 @@ class Simulation:
 
     def _is_motor(self, name: str, models: Sequence[mujoco.MjModel]) -> bool:
         """Return whether the field is the motors' forces, and none of them pulls without control."""
-        return name == "qfrc_actuator" and not any(model.actuator_biastype.any() for model in models)
+        pulls = self._pulls_at_start or any(model.actuator_biastype.any() for model in models)
+        return name == "qfrc_actuator" and not pulls
+
+    def _like(self, tensor: Tensor, array: NDArray[np.float64]) -> Tensor:
+        return torch.as_tensor(array, dtype=tensor.dtype, device=tensor.device)
 
     def _place(self, models: Sequence[mujoco.MjModel], model_indices: NDArray[np.int64]) -> None:
         """Give each world the places of its own model: those of what does not move are never computed again."""

@@ -17,7 +17,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trl_suite import machine_memory
+from trl_suite import machine_resources
 from trl_suite.errors import InputError
 from trl_suite.worlds.batch_spec import BatchSpec, Variant
 from trl_suite.worlds.warp.counter_rng import CounterRng
@@ -26,7 +26,7 @@ from trl_suite.worlds.warp.initial_states import InitialStates
 from trl_suite.worlds.warp.limits import bytes_of, limits
 from trl_suite.worlds.warp.merge import solvable
 from trl_suite.worlds.warp.program import DeviceStream, Program, Stage
-from trl_suite.worlds.warp.simulation import Simulation
+from trl_suite.worlds.warp.simulation import Simulation, StartControls
 from trl_suite.worlds.warp.warp_library import refuse_unless_usable
 
 Array = NDArray[Any]
@@ -107,8 +107,8 @@ class WarpVectorEnv(VectorEnv[Tensor, Tensor, Tensor]):
         self._simulation = _simulation(batch_spec, self.device)
         self._rng = CounterRng(self.num_envs, self.device)
         self._starts = InitialStates(batch_spec.tasks, self._rng, self._put)
-        settings = batch_spec.perturbation_specs
-        self._perturbations = DevicePerturbations(settings, self._rng, self._put) if settings else None
+        specs, controls = batch_spec.perturbation_specs, [task.nominal.control for task in batch_spec.tasks]
+        self._perturbations = DevicePerturbations(specs, controls, self._rng, self._put) if specs else None
         self._evaluators = [
             (self._rows(rows), task.labels, task.moved(self._put).evaluator(self._simulation.field, torch.concatenate))
             for rows, task in batch_spec.tasks_by_structure()
@@ -416,11 +416,15 @@ def _simulation(batch_spec: BatchSpec, device: torch.device) -> Simulation:
         fields=sorted({field for task in batch_spec.tasks for field in task.fields}),
         needed=needed,
         contact_forces=any(task.needs_contact_forces for task in batch_spec.tasks),
+        start=StartControls(
+            np.array([task.nominal.control for task in batch_spec.tasks]),
+            np.array([task.nominal.activation for task in batch_spec.tasks]),
+        ),
     )
 
 
 def _refuse_unless_it_fits(batch_spec: BatchSpec, bytes_per_env: int, device: torch.device) -> None:
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else machine_memory.available()
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else machine_resources.available_bytes()
     num_envs, room = len(batch_spec.addresses), int(free * (1 - FREE_MEMORY_SHARE))
     if num_envs * bytes_per_env > room:
         needed = num_envs * bytes_per_env
