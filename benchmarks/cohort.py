@@ -35,10 +35,10 @@ import torch
 from trl_suite import provenance
 from trl_suite.training import engines, settings
 from trl_suite.training.cohort.adam import Adam
-from trl_suite.training.cohort.layout import Layout, on_policy
-from trl_suite.training.cohort.signature import bytes_of
+from trl_suite.training.cohort.cohort_envs import Physics
+from trl_suite.training.cohort.cohort_key import bytes_of
+from trl_suite.training.cohort.parameter_layout import Layout, on_policy
 from trl_suite.training.cohort.stack import Stack
-from trl_suite.training.cohort.worlds import Physics
 from trl_suite.training.policy_import import spaces_of
 from trl_suite.training.training_run import TrainingRun, Unwatched
 from trl_suite.worlds import physics

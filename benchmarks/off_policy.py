@@ -27,9 +27,9 @@ from cohort import CORES, README, Trial, contend, fastest, write
 
 from trl_suite.training import engines, settings
 from trl_suite.training.cohort.adam import Adam
+from trl_suite.training.cohort.cohort_key import bytes_of
 from trl_suite.training.cohort.critics import ADAM_EPSILON
 from trl_suite.training.cohort.off_policy import layouts
-from trl_suite.training.cohort.signature import bytes_of
 from trl_suite.training.cohort.stack import Stack
 from trl_suite.training.policy_import import spaces_of
 from trl_suite.training.training_run import TrainingRun

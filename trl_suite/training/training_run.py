@@ -155,7 +155,7 @@ class Unwatched:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOutcome:
-    """What a training leaves."""
+    """Result of a training: the policy, and what was copied, frozen and made."""
 
     policy: Policy
     transplant: Transplant

@@ -9,7 +9,7 @@ from trl_suite.mechanisms import methods
 from trl_suite.networks.policy import Policy
 from trl_suite.training import settings
 from trl_suite.training.acting.evaluation import Episode
-from trl_suite.training.cohort.train import train
+from trl_suite.training.cohort.cohort_training import train
 from trl_suite.training.training_run import Snapshot, TrainingOutcome, TrainingRun, Unwatched
 
 HOW = settings.PPOHyperparameters(

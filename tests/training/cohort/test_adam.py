@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from trl_suite.training.cohort.adam import Adam
-from trl_suite.training.cohort.layout import on_policy
+from trl_suite.training.cohort.parameter_layout import on_policy
 from trl_suite.training.cohort.stack import Stack
 
 LAYOUT = on_policy(5, 3, (7, 6))

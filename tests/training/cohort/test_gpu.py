@@ -8,10 +8,10 @@ from tests.training.cohort.small import job, numbers
 from trl_suite.mechanisms import methods
 from trl_suite.training import settings
 from trl_suite.training.cohort import graph
-from trl_suite.training.cohort.layout import on_policy
-from trl_suite.training.cohort.ppo import Learner, Transitions
+from trl_suite.training.cohort.cohort_training import train
+from trl_suite.training.cohort.parameter_layout import on_policy
+from trl_suite.training.cohort.ppo_update import PPOUpdate, Transitions
 from trl_suite.training.cohort.stack import Stack
-from trl_suite.training.cohort.train import train
 from trl_suite.training.training_run import TrainingOutcome, Unwatched
 
 pytestmark = [
@@ -34,7 +34,7 @@ def test_an_update_is_the_cpus():
     for device in (torch.device("cpu"), CUDA):
         stack = Stack.zeros(layout, members, device)
         stack.flat.copy_(start)
-        learner = Learner(hyperparameters, stack)
+        learner = PPOUpdate(hyperparameters, stack)
         learner.update(Transitions(*(one.to(device) for one in given)), orders, np.ones_like(learner.adam.learning))
         found.append(stack.flat.cpu())
     assert float((found[0] - found[1]).abs().max()) < 1e-4

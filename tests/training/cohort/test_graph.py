@@ -12,14 +12,14 @@ from trl_suite.mechanisms.adapters import LowRank
 from trl_suite.training import settings
 from trl_suite.training.cohort import adam
 from trl_suite.training.cohort.graph import Launch
-from trl_suite.training.cohort.layout import actors, on_policy
 from trl_suite.training.cohort.off_policy import layouts
-from trl_suite.training.cohort.ppo import Learner
-from trl_suite.training.cohort.pull import Imitation
-from trl_suite.training.cohort.replay import Replay
-from trl_suite.training.cohort.sac import SAC
+from trl_suite.training.cohort.parameter_layout import actors, on_policy
+from trl_suite.training.cohort.ppo_update import PPOUpdate
+from trl_suite.training.cohort.replay_rings import ReplayRings
+from trl_suite.training.cohort.sac_update import SACUpdate
+from trl_suite.training.cohort.source_gradients import DistillationGradient
 from trl_suite.training.cohort.stack import Stack
-from trl_suite.training.cohort.td3 import TD3
+from trl_suite.training.cohort.td3_update import TD3Update
 
 SMALL = {"batch_size": 32, "hidden": (16, 16), "learning_starts": 64, "buffer_size": 300, "n_envs": 2}
 PPO = replace(HOW, n_epochs=12)
@@ -64,10 +64,10 @@ def jobs(hyperparameters, names=METHODS):
     ids=["sac", "sac, five at once", "td3", "td3, three at once", "ppo", "ppo, low-rank products"],
 )
 def test_replays_learn_what_python_learns(hyperparameters, names, tape):
-    wanted = jobs(hyperparameters, names)
-    plain = [numbers(one) for one in run(wanted)]
+    td_target = jobs(hyperparameters, names)
+    plain = [numbers(one) for one in run(td_target)]
     used = tape()
-    for one, other in zip(run(wanted), plain, strict=True):
+    for one, other in zip(run(td_target), plain, strict=True):
         assert same(numbers(one), other)
     assert used.replays > 3 * used.captures > 0
 
@@ -99,7 +99,7 @@ def nowhere(monkeypatch):
 
 @pytest.mark.parametrize(
     ("kind", "hyperparameters"),
-    [(SAC, settings.SACHyperparameters()), (TD3, settings.TD3Hyperparameters())],
+    [(SACUpdate, settings.SACHyperparameters()), (TD3Update, settings.TD3Hyperparameters())],
     ids=["sac", "td3"],
 )
 def test_an_off_policy_update_asks_nothing_of_the_host(kind, hyperparameters, nowhere):
@@ -108,8 +108,8 @@ def test_an_off_policy_update_asks_nothing_of_the_host(kind, hyperparameters, no
         {name: Stack.zeros(one, 4, nowhere) for name, one in layouts(hyperparameters, 17, 6).items()},
         {},
     )
-    ring = Replay(4, 50, 2, 17, 6, nowhere)
-    for _ in range(hyperparameters.policy_delay if kind is TD3 else 1):
+    ring = ReplayRings(4, 50, 2, 17, 6, nowhere)
+    for _ in range(hyperparameters.policy_delay if kind is TD3Update else 1):
         batch = ring.at(torch.zeros(2, 4, 32, dtype=torch.int64, device=nowhere))
         told = learner.update(batch, torch.zeros(2, 4, 32, 6, device=nowhere))
     assert {value.device for value in told.values()} == {nowhere}
@@ -120,8 +120,8 @@ def test_imitating_asks_nothing_of_the_host(algorithm, nowhere):
     layout = on_policy(17, 6, (64, 64)) if algorithm == "ppo" else actors(algorithm, 17, 6, (64, 64))
     stack = Stack.zeros(layout, 4, nowhere)
     optimiser = adam.Adam(stack, stack.zeros_like(), 1e-3, 1e-8)
-    imitation = Imitation(optimiser, "relu", algorithm, 2, None)
-    examples = {"seen": torch.zeros(60, 17), "mean": torch.zeros(60, 6), "log_std": torch.zeros(60, 6)}
+    imitation = DistillationGradient(optimiser, "relu", algorithm, 2, None)
+    examples = {"normalized_obs": torch.zeros(60, 17), "mean": torch.zeros(60, 6), "log_std": torch.zeros(60, 6)}
     given = imitation.drawn({name: each.to(nowhere) for name, each in examples.items()}, torch.zeros(3, 20).long(), 0.7)
     assert {value.device for value in given.values()} == {nowhere}
     imitation.show(given, 1)
@@ -133,7 +133,7 @@ def test_an_epoch_of_ppo_asks_nothing_of_the_host(adapter, nowhere):
     hyperparameters = settings.PPOHyperparameters(
         activation="relu"
     )  # the other reads a number of the host's, which a graph may
-    learner = Learner(hyperparameters, Stack.zeros(on_policy(17, 6, hyperparameters.hidden, adapter), 4, nowhere))
+    learner = PPOUpdate(hyperparameters, Stack.zeros(on_policy(17, 6, hyperparameters.hidden, adapter), 4, nowhere))
     some = np.ones_like(learner.adam.learning)
     some[0, 1] = False
     learner._learn(some)

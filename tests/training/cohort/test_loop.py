@@ -17,9 +17,9 @@ from trl_suite.networks.components import group
 from trl_suite.training import settings
 from trl_suite.training.cohort import noise
 from trl_suite.training.cohort.cohort import Cohort
-from trl_suite.training.cohort.member import Member
+from trl_suite.training.cohort.cohort_training import train
+from trl_suite.training.cohort.member import CohortMember
 from trl_suite.training.cohort.rollout import advantages
-from trl_suite.training.cohort.train import train
 from trl_suite.training.policy_import import spaces_of
 from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.training.sb3 import vec_env
@@ -55,7 +55,7 @@ def _sb3(job: TrainingRun, seed: int):
     draws = [
         noise.normals(
             [seed],
-            noise.Stream.ACTION,
+            noise.NoiseStream.ACTION,
             k,
             (hyperparameters.n_steps, hyperparameters.n_envs, model.action_space.shape[0]),
         )[0]
@@ -96,7 +96,7 @@ def test_four_rollouts_are_sb3s(env, limit, method):
         source = dict(train([keeping], [Unwatched()], [None], torch.device("cpu")))[0].policy
         assert source.memory["optimiser.actor"]["actor.head.weight.step"] == 2 * 4 * 4
         job = replace(job, method="own", definition=method, source=source)
-    cohort = Cohort([Member(0, job, spaces_of(env), Unwatched(), None)], torch.device("cpu"))
+    cohort = Cohort([CohortMember(0, job, spaces_of(env), Unwatched(), None)], torch.device("cpu"))
     cohort.worlds.batch._limit = limit  # it cuts episodes off, and their value goes on
     cohort.algorithm.collector.reset()
     with patch.object(vec_env, "RobotVectorEnv", partial(vec_env.RobotVectorEnv, max_episode_steps=limit)):
@@ -124,7 +124,7 @@ def test_advantages_are_the_buffers():
     steps, worlds = 40, 3
     reward, value = (rng.standard_normal((steps, worlds)).astype(np.float32) for _ in range(2))
     starts = (rng.random((steps + 1, worlds)) < 0.1).astype(np.float32)
-    beyond = rng.standard_normal(worlds).astype(np.float32)
+    bootstrap_value = rng.standard_normal(worlds).astype(np.float32)
     buffer = RolloutBuffer(
         steps,
         Box(-1, 1, (4,)),
@@ -135,7 +135,7 @@ def test_advantages_are_the_buffers():
         n_envs=worlds,
     )
     buffer.rewards[:], buffer.values[:], buffer.episode_starts[:] = reward, value, starts[:-1]
-    buffer.compute_returns_and_advantage(torch.as_tensor(beyond), starts[-1])
-    ours = advantages(reward[:, None], value[:, None], starts[:, None], beyond[None], hyperparameters)
+    buffer.compute_returns_and_advantage(torch.as_tensor(bootstrap_value), starts[-1])
+    ours = advantages(reward[:, None], value[:, None], starts[:, None], bootstrap_value[None], hyperparameters)
     assert ours.dtype == np.float32
     assert np.abs(ours[:, 0] - buffer.advantages).max() < 1e-6

@@ -16,8 +16,8 @@ from trl_suite.networks.align import align
 from trl_suite.networks.policy import load
 from trl_suite.networks.store import digest
 from trl_suite.training import settings
-from trl_suite.training.acting.evaluation import Evaluator
-from trl_suite.training.cohort.signature import bytes_of, obstacle, signature
+from trl_suite.training.acting.evaluation import CohortEvaluator
+from trl_suite.training.cohort.cohort_key import bytes_of, cohort_key, obstacle
 from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.worlds.env import make
 
@@ -52,7 +52,7 @@ def test_low_rank_products_are_a_cohorts_where_nothing_pulls_beside_them():
     assert all("adapter" in obstacle(job(method="own", definition=one)) for one in pulled)
     assert "adapter" in obstacle(job(method="lora", hyperparameters=settings.SACHyperparameters()))
     ranks = [msgspec.structs.replace(lora, adapter=LowRank(rank=rank)) for rank in (2, 4)]
-    apart = {signature(job(method="own", definition=one)) for one in ranks} | {signature(job())}
+    apart = {cohort_key(job(method="own", definition=one)) for one in ranks} | {cohort_key(job())}
     assert len(apart) == 3
     assert bytes_of(job(method="lora")) > bytes_of(job())
 
@@ -64,7 +64,7 @@ def test_a_low_rank_member_is_stored_as_the_plain_network_that_it_acts_as(make_j
     moved = outcome.policy.components["actor.trunk.0"]["weight"] - source.components["actor.trunk.0"]["weight"]
     assert int(torch.linalg.matrix_rank(moved, rtol=1e-4)) == 4
     (_, first), *_, (_, last) = watcher.curve
-    again = Evaluator("inverted-pendulum", 2)(lambda seen: outcome.policy.predict(seen)[0])
+    again = CohortEvaluator("inverted-pendulum", 2)(lambda normalized_obs: outcome.policy.predict(normalized_obs)[0])
     assert [one.length for one in last] == [one.length for one in again] != [one.length for one in first]
 
 
@@ -116,8 +116,8 @@ def test_kickstarting_brings_the_actions_nearer_to_the_sources(make_job, source)
     theirs, _ = source_actor(source, source.interface, align(source.interface, source.interface)).gaussian(states)
 
     def away(outcome):
-        seen = torch.as_tensor(outcome.policy.normalised(states))
-        mean, _ = outcome.policy.gaussian(seen, outcome.policy.components)
+        normalized_obs = torch.as_tensor(outcome.policy.normalised(states))
+        mean, _ = outcome.policy.gaussian(normalized_obs, outcome.policy.components)
         return float((mean - theirs).square().mean())
 
     assert away(kicked) < 0.5 * away(plain)

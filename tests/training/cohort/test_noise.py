@@ -3,7 +3,7 @@
 import numpy as np
 
 from trl_suite.training.cohort import noise
-from trl_suite.training.cohort.noise import Stream
+from trl_suite.training.cohort.noise import NoiseStream
 
 
 def test_philox_gives_the_known_answers():
@@ -19,15 +19,15 @@ def test_philox_gives_the_known_answers():
 
 
 def test_a_members_draws_are_its_own():
-    every = noise.normals([5, 6, 7], Stream.ACTION, 3, (4, 2))
-    assert np.array_equal(noise.normals([6], Stream.ACTION, 3, (4, 2))[0], every[1])
+    every = noise.normals([5, 6, 7], NoiseStream.ACTION, 3, (4, 2))
+    assert np.array_equal(noise.normals([6], NoiseStream.ACTION, 3, (4, 2))[0], every[1])
     assert every.dtype == np.float32
     assert not np.array_equal(every[0], every[1])
 
 
 def test_streams_and_steps_are_disjoint():
     words = [
-        noise.generator(5, stream, step).bit_generator.random_raw(1_000) for stream in Stream for step in (0, 1, 2)
+        noise.generator(5, stream, step).bit_generator.random_raw(1_000) for stream in NoiseStream for step in (0, 1, 2)
     ]
     assert len(np.unique(np.concatenate(words))) == 1_000 * len(words)
 
@@ -40,7 +40,7 @@ def test_permutations_are_permutations():
 
 
 def test_normals_are_normal():
-    drawn = noise.normals(range(50), Stream.ACTION, 0, (20_000,)).astype(float)
+    drawn = noise.normals(range(50), NoiseStream.ACTION, 0, (20_000,)).astype(float)
     assert abs(drawn.mean()) < 0.004
     assert abs(drawn.std() - 1) < 0.003
     assert abs((drawn**4).mean() - 3) < 0.03

@@ -13,10 +13,10 @@ from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from trl_suite.networks.components import TARGET
 from trl_suite.training import settings
 from trl_suite.training.cohort.off_policy import layouts
-from trl_suite.training.cohort.replay import Batch
-from trl_suite.training.cohort.sac import SAC
+from trl_suite.training.cohort.replay_rings import TransitionBatch
+from trl_suite.training.cohort.sac_update import SACUpdate
 from trl_suite.training.cohort.stack import Stack
-from trl_suite.training.cohort.td3 import TD3
+from trl_suite.training.cohort.td3_update import TD3Update
 from trl_suite.training.sb3 import sb3_model as sb3
 
 SLOTS, ACTIONS, SIZE = 17, 6, 64
@@ -30,7 +30,7 @@ HOWS = {
         batch_size=SIZE, hidden=(40, 30), buffer_size=10, policy_delay=1, tau=0.1
     ),
 }
-OURS = {"sac": SAC, "td3": TD3}
+OURS = {"sac": SACUpdate, "td3": TD3Update}
 
 
 def sb3_model(hyperparameters, seed: int, dtype):
@@ -64,18 +64,18 @@ def batches(hyperparameters, members: int, updates: int, dtype):
     draws = 2 if hyperparameters.algorithm == "sac" else 1
     for _ in range(updates):
         numbers = [torch.randn(members, SIZE, n, generator=generator, dtype=dtype) for n in (SLOTS, ACTIONS, 1, SLOTS)]
-        goes_on = (torch.rand(members, SIZE, generator=generator) > 0.1).to(dtype)
-        batch = Batch(numbers[0], numbers[1].tanh(), numbers[2][..., 0], numbers[3], goes_on)
+        not_done = (torch.rand(members, SIZE, generator=generator) > 0.1).to(dtype)
+        batch = TransitionBatch(numbers[0], numbers[1].tanh(), numbers[2][..., 0], numbers[3], not_done)
         yield batch, torch.randn(draws, members, SIZE, ACTIONS, generator=generator, dtype=dtype)
 
 
-def train(model, batch: Batch, draws: torch.Tensor, member: int) -> None:
+def train(model, batch: TransitionBatch, draws: torch.Tensor, member: int) -> None:
     """One of SB3's own updates, on one member's transitions and noise."""
     samples = ReplayBufferSamples(
         observations=batch.observation[member],
         actions=batch.action[member],
-        next_observations=batch.following[member],
-        dones=1 - batch.goes_on[member, :, None],
+        next_observations=batch.next_obs[member],
+        dones=1 - batch.not_done[member, :, None],
         rewards=batch.reward[member, :, None],
         discounts=None,
     )
@@ -166,6 +166,6 @@ def test_a_member_alone_makes_the_same_updates():
     )
     for batch, draws in batches(hyperparameters, 5, 20, torch.float32):
         every.update(batch, draws)
-        alone.update(Batch(*(one[3:4].clone() for one in batch)), draws[:, 3:4].clone())
+        alone.update(TransitionBatch(*(one[3:4].clone() for one in batch)), draws[:, 3:4].clone())
     for key, stack in every.stacks.items():
         assert np.array_equal(stack.flat[:, 3].numpy(), alone.stacks[key].flat[:, 0].numpy()), key

@@ -14,8 +14,8 @@ from trl_suite.mechanisms.methods import Method
 from trl_suite.networks.components import REPLAY
 from trl_suite.training import settings
 from trl_suite.training.cohort.cohort import Cohort
-from trl_suite.training.cohort.member import Member
-from trl_suite.training.cohort.noise import Draws, Stream
+from trl_suite.training.cohort.member import CohortMember
+from trl_suite.training.cohort.noise import NoiseDraws, NoiseStream
 from trl_suite.training.policy_import import spaces_of
 from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.training.sb3 import vec_env
@@ -41,13 +41,13 @@ class _Noise:
 
     def __init__(self, hyperparameters, seed: int, actions: int, low, high) -> None:
         drawn = {
-            Stream.ACTION: (hyperparameters.n_envs, actions),
-            Stream.UNIFORM: (hyperparameters.n_envs, actions),
-            Stream.REPLAY: (hyperparameters.batch_size, 2),
-            Stream.POLICY: (2 if hyperparameters.algorithm == "sac" else 1, hyperparameters.batch_size, actions),
+            NoiseStream.ACTION: (hyperparameters.n_envs, actions),
+            NoiseStream.UNIFORM: (hyperparameters.n_envs, actions),
+            NoiseStream.REPLAY: (hyperparameters.batch_size, 2),
+            NoiseStream.POLICY: (2 if hyperparameters.algorithm == "sac" else 1, hyperparameters.batch_size, actions),
         }
-        uniform = (Stream.UNIFORM, Stream.REPLAY)
-        self._draws = {stream: Draws([seed], stream, shape, stream in uniform) for stream, shape in drawn.items()}
+        uniform = (NoiseStream.UNIFORM, NoiseStream.REPLAY)
+        self._draws = {stream: NoiseDraws([seed], stream, shape, stream in uniform) for stream, shape in drawn.items()}
         self._hyperparameters, self._low, self._high = hyperparameters, low, high
         self.turn, self.update, self._worlds, self._asked, self._jittered, self._rows = -1, -1, 0, 0, 0, None
 
@@ -55,12 +55,12 @@ class _Noise:
         """An action of one world; SB3 asks for one after the other."""
         if self._worlds % self._hyperparameters.n_envs == 0:
             self.turn += 1
-        drawn = self._draws[Stream.UNIFORM].at(self.turn)[0, self._worlds % self._hyperparameters.n_envs]
+        drawn = self._draws[NoiseStream.UNIFORM].at(self.turn)[0, self._worlds % self._hyperparameters.n_envs]
         self._worlds += 1
         return (self._low + drawn * (self._high - self._low)).astype(np.float32)
 
     def action(self):
-        return self._draws[Stream.ACTION].at(self.turn)[0]
+        return self._draws[NoiseStream.ACTION].at(self.turn)[0]
 
     def jitter(self, *_):
         """The noise on the action of one world; SB3 asks for one after the other."""
@@ -71,7 +71,7 @@ class _Noise:
         if len(normal.mean) == self._hyperparameters.n_envs:  # it acts
             self.turn += 1
             return normal.mean + normal.stddev * torch.as_tensor(self.action())
-        drawn = self._draws[Stream.POLICY].at(self.update)[0, self._asked % 2]
+        drawn = self._draws[NoiseStream.POLICY].at(self.update)[0, self._asked % 2]
         self._asked += 1
         return normal.mean + normal.stddev * torch.as_tensor(drawn)
 
@@ -79,13 +79,13 @@ class _Noise:
         """Which row, and then which world."""
         if self._rows is None:
             self.update += 1
-            self._rows = self._draws[Stream.REPLAY].at(self.update)[0]
+            self._rows = self._draws[NoiseStream.REPLAY].at(self.update)[0]
             return (self._rows[:, 0] * high).astype(np.int64)
         worlds, self._rows = (self._rows[:, 1] * high).astype(np.int64), None
         return worlds
 
     def blur(self, tensor, mean, std):
-        return tensor.copy_(torch.as_tensor(self._draws[Stream.POLICY].at(self.update)[0, 0] * std))
+        return tensor.copy_(torch.as_tensor(self._draws[NoiseStream.POLICY].at(self.update)[0, 0] * std))
 
 
 def _sb3(job: TrainingRun, seed: int):
@@ -134,7 +134,7 @@ def test_a_training_is_sb3s(hyperparameters, method):
     if method.copy:
         keeping = replace(job, seed=2, source_training=settings.SourceTraining(keep=(REPLAY, "optimiser")))
         job = replace(job, method="own", definition=method, source=train(keeping, Unwatched()).policy)
-    cohort = Cohort([Member(0, job, spaces_of("half-cheetah"), Unwatched(), None)], torch.device("cpu"))
+    cohort = Cohort([CohortMember(0, job, spaces_of("half-cheetah"), Unwatched(), None)], torch.device("cpu"))
     cohort.worlds.batch._limit = LIMIT
     cohort.algorithm.reset()
     with patch.object(vec_env, "RobotVectorEnv", partial(vec_env.RobotVectorEnv, max_episode_steps=LIMIT)):
@@ -142,7 +142,7 @@ def test_a_training_is_sb3s(hyperparameters, method):
     start = cohort.members[0].components()
     step = 0
     while step < STEPS:
-        size = cohort.stretch(step, STEPS)
+        size = cohort.chunk(step, STEPS)
         cohort.iterate(step, size)
         step += size
     buffer, ring = model.replay_buffer, cohort.algorithm.replay

@@ -15,11 +15,11 @@ from trl_suite.networks.align import align
 from trl_suite.networks.components import REPLAY
 from trl_suite.networks.policy import Policy
 from trl_suite.training import settings
-from trl_suite.training.cohort import replay
+from trl_suite.training.cohort import replay_rings
 from trl_suite.training.cohort.adam import Adam
-from trl_suite.training.cohort.layout import actors
-from trl_suite.training.cohort.pull import Imitation
-from trl_suite.training.cohort.signature import obstacle
+from trl_suite.training.cohort.cohort_key import obstacle
+from trl_suite.training.cohort.parameter_layout import actors
+from trl_suite.training.cohort.source_gradients import DistillationGradient
 from trl_suite.training.cohort.stack import Stack
 from trl_suite.training.sb3.loop import train as sb3_train
 from trl_suite.training.training_run import DivergedError, TrainingOutcome, TrainingRun
@@ -44,7 +44,7 @@ NEIGHBOURS = [
     "bc",
 ]
 ALGORITHMS = pytest.mark.parametrize("algorithm", HOWS)
-Make = Callable[..., TrainingRun]
+EnvMaker = Callable[..., TrainingRun]
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def sources() -> dict[str, Policy]:
 
 
 @pytest.fixture
-def make(sources) -> Make:
+def make(sources) -> EnvMaker:
     def made(algorithm: str, seed: int = 0, method: str = "scratch", **more) -> TrainingRun:
         definition = more.get("definition") or methods.find(method)
         more = {"hyperparameters": HOWS[algorithm]} | more
@@ -108,7 +108,7 @@ def test_a_neighbour_that_diverges_is_named_and_changes_nothing(make, algorithm)
 
 @ALGORITHMS
 def test_it_goes_on_from_a_snapshot_to_the_bit(make, algorithm, monkeypatch):
-    monkeypatch.setattr(replay, "SEGMENT", 2_000)
+    monkeypatch.setattr(replay_rings, "SEGMENT", 2_000)
     names = ["scratch", "finetune", "feature-extraction", "l2sp", "kickstart", "own"]
     jobs = [
         make(algorithm, seed=seed, method=name, **({"definition": THAWS} if name == "own" else {}))
@@ -127,7 +127,7 @@ def test_it_goes_on_from_a_snapshot_to_the_bit(make, algorithm, monkeypatch):
 
 @ALGORITHMS
 def test_a_part_of_the_replay_keeps_its_name_only_while_it_stays_the_same(make, algorithm, monkeypatch):
-    monkeypatch.setattr(replay, "SEGMENT", 2_000)
+    monkeypatch.setattr(replay_rings, "SEGMENT", 2_000)
     watcher = Keeping(keep=True)
     run([make(algorithm)], [watcher])
     known = {}
@@ -198,7 +198,7 @@ def test_a_pull_on_behaviour_adds_the_gradient_of_the_divergence(make, sources, 
     stack.write(1, other.components)
     adam = Adam(stack, stack.zeros_like(), 1e-3, 1e-8)
     adam.gradient.flat.fill_(0.25)
-    imitation = Imitation(adam, "relu", algorithm, 1, source_actor(policy, policy.interface, _names(policy)))
+    imitation = DistillationGradient(adam, "relu", algorithm, 1, source_actor(policy, policy.interface, _names(policy)))
     states = np.random.default_rng(0).normal(size=(40, 4))
     examples = imitation.examples(states, torch.as_tensor(other.normalised(states)))
     given = imitation.drawn(examples, torch.arange(40).view(1, 40), 0.7)

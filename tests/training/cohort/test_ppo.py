@@ -14,8 +14,8 @@ from trl_suite.mechanisms.adapters import LowRank
 from trl_suite.networks.card import Training
 from trl_suite.networks.components import group
 from trl_suite.training import settings
-from trl_suite.training.cohort.layout import on_policy
-from trl_suite.training.cohort.ppo import Learner, Transitions
+from trl_suite.training.cohort.parameter_layout import on_policy
+from trl_suite.training.cohort.ppo_update import PPOUpdate, Transitions
 from trl_suite.training.cohort.stack import Stack
 from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.training.sb3.transplant import implant
@@ -38,7 +38,7 @@ def learned(hyperparameters: settings.PPOHyperparameters, seed: int = 0) -> PPO:
     return model
 
 
-def cohort_of(model: PPO, hyperparameters: settings.PPOHyperparameters, members: int, dtype=torch.float32) -> Learner:
+def cohort_of(model: PPO, hyperparameters: settings.PPOHyperparameters, members: int, dtype=torch.float32) -> PPOUpdate:
     components = group("ppo", model.policy.named_parameters())
     adapted = tuple(net for net in ("actor", "critic") if f"adapter.{net}.trunk.0" in components)
     layout = on_policy(17, 6, hyperparameters.hidden, LowRank(on=adapted) if adapted else None)
@@ -46,7 +46,7 @@ def cohort_of(model: PPO, hyperparameters: settings.PPOHyperparameters, members:
     with torch.no_grad():
         for member in range(members):
             stack.write(member, components)
-    return Learner(hyperparameters, stack)
+    return PPOUpdate(hyperparameters, stack)
 
 
 def rollout_of(model: PPO, members: int, dtype=torch.float32) -> Transitions:
@@ -81,7 +81,7 @@ def train(model: PPO, orders: np.ndarray, dtype=torch.float32) -> None:
         model.train()
 
 
-def difference(model: PPO, learner: Learner, member: int = 0) -> float:
+def difference(model: PPO, learner: PPOUpdate, member: int = 0) -> float:
     theirs, ours = group("ppo", model.policy.named_parameters()), learner.stack.member(member)
     assert theirs.keys() == ours.keys()
     return max(
@@ -91,7 +91,7 @@ def difference(model: PPO, learner: Learner, member: int = 0) -> float:
     )
 
 
-def everything(learner: Learner) -> np.ndarray:
+def everything(learner: PPOUpdate) -> np.ndarray:
     return np.ones_like(learner.adam.learning)
 
 
@@ -200,7 +200,7 @@ def test_the_gradient_is_autograds(clip, activation):
         for tensors in stack.member(member).values():
             for value in tensors.values():
                 value.normal_(std=0.3, generator=generator)
-    learner = Learner(hyperparameters, stack)
+    learner = PPOUpdate(hyperparameters, stack)
     batch = torch.randn(2, 50, 16, dtype=torch.float64, generator=generator)
     batch[..., 10] = batch[..., 10] * 0.1 - 4.0  # log probabilities near those that the networks give
     learner.differentiate(batch)
@@ -218,10 +218,10 @@ def test_the_gradient_is_autograds(clip, activation):
 
 def _loss(parameters, batch, hyperparameters) -> torch.Tensor:
     """PPO's loss with torch's own distributions and autograd."""
-    seen, action, rest = batch[:, :7], batch[:, 7:10], batch[:, 10:]
+    normalized_obs, action, rest = batch[:, :7], batch[:, 7:10], batch[:, 10:]
 
     def output(net):
-        features, act = seen, getattr(torch, hyperparameters.activation)
+        features, act = normalized_obs, getattr(torch, hyperparameters.activation)
         for layer in ("trunk.0", "trunk.1"):
             own = parameters[f"{net}.{layer}"]
             features = act(torch.nn.functional.linear(features, own["weight"], own["bias"]))
@@ -239,7 +239,7 @@ def _loss(parameters, batch, hyperparameters) -> torch.Tensor:
 
 def test_denormals_do_not_slow_it_down():
     """Numbers below the normal range make a product a hundred times slower: the cohort rounds them to zero."""
-    from trl_suite.training.cohort.train import _without_denormals
+    from trl_suite.training.cohort.cohort_training import _without_denormals
 
     tiny = torch.full((4,), 1e-30)
     with _without_denormals():

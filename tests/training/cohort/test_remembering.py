@@ -9,10 +9,10 @@ from trl_suite.mechanisms.methods import Method
 from trl_suite.networks.components import REPLAY
 from trl_suite.networks.policy import Policy, load
 from trl_suite.training import settings
-from trl_suite.training.cohort import moments, replay
+from trl_suite.training.cohort import optimizer_state, replay_rings
 from trl_suite.training.cohort.cohort import Cohort
-from trl_suite.training.cohort.member import Member
-from trl_suite.training.cohort.signature import bytes_of, obstacle, signature
+from trl_suite.training.cohort.cohort_key import bytes_of, cohort_key, obstacle
+from trl_suite.training.cohort.member import CohortMember
 from trl_suite.training.policy_import import spaces_of
 from trl_suite.training.training_run import TrainingOutcome, Unwatched
 
@@ -40,7 +40,7 @@ def sources() -> dict[str, Policy]:
 
 
 def alone(one) -> Cohort:
-    return Cohort([Member(0, one, spaces_of(one.env), Unwatched(), None)], torch.device("cpu"))
+    return Cohort([CohortMember(0, one, spaces_of(one.env), Unwatched(), None)], torch.device("cpu"))
 
 
 def paid(kept) -> torch.Tensor:
@@ -58,8 +58,8 @@ def test_what_a_source_keeps_is_what_it_did(sources, algorithm, tmp_path):
     kept = policy.memory[REPLAY]
     assert kept["dones"].sum() > 0
     before, after = (kept[name].view(-1, worlds, 4) for name in ("next_observations", "observations"))
-    goes_on = (kept["dones"] == 0).view(-1, worlds)[:-1]
-    assert torch.equal(before[:-1][goes_on], after[1:][goes_on])
+    not_done = (kept["dones"] == 0).view(-1, worlds)[:-1]
+    assert torch.equal(before[:-1][not_done], after[1:][not_done])
     assert torch.allclose(paid(kept), kept["rewards"], atol=1e-6)
 
 
@@ -86,14 +86,14 @@ def test_a_ring_of_terms_is_of_its_own_cohort_and_is_counted():
         job(hyperparameters=ROOMY["td3"], source_training=settings.SourceTraining(keep=keep))
         for keep in ((), (REPLAY,))
     )
-    assert signature(plain) != signature(keeping)
+    assert cohort_key(plain) != cohort_key(keeping)
     assert bytes_of(keeping) > bytes_of(plain)
 
 
 @ALGORITHMS
 @pytest.mark.parametrize("thaw", [{}, {REPLAY: 0.5}], ids=["held", "thawed"])
 def test_a_frozen_replay_is_proved_and_goes_on_from_any_snapshot(sources, algorithm, thaw, monkeypatch):
-    monkeypatch.setattr(replay, "SEGMENT", 2_000)
+    monkeypatch.setattr(replay_rings, "SEGMENT", 2_000)
     definition = Method(**HELD, thaw=thaw)
     one = job(seed=1, method="own", definition=definition, source=sources[algorithm], hyperparameters=HOWS[algorithm])
     assert not obstacle(one)
@@ -134,8 +134,10 @@ def test_moments_are_kept_and_copied(sources, algorithm):
     source = sources[algorithm]
     one = job(seed=1, method="own", definition=definition, source=source, hyperparameters=HOWS[algorithm])
     assert not obstacle(one)
-    cohort = Cohort([Member(i, one, spaces_of(one.env), Unwatched(), None) for i in range(2)], torch.device("cpu"))
-    found = moments.take(cohort.algorithm.optimisers, 1, cohort.members[1].components())
+    cohort = Cohort(
+        [CohortMember(i, one, spaces_of(one.env), Unwatched(), None) for i in range(2)], torch.device("cpu")
+    )
+    found = optimizer_state.take(cohort.algorithm.optimisers, 1, cohort.members[1].components())
     for name, value in source.memory["optimiser.critic"].items():
         assert torch.equal(found["optimiser.critic"][name], value)
         assert value.any()

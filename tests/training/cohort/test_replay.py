@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from trl_suite.training.cohort import replay
-from trl_suite.training.cohort.replay import Replay
-from trl_suite.training.cohort.worlds import Moment
+from trl_suite.training.cohort import replay_rings
+from trl_suite.training.cohort.cohort_envs import StepResult
+from trl_suite.training.cohort.replay_rings import ReplayRings
 
 MEMBERS, WORLDS, SLOTS, ACTIONS = 3, 2, 4, 2
 CPU = torch.device("cpu")
@@ -15,39 +15,45 @@ CPU = torch.device("cpu")
 def filled(size: int, steps: int, seed: int = 0):
     """A ring after some steps, and a list of all transitions as they were."""
     rng = np.random.default_rng(seed)
-    ring, told = Replay(MEMBERS, size, WORLDS, SLOTS, ACTIONS, CPU), []
-    seen = rng.normal(size=(MEMBERS, WORLDS, SLOTS)).astype(np.float32).astype(np.float64)
-    ring.see(seen)
+    ring, told = ReplayRings(MEMBERS, size, WORLDS, SLOTS, ACTIONS, CPU), []
+    normalized_obs = rng.normal(size=(MEMBERS, WORLDS, SLOTS)).astype(np.float32).astype(np.float64)
+    ring.observe(normalized_obs)
     for _ in range(steps):
-        seen = told_step(ring, told, seen, rng)
+        normalized_obs = told_step(ring, told, normalized_obs, rng)
     return ring, told
 
 
-def told_step(ring, told, seen, rng):
+def told_step(ring, told, normalized_obs, rng):
     action = rng.uniform(-1, 1, (MEMBERS, WORLDS, ACTIONS)).astype(np.float32)
-    following, last = (rng.normal(size=seen.shape).astype(np.float32).astype(np.float64) for _ in range(2))
+    following, last = (rng.normal(size=normalized_obs.shape).astype(np.float32).astype(np.float64) for _ in range(2))
     ended = rng.random((MEMBERS, WORLDS)) < 0.3
     cut = ended & (rng.random(ended.shape) < 0.5)
     reward = rng.normal(size=ended.shape).astype(np.float32).astype(np.float64)
-    moment = Moment(following, reward, ended, cut if cut.any() else None, last if cut.any() else None, None)
+    moment = StepResult(following, reward, ended, cut if cut.any() else None, last if cut.any() else None, None)
     ring.add(action, moment)
-    told.append((seen, action, reward, np.where(cut[..., None], last, following), ~(ended & ~cut)))
+    told.append((normalized_obs, action, reward, np.where(cut[..., None], last, following), ~(ended & ~cut)))
     return following
 
 
 def rows(batch, member):
     """A member's batch, one row per transition; what follows a terminal one has no meaning."""
-    following = np.where(batch.goes_on[member, :, None].numpy() > 0, batch.following[member].numpy(), 0.0)
+    following = np.where(batch.not_done[member, :, None].numpy() > 0, batch.next_obs[member].numpy(), 0.0)
     parts = [batch.observation[member], batch.action[member], batch.reward[member, :, None], following]
-    return np.concatenate([*(np.asarray(part) for part in parts), batch.goes_on[member, :, None]], axis=1)
+    return np.concatenate([*(np.asarray(part) for part in parts), batch.not_done[member, :, None]], axis=1)
 
 
 def expected(told, member):
     found = []
-    for seen, action, reward, following, goes_on in told:
+    for normalized_obs, action, reward, following, not_done in told:
         for w in range(WORLDS):
-            keeps = goes_on[member, w]
-            numbers = (seen[member, w], action[member, w], [reward[member, w]], following[member, w] * keeps, [keeps])
+            keeps = not_done[member, w]
+            numbers = (
+                normalized_obs[member, w],
+                action[member, w],
+                [reward[member, w]],
+                following[member, w] * keeps,
+                [keeps],
+            )
             found.append(np.concatenate(numbers))
     return np.array(found)
 
@@ -86,19 +92,19 @@ def test_what_was_given_comes_first_and_is_overwritten_last_in():
         "dones": torch.tensor([0.0, 1.0, 1.0, 0.0, 0.0, 0.0]),
         "timeouts": torch.tensor([0.0, 0.0, 1.0, 0.0, 0.0, 0.0]),
     }
-    ring = Replay(MEMBERS, 40, WORLDS, SLOTS, ACTIONS, CPU)
+    ring = ReplayRings(MEMBERS, 40, WORLDS, SLOTS, ACTIONS, CPU)
     ring.give(1, given)
-    ring.see(np.zeros((MEMBERS, WORLDS, SLOTS)))
+    ring.observe(np.zeros((MEMBERS, WORLDS, SLOTS)))
     assert ring.drawable.tolist() == [0, 3, 0]
     batch = drawn(ring, np.repeat(every(ring, 3)[1][None], MEMBERS, axis=0))
     assert torch.equal(batch.observation[1], given["observations"].float())
-    assert batch.goes_on[1].tolist() == [1, 0, 1, 1, 1, 1]
-    keeps = batch.goes_on[1] > 0
-    assert torch.equal(batch.following[1][keeps], given["next_observations"].float()[keeps])
+    assert batch.not_done[1].tolist() == [1, 0, 1, 1, 1, 1]
+    keeps = batch.not_done[1] > 0
+    assert torch.equal(batch.next_obs[1][keeps], given["next_observations"].float()[keeps])
     rng, told = np.random.default_rng(0), []
-    seen = np.zeros((MEMBERS, WORLDS, SLOTS))
+    normalized_obs = np.zeros((MEMBERS, WORLDS, SLOTS))
     for _ in range(60):
-        seen = told_step(ring, told, seen, rng)
+        normalized_obs = told_step(ring, told, normalized_obs, rng)
     batch = drawn(ring, every(ring, 40))
     assert np.allclose(in_order(rows(batch, 1)), in_order(expected(told[-40:], 1).astype(np.float32)), atol=0)
 
@@ -119,17 +125,17 @@ def given(rows):
 
 @pytest.mark.parametrize("steps", [3, 36, 37, 38, 80, 123])
 def test_what_is_held_stays_and_the_rest_goes_round_behind_it(steps):
-    ring, told, rng = Replay(MEMBERS, 40, WORLDS, SLOTS, ACTIONS, CPU), [], np.random.default_rng(0)
+    ring, told, rng = ReplayRings(MEMBERS, 40, WORLDS, SLOTS, ACTIONS, CPU), [], np.random.default_rng(0)
     first = given(4)
     ring.give(1, first)
     ring.hold(1, 4)
     proof = ring.held(1)
-    seen = np.zeros((MEMBERS, WORLDS, SLOTS))
-    ring.see(seen)
+    normalized_obs = np.zeros((MEMBERS, WORLDS, SLOTS))
+    ring.observe(normalized_obs)
     for _ in range(steps):
-        seen = told_step(ring, told, seen, rng)
+        normalized_obs = told_step(ring, told, normalized_obs, rng)
     assert all(torch.equal(value, ring.held(1)[name]) for name, value in proof.items())
-    assert all(torch.equal(value, replay.essence(first)[name]) for name, value in proof.items())
+    assert all(torch.equal(value, replay_rings.essence(first)[name]) for name, value in proof.items())
     assert ring.held(0) == {}
     held = min(4 + steps, 40)
     assert ring.drawable[1] == held
@@ -142,23 +148,23 @@ def test_what_is_held_stays_and_the_rest_goes_round_behind_it(steps):
 
 @pytest.mark.parametrize("steps", [10, 37, 60, 74])
 def test_what_is_held_no_longer_is_overwritten_and_nothing_else_is_lost(steps):
-    ring, told, rng = Replay(MEMBERS, 40, WORLDS, SLOTS, ACTIONS, CPU), [], np.random.default_rng(0)
+    ring, told, rng = ReplayRings(MEMBERS, 40, WORLDS, SLOTS, ACTIONS, CPU), [], np.random.default_rng(0)
     ring.give(1, given(4))
     ring.hold(1, 4)
-    seen = np.zeros((MEMBERS, WORLDS, SLOTS))
-    ring.see(seen)
+    normalized_obs = np.zeros((MEMBERS, WORLDS, SLOTS))
+    ring.observe(normalized_obs)
     for _ in range(steps):
-        seen = told_step(ring, told, seen, rng)
+        normalized_obs = told_step(ring, told, normalized_obs, rng)
     ring.hold(1, 0)
     for _ in range(13):
-        seen = told_step(ring, told, seen, rng)
+        normalized_obs = told_step(ring, told, normalized_obs, rng)
     batch = rows(drawn(ring, every(ring, int(ring.drawable[1]))), 1)
     mine = {tuple(row) for row in expected(told, 1).astype(np.float32)}
     collected = [tuple(row) for row in batch if row[0] < 100]
     assert set(collected) <= mine
     assert len(set(collected)) == len(collected)
     for _ in range(80):
-        seen = told_step(ring, told, seen, rng)
+        normalized_obs = told_step(ring, told, normalized_obs, rng)
     batch = drawn(ring, every(ring, 40))
     assert np.allclose(in_order(rows(batch, 1)), in_order(expected(told[-40:], 1).astype(np.float32)), atol=0)
 
@@ -167,16 +173,16 @@ def test_what_is_held_no_longer_is_overwritten_and_nothing_else_is_lost(steps):
 def test_all_that_can_be_drawn_is_told_by_sb3s_names(steps):
     ring, told = filled(40, steps)
     for member in range(MEMBERS):
-        kept = replay.essence(ring.transitions(member))
-        parts = ("observations", "actions", "rewards", "next_observations", "goes_on")
-        found = np.concatenate([kept[name].numpy().reshape(len(kept["goes_on"]), -1) for name in parts], axis=1)
+        kept = replay_rings.essence(ring.transitions(member))
+        parts = ("observations", "actions", "rewards", "next_observations", "not_done")
+        found = np.concatenate([kept[name].numpy().reshape(len(kept["not_done"]), -1) for name in parts], axis=1)
         right = expected(told[-min(steps, 40) :], member).astype(np.float32)
         assert np.allclose(in_order(found), in_order(right), atol=0)
 
 
 @pytest.mark.parametrize("steps", [5, 40, 45, 100])
 def test_a_member_goes_on_from_its_parts_in_other_company(steps, monkeypatch):
-    monkeypatch.setattr(replay, "SEGMENT", 400)  # a few rows each
+    monkeypatch.setattr(replay_rings, "SEGMENT", 400)  # a few rows each
     ring, _ = filled(40, steps)
     other, _ = filled(40, 3, seed=1)
     arrays, parts = ring.state(2)
@@ -185,8 +191,8 @@ def test_a_member_goes_on_from_its_parts_in_other_company(steps, monkeypatch):
     swapped = uniform[[2, 1, 0]]
     assert np.array_equal(rows(drawn(ring, uniform), 2), rows(drawn(other, swapped), 0))
     names = set(parts)
-    rng, told, seen = np.random.default_rng(3), [], np.zeros((MEMBERS, WORLDS, SLOTS))
-    told_step(ring, told, seen, rng)
+    rng, told, normalized_obs = np.random.default_rng(3), [], np.zeros((MEMBERS, WORLDS, SLOTS))
+    told_step(ring, told, normalized_obs, rng)
     later = ring.state(2)[1]
     for name in names & set(later):  # what was kept under a name is not kept again
         for key, value in parts[name].items():

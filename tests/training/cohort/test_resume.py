@@ -104,9 +104,9 @@ def test_step_0_is_measured_before_the_first_observation_changes_any_statistics(
         for index, method in enumerate(methods)
     ]
     outcomes = run(jobs, watchers)
-    goes_on, held = (watcher.curve for watcher in watchers)
-    assert goes_on[0] == held[0]
-    assert goes_on[1] != held[1]
+    not_done, held = (watcher.curve for watcher in watchers)
+    assert not_done[0] == held[0]
+    assert not_done[1] != held[1]
     alone = run(jobs[:1], [Keeping(resume=watchers[0].snapshots[0])])[0]  # it goes on behind step 0
     assert same(numbers(alone), numbers(outcomes[0]))
 

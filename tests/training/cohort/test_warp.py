@@ -10,10 +10,10 @@ from tests.training.cohort.tape import Tape
 from trl_suite.errors import InputError
 from trl_suite.training import settings
 from trl_suite.training.cohort.cohort import Cohort
-from trl_suite.training.cohort.evaluation import Evaluator
-from trl_suite.training.cohort.member import Member
+from trl_suite.training.cohort.cohort_evaluation import CohortEvaluator
+from trl_suite.training.cohort.cohort_training import train
+from trl_suite.training.cohort.member import CohortMember
 from trl_suite.training.cohort.rollout import Collector
-from trl_suite.training.cohort.train import train
 from trl_suite.training.policy_import import spaces_of
 from trl_suite.training.training_run import TrainingOutcome, Unwatched
 from trl_suite.worlds.warp import warp_library
@@ -76,7 +76,7 @@ def test_a_rollout_on_the_device_is_the_hosts(make_job, env):
     """The same worlds, collected with nothing asked of the host and with everything: statistics, values, episodes."""
     found = []
     for on_host in (False, True):
-        members = [Member(seed, make_job(seed, env=env), spaces_of(env), Unwatched(), None) for seed in range(2)]
+        members = [CohortMember(seed, make_job(seed, env=env), spaces_of(env), Unwatched(), None) for seed in range(2)]
         cohort = Cohort(members, torch.device("cpu"), "warp")
         cohort.worlds.batch.on_device._limit = 11  # some episodes are cut off, and their value goes on
         collector, learner = cohort.algorithm.collector, cohort.algorithm.learner
@@ -88,9 +88,9 @@ def test_a_rollout_on_the_device_is_the_hosts(make_job, env):
         rollouts = [collector.collect(iteration) for iteration in range(2)]
         found.append((rollouts, cohort, collector.episodes))
     (ours, on_device, mine_ended), (theirs, on_host, wanted_ended) = found
-    for mine, wanted in zip(ours, theirs, strict=True):
+    for mine, td_target in zip(ours, theirs, strict=True):
         for name in ("observation", "action", "log_prob", "advantage", "value_target"):
-            assert torch.allclose(getattr(mine, name), getattr(wanted, name), atol=1e-4), name
+            assert torch.allclose(getattr(mine, name), getattr(td_target, name), atol=1e-4), name
     for name, values in on_device.normaliser.arrays().items():
         assert np.allclose(values, on_host.normaliser.arrays()[name], rtol=1e-6, atol=1e-9), name
     for member in range(2):
@@ -98,14 +98,16 @@ def test_a_rollout_on_the_device_is_the_hosts(make_job, env):
 
 
 def test_a_measurement_on_the_device_is_the_hosts(make_job):
-    members = [Member(seed, make_job(seed), spaces_of("inverted-pendulum"), Unwatched(), None) for seed in range(2)]
+    members = [
+        CohortMember(seed, make_job(seed), spaces_of("inverted-pendulum"), Unwatched(), None) for seed in range(2)
+    ]
     cohort = Cohort(members, torch.device("cpu"), "warp")
     ours = cohort.measure(lambda: False)
-    on_host = Evaluator(cohort._evaluator._worlds, [0, 1], EVALUATION.episodes, torch.device("cpu"))
+    on_host = CohortEvaluator(cohort._evaluator._worlds, [0, 1], EVALUATION.episodes, torch.device("cpu"))
     given = (cohort.algorithm.act, cohort.normaliser, cohort.alive, "deterministic", lambda: False)
-    for mine, wanted in zip(ours, on_host(*given), strict=True):
-        assert [one.length for one in mine] == [one.length for one in wanted]
-        assert [one.value for one in mine] == pytest.approx([one.value for one in wanted])
+    for mine, td_target in zip(ours, on_host(*given), strict=True):
+        assert [one.length for one in mine] == [one.length for one in td_target]
+        assert [one.value for one in mine] == pytest.approx([one.value for one in td_target])
     assert cohort.measure(lambda: True) is None
 
 
@@ -131,9 +133,9 @@ def test_steps_that_are_replayed_collect_and_measure_what_python_does(make_job, 
             monkeypatch.setattr(Program, "_torch_graph", lambda _, work: tape(work))
         watchers = [Keeping() for _ in jobs]
         found.append(([numbers(one) for one in run(jobs, watchers)], [one.curve for one in watchers]))
-    (plain, wanted), (replayed, measured) = found
+    (plain, td_target), (replayed, measured) = found
     assert all(same(one, other) for one, other in zip(plain, replayed, strict=True))
-    assert measured == wanted
+    assert measured == td_target
     assert tape.replays > 20 * tape.captures > 0
 
 

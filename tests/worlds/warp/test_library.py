@@ -72,7 +72,7 @@ def test_nothing_of_it_is_imported_until_worlds_are_asked_for():
     code = (
         "import sys, trl_suite, trl_suite.worlds.vector_env\n"
         "assert 'torch' not in sys.modules, 'torch'\n"
-        "import trl_suite.training.cohort.train, trl_suite.experiment.run\n"
+        "import trl_suite.training.cohort.cohort_training, trl_suite.experiment.run\n"
         "assert not {'warp', 'mujoco_warp'} & sys.modules.keys()\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

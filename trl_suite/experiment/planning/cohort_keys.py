@@ -14,9 +14,9 @@ from trl_suite.experiment.planning.run_spec import RunSpec, training_of
 from trl_suite.experiment.reuse.shipped_sources import is_shipped
 from trl_suite.experiment.specification.experiment_file import Experiment
 from trl_suite.training import engines, settings
+from trl_suite.training.cohort.cohort_envs import Physics
+from trl_suite.training.cohort.cohort_key import bytes_of, cohort_key, obstacle
 from trl_suite.training.cohort.off_policy import terms_of
-from trl_suite.training.cohort.signature import bytes_of, obstacle, signature
-from trl_suite.training.cohort.worlds import Physics
 from trl_suite.training.training_run import TrainingRun
 from trl_suite.worlds.address import Address
 from trl_suite.worlds.warp.merge import shared
@@ -86,7 +86,7 @@ class CohortPlanner:
     def _limited_key(self, spec: RunSpec, job: TrainingRun) -> CohortKey:
         """Return what the run is trained with, and how many of its kind fit into a worker's share of the memory."""
         physics: Physics = self._physics
-        key = signature(job)
+        key = cohort_key(job)
         if physics == "warp":
             try:
                 key += f" {_one_batch(job)}"

@@ -22,7 +22,7 @@ from trl_suite.experiment.specification.experiment_file import ExecutionOptions
 from trl_suite.networks.policy import load
 from trl_suite.record import RunRecord
 from trl_suite.training import engines
-from trl_suite.training.cohort.worlds import Physics
+from trl_suite.training.cohort.cohort_envs import Physics
 from trl_suite.training.engines import Device, Engine
 from trl_suite.worlds.identity import identity
 

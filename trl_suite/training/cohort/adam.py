@@ -116,7 +116,7 @@ class Adam:
     def _planned(self) -> dict[float, _Slices]:
         plan: dict[float, _Slices] = {}
         rates = np.where(self.warming, self._rates * (self.count + 1) / WARMUP_UPDATES, self._rates)
-        cells = (one.reshape(-1).tolist() for one in (self._learning, rates, self.count))
+        cells = (cells_of.reshape(-1).tolist() for cells_of in (self._learning, rates, self.count))
         for cell, (learns, rate, count) in enumerate(zip(*cells, strict=True)):
             if not learns:
                 continue
@@ -129,8 +129,8 @@ class Adam:
                 slices.spans.append((start, stop))
                 slices.counts.append(count)
         for slices in plan.values():
-            held = (self._parameters, self._gradient, self.mean.view(-1), self.square.view(-1))
-            slices.tensors = tuple([numbers[start:stop] for start, stop in slices.spans] for numbers in held)
+            tensors = (self._parameters, self._gradient, self.mean.view(-1), self.square.view(-1))
+            slices.tensors = tuple([numbers[start:stop] for start, stop in slices.spans] for numbers in tensors)
             slices.steps = torch.tensor(slices.counts, dtype=torch.float32, device=self._parameters.device)
         return plan
 
@@ -140,6 +140,8 @@ def _fused(tensors: tuple[list[torch.Tensor], ...], counts: list[torch.Tensor], 
 
     The public class cannot do it: its groups are whole tensors, and a part of a tensor may be frozen here.
     """
+    # m <- b1 m + (1 - b1) g; v <- b2 v + (1 - b2) g^2 (Kingma & Ba 2015, alg. 1)
+    # theta <- theta - rate (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
     parameters, gradients, means, squares = tensors
     torch.ops.aten._fused_adam_(
         parameters,

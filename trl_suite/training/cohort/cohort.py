@@ -12,45 +12,45 @@ from trl_suite.mechanisms import methods
 from trl_suite.networks.components import REPLAY, TEMPERATURE, Components
 from trl_suite.training import settings
 from trl_suite.training.acting.evaluation import Episode
-from trl_suite.training.cohort import moments
+from trl_suite.training.cohort import optimizer_state
 from trl_suite.training.cohort.adam import Cells
-from trl_suite.training.cohort.algorithm import Algorithm, Report
+from trl_suite.training.cohort.cohort_envs import CohortEnvs, EnvMaker, Physics, simulated
+from trl_suite.training.cohort.cohort_evaluation import CohortEvaluator
+from trl_suite.training.cohort.cohort_learner import CohortLearner, Metrics
 from trl_suite.training.cohort.device_evaluation import DeviceEvaluator
-from trl_suite.training.cohort.evaluation import Evaluator
-from trl_suite.training.cohort.layout import Layout
-from trl_suite.training.cohort.member import Member
-from trl_suite.training.cohort.normaliser import Normaliser
-from trl_suite.training.cohort.off_policy import OffPolicy
-from trl_suite.training.cohort.on_policy import OnPolicy
-from trl_suite.training.cohort.pull import WeightDecay
+from trl_suite.training.cohort.member import CohortMember
+from trl_suite.training.cohort.normaliser import CohortNormaliser
+from trl_suite.training.cohort.off_policy import OffPolicyLearner
+from trl_suite.training.cohort.on_policy import OnPolicyLearner
+from trl_suite.training.cohort.parameter_layout import ParameterLayout
+from trl_suite.training.cohort.source_gradients import WeightDecay
 from trl_suite.training.cohort.stack import Tensors
-from trl_suite.training.cohort.worlds import Make, Physics, Worlds, simulated
 from trl_suite.worlds.warp.host import HostWarpEnv
 
 
 class Cohort:
     """Members that train together; all of one signature (see `signature`)."""
 
-    def __init__(self, members: Sequence[Member], device: torch.device, physics: Physics = "mujoco") -> None:
+    def __init__(self, members: Sequence[CohortMember], device: torch.device, physics: Physics = "mujoco") -> None:
         self.members = list(members)
         run, self.hyperparameters = members[0].run, members[0].hyperparameters
         slots = len(members[0].place.interface.observation)
         seeds, count = [member.seed for member in members], len(members)
         self.alive = np.ones(count, dtype=bool)
-        self.normaliser = Normaliser(members[0].normaliser, count, self.hyperparameters.n_envs, slots)
+        self.normaliser = CohortNormaliser(members[0].normaliser, count, self.hyperparameters.n_envs, slots)
         for index, member in enumerate(members):
             self.normaliser.write(index, member.components())
         engine = simulated(physics, device)
-        self.worlds = Worlds([member.addresses for member in members], engine, AutoresetMode.SAME_STEP)
+        self.worlds = CohortEnvs([member.addresses for member in members], engine, AutoresetMode.SAME_STEP)
         shared = (members, self.worlds, self.normaliser, self.alive, device)
-        self.algorithm: Algorithm = (
-            OnPolicy(self.hyperparameters, *shared)
+        self.algorithm: CohortLearner = (
+            OnPolicyLearner(self.hyperparameters, *shared)
             if isinstance(self.hyperparameters, settings.PPOHyperparameters)
-            else OffPolicy(self.hyperparameters, *shared)
+            else OffPolicyLearner(self.hyperparameters, *shared)
         )
         for index, member in enumerate(members):
             if member.moments:
-                moments.put(self.algorithm.optimisers, index, member.moments, member.record.copied)
+                optimizer_state.put(self.algorithm.optimisers, index, member.moments, member.record.copied)
         self._evaluator = self._measuring(seeds, engine, device)
         self._stochastic = run.evaluation.stochastic
         for index, member in enumerate(members):
@@ -63,12 +63,12 @@ class Cohort:
         ]
         self.hold()
 
-    def _measuring(self, seeds: Sequence[int], engine: Make, device: torch.device) -> Evaluator:
+    def _measuring(self, seeds: Sequence[int], engine: EnvMaker, device: torch.device) -> CohortEvaluator:
         episodes = self.members[0].run.evaluation.episodes
-        worlds = Worlds([[member.run.env] * episodes for member in self.members], engine, AutoresetMode.DISABLED)
+        worlds = CohortEnvs([[member.run.env] * episodes for member in self.members], engine, AutoresetMode.DISABLED)
         if isinstance(worlds.batch, HostWarpEnv):
             return DeviceEvaluator(worlds.batch.on_device, worlds, seeds, episodes, device)
-        return Evaluator(worlds, seeds, episodes, device)
+        return CohortEvaluator(worlds, seeds, episodes, device)
 
     @property
     def rollout(self) -> int:
@@ -77,20 +77,20 @@ class Cohort:
 
     def components(self, index: int) -> dict[str, Tensors]:
         """Return a member's components as they are: parameters in place, statistics and what it holds as copies."""
-        found = self.normaliser.member(index) | self.algorithm.held(index)
+        components = self.normaliser.member(index) | self.algorithm.held(index)
         for stack in self.algorithm.stacks.values():
-            found |= stack.member(index)
-        return found
+            components |= stack.member(index)
+        return components
 
     def kept(self, index: int) -> dict[str, Tensors]:
         """Return copies of what a member keeps beside its weights: moments and transitions."""
         names: tuple[str, ...] = self.members[index].keeps
-        found: dict[str, Tensors] = {}
+        memory: dict[str, Tensors] = {}
         if REPLAY in names:
-            found |= self.algorithm.collected(index)
+            memory |= self.algorithm.collected(index)
         if set(names) - {REPLAY}:
-            found |= moments.take(self.algorithm.optimisers, index, self.members[index].components())
-        return {name: found[name] for name in names}
+            memory |= optimizer_state.take(self.algorithm.optimisers, index, self.members[index].components())
+        return {name: memory[name] for name in names}
 
     def release(self, step: int) -> None:
         """Do what every member's method has due after so many env steps: thaws, and what it does besides."""
@@ -119,10 +119,10 @@ class Cohort:
         for index, member in enumerate(self.members):
             self.algorithm.hold(index, member.freeze_schedule.frozen)
 
-    def _learns(self, index: int, layout: Layout) -> npt.NDArray[np.bool_]:
+    def _learns(self, index: int, layout: ParameterLayout) -> npt.NDArray[np.bool_]:
         return self.members[index].learning(layout) & self.alive[index]
 
-    def stretch(self, step: int, until: int) -> int:
+    def chunk(self, step: int, until: int) -> int:
         """Return how many env steps may be made at once after so many: whole rollouts, at least one.
 
         Args:
@@ -138,7 +138,7 @@ class Cohort:
         ]
         return self.rollout * max(1, min(rollouts))
 
-    def iterate(self, step: int, size: int) -> Report:
+    def iterate(self, step: int, size: int) -> Metrics:
         """Make so many env steps after the first `step`, and the updates that belong to them."""
         return self.algorithm.iterate(step, size, self._learning)
 
@@ -147,9 +147,9 @@ class Cohort:
         finite = np.ones(len(self.members), dtype=bool)
         for stack in self.algorithm.stacks.values():
             finite &= torch.isfinite(stack.flat).all(2).all(0).cpu().numpy()
-        found = np.flatnonzero(self.alive & ~finite).tolist()
-        self.drop(found)
-        return found
+        members = np.flatnonzero(self.alive & ~finite).tolist()
+        self.drop(members)
+        return members
 
     def drop(self, members: Sequence[int]) -> None:
         """Let members learn and act no more; their places stay."""
@@ -159,13 +159,13 @@ class Cohort:
 
     def measure(self, stopping: Callable[[], bool]) -> list[list[Episode]] | None:
         """Return the episodes of every member's policy as it is now; None where it was stopped meanwhile."""
-        found: list[list[Episode]] = [[] for _ in self.members]
+        by_member: list[list[Episode]] = [[] for _ in self.members]
         for mode in ("deterministic", "stochastic") if self._stochastic else ("deterministic",):
             episodes = self._evaluator(self.algorithm.act, self.normaliser, self.alive, mode, stopping)
             if episodes is None:
                 return None
-            found = [before + more for before, more in zip(found, episodes, strict=True)]
-        return found
+            by_member = [before + more for before, more in zip(by_member, episodes, strict=True)]
+        return by_member
 
     def close(self) -> None:
         """End worlds and logs."""

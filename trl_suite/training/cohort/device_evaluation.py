@@ -11,15 +11,15 @@ from torch import Tensor
 
 from trl_suite.training.acting.evaluation import Mode
 from trl_suite.training.cohort import noise
+from trl_suite.training.cohort.cohort_evaluation import Act, CohortEvaluator
 from trl_suite.training.cohort.device_normaliser import DeviceNormaliser
-from trl_suite.training.cohort.evaluation import Act, Evaluator
-from trl_suite.training.cohort.normaliser import Normaliser
+from trl_suite.training.cohort.normaliser import CohortNormaliser
 from trl_suite.worlds.warp.warp_env import DeviceStepResult, WarpVectorEnv
 
 ASKED = 16  # steps between two questions whether any episode still goes on
 
 
-class DeviceEvaluator(Evaluator):
+class DeviceEvaluator(CohortEvaluator):
     """Runs the same episodes for every member at every evaluation, as `Evaluator` does.
 
     A step is one program, which is captured where the device has graphs: so it is always one cohort's `act` and
@@ -30,8 +30,8 @@ class DeviceEvaluator(Evaluator):
         given: what `Evaluator` takes.
     """
 
-    def __init__(self, batch: WarpVectorEnv, *given: Any) -> None:
-        super().__init__(*given)
+    def __init__(self, batch: WarpVectorEnv, *options: Any) -> None:
+        super().__init__(*options)
         self._batch, device = batch, batch.device
         space: Any = batch.single_action_space
         self._bounds = [torch.as_tensor(end, device=device) for end in (space.low, space.high)]
@@ -46,12 +46,12 @@ class DeviceEvaluator(Evaluator):
     def _run(
         self,
         act: Act,
-        normaliser: Normaliser,
+        normaliser: CohortNormaliser,
         alive: npt.NDArray[np.bool_],
         mode: Mode,
         stopping: Callable[[], bool],
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]] | None:
-        draws = [noise.generator(seed, noise.Stream.EVALUATION, 0) for seed in self._seeds]
+        draws = [noise.generator(seed, noise.NoiseStream.EVALUATION, 0) for seed in self._seeds]
         self._begin(normaliser, alive)
         observation, step = self._batch.reset(seed=self._resets)[0], 0
         if mode not in self._steps:
@@ -66,7 +66,7 @@ class DeviceEvaluator(Evaluator):
         self._worlds.check()
         return self._values.cpu().numpy(), self._lengths.cpu().numpy()
 
-    def _begin(self, normaliser: Normaliser, alive: npt.NDArray[np.bool_]) -> None:
+    def _begin(self, normaliser: CohortNormaliser, alive: npt.NDArray[np.bool_]) -> None:
         if self._statistics is None:
             self._statistics = DeviceNormaliser(normaliser, self._batch.device)
         self._statistics.take()
@@ -77,13 +77,13 @@ class DeviceEvaluator(Evaluator):
     def _act(self, act: Act, observation: Tensor, mode: Mode) -> Tensor:
         """Return the actions of all worlds on what they show now, which lies where it always lies."""
         assert self._statistics is not None
-        seen = self._statistics.seen(observation.unflatten(0, self._running.shape))
-        action = act(seen, self._noise if mode == "stochastic" else None)
+        normalized_obs = self._statistics.normalized_obs(observation.unflatten(0, self._running.shape))
+        action = act(normalized_obs, self._noise if mode == "stochastic" else None)
         return torch.where(self._running[..., None], action, 0.0).clamp(*self._bounds).flatten(0, 1)
 
-    def _take(self, told: DeviceStepResult) -> None:
+    def _take(self, result: DeviceStepResult) -> None:
         """Add up what running episodes were paid."""
-        _, reward, terminated, truncated, _ = told
+        _, reward, terminated, truncated, _ = result
         shape = self._running.shape
         self._values.add_(torch.where(self._running, reward.unflatten(0, shape), 0.0))
         self._lengths.add_(self._running)

@@ -7,10 +7,10 @@ that graphs may read and write them.
 import torch
 from torch import Tensor
 
-from trl_suite.training.cohort.normaliser import Moments, Normaliser
+from trl_suite.training.cohort.normaliser import CohortNormaliser, RunningMeanStd
 
 
-class DeviceMoments:
+class DeviceRunningMeanStd:
     """Mean, variance and count (members, numbers) on a device, taken from the host's and given back.
 
     Args:
@@ -18,7 +18,7 @@ class DeviceMoments:
         device: where they are used.
     """
 
-    def __init__(self, host: Moments, device: torch.device) -> None:
+    def __init__(self, host: RunningMeanStd, device: torch.device) -> None:
         self._host = host
         self.mean, self.var, self.count = (
             torch.as_tensor(host.arrays()[name].copy(), device=device) for name in ("mean", "var", "count")
@@ -47,7 +47,7 @@ class DeviceMoments:
         self.count.copy_(torch.where(self._moving, total, self.count))
 
     def give_back(self) -> None:
-        """Let the host's statistics be these: a wait."""
+        """Copy the statistics to the host (synchronises with the device)."""
         for name, place in self._host.arrays().items():
             place[:] = getattr(self, name).cpu().numpy()
 
@@ -60,10 +60,10 @@ class DeviceNormaliser:
         device: where.
     """
 
-    def __init__(self, host: Normaliser, device: torch.device) -> None:
+    def __init__(self, host: CohortNormaliser, device: torch.device) -> None:
         self._host, self._scaling = host, host.scaling
-        self._observation = DeviceMoments(host.observation, device) if host.observation else None
-        self._reward = DeviceMoments(host.reward, device) if host.reward else None
+        self._observation = DeviceRunningMeanStd(host.observation, device) if host.observation else None
+        self._reward = DeviceRunningMeanStd(host.reward, device) if host.reward else None
         self._discounted = torch.as_tensor(host.discounted.copy(), device=device)
 
     def take(self) -> None:
@@ -76,10 +76,10 @@ class DeviceNormaliser:
         """Take in observations, and return what the networks see."""
         if self._observation is not None:
             self._observation.update(raw.double())
-        return self.seen(raw)
+        return self.normalized_obs(raw)
 
-    def seen(self, raw: Tensor) -> Tensor:
-        """Return what the networks see of observations."""
+    def normalized_obs(self, raw: Tensor) -> Tensor:
+        """Return observations as the networks see them."""
         if self._scaling is None or self._observation is None:
             return raw.float()
         scale = (self._observation.var + self._scaling.epsilon).sqrt()
@@ -103,10 +103,10 @@ class DeviceNormaliser:
         return (reward / scale).clamp(-bound, bound).float()
 
     def give_back(self) -> None:
-        """Let the host's statistics be these: a wait."""
+        """Copy the statistics to the host (synchronises with the device)."""
         for moments in self._moments():
             moments.give_back()
         self._host.discounted[:] = self._discounted.cpu().numpy()
 
-    def _moments(self) -> list[DeviceMoments]:
+    def _moments(self) -> list[DeviceRunningMeanStd]:
         return [moments for moments in (self._observation, self._reward) if moments is not None]

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trl_suite.training.cohort.cohort_envs import StepResult
 from trl_suite.training.cohort.device_normaliser import DeviceNormaliser
-from trl_suite.training.cohort.ppo import Transitions
+from trl_suite.training.cohort.ppo_update import Transitions
 from trl_suite.training.cohort.rollout import Collector, advantages
-from trl_suite.training.cohort.worlds import Moment
 from trl_suite.worlds.warp.warp_env import DeviceStepResult, WarpVectorEnv
 
 
@@ -24,16 +24,16 @@ class DeviceCollector(Collector):
         given: what `Collector` takes.
     """
 
-    def __init__(self, batch: WarpVectorEnv, *given: Any) -> None:
-        super().__init__(*given)
+    def __init__(self, batch: WarpVectorEnv, *options: Any) -> None:
+        super().__init__(*options)
         space: Any = batch.single_action_space
-        device, shape = self.seen.device, self._value.shape
+        device, shape = self.normalized_obs.device, self._value.shape
         self._bounds = [torch.as_tensor(end, device=device) for end in (space.low, space.high)]
         self._statistics = DeviceNormaliser(self._normaliser, device)
         self._noise, self._now = torch.zeros_like(self._action), torch.zeros(1, dtype=torch.int64, device=device)
         self._acting = torch.ones(shape[1], 1, 1, dtype=torch.bool, device=device)  # who acts
-        self._paid, self._scaled = (self.seen.new_zeros(shape) for _ in range(2))
-        self._over, self._unstable = (self.seen.new_zeros(shape, dtype=torch.bool) for _ in range(2))
+        self._paid, self._scaled = (self.normalized_obs.new_zeros(shape) for _ in range(2))
+        self._over, self._unstable = (self.normalized_obs.new_zeros(shape, dtype=torch.bool) for _ in range(2))
         self._go = batch.around(self._act, self._take)
 
     def collect(self, iteration: int) -> Transitions:
@@ -46,41 +46,41 @@ class DeviceCollector(Collector):
             self._go()
         self._statistics.give_back()
         self._account()
-        value, beyond = self._value.cpu().numpy(), self._values().cpu().numpy()
-        advantage = advantages(self._reward, value, self._starts, beyond, self._hyperparameters)
-        return self._transitions(torch.as_tensor(advantage, device=self.seen.device))
+        value, bootstrap_value = self._value.cpu().numpy(), self._values().cpu().numpy()
+        advantage = advantages(self._reward, value, self._starts, bootstrap_value, self._hyperparameters)
+        return self._transitions(torch.as_tensor(advantage, device=self.normalized_obs.device))
 
     def _act(self) -> Tensor:
         """Return the actions of all worlds, and keep them with what they were done at."""
         members, actions = self._stack.members, self._stack.layout.outputs
-        outputs = self._networks.forward(self.seen)
+        outputs = self._networks.forward(self.normalized_obs)
         mean = outputs[:members, :, :actions]
         action = mean + self._noise.index_select(0, self._now)[0]
-        self._keep(self._observation, self.seen)
+        self._keep(self._observation, self.normalized_obs)
         self._keep(self._mean, mean)
         self._keep(self._value, outputs[members:, :, 0])
         self._keep(self._action, action)
         # a member that has diverged acts no more, and must not stop the others with numbers that are none
         return torch.where(self._acting, action, 0.0).clamp(*self._bounds).flatten(0, 1)
 
-    def _take(self, told: DeviceStepResult) -> None:
+    def _take(self, result: DeviceStepResult) -> None:
         """Keep what came of the actions; see what follows."""
-        observation, reward, terminated, truncated, infos = told
+        observation, reward, terminated, truncated, infos = result
         ended, paid = self._by_member(terminated | truncated), self._by_member(reward)
         self._keep(self._over, ended)
         self._keep(self._unstable, self._by_member(infos["sim_unstable"]))
         self._keep(self._paid, paid)
-        seen = self._statistics.observed(self._by_member(observation))
+        normalized_obs = self._statistics.observed(self._by_member(observation))
         scaled = self._statistics.rewarded(paid, ended)
-        self.seen.copy_(self._statistics.seen(self._by_member(infos["final_obs"])))
+        self.normalized_obs.copy_(self._statistics.normalized_obs(self._by_member(infos["final_obs"])))
         cut = self._by_member(truncated & ~terminated)
         self._keep(self._scaled, scaled + self._hyperparameters.gamma * torch.where(cut, self._values(), 0.0))
-        self.seen.copy_(seen)
+        self.normalized_obs.copy_(normalized_obs)
         self._now.add_(1)
 
-    def _keep(self, kept: Tensor, values: Tensor) -> None:
+    def _keep(self, buffer: Tensor, values: Tensor) -> None:
         """Write what belongs to this step."""
-        kept.index_copy_(0, self._now, values[None])
+        buffer.index_copy_(0, self._now, values[None])
 
     def _account(self) -> None:
         """Tell the host what the rollout paid and ended: its one transfer besides statistics and values."""
@@ -89,7 +89,7 @@ class DeviceCollector(Collector):
         self._starts[0], self._starts[1:] = self.begins, ended
         nothing = np.empty(0)
         for reward, over, lost in zip(paid, ended, unstable, strict=True):
-            self.episodes.add(Moment(nothing, reward.astype(np.float64), over, None, None, lost))
+            self.episodes.add(StepResult(nothing, reward.astype(np.float64), over, None, None, lost))
 
     def _by_member(self, values: Tensor) -> Tensor:
         return values.unflatten(0, self._value.shape[1:])

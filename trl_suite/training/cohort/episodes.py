@@ -4,7 +4,7 @@ from collections import deque
 
 import numpy as np
 
-from trl_suite.training.cohort.worlds import Moment
+from trl_suite.training.cohort.cohort_envs import StepResult
 
 REMEMBERED = 100  # as SB3
 
@@ -17,7 +17,7 @@ class Episodes:
         self._value, self._length = np.zeros((members, worlds)), np.zeros((members, worlds), dtype=np.int64)
         self._last: list[deque[tuple[float, int]]] = [deque(maxlen=REMEMBERED) for _ in range(members)]
 
-    def add(self, moment: Moment) -> None:
+    def add(self, moment: StepResult) -> None:
         """Take in a step."""
         self._value += moment.reward
         self._length += 1
@@ -31,8 +31,8 @@ class Episodes:
 
     def mean(self, member: int) -> tuple[float, float] | None:
         """Return the mean return and length of a member's last episodes; None where none has ended."""
-        found = self._last[member]
-        return None if not found else (float(np.mean([v for v, _ in found])), float(np.mean([n for _, n in found])))
+        last = self._last[member]
+        return None if not last else (float(np.mean([v for v, _ in last])), float(np.mean([n for _, n in last])))
 
     def state(self, member: int) -> dict[str, np.ndarray]:
         """Return a member's running episodes and count."""

@@ -22,10 +22,10 @@ Capture = Callable[[Callable[[], None]], Callable[[], None]]
 
 
 class _Graph(NamedTuple):
-    """What was captured."""
+    """A captured program."""
 
     replay: Callable[[], None]
-    told: Tensors  # where each replay leaves what the work returned
+    outputs: Tensors  # where each replay leaves what the work returned
     counted: list[npt.NDArray[np.int64]]  # by how much every optimiser's counts of steps rise
 
 
@@ -50,11 +50,11 @@ class Launch:
         self._runs: Counter[Hashable] = Counter()
         self._graphs: dict[Hashable, _Graph] = {}
 
-    def __call__(self, given: Tensors, phase: Hashable = None) -> Tensors:
+    def __call__(self, inputs: Tensors, phase: Hashable = None) -> Tensors:
         """Do the work on what is given, and return what it returns; a later call may overwrite that."""
         if self._capture is None:
-            return self._work(given)
-        self._hold(given)
+            return self._work(inputs)
+        self._hold(inputs)
         self._runs[phase] += 1
         if self._runs[phase] <= WARM_UP:
             return self._work(self._held)
@@ -64,25 +64,25 @@ class Launch:
         else:
             self._graphs[phase] = self._captured(self._capture)
         self._graphs[phase].replay()
-        return self._graphs[phase].told
+        return self._graphs[phase].outputs
 
-    def _hold(self, given: Tensors) -> None:
+    def _hold(self, inputs: Tensors) -> None:
         """Put what is given where graphs read it; without graphs that were captured for something else."""
         editions = tuple(adam.edition for adam in self._optimisers)
-        shapes = {name: value.shape for name, value in given.items()}
+        shapes = {name: value.shape for name, value in inputs.items()}
         if editions != self._editions or shapes != {name: value.shape for name, value in self._held.items()}:
-            self._editions, self._held = editions, {name: torch.empty_like(value) for name, value in given.items()}
+            self._editions, self._held = editions, {name: torch.empty_like(value) for name, value in inputs.items()}
             self._runs.clear()
             self._graphs.clear()
-        for name, value in given.items():
+        for name, value in inputs.items():
             self._held[name].copy_(value)
 
     def _captured(self, capture: Capture) -> _Graph:
-        told: Tensors = {}
+        outputs: Tensors = {}
         before = [adam.count.copy() for adam in self._optimisers]
-        replay = capture(lambda: told.update(self._work(self._held)))
+        replay = capture(lambda: outputs.update(self._work(self._held)))
         counted = [adam.count - was for adam, was in zip(self._optimisers, before, strict=True)]
-        return _Graph(replay, told, counted)
+        return _Graph(replay, outputs, counted)
 
 
 def captured(work: Callable[[], None]) -> Callable[[], None]:

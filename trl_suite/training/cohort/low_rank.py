@@ -7,7 +7,7 @@ Axes: N = rows * members (all members' first networks first); `up` (N, outputs, 
 import torch
 
 from trl_suite.networks.components import ADAPTER
-from trl_suite.training.cohort.layout import Part
+from trl_suite.training.cohort.parameter_layout import LayoutPart
 from trl_suite.training.cohort.stack import Stack
 
 
@@ -25,7 +25,9 @@ class LowRankTrunks:
         self.plain = stack.zeros_like()
         self._stack, self._gradient = stack, gradient
         parts = adapters(stack)
-        self._thin, self._slopes = ([one.beside(part) for part in parts] for one in (stack, gradient))
+        self._thin, self._thin_grads = (
+            [whole_stack.beside(part) for part in parts] for whole_stack in (stack, gradient)
+        )
         members, places = stack.members, stack.layout.places
         adapted = {place.row for place in places if stack.layout.parts[place.part] in parts}
         self._adapted = [slice(row * members, (row + 1) * members) for row in sorted(adapted)]
@@ -40,14 +42,15 @@ class LowRankTrunks:
 
     def differentiate(self) -> None:
         """Write the gradient of the thin matrices, given that of the plain networks' trunks."""
-        for layer, (thin, slope) in enumerate(zip(self._thin, self._slopes, strict=True)):
+        for layer, (thin, grad) in enumerate(zip(self._thin, self._thin_grads, strict=True)):
             whole = self._gradient.weights[layer]
-            torch.bmm(whole, thin["down"].transpose(1, 2), out=slope["up"])
-            torch.bmm(thin["up"].transpose(1, 2), whole, out=slope["down"])
+            # W = W_0 + U D: dL/dU = dL/dW D^T, dL/dD = U^T dL/dW (Hu et al. 2021, section 4.1)
+            torch.bmm(whole, thin["down"].transpose(1, 2), out=grad["up"])
+            torch.bmm(thin["up"].transpose(1, 2), whole, out=grad["down"])
             for nets in self._adapted:  # thin matrices of 0 stay 0 by themselves, a shift would not
-                slope["shift"][nets].copy_(self._gradient.biases[layer][nets, 0])
+                grad["shift"][nets].copy_(self._gradient.biases[layer][nets, 0])
 
 
-def adapters(stack: Stack) -> list[Part]:
+def adapters(stack: Stack) -> list[LayoutPart]:
     """Return the parts that are adapters of the trunk's layers, from the bottom up; none where there are none."""
     return [part for part in stack.layout.free if part.name.startswith(ADAPTER)]

@@ -20,8 +20,8 @@ from trl_suite.networks.policy import Policy
 from trl_suite.networks.zip_import import Spaces
 from trl_suite.training.acting.evaluation import Episode
 from trl_suite.training.acting.source_states import importance, visited_states
-from trl_suite.training.cohort.layout import Layout
-from trl_suite.training.cohort.replay import essence
+from trl_suite.training.cohort.parameter_layout import ParameterLayout
+from trl_suite.training.cohort.replay_rings import essence
 from trl_suite.training.cohort.stack import Tensors
 from trl_suite.training.sb3 import events, source_memory
 from trl_suite.training.sb3 import sb3_model as sb3
@@ -31,7 +31,7 @@ from trl_suite.training.seeds import seed_for
 from trl_suite.training.training_run import Snapshot, TrainingRun, Watcher
 
 
-class Member:
+class CohortMember:
     """A run in a cohort.
 
     Its fresh parameters, the transplant into them and its card come from an SB3 model of its own, so that they are
@@ -56,9 +56,9 @@ class Member:
         self.moments = source_memory.optimizer_state(self._model) if set(remembered(run.definition)) - {REPLAY} else {}
         self.keeps = select(run.source_training.keep, source_memory.empty(self._model), "keep")
         self._given = source_memory.collected(self._model)
-        given = {REPLAY: essence(self._given)} if self._given else {}
+        replay = {REPLAY: essence(self._given)} if self._given else {}
         self.freeze_schedule = FreezeSchedule(
-            run.definition.thaw, run.steps, self.record, sb3.components_of(self._model) | given
+            run.definition.thaw, run.steps, self.record, sb3.components_of(self._model) | replay
         )
         method = run.definition
         self.decay = self._strengths(method.weight_regularizer) if method.weight_regularizer else None
@@ -73,10 +73,10 @@ class Member:
         """Wall time since the run began, with those of earlier attempts that it goes on from."""
         return self._before + time.monotonic() - self._started
 
-    def goes_on(self, snapshot: Snapshot) -> None:
+    def resume(self, snapshot: Snapshot) -> None:
         """Take up what a snapshot tells of the run besides its numbers."""
         self.freeze_schedule.restore(snapshot.facts["freeze"])
-        self.last = [Episode(*one) for one in snapshot.facts["last"]]
+        self.last = [Episode(*episode) for episode in snapshot.facts["last"]]
         self._before = snapshot.facts["seconds"]
 
     @property
@@ -91,8 +91,8 @@ class Member:
 
     def given(self) -> Tensors:
         """Return the transitions that it was given, by SB3's names; they are forgotten here."""
-        given, self._given = self._given, {}
-        return given
+        transitions, self._given = self._given, {}
+        return transitions
 
     @property
     def normaliser(self) -> Normaliser | None:
@@ -103,32 +103,32 @@ class Member:
         """Return the components that the run starts from."""
         return sb3.components_of(self._model)
 
-    def policy(self, components: Components, steps: int, kept: Components) -> Policy:
+    def policy(self, components: Components, steps: int, memory: Components) -> Policy:
         """Return the policy with these components, after so many env steps, and with what it keeps beside them."""
-        own = sb3.components_of(self._model)
+        live = sb3.components_of(self._model)
         with torch.no_grad():
-            for name, tensors in own.items():
+            for name, tensors in live.items():
                 for tensor, value in tensors.items():
                     value.copy_(components[name][tensor])
-        sb3.write_statistics(self._model, own)
-        return replace(sb3.policy_of(self._model, self.run.training(steps, self.last, self.seconds)), memory=kept)
+        sb3.write_statistics(self._model, live)
+        return replace(sb3.policy_of(self._model, self.run.training(steps, self.last, self.seconds)), memory=memory)
 
-    def factors(self, layout: Layout) -> npt.NDArray[np.float64]:
+    def factors(self, layout: ParameterLayout) -> npt.NDArray[np.float64]:
         """Return the factor of the learning rate for every part (rows, parts); a later selector wins."""
-        found = np.ones((layout.rows, len(layout.parts)))
+        by_place = np.ones((layout.rows, len(layout.parts)))
         by_component = factors(self.run.definition.rate, self.components())
         for place in layout.places:
             if place.component in by_component:
-                found[place.row, place.part] = by_component[place.component]
-        return found
+                by_place[place.row, place.part] = by_component[place.component]
+        return by_place
 
-    def learning(self, layout: Layout) -> npt.NDArray[np.bool_]:
+    def learning(self, layout: ParameterLayout) -> npt.NDArray[np.bool_]:
         """Return which parts learn (rows, parts); what no component uses goes with the part before it."""
-        held = {(place.row, place.part): place.component in self.freeze_schedule.frozen for place in layout.places}
-        found = np.ones((layout.rows, len(layout.parts)), dtype=bool)
-        for row, part in np.ndindex(*found.shape):
-            found[row, part] = not held[row, part] if (row, part) in held else found[row, part - 1]
-        return found
+        frozen = {(place.row, place.part): place.component in self.freeze_schedule.frozen for place in layout.places}
+        learning = np.ones((layout.rows, len(layout.parts)), dtype=bool)
+        for row, part in np.ndindex(*learning.shape):
+            learning[row, part] = not frozen[row, part] if (row, part) in frozen else learning[row, part - 1]
+        return learning
 
     def _strengths(self, pull: WeightRegularizer) -> dict[str, Tensors]:
         """Return how strongly each number of what was copied is pulled back; nothing where it is not."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 
 from trl_suite.networks.card import Activation
-from trl_suite.training.cohort.layout import ALIGNMENT, aligned, whole
+from trl_suite.training.cohort.parameter_layout import ALIGNMENT, aligned, whole
 from trl_suite.training.cohort.stack import Stack
 
 _MINUS_ONE = torch.tensor(-1.0)
@@ -23,16 +23,16 @@ def _tanh_(doubled: torch.Tensor) -> torch.Tensor:
 
 
 class _Buffers(NamedTuple):
-    """What batches of one size are computed in."""
+    """Memory that batches of one size are computed in."""
 
     inputs: torch.Tensor  # (members, B, inputs), for what does not come in whole lines
     outputs: torch.Tensor  # of the networks (N, B, width)
     trunk: list[torch.Tensor]  # outputs of every trunk layer (N, B, width)
-    trunk_whole: list[torch.Tensor]  # the same in one stretch each
+    trunk_whole: list[torch.Tensor]  # the same as one flat view each
     into: list[list[torch.Tensor]]  # where each layer's products go
-    slopes: list[torch.Tensor]  # the loss's slopes by the outputs of every trunk layer
-    slopes_whole: list[torch.Tensor]
-    given: torch.Tensor  # the loss's slope by the outputs (N, B, width)
+    trunk_grads: list[torch.Tensor]  # the loss's gradient by the outputs of every trunk layer
+    trunk_grads_flat: list[torch.Tensor]
+    output_grads: torch.Tensor  # the loss's gradient by the outputs (N, B, width)
 
 
 class Networks:
@@ -54,91 +54,97 @@ class Networks:
         ]
         self._lanes = [slice(head * layout.lane, (head + 1) * layout.lane) for head in range(len(layout.heads))]
         self._buffers: dict[int, _Buffers] = {}
-        self._inward: dict[int, torch.Tensor] = {}  # rows -> the loss's slope by some of the inputs
+        self._input_grads: dict[int, torch.Tensor] = {}  # rows -> the loss's gradient by some of the inputs
 
-    def forward(self, seen: torch.Tensor) -> torch.Tensor:
+    def forward(self, normalized_obs: torch.Tensor) -> torch.Tensor:
         """Return the outputs (N, B, outputs) for what is seen (members, B, inputs); each head's from its lane on.
 
         The result is overwritten by the next call with as many rows.
         """
-        held = self._held(seen.shape[1])
-        below, scale = self._in_lines(seen, held), 2.0 if self._tanh else 1.0
-        for layer, out in enumerate(held.trunk):
-            self._product(layer, below, held, scale)
-            _ = _tanh_(held.trunk_whole[layer]) if self._tanh else held.trunk_whole[layer].relu_()
+        buffers = self._buffers_for(normalized_obs.shape[1])
+        below, scale = self._in_lines(normalized_obs, buffers), 2.0 if self._tanh else 1.0
+        for layer, out in enumerate(buffers.trunk):
+            self._product(layer, below, buffers, scale)
+            _ = _tanh_(buffers.trunk_whole[layer]) if self._tanh else buffers.trunk_whole[layer].relu_()
             below = out
-        for layer in range(len(held.trunk), len(held.into)):
-            self._product(layer, below, held, 1.0)
-        return held.outputs
+        for layer in range(len(buffers.trunk), len(buffers.into)):
+            self._product(layer, below, buffers, 1.0)
+        return buffers.outputs
 
-    def backward(self, seen: torch.Tensor, slope: torch.Tensor) -> None:
-        """Write the gradient of all weights and biases, given the loss's slope by the outputs (N, B, outputs).
+    def backward(self, normalized_obs: torch.Tensor, grad: torch.Tensor) -> None:
+        """Write the gradient of all weights and biases, given the loss's gradient by the outputs (N, B, outputs).
 
         `forward` must have been called with the same observations just before.
         """
-        held = self._held(seen.shape[1])
-        seen = self._in_lines(seen, held)
-        top = held.trunk[-1] if held.trunk else seen
+        buffers = self._buffers_for(normalized_obs.shape[1])
+        normalized_obs = self._in_lines(normalized_obs, buffers)
+        top = buffers.trunk[-1] if buffers.trunk else normalized_obs
         for head, lane in enumerate(self._lanes):
-            self._differentiate(len(held.trunk) + head, top, slope[..., lane])
-        for layer in reversed(range(len(held.trunk))):
-            slope = self._passed(layer, slope, held)
-            self._differentiate(layer, held.trunk[layer - 1] if layer else seen, slope)
+            self._differentiate(len(buffers.trunk) + head, top, grad[..., lane])
+        for layer in reversed(range(len(buffers.trunk))):
+            grad = self._passed(layer, grad, buffers)
+            self._differentiate(layer, buffers.trunk[layer - 1] if layer else normalized_obs, grad)
 
-    def inward(self, first: int, slope: torch.Tensor) -> torch.Tensor:
-        """Return the loss's slope by the inputs from the `first` on (N, B, inputs); no gradient is written.
+    def input_grad(self, first: int, grad: torch.Tensor) -> torch.Tensor:
+        """Return the loss's gradient by the inputs from the `first` on (N, B, inputs); no gradient is written.
 
         Args:
             first: the first of the inputs asked for.
-            slope: the loss's slope by the outputs (N, B, outputs); `forward` was called with as many rows just before.
+            grad: the loss's gradient by the outputs (N, B, outputs); `forward` was just called with as many rows.
         """
-        rows = slope.shape[1]
-        held, weight = self._held(rows), self._stack.weights[0][..., first:]
-        for layer in reversed(range(len(held.trunk))):
-            slope = self._passed(layer, slope, held)
-        if rows not in self._inward:
-            self._inward[rows] = aligned((self._nets, rows, weight.shape[2]), self._stack.flat)
-        return torch.bmm(slope, weight, out=self._inward[rows])
+        rows = grad.shape[1]
+        buffers, weight = self._buffers_for(rows), self._stack.weights[0][..., first:]
+        for layer in reversed(range(len(buffers.trunk))):
+            grad = self._passed(layer, grad, buffers)
+        if rows not in self._input_grads:
+            self._input_grads[rows] = aligned((self._nets, rows, weight.shape[2]), self._stack.flat)
+        return torch.bmm(grad, weight, out=self._input_grads[rows])
 
-    def slopes(self, rows: int) -> torch.Tensor:
+    def output_grads(self, rows: int) -> torch.Tensor:
         """Return zeros of the shape of the outputs (N, rows, outputs), to be filled and given to `backward`."""
-        return self._held(rows).given
+        return self._buffers_for(rows).output_grads
 
-    def _product(self, layer: int, below: torch.Tensor, held: _Buffers, scale: float) -> None:
+    def _product(self, layer: int, below: torch.Tensor, buffers: _Buffers, scale: float) -> None:
         """Write a layer's outputs, times a scale."""
-        for (bias, weight), out in zip(self._factors[layer], held.into[layer], strict=True):
+        for (bias, weight), out in zip(self._factors[layer], buffers.into[layer], strict=True):
             torch.baddbmm(bias, below, weight, beta=scale, alpha=scale, out=out)
 
-    def _differentiate(self, layer: int, below: torch.Tensor, slope: torch.Tensor) -> None:
-        """Write the gradient of one layer, given the slope by its outputs."""
+    def _differentiate(self, layer: int, below: torch.Tensor, grad: torch.Tensor) -> None:
+        """Write the gradient of one layer, given the gradient by its outputs."""
+        # z = W x + b: dL/dW = dL/dz^T x, dL/db = sum dL/dz (Rumelhart et al. 1986)
         bias, weights = self._gradients[layer]
-        turned = slope.transpose(1, 2)
+        turned = grad.transpose(1, 2)
         for weight, part in zip(weights, self._parts(layer), strict=True):
             torch.bmm(turned[part], below, out=weight)
-        torch.sum(slope, 1, keepdim=True, out=bias)
+        torch.sum(grad, 1, keepdim=True, out=bias)
 
-    def _passed(self, layer: int, slope: torch.Tensor, held: _Buffers) -> torch.Tensor:
+    def _passed(self, layer: int, grad: torch.Tensor, buffers: _Buffers) -> torch.Tensor:
         """Return the slope below the activation of a trunk layer, given the one by what the layer above gives."""
-        weights, passed = self._stack.weights, held.slopes[layer]
-        if layer < len(held.trunk) - 1:
-            torch.bmm(slope, weights[layer + 1], out=passed)
+        # dL/dx = dL/dz W, then through the activation: dL/dz_below = dL/dx f'(z_below)
+        weights, passed = self._stack.weights, buffers.trunk_grads[layer]
+        if layer < len(buffers.trunk) - 1:
+            torch.bmm(grad, weights[layer + 1], out=passed)
         else:
             for head, lane in enumerate(self._lanes):
-                own, weight = slope[..., lane], weights[layer + 1 + head]
-                _ = torch.baddbmm(passed, own, weight, out=passed) if head else torch.bmm(own, weight, out=passed)
-        self._through(held.slopes_whole[layer], held.trunk_whole[layer])
+                head_grad, weight = grad[..., lane], weights[layer + 1 + head]
+                _ = (
+                    torch.baddbmm(passed, head_grad, weight, out=passed)
+                    if head
+                    else torch.bmm(head_grad, weight, out=passed)
+                )
+        self._through(buffers.trunk_grads_flat[layer], buffers.trunk_whole[layer])
         return passed
 
-    def _through(self, slope: torch.Tensor, output: torch.Tensor) -> None:
-        """Turn the slope above an activation into the one below."""
+    def _through(self, grad: torch.Tensor, output: torch.Tensor) -> None:
+        """Turn the gradient above an activation into the one below, in place."""
         if self._tanh:
-            torch.ops.aten.tanh_backward.grad_input(slope, output, grad_input=slope)
+            torch.ops.aten.tanh_backward.grad_input(grad, output, grad_input=grad)
         else:
-            torch.ops.aten.threshold_backward.grad_input(slope, output, 0.0, grad_input=slope)
+            torch.ops.aten.threshold_backward.grad_input(grad, output, 0.0, grad_input=grad)
 
-    def _in_lines(self, seen: torch.Tensor, held: _Buffers) -> torch.Tensor:
+    def _in_lines(self, normalized_obs: torch.Tensor, buffers: _Buffers) -> torch.Tensor:
         """Return the observations with rows of whole lines, as they are where they have them."""
-        return seen if seen.stride(1) % ALIGNMENT == 0 else held.inputs.copy_(seen)
+        return normalized_obs if normalized_obs.stride(1) % ALIGNMENT == 0 else buffers.inputs.copy_(normalized_obs)
 
     def _parts(self, layer: int) -> list[slice]:
         """Return which networks go through a product together: in the first layer those that see one tensor."""
@@ -146,24 +152,24 @@ class Networks:
         shared = layer == 0 or not self._stack.layout.hidden
         return [slice(row * members, (row + 1) * members) for row in range(rows)] if shared else [slice(None)]
 
-    def _held(self, rows: int) -> _Buffers:
-        """Return what batches of so many rows are computed in."""
+    def _buffers_for(self, rows: int) -> _Buffers:
+        """Return the buffers of batches of so many rows."""
         if rows not in self._buffers:
-            self._buffers[rows] = self._made(rows)
+            self._buffers[rows] = self._new_buffers(rows)
         return self._buffers[rows]
 
-    def _made(self, rows: int) -> _Buffers:
+    def _new_buffers(self, rows: int) -> _Buffers:
         layout, like = self._stack.layout, self._stack.flat
-        trunk, slopes = ([aligned((self._nets, rows, w), like) for w in layout.hidden] for _ in range(2))
-        outputs, given = (aligned((self._nets, rows, layout.width), like) for _ in range(2))
+        trunk, trunk_grads = ([aligned((self._nets, rows, w), like) for w in layout.hidden] for _ in range(2))
+        outputs, output_grads = (aligned((self._nets, rows, layout.width), like) for _ in range(2))
         layers = [*trunk, *(outputs[..., lane] for lane in self._lanes)]
         return _Buffers(
             inputs=aligned((self._stack.members, rows, layout.inputs), like),
             outputs=outputs,
             trunk=trunk,
-            trunk_whole=[whole(one) for one in trunk],
+            trunk_whole=[whole(rows_of_layer) for rows_of_layer in trunk],
             into=[[out[part] for part in self._parts(layer)] for layer, out in enumerate(layers)],
-            slopes=slopes,
-            slopes_whole=[whole(one) for one in slopes],
-            given=given,
+            trunk_grads=trunk_grads,
+            trunk_grads_flat=[whole(rows_of_layer) for rows_of_layer in trunk_grads],
+            output_grads=output_grads,
         )

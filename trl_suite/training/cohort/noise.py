@@ -14,8 +14,8 @@ import numpy.typing as npt
 CHUNK = 16  # steps that are drawn at once by `Draws`
 
 
-class Stream(IntEnum):
-    """What a draw is for. The numbers are part of every result: none is ever given another meaning."""
+class NoiseStream(IntEnum):
+    """Purpose of a draw. The numbers are part of every result: none is ever given another meaning."""
 
     ACTION = 1
     PERMUTATION = 2
@@ -26,29 +26,31 @@ class Stream(IntEnum):
     UNIFORM = 7  # actions before there is anything to act by
 
 
-def generator(seed: int, stream: Stream, step: int) -> np.random.Generator:
+def generator(seed: int, stream: NoiseStream, step: int) -> np.random.Generator:
     """Return a generator of the draws of one member, of one stream, at one step; disjoint from all others."""
     return np.random.Generator(np.random.Philox(key=[seed, int(stream)], counter=[0, 0, 0, step]))
 
 
-def normals(seeds: Sequence[int], stream: Stream, step: int, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+def normals(seeds: Sequence[int], stream: NoiseStream, step: int, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
     """Return standard normal numbers (members, *shape)."""
     return np.stack([generator(seed, stream, step).standard_normal(shape, dtype=np.float32) for seed in seeds])
 
 
 def permutations(seeds: Sequence[int], step: int, count: int, size: int) -> npt.NDArray[np.int64]:
     """Return `count` permutations of `size` numbers for each member (members, count, size)."""
-    drawn = [generator(seed, Stream.PERMUTATION, step) for seed in seeds]
-    return np.stack([np.stack([one.permutation(size) for _ in range(count)]) for one in drawn])
+    drawn = [generator(seed, NoiseStream.PERMUTATION, step) for seed in seeds]
+    return np.stack([np.stack([source.permutation(size) for _ in range(count)]) for source in drawn])
 
 
-class Draws:
+class NoiseDraws:
     """Numbers for one step after the other, drawn for several at once; a step's are the same whatever was asked.
 
     What a call returns is overwritten by one for a later step.
     """
 
-    def __init__(self, seeds: Sequence[int], stream: Stream, shape: tuple[int, ...], uniform: bool = False) -> None:
+    def __init__(
+        self, seeds: Sequence[int], stream: NoiseStream, shape: tuple[int, ...], uniform: bool = False
+    ) -> None:
         self._seeds, self._stream, self._shape, self._uniform = seeds, stream, (CHUNK, *shape), uniform
         self._held = np.empty((len(seeds), *self._shape), dtype=np.float64 if uniform else np.float32)
         self._from = -1
@@ -58,12 +60,12 @@ class Draws:
         chunk, place = divmod(step, CHUNK)
         if chunk != self._from:
             self._from = chunk
-            for held, seed in zip(self._held, self._seeds, strict=True):
-                self._draw(held, generator(seed, self._stream, chunk))
+            for numbers, seed in zip(self._held, self._seeds, strict=True):
+                self._draw(numbers, generator(seed, self._stream, chunk))
         return self._held[:, place]
 
-    def _draw(self, held: npt.NDArray[Any], source: np.random.Generator) -> None:
+    def _draw(self, numbers: npt.NDArray[Any], source: np.random.Generator) -> None:
         if self._uniform:
-            source.random(out=held)
+            source.random(out=numbers)
         else:
-            source.standard_normal(dtype=np.float32, out=held)
+            source.standard_normal(dtype=np.float32, out=numbers)

@@ -18,7 +18,7 @@ Doubles = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 
 
-class Moments:
+class RunningMeanStd:
     """Mean, variance and count (members, numbers) of what has been seen; Chan et al.'s parallel update, as SB3's."""
 
     def __init__(self, members: int, size: int) -> None:
@@ -32,6 +32,8 @@ class Moments:
 
     def update(self, values: Doubles) -> None:
         """Take in a batch of values (members, worlds, numbers)."""
+        # delta = mean_b - mean; mean <- mean + delta n_b / n
+        # M2 <- M2 + M2_b + delta^2 n_a n_b / n, var = M2 / n (Chan et al. 1979, eq. 2.1)
         size = values.shape[1]
         mean = values.mean(1)
         var = np.square(values - mean[:, None]).mean(1)
@@ -54,43 +56,43 @@ class Moments:
     def member(self, member: int, scalar: bool) -> Tensors:
         """Return a copy of a member's statistics; of a single number as scalars."""
         place = (member, 0) if scalar else (member,)
-        found = {"mean": self.mean[place], "var": self.var[place], "count": self.count[member, 0]}
-        return {name: torch.tensor(value, dtype=torch.float64) for name, value in found.items()}
+        values = {"mean": self.mean[place], "var": self.var[place], "count": self.count[member, 0]}
+        return {name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()}
 
     def arrays(self) -> dict[str, Doubles]:
         """Return the statistics of all members, in place."""
         return {"mean": self.mean, "var": self.var, "count": self.count}
 
 
-class Normaliser:
+class CohortNormaliser:
     """Observations and rewards of all members, scaled as VecNormalize does; axes (members, worlds, ...)."""
 
     def __init__(self, scaling: Scaling | None, members: int, worlds: int, slots: int) -> None:
         self.scaling = scaling
-        self.observation = Moments(members, slots) if scaling and scaling.observation else None
-        self.reward = Moments(members, 1) if scaling and scaling.reward else None
+        self.observation = RunningMeanStd(members, slots) if scaling and scaling.observation else None
+        self.reward = RunningMeanStd(members, 1) if scaling and scaling.reward else None
         self.discounted = np.zeros((members, worlds))  # returns so far
 
     def observed(self, raw: Doubles) -> Singles:
         """Take in observations, and return what the networks see."""
         if self.observation is not None:
             self.observation.update(raw)
-        return self.seen(raw)
+        return self.normalized_obs(raw)
 
-    def seen(self, raw: Doubles, member: int | None = None) -> Singles:
-        """Return what the networks of all members, or of one (count, slots), see of observations."""
+    def normalized_obs(self, raw: Doubles, member: int | None = None) -> Singles:
+        """Return observations as the networks see them, of all members or of one (count, slots)."""
         if self.scaling is None or self.observation is None:
             return raw.astype(np.float32)
         mean, scale = self._scale(member)
         bound = self.scaling.clip_observation
         return np.clip((raw - mean) / scale, -bound, bound).astype(np.float32)
 
-    def raw(self, member: int, seen: Singles) -> Doubles:
-        """Return what one member's networks have seen as (count, slots)."""
+    def raw(self, member: int, normalized_obs: Singles) -> Doubles:
+        """Return normalised observations of one member in the env's units (count, slots)."""
         if self.scaling is None or self.observation is None:
-            return seen.astype(np.float64)
+            return normalized_obs.astype(np.float64)
         mean, scale = self._scale(member)
-        return seen * scale + mean
+        return normalized_obs * scale + mean
 
     def rewarded(self, reward: Singles, ended: npt.NDArray[np.bool_]) -> Singles:
         """Take in rewards, and return them divided by the deviation of the discounted returns."""
@@ -109,7 +111,9 @@ class Normaliser:
 
     def member(self, member: int) -> dict[str, Tensors]:
         """Return a member's statistics as components."""
-        return {name: one.member(member, name == RETURN_STATISTICS) for name, one in self._moments().items()}
+        return {
+            name: statistics.member(member, name == RETURN_STATISTICS) for name, statistics in self._moments().items()
+        }
 
     def hold(self, frozen: list[set[str]]) -> None:
         """Stop the statistics that each member holds fixed."""
@@ -117,9 +121,13 @@ class Normaliser:
             moments.hold([member for member, names in enumerate(frozen) if name in names])
 
     def arrays(self) -> dict[str, Doubles]:
-        """Return what a snapshot needs, of all members, in place (members, ...)."""
-        found = {f"{kind}.{name}": v for kind, one in self._moments().items() for name, v in one.arrays().items()}
-        return found | {"discounted": self.discounted}
+        """Return the statistics of all members for a snapshot, in place (members, ...)."""
+        arrays = {
+            f"{kind}.{name}": v
+            for kind, statistics in self._moments().items()
+            for name, v in statistics.arrays().items()
+        }
+        return arrays | {"discounted": self.discounted}
 
     def _scale(self, member: int | None) -> tuple[Any, Any]:
         assert self.scaling is not None
@@ -129,6 +137,6 @@ class Normaliser:
             return self.observation.mean[member], scale[member]
         return self.observation.mean[:, None], scale[:, None]
 
-    def _moments(self) -> dict[str, Moments]:
-        both = {OBSERVATION_STATISTICS: self.observation, RETURN_STATISTICS: self.reward}
-        return {name: moments for name, moments in both.items() if moments is not None}
+    def _moments(self) -> dict[str, RunningMeanStd]:
+        statistics = {OBSERVATION_STATISTICS: self.observation, RETURN_STATISTICS: self.reward}
+        return {name: running for name, running in statistics.items() if running is not None}

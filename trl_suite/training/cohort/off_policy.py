@@ -14,20 +14,20 @@ from trl_suite.mechanisms.distillation import BATCH_STATES
 from trl_suite.networks.components import REPLAY, TARGET, TEMPERATURE
 from trl_suite.training import settings
 from trl_suite.training.cohort.adam import Cells
-from trl_suite.training.cohort.algorithm import Arrays, Report, factors
+from trl_suite.training.cohort.cohort_envs import CohortEnvs
+from trl_suite.training.cohort.cohort_learner import Arrays, Metrics, factors
 from trl_suite.training.cohort.device_normaliser import DeviceNormaliser
 from trl_suite.training.cohort.episodes import Episodes
 from trl_suite.training.cohort.graph import Launch
-from trl_suite.training.cohort.layout import Layout, actors, critics, temperature
-from trl_suite.training.cohort.member import Member
-from trl_suite.training.cohort.noise import Draws, Stream
-from trl_suite.training.cohort.normaliser import Normaliser
-from trl_suite.training.cohort.pull import Imitation, Pull
-from trl_suite.training.cohort.replay import Replay
-from trl_suite.training.cohort.sac import SAC
+from trl_suite.training.cohort.member import CohortMember
+from trl_suite.training.cohort.noise import NoiseDraws, NoiseStream
+from trl_suite.training.cohort.normaliser import CohortNormaliser
+from trl_suite.training.cohort.parameter_layout import ParameterLayout, actors, critics, temperature
+from trl_suite.training.cohort.replay_rings import ReplayRings
+from trl_suite.training.cohort.sac_update import SACUpdate
+from trl_suite.training.cohort.source_gradients import DistillationGradient, MemberDistillation
 from trl_suite.training.cohort.stack import Stack, Tensors
-from trl_suite.training.cohort.td3 import TD3
-from trl_suite.training.cohort.worlds import Worlds
+from trl_suite.training.cohort.td3_update import TD3Update
 from trl_suite.training.training_run import TrainingRun
 from trl_suite.worlds.address import Address
 from trl_suite.worlds.env import built
@@ -35,7 +35,7 @@ from trl_suite.worlds.env import built
 Singles = npt.NDArray[np.float32]
 
 
-class OffPolicy:
+class OffPolicyLearner:
     """The members' SAC or TD3."""
 
     most = 16  # env steps of a world between two looks at who wants to stop
@@ -43,9 +43,9 @@ class OffPolicy:
     def __init__(
         self,
         hyperparameters: settings.SACHyperparameters | settings.TD3Hyperparameters,
-        members: Sequence[Member],
-        worlds: Worlds,
-        normaliser: Normaliser,
+        members: Sequence[CohortMember],
+        worlds: CohortEnvs,
+        normaliser: CohortNormaliser,
         alive: npt.NDArray[np.bool_],
         device: torch.device,
     ) -> None:
@@ -60,26 +60,26 @@ class OffPolicy:
         slots, actions = len(members[0].place.interface.observation), worlds.actions
         self.stacks = _stacks(hyperparameters, members, slots, actions, device)
         learned = {name: stack for name, stack in self.stacks.items() if not name.startswith(TARGET)}
-        kind = SAC if isinstance(hyperparameters, settings.SACHyperparameters) else TD3
-        self.learner: SAC | TD3 = kind(hyperparameters, self.stacks, factors(learned, members))  # type: ignore[arg-type]
+        kind = SACUpdate if isinstance(hyperparameters, settings.SACHyperparameters) else TD3Update
+        self.learner: SACUpdate | TD3Update = kind(hyperparameters, self.stacks, factors(learned, members))  # type: ignore[arg-type]
         self.optimisers = self.learner.optimisers
         self.rollout = hyperparameters.n_envs * hyperparameters.train_freq
         self.episodes = Episodes(len(members), hyperparameters.n_envs)
         self._given = [member.rows_given for member in members]
         rows = rows_of(hyperparameters, members[0].run.total, max(self._given))
         self._terms = terms_of(members[0].run)
-        self.replay = Replay(len(members), rows, hyperparameters.n_envs, slots, actions, device, self._terms)
+        self.replay = ReplayRings(len(members), rows, hyperparameters.n_envs, slots, actions, device, self._terms)
         for index, member in enumerate(members):
-            if given := member.given():
-                self.replay.give(index, given)
+            if transitions := member.given():
+                self.replay.give(index, transitions)
         self._bounds = [torch.as_tensor(bound, device=device) for bound in (worlds.low, worlds.high)]
         self._draws = _draws(hyperparameters, [member.seed for member in members], actions)
         self._raw = np.zeros((len(members), hyperparameters.n_envs, slots))
         self._device, self.updates = device, np.zeros(len(members), dtype=np.int64)
         self._statistics = DeviceNormaliser(normaliser, device)
         self._launch = Launch(self._update, self.optimisers.values(), device)
-        self._pulls: list[Pull] = [
-            _Remembered(member, self, index) for index, member in enumerate(members) if member.imitated is not None
+        self._pulls: list[MemberDistillation] = [
+            _OnReplay(member, self, index) for index, member in enumerate(members) if member.imitated is not None
         ]
         self.progress = 0.0  # share of the budget that is used
 
@@ -88,30 +88,30 @@ class OffPolicy:
         worlds = [member.seed + world for member in self._members for world in range(self._hyperparameters.n_envs)]
         self._raw[:] = self._worlds.reset(worlds)
         self._normaliser.observed(self._raw)
-        self.replay.see(self._raw)
+        self.replay.observe(self._raw)
 
-    def iterate(self, step: int, size: int, learning: Mapping[str, Cells]) -> Report:
+    def iterate(self, step: int, size: int, learning: Mapping[str, Cells]) -> Metrics:
         """Make some rollouts, each with its updates; see `Algorithm`."""
         for name, cells in learning.items():
             self.optimisers[name].set_learning(cells)
-        told: dict[str, torch.Tensor] = {}
+        metrics: dict[str, torch.Tensor] = {}
         steps = self._hyperparameters.gradient_steps if self._hyperparameters.gradient_steps >= 0 else self.rollout
         for at in range(step, step + size, self._hyperparameters.n_envs):
             self._act(at)
-            made = at + self._hyperparameters.n_envs
-            self.progress = made / self._members[0].run.total
-            if made % self.rollout == 0 and made > self._hyperparameters.learning_starts:
-                told |= self._learn(steps)
+            env_steps = at + self._hyperparameters.n_envs
+            self.progress = env_steps / self._members[0].run.total
+            if env_steps % self.rollout == 0 and env_steps > self._hyperparameters.learning_starts:
+                metrics |= self._learn(steps)
         self._worlds.check()
-        return {name: value.cpu().numpy().astype(np.float64) for name, value in told.items()}
+        return {name: value.cpu().numpy().astype(np.float64) for name, value in metrics.items()}
 
-    def act(self, seen: torch.Tensor, draws: torch.Tensor | None) -> torch.Tensor:
+    def act(self, normalized_obs: torch.Tensor, draws: torch.Tensor | None) -> torch.Tensor:
         """Return actions in the worlds' units; see `Algorithm`."""
         low, high = self._bounds
-        return low + 0.5 * (self.learner.act(seen, draws) + 1.0) * (high - low)
+        return low + 0.5 * (self.learner.act(normalized_obs, draws) + 1.0) * (high - low)
 
     def arrays(self) -> Arrays:
-        """Return what is seen next, and the number of updates."""
+        """Return the next observations, and the number of updates."""
         return {"raw": self._raw, "updates": self.updates}
 
     def tensors(self) -> dict[str, torch.Tensor]:
@@ -128,8 +128,8 @@ class OffPolicy:
 
     def held(self, member: int) -> dict[str, Tensors]:
         """Return the transitions that are held."""
-        held = self.replay.held(member)
-        return {REPLAY: held} if held else {}
+        transitions = self.replay.held(member)
+        return {REPLAY: transitions} if transitions else {}
 
     def collected(self, member: int) -> dict[str, Tensors]:
         """Return the member's transitions."""
@@ -139,9 +139,9 @@ class OffPolicy:
         """Fill the member's replay."""
         self.replay.restore(member, arrays, parts)
 
-    def seen(self, raw: npt.NDArray[np.float64], member: int) -> torch.Tensor:
-        """Return what one member sees of observations (count, slots)."""
-        return torch.as_tensor(self._normaliser.seen(raw, member), device=self._device)
+    def normalized_obs(self, raw: npt.NDArray[np.float64], member: int) -> torch.Tensor:
+        """Return observations (count, slots) as one member's networks see them."""
+        return torch.as_tensor(self._normaliser.normalized_obs(raw, member), device=self._device)
 
     def _act(self, step: int) -> None:
         """Make one step in every world."""
@@ -159,12 +159,12 @@ class OffPolicy:
     def _actions(self, step: int) -> Singles:
         """Return actions in [-1, 1] (P, W, actions): drawn by the policies, or uniform before these have learned."""
         turn = step // self._hyperparameters.n_envs
-        seen = torch.as_tensor(self._normaliser.seen(self._raw), device=self._device)
-        draws = self._draws[Stream.ACTION].at(turn)
-        action = self.learner.act(seen, torch.as_tensor(draws, device=self._device)).cpu().numpy()
+        normalized_obs = torch.as_tensor(self._normaliser.normalized_obs(self._raw), device=self._device)
+        draws = self._draws[NoiseStream.ACTION].at(turn)
+        action = self.learner.act(normalized_obs, torch.as_tensor(draws, device=self._device)).cpu().numpy()
         if step < self._hyperparameters.learning_starts:
             anew = np.array([not member.acts_first for member in self._members])[:, None, None]
-            action = np.where(anew, self._draws[Stream.UNIFORM].at(turn).astype(np.float32) * 2.0 - 1.0, action)
+            action = np.where(anew, self._draws[NoiseStream.UNIFORM].at(turn).astype(np.float32) * 2.0 - 1.0, action)
         if isinstance(self._hyperparameters, settings.TD3Hyperparameters):
             action = np.clip(action + np.float32(self._hyperparameters.action_noise) * draws, -1.0, 1.0)
         return action.astype(np.float32)
@@ -173,51 +173,53 @@ class OffPolicy:
         """Make updates of every member on batches of its own, in one launch."""
         self._statistics.take()  # those of now, as SB3 uses on a replay
         first = self.learner.updates = int(self.updates[0])
-        told = self._launch(self._drawn(first, steps), (first % self.learner.phases, self.replay.room))
+        metrics = self._launch(self._drawn(first, steps), (first % self.learner.phases, self.replay.room))
         self.updates += steps
-        return told
+        return metrics
 
     def _drawn(self, first: int, count: int) -> Tensors:
         """Return where batches lie (count, 2, P, B), their noise (count, P, ...), and what is imitated."""
         every = range(first, first + count)
         drawn = {
-            "places": [self.replay.places(self._draws[Stream.REPLAY].at(at)) for at in every],
-            "noise": [self._draws[Stream.POLICY].at(at).copy() for at in every],  # the next may overwrite it
+            "places": [self.replay.places(self._draws[NoiseStream.REPLAY].at(at)) for at in every],
+            "noise": [self._draws[NoiseStream.POLICY].at(at).copy() for at in every],  # the next may overwrite it
         }
-        found = {name: torch.as_tensor(np.stack(each), device=self._device) for name, each in drawn.items()}
+        inputs = {name: torch.as_tensor(np.stack(values), device=self._device) for name, values in drawn.items()}
         for pull in self._pulls:
-            found |= pull.drawn(count)
-        return found
+            inputs |= pull.drawn(count)
+        return inputs
 
     def _update(self, drawn: Tensors) -> Tensors:
         """Make the updates that there are batches and noise for; nothing is asked of the host."""
-        told: Tensors = {}
+        metrics: Tensors = {}
         for index, (places, noise) in enumerate(zip(drawn["places"], drawn["noise"], strict=True)):
             for pull in self._pulls:
                 pull.imitation.show(drawn, index)
             batch = self.replay.at(places)
             batch = batch._replace(
-                observation=self._statistics.seen(batch.observation),
-                following=self._statistics.seen(batch.following),
+                observation=self._statistics.normalized_obs(batch.observation),
+                next_obs=self._statistics.normalized_obs(batch.next_obs),
                 reward=self._statistics.scaled(batch.reward),
             )
-            told |= self.learner.update(batch, noise.transpose(0, 1))
-        return told
+            metrics |= self.learner.update(batch, noise.transpose(0, 1))
+        return metrics
 
 
-class _Remembered:
+class _OnReplay:
     """One member's imitation on states that it remembers, or on those of its source at home."""
 
-    def __init__(self, member: Member, algorithm: OffPolicy, index: int) -> None:
+    def __init__(self, member: CohortMember, algorithm: OffPolicyLearner, index: int) -> None:
         assert member.imitated is not None
         self._member, self._algorithm, self._index = member, algorithm, index
         hyperparameters = member.hyperparameters
         adam = algorithm.optimisers["actor"]
-        self.imitation = Imitation(adam, hyperparameters.activation, hyperparameters.algorithm, index, member.imitated)
-        self._draws = Draws([member.seed], Stream.PULL, (BATCH_STATES, 2), uniform=True)
+        self.imitation = DistillationGradient(
+            adam, hyperparameters.activation, hyperparameters.algorithm, index, member.imitated
+        )
+        self._draws = NoiseDraws([member.seed], NoiseStream.PULL, (BATCH_STATES, 2), uniform=True)
 
     def drawn(self, count: int) -> Tensors:
-        """Return what the next updates need; see `Pull`."""
+        """Return the inputs of the next updates; see `MemberDistillation`."""
         pull = self._member.run.definition.distillation
         assert pull is not None
         strength = pull.at(self._algorithm.progress)
@@ -225,30 +227,30 @@ class _Remembered:
             return {}
         first = int(self._algorithm.updates[self._index])
         examples = [self._examples(at) for at in range(first, first + count)]
-        together = {name: torch.cat([one[name] for one in examples]) for name in examples[0]}
+        together = {name: torch.cat([batch[name] for batch in examples]) for name in examples[0]}
         return self.imitation.drawn(together, torch.arange(count * BATCH_STATES).view(count, BATCH_STATES), strength)
 
     def _examples(self, update: int) -> Tensors:
         raw = self._states(self._draws.at(update)[0])
-        return self.imitation.examples(raw, self._algorithm.seen(raw, self._index))
+        return self.imitation.examples(raw, self._algorithm.normalized_obs(raw, self._index))
 
     def _states(self, uniform: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         home = self._member.home
         if home is None:
-            return self._algorithm.replay.seen(self._index, uniform)
+            return self._algorithm.replay.sample_observations(self._index, uniform)
         return home[(uniform[:, 0] * len(home)).astype(np.int64)]
 
 
-def rows_of(hyperparameters: settings.OffPolicyHyperparameters, total: int, given: int = 0) -> int:
+def rows_of(hyperparameters: settings.OffPolicyHyperparameters, total: int, given_rows: int = 0) -> int:
     """Return how many rows a ring holds, of one transition per world: no more than a whole training fills.
 
     Args:
         hyperparameters: its hyperparameters.
         total: env steps of the training.
-        given: rows that it begins with.
+        given_rows: rows that it begins with.
     """
     return min(
-        max(hyperparameters.buffer_size // hyperparameters.n_envs, 1), -(-total // hyperparameters.n_envs) + given
+        max(hyperparameters.buffer_size // hyperparameters.n_envs, 1), -(-total // hyperparameters.n_envs) + given_rows
     )
 
 
@@ -262,45 +264,46 @@ def terms_of(run: TrainingRun) -> tuple[str, ...]:
 
 def layouts(
     hyperparameters: settings.SACHyperparameters | settings.TD3Hyperparameters, slots: int, actions: int
-) -> dict[str, Layout]:
+) -> dict[str, ParameterLayout]:
     """Return the layout of every stack by its name; those of targets open with `target.`."""
-    found = {
+    by_name = {
         "actor": actors(hyperparameters.algorithm, slots, actions, hyperparameters.hidden),
         "critic": critics(slots, actions, hyperparameters.hidden),
         f"{TARGET}critic": critics(slots, actions, hyperparameters.hidden, TARGET),
     }
     if isinstance(hyperparameters, settings.TD3Hyperparameters):
-        found[f"{TARGET}actor"] = actors(hyperparameters.algorithm, slots, actions, hyperparameters.hidden, TARGET)
+        by_name[f"{TARGET}actor"] = actors(hyperparameters.algorithm, slots, actions, hyperparameters.hidden, TARGET)
     if isinstance(hyperparameters, settings.SACHyperparameters) and hyperparameters.ent_coef == "auto":
-        found[TEMPERATURE] = temperature()
-    return found
+        by_name[TEMPERATURE] = temperature()
+    return by_name
 
 
 def _stacks(
     hyperparameters: settings.SACHyperparameters | settings.TD3Hyperparameters,
-    members: Sequence[Member],
+    members: Sequence[CohortMember],
     slots: int,
     actions: int,
     device: torch.device,
 ) -> dict[str, Stack]:
     """Return the stacks with the members' parameters."""
-    found = {
-        name: Stack.zeros(one, len(members), device) for name, one in layouts(hyperparameters, slots, actions).items()
+    stacks = {
+        name: Stack.zeros(layout, len(members), device)
+        for name, layout in layouts(hyperparameters, slots, actions).items()
     }
     for index, member in enumerate(members):
-        for stack in found.values():
+        for stack in stacks.values():
             stack.write(index, member.components())
-    return found
+    return stacks
 
 
 def _draws(
     hyperparameters: settings.SACHyperparameters | settings.TD3Hyperparameters, seeds: Sequence[int], actions: int
-) -> dict[Stream, Draws]:
+) -> dict[NoiseStream, NoiseDraws]:
     """Return the numbers of every stream that the algorithm draws."""
     batches = 2 if isinstance(hyperparameters, settings.SACHyperparameters) else 1
     return {
-        Stream.ACTION: Draws(seeds, Stream.ACTION, (hyperparameters.n_envs, actions)),
-        Stream.UNIFORM: Draws(seeds, Stream.UNIFORM, (hyperparameters.n_envs, actions), uniform=True),
-        Stream.REPLAY: Draws(seeds, Stream.REPLAY, (hyperparameters.batch_size, 2), uniform=True),
-        Stream.POLICY: Draws(seeds, Stream.POLICY, (batches, hyperparameters.batch_size, actions)),
+        NoiseStream.ACTION: NoiseDraws(seeds, NoiseStream.ACTION, (hyperparameters.n_envs, actions)),
+        NoiseStream.UNIFORM: NoiseDraws(seeds, NoiseStream.UNIFORM, (hyperparameters.n_envs, actions), uniform=True),
+        NoiseStream.REPLAY: NoiseDraws(seeds, NoiseStream.REPLAY, (hyperparameters.batch_size, 2), uniform=True),
+        NoiseStream.POLICY: NoiseDraws(seeds, NoiseStream.POLICY, (batches, hyperparameters.batch_size, actions)),
     }

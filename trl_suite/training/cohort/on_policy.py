@@ -11,21 +11,21 @@ from trl_suite.mechanisms.distillation import BATCH_STATES
 from trl_suite.training import settings
 from trl_suite.training.cohort import noise
 from trl_suite.training.cohort.adam import Cells
-from trl_suite.training.cohort.algorithm import Arrays, Report, factors
+from trl_suite.training.cohort.cohort_envs import CohortEnvs
+from trl_suite.training.cohort.cohort_learner import Arrays, Metrics, factors
 from trl_suite.training.cohort.device_rollout import DeviceCollector
-from trl_suite.training.cohort.layout import on_policy
-from trl_suite.training.cohort.member import Member
+from trl_suite.training.cohort.member import CohortMember
 from trl_suite.training.cohort.network import Networks
-from trl_suite.training.cohort.normaliser import Normaliser
-from trl_suite.training.cohort.ppo import Learner, Transitions
-from trl_suite.training.cohort.pull import Imitation
+from trl_suite.training.cohort.normaliser import CohortNormaliser
+from trl_suite.training.cohort.parameter_layout import on_policy
+from trl_suite.training.cohort.ppo_update import PPOUpdate, Transitions
 from trl_suite.training.cohort.rollout import Collector
+from trl_suite.training.cohort.source_gradients import DistillationGradient
 from trl_suite.training.cohort.stack import Stack, Tensors
-from trl_suite.training.cohort.worlds import Worlds
 from trl_suite.worlds.warp.host import HostWarpEnv
 
 
-class OnPolicy:
+class OnPolicyLearner:
     """The members' PPO."""
 
     most = 1
@@ -33,9 +33,9 @@ class OnPolicy:
     def __init__(
         self,
         hyperparameters: settings.PPOHyperparameters,
-        members: Sequence[Member],
-        worlds: Worlds,
-        normaliser: Normaliser,
+        members: Sequence[CohortMember],
+        worlds: CohortEnvs,
+        normaliser: CohortNormaliser,
         alive: npt.NDArray[np.bool_],
         device: torch.device,
     ) -> None:
@@ -53,7 +53,7 @@ class OnPolicy:
             normaliser,
         )
         self.stacks = {"policy": stack}
-        self.learner = Learner(hyperparameters, stack, factors(self.stacks, members)["policy"])
+        self.learner = PPOUpdate(hyperparameters, stack, factors(self.stacks, members)["policy"])
         self.optimisers = {"policy": self.learner.adam}
         self._actors = Networks(self.learner.plain.first(), self.learner.gradient.first(), hyperparameters.activation)
         self._seeds = [member.seed for member in members]
@@ -62,8 +62,10 @@ class OnPolicy:
         self.collector = self._collector(alive)
         self.episodes = self.collector.episodes
         self._imitations = [
-            _Seen(
-                member, Imitation(self.learner.adam, hyperparameters.activation, "ppo", index, member.imitated), index
+            _OnRollout(
+                member,
+                DistillationGradient(self.learner.adam, hyperparameters.activation, "ppo", index, member.imitated),
+                index,
             )
             for index, member in enumerate(members)
             if member.imitated is not None
@@ -71,7 +73,7 @@ class OnPolicy:
         self.learner.pulls += self._imitations
 
     def _collector(self, alive: npt.NDArray[np.bool_]) -> Collector:
-        given = (
+        options = (
             self._hyperparameters,
             self._stack,
             self.learner.networks,
@@ -81,14 +83,14 @@ class OnPolicy:
             alive,
         )
         if isinstance(self._worlds.batch, HostWarpEnv):
-            return DeviceCollector(self._worlds.batch.on_device, *given)
-        return Collector(*given)
+            return DeviceCollector(self._worlds.batch.on_device, *options)
+        return Collector(*options)
 
     def reset(self) -> None:
         """Start an episode in every world."""
         self.collector.reset()
 
-    def iterate(self, step: int, size: int, learning: Mapping[str, Cells]) -> Report:
+    def iterate(self, step: int, size: int, learning: Mapping[str, Cells]) -> Metrics:
         """Make one rollout and one update; see `Algorithm`."""
         iteration = step // size
         rollout = self.collector.collect(iteration)
@@ -104,9 +106,9 @@ class OnPolicy:
             "train/std": self._stack.free.exp().mean(1).cpu().numpy().astype(np.float64),
         }
 
-    def act(self, seen: torch.Tensor, draws: torch.Tensor | None) -> torch.Tensor:
+    def act(self, normalized_obs: torch.Tensor, draws: torch.Tensor | None) -> torch.Tensor:
         """Return actions before they are clipped; see `Algorithm`."""
-        mean = self._actors.forward(seen)[..., : self._stack.layout.outputs]
+        mean = self._actors.forward(normalized_obs)[..., : self._stack.layout.outputs]
         return mean if draws is None else mean + draws * self._stack.free.exp()[:, None]
 
     def arrays(self) -> Arrays:
@@ -114,8 +116,8 @@ class OnPolicy:
         return {"begins": self.collector.begins}
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Return what is seen next."""
-        return {"seen": self.collector.seen}
+        """Return the next observations."""
+        return {"normalized_obs": self.collector.normalized_obs}
 
     def memory(self, member: int) -> tuple[Arrays, dict[str, Arrays]]:
         """Return nothing: a rollout is used up by its update."""
@@ -137,33 +139,39 @@ class OnPolicy:
         if self.learner.low_rank:
             self.learner.low_rank.fold()
 
-    def _states(self, imitation: "_Seen", rollout: Transitions) -> tuple[npt.NDArray[np.float64], torch.Tensor]:
+    def _states(self, imitation: "_OnRollout", rollout: Transitions) -> tuple[npt.NDArray[np.float64], torch.Tensor]:
         """Return the states of the coming update on which a member is compared, as they are and as it sees them."""
         raw = imitation.member.home
         if raw is None:
-            seen = rollout.observation[imitation.index]
-            return self._normaliser.raw(imitation.index, seen.cpu().numpy()), seen
-        return raw, torch.as_tensor(self._normaliser.seen(raw, imitation.index), device=self._stack.flat.device)
+            normalized_obs = rollout.observation[imitation.index]
+            return self._normaliser.raw(imitation.index, normalized_obs.cpu().numpy()), normalized_obs
+        return raw, torch.as_tensor(
+            self._normaliser.normalized_obs(raw, imitation.index), device=self._stack.flat.device
+        )
 
 
-class _Seen:
+class _OnRollout:
     """One member's imitation on states that are drawn from those of an update."""
 
-    def __init__(self, member: Member, imitation: Imitation, index: int) -> None:
+    def __init__(self, member: CohortMember, imitation: DistillationGradient, index: int) -> None:
         self.member, self.index, self.imitation, self._strength = member, index, imitation, 0.0
 
-    def begin(self, iteration: int, progress: float, raw: npt.NDArray[np.float64], seen: torch.Tensor) -> None:
+    def begin(
+        self, iteration: int, progress: float, raw: npt.NDArray[np.float64], normalized_obs: torch.Tensor
+    ) -> None:
         """Take the states of the next update, and the share of the budget that is used by then."""
         pull = self.member.run.definition.distillation
         assert pull is not None
         self._strength = pull.at(progress)
         if self._strength > 0:
-            self._examples = self.imitation.examples(raw, seen)
-            self._draws = noise.generator(self.member.seed, noise.Stream.PULL, iteration)
+            self._examples = self.imitation.examples(raw, normalized_obs)
+            self._draws = noise.generator(self.member.seed, noise.NoiseStream.PULL, iteration)
 
     def drawn(self, count: int) -> Tensors:
-        """Return what the next steps need; see `Pull`."""
+        """Return the inputs of the next steps; see `MemberDistillation`."""
         if self._strength <= 0:
             return {}
-        chosen = torch.as_tensor(self._draws.integers(len(self._examples["seen"]), size=(count, BATCH_STATES)))
-        return self.imitation.drawn(self._examples, chosen, self._strength)
+        indices = torch.as_tensor(
+            self._draws.integers(len(self._examples["normalized_obs"]), size=(count, BATCH_STATES))
+        )
+        return self.imitation.drawn(self._examples, indices, self._strength)

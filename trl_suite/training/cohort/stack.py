@@ -7,7 +7,7 @@ from typing import Self
 import torch
 
 from trl_suite.networks.components import Components
-from trl_suite.training.cohort.layout import Layout, Part, Place
+from trl_suite.training.cohort.parameter_layout import LayoutPart, LayoutPlace, ParameterLayout
 
 Tensors = dict[str, torch.Tensor]
 
@@ -18,13 +18,15 @@ class Stack:
     Weights are (outputs, inputs), as SB3 keeps them.
     """
 
-    def __init__(self, layout: Layout, flat: torch.Tensor) -> None:
+    def __init__(self, layout: ParameterLayout, flat: torch.Tensor) -> None:
         self.layout, self.members, self.flat = layout, flat.shape[1], flat
         self.weights = [_by_net(_weight(flat, part)) for part in layout.layers]  # (rows * members, outputs, inputs)
         self.biases = [_by_net(_bias(flat, part))[:, None] for part in layout.layers]  # (rows * members, 1, outputs)
 
     @classmethod
-    def zeros(cls, layout: Layout, members: int, device: torch.device, dtype: torch.dtype = torch.float32) -> Self:
+    def zeros(
+        cls, layout: ParameterLayout, members: int, device: torch.device, dtype: torch.dtype = torch.float32
+    ) -> Self:
         """Return a stack of zeros."""
         return cls(layout, torch.zeros(layout.rows, members, layout.size, device=device, dtype=dtype))
 
@@ -34,7 +36,7 @@ class Stack:
         part = self.layout.free[0]
         return self.flat[0, :, part.start : part.start + part.shape[0]]
 
-    def beside(self, part: Part) -> Tensors:
+    def beside(self, part: LayoutPart) -> Tensors:
         """Return the tensors of numbers that belong to no layer (rows * members, ...), in place."""
         return {name: _by_net(value) for name, value in _free(self.flat, part).items()}
 
@@ -58,16 +60,16 @@ class Stack:
 
     def member(self, member: int) -> dict[str, Tensors]:
         """Return a member's components as live views of its rows."""
-        found: dict[str, Tensors] = {}
+        components: dict[str, Tensors] = {}
         for place in self.layout.places:
-            found.setdefault(place.component, {}).update(self.at(member, place))
-        return found
+            components.setdefault(place.component, {}).update(self.at(member, place))
+        return components
 
-    def at(self, member: int, place: Place) -> Tensors:
-        """Return what lies in one place of a member's, as live views."""
+    def at(self, member: int, place: LayoutPlace) -> Tensors:
+        """Return the tensors at one place of a member, as live views."""
         return self._tensors(self.flat[place.row, member], place)
 
-    def _tensors(self, numbers: torch.Tensor, place: Place) -> Tensors:
+    def _tensors(self, numbers: torch.Tensor, place: LayoutPlace) -> Tensors:
         part = self.layout.parts[place.part]
         if part in self.layout.free:
             return _free(numbers, part)
@@ -82,28 +84,28 @@ def _by_net(numbers: torch.Tensor) -> torch.Tensor:
     return numbers.flatten(0, 1)
 
 
-def _weight(rows: torch.Tensor, part: Part) -> torch.Tensor:
+def _weight(rows: torch.Tensor, part: LayoutPart) -> torch.Tensor:
     return rows[..., part.start : part.bias].unflatten(-1, part.shape)
 
 
-def _bias(rows: torch.Tensor, part: Part) -> torch.Tensor:
+def _bias(rows: torch.Tensor, part: LayoutPart) -> torch.Tensor:
     return rows[..., part.bias : part.bias + part.shape[0]]
 
 
-def _free(rows: torch.Tensor, part: Part) -> Tensors:
-    found: Tensors = {}
+def _free(rows: torch.Tensor, part: LayoutPart) -> Tensors:
+    tensors: Tensors = {}
     start = part.start
     for name, shape in part.tensors.items():
         stop = start + math.prod(shape)
-        found[name], start = rows[..., start:stop].unflatten(-1, shape), stop
-    return found
+        tensors[name], start = rows[..., start:stop].unflatten(-1, shape), stop
+    return tensors
 
 
-def row_of(layout: Layout, values: Mapping[str, Tensors]) -> torch.Tensor:
+def row_of(layout: ParameterLayout, values: Mapping[str, Tensors]) -> torch.Tensor:
     """Return numbers per component and tensor as a member's rows (rows, size), zero where none is given."""
-    one = Stack.zeros(layout, 1, torch.device("cpu"))
-    for name, tensors in one.member(0).items():
+    stack = Stack.zeros(layout, 1, torch.device("cpu"))
+    for name, tensors in stack.member(0).items():
         for tensor, place in tensors.items():
             if name in values:
                 place.copy_(values[name][tensor])
-    return one.flat[:, 0]
+    return stack.flat[:, 0]

@@ -10,14 +10,14 @@ import torch
 from trl_suite.networks.components import TEMPERATURE
 from trl_suite.training.cohort.adam import Adam, Cells
 from trl_suite.training.cohort.episodes import Episodes
-from trl_suite.training.cohort.member import Member
+from trl_suite.training.cohort.member import CohortMember
 from trl_suite.training.cohort.stack import Stack, Tensors
 
 Arrays = dict[str, npt.NDArray[Any]]
-Report = Mapping[str, npt.NDArray[np.float64]]  # name in TensorBoard -> a number per member
+Metrics = Mapping[str, npt.NDArray[np.float64]]  # name in TensorBoard -> a number per member
 
 
-class Algorithm(Protocol):
+class CohortLearner(Protocol):
     """All members' parameters, and how they collect and learn."""
 
     stacks: dict[str, Stack]
@@ -29,7 +29,7 @@ class Algorithm(Protocol):
     def reset(self) -> None:
         """Start an episode in every world."""
 
-    def iterate(self, step: int, size: int, learning: Mapping[str, Cells]) -> Report:
+    def iterate(self, step: int, size: int, learning: Mapping[str, Cells]) -> Metrics:
         """Make `size` env steps after the first `step`, whole rollouts with their updates; return what they did.
 
         Args:
@@ -39,7 +39,7 @@ class Algorithm(Protocol):
         """
         ...
 
-    def act(self, seen: torch.Tensor, draws: torch.Tensor | None) -> torch.Tensor:
+    def act(self, normalized_obs: torch.Tensor, draws: torch.Tensor | None) -> torch.Tensor:
         """Return actions in the worlds' units (P, W, actions): the mean's, or drawn with standard normal numbers."""
         ...
 
@@ -52,25 +52,25 @@ class Algorithm(Protocol):
         ...
 
     def memory(self, member: int) -> tuple[Arrays, dict[str, Arrays]]:
-        """Return what a member remembers: what changes, and large parts by a name that stands for their content."""
+        """Return a member's replay: the part that changes, and large parts by a name that stands for their content."""
         ...
 
     def hold(self, member: int, frozen: Collection[str]) -> None:
         """Hold what a member has frozen besides parameters and statistics, and nothing else of that kind."""
 
     def held(self, member: int) -> dict[str, Tensors]:
-        """Return what is held so, by component."""
+        """Return the components that are held so."""
         ...
 
     def collected(self, member: int) -> dict[str, Tensors]:
-        """Return what a member has collected, as a policy keeps it, by component."""
+        """Return a member's transitions as a policy keeps them, by component."""
         ...
 
     def remember(self, member: int, arrays: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]]) -> None:
         """Take up what `memory` returned."""
 
 
-def factors(optimised: Mapping[str, Stack], members: Sequence[Member]) -> dict[str, npt.NDArray[np.float64]]:
+def factors(optimised: Mapping[str, Stack], members: Sequence[CohortMember]) -> dict[str, npt.NDArray[np.float64]]:
     """Return the factors of the learning rate (rows, members, parts) for every stack."""
     return {
         name: np.stack([member.factors(stack.layout) for member in members], axis=1)

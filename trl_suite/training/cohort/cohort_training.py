@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 
 from trl_suite.training.acting.evaluation import Episode
-from trl_suite.training.cohort import snapshot
-from trl_suite.training.cohort.algorithm import Report
+from trl_suite.training.cohort import member_snapshot
 from trl_suite.training.cohort.cohort import Cohort
-from trl_suite.training.cohort.member import Member
-from trl_suite.training.cohort.worlds import Physics
+from trl_suite.training.cohort.cohort_envs import Physics
+from trl_suite.training.cohort.cohort_learner import Metrics
+from trl_suite.training.cohort.member import CohortMember
 from trl_suite.training.policy_import import spaces_of
 from trl_suite.training.sb3.events import log_evaluation
 from trl_suite.training.training_run import DivergedError, Result, Snapshot, TrainingOutcome, TrainingRun, Watcher
@@ -34,55 +34,59 @@ def train(
 
     Args:
         runs: all of one signature (see `signature`).
-        watchers: one per job; a job that goes on from a snapshot trains with those that do so from the same step.
+        watchers: one per run; a run that goes on from a snapshot trains with those that do so from the same step.
         logs: folder for each job's TensorBoard event files, or None.
         device: where the learning is done.
         physics: what simulates the worlds: MuJoCo on the CPU's cores, or Warp on the device.
     """
     places = {env: spaces_of(env) for env in dict.fromkeys(run.env for run in runs)}
-    by_step: dict[int, list[tuple[Member, Snapshot | None]]] = {}
+    by_step: dict[int, list[tuple[CohortMember, Snapshot | None]]] = {}
     for index, (run, watcher, folder) in enumerate(zip(runs, watchers, logs, strict=True)):
         try:
-            kept = watcher.resumed()
-            member = Member(index, run, places[run.env], watcher, folder, kept.step if kept else 0)
+            resumed = watcher.resumed()
+            member = CohortMember(index, run, places[run.env], watcher, folder, resumed.step if resumed else 0)
         except Exception as error:  # a method that does not fit is no fault of the others
             yield index, error
         else:
-            by_step.setdefault(kept.step if kept else _FRESH, []).append((member, kept))
+            by_step.setdefault(resumed.step if resumed else _FRESH, []).append((member, resumed))
     with _without_denormals():
         for step, group in sorted(by_step.items()):
-            members, kept = zip(*group, strict=True)
-            yield from _together(members, kept, max(step, 0), device, physics)
+            members, resumed = zip(*group, strict=True)
+            yield from _together(members, resumed, max(step, 0), device, physics)
 
 
 def _together(
-    members: Sequence[Member], kept: Sequence[Snapshot | None], step: int, device: torch.device, physics: Physics
+    members: Sequence[CohortMember],
+    snapshots: Sequence[Snapshot | None],
+    step: int,
+    device: torch.device,
+    physics: Physics,
 ) -> Iterator[tuple[int, Result]]:
     """Yield the result of every member; what stops the whole cohort is told of each that was still at work."""
     left = {member.index for member in members}
     try:
         with closing(Cohort(members, device, physics)) as cohort:
-            for index, result in _Course(cohort, kept, step).run():
+            for index, result in _CohortLoop(cohort, snapshots, step).run():
                 left.discard(index)
                 yield index, result
     except Exception as error:
         yield from ((index, error) for index in sorted(left))
 
 
-class _Course:
+class _CohortLoop:
     """A cohort's way from a step to its end."""
 
-    def __init__(self, cohort: Cohort, kept: Sequence[Snapshot | None], step: int) -> None:
+    def __init__(self, cohort: Cohort, snapshots: Sequence[Snapshot | None], step: int) -> None:
         self._cohort, self._run = cohort, cohort.members[0].run
         self._step = step
-        measured = kept[0].facts["measured"] if kept[0] else 0
+        measured = snapshots[0].facts["measured"] if snapshots[0] else 0
         self._grid = deque(self._run.head_start + point for point in self._run.grid()[measured:])
         self._started, self._first = time.monotonic(), step
         self._lost: list[tuple[int, Exception]] = []  # members whose watcher could take no more, and why
-        self._fresh = kept[0] is None
-        for index, one in enumerate(kept):
-            if one is not None:
-                snapshot.put(cohort, index, one)
+        self._fresh = snapshots[0] is None
+        for index, resumed in enumerate(snapshots):
+            if resumed is not None:
+                member_snapshot.put(cohort, index, resumed)
 
     def run(self) -> Iterator[tuple[int, Result]]:
         """Yield each member's result."""
@@ -99,11 +103,11 @@ class _Course:
                 return
             self._keep()
             yield from self._gone()
-            size = self._cohort.stretch(self._step, min(self._grid[0], self._run.total))
+            size = self._cohort.chunk(self._step, min(self._grid[0], self._run.total))
             report = self._cohort.iterate(self._step, size)
             self._step += size
             yield from self._diverged()
-            self._each(lambda index, member, told=report: self._tell(index, member, told))
+            self._each(lambda index, member, metrics=report: self._tell(index, member, metrics))
         if not self._measure(self._run.total):
             yield from self._interrupted()
             return
@@ -111,7 +115,7 @@ class _Course:
         for index, member in self._alive():
             yield member.index, self._outcome(index, finished=True)
 
-    def _each(self, act: Callable[[int, Member], None]) -> None:
+    def _each(self, act: Callable[[int, CohortMember], None]) -> None:
         """Do something for every member; one whose watcher fails is lost, and the others go on.
 
         Another process may have taken its run over.
@@ -128,7 +132,7 @@ class _Course:
         while self._lost:
             yield self._lost.pop(0)
 
-    def _alive(self) -> list[tuple[int, Member]]:
+    def _alive(self) -> list[tuple[int, CohortMember]]:
         cohort = self._cohort
         return [(index, member) for index, member in enumerate(cohort.members) if cohort.alive[index]]
 
@@ -150,9 +154,9 @@ class _Course:
             self._each(lambda index, member, at=point: self._show(member, at, episodes[index]))
         return True
 
-    def _show(self, member: Member, point: int, episodes: list[Episode]) -> None:
+    def _show(self, member: CohortMember, point: int, episodes: list[Episode]) -> None:
         """Tell a member's watcher and TensorBoard of an evaluation."""
-        member.last = [one for one in episodes if one.mode == "deterministic"]
+        member.last = [episode for episode in episodes if episode.mode == "deterministic"]
         member.watcher.evaluated(point - self._run.head_start, episodes)
         log_evaluation(member.logger, point, member.last)
 
@@ -162,7 +166,7 @@ class _Course:
             self._each(lambda index, member: member.watcher.keep(self._snapshot(index)))
 
     def _snapshot(self, index: int) -> Snapshot:
-        return snapshot.take(self._cohort, index, self._step, len(self._run.grid()) - len(self._grid))
+        return member_snapshot.take(self._cohort, index, self._step, len(self._run.grid()) - len(self._grid))
 
     def _interrupted(self) -> Iterator[tuple[int, Result]]:
         self._each(lambda index, member: member.watcher.keep(self._snapshot(index)))
@@ -184,7 +188,7 @@ class _Course:
             error = DivergedError(f"{', '.join(broken)} not finite after {self._step} steps")
             yield self._cohort.members[index].index, error
 
-    def _tell(self, index: int, member: Member, report: Report) -> None:
+    def _tell(self, index: int, member: CohortMember, report: Metrics) -> None:
         """Tell a member's watcher and TensorBoard of the last update."""
         member.watcher.advanced(self._step)
         if ended := self._cohort.algorithm.episodes.mean(index):
@@ -196,7 +200,7 @@ class _Course:
         member.logger.dump(self._step)
 
     def _outcome(self, index: int, finished: bool) -> Result:
-        """Return what a member leaves, or that its freeze was broken."""
+        """Return the outcome of a member, or the error that its freeze was broken."""
         member, components = self._cohort.members[index], self._cohort.components(index)
         try:
             return TrainingOutcome(

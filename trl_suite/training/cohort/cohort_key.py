@@ -8,11 +8,11 @@ from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.adapters import Adapter
 from trl_suite.networks.components import TARGET
 from trl_suite.training import settings
-from trl_suite.training.cohort import replay
-from trl_suite.training.cohort.layout import on_policy, padded
+from trl_suite.training.cohort import replay_rings
+from trl_suite.training.cohort.cohort_envs import Physics
 from trl_suite.training.cohort.noise import CHUNK
 from trl_suite.training.cohort.off_policy import layouts, rows_of, terms_of
-from trl_suite.training.cohort.worlds import Physics
+from trl_suite.training.cohort.parameter_layout import on_policy, padded
 from trl_suite.training.policy_import import spaces_of
 from trl_suite.training.training_run import TrainingRun
 from trl_suite.worlds.address import FOREIGN, Address
@@ -31,7 +31,7 @@ def obstacle(run: TrainingRun) -> str:
     return refused or methods.refusal("cohort", run.definition, run.hyperparameters.algorithm)
 
 
-def signature(run: TrainingRun) -> str:
+def cohort_key(run: TrainingRun) -> str:
     """Return a digest that trainings share exactly when they can be members of one cohort.
 
     Variants of one robot may differ in anything but the slots, the bounds of the actions and the robot itself.
@@ -60,7 +60,7 @@ def bytes_of(run: TrainingRun, physics: Physics = "mujoco") -> int:
     if isinstance(hyperparameters, settings.PPOHyperparameters):
         numbers = _on_policy(hyperparameters, slots, actions, others, run.definition.adapter)
     else:
-        ring = replay.numbers(
+        ring = replay_rings.numbers(
             rows_of(hyperparameters, run.total), hyperparameters.n_envs, slots, actions, len(terms_of(run))
         )
         numbers = ring + _off_policy(hyperparameters, slots, actions, others)
@@ -72,15 +72,15 @@ def _on_policy(
     hyperparameters: settings.PPOHyperparameters, slots: int, actions: int, others: int, adapter: Adapter | None
 ) -> int:
     """Return how many numbers of four bytes PPO takes; `others` is how many worlds act beside the minibatch."""
-    rollout, told = hyperparameters.n_envs * hyperparameters.n_steps, slots + actions + 3
+    rollout, recorded = hyperparameters.n_envs * hyperparameters.n_steps, slots + actions + 3
     batch = min(hyperparameters.batch_size, rollout)
     copies = 4 if adapter is None else 5  # values, gradient, two moments; and what they are folded to
     parameters = copies * 2 * on_policy(slots, actions, hyperparameters.hidden, adapter).size
     stored = rollout * (slots + 2 * actions + 3)  # while it is collected
-    ordered = rollout * (told + padded(told))  # by world, and packed
+    ordered = rollout * (recorded + padded(recorded))  # by world, and packed
     orders = 2 * 2 * hyperparameters.n_epochs * rollout  # of eight bytes
-    widths = 2 * 2 * sum(map(padded, (*hyperparameters.hidden, actions)))  # outputs and slopes of actor and critic
-    layers = widths * (batch + rollout % batch + others) + padded(slots) * others + batch * padded(told)
+    widths = 2 * 2 * sum(map(padded, (*hyperparameters.hidden, actions)))  # outputs and gradients of actor and critic
+    layers = widths * (batch + rollout % batch + others) + padded(slots) * others + batch * padded(recorded)
     return parameters + stored + ordered + orders + layers
 
 

@@ -14,13 +14,13 @@ from trl_suite.training import settings
 from trl_suite.training.cohort.adam import Adam
 from trl_suite.training.cohort.critics import ADAM_EPSILON, Critics, Factors
 from trl_suite.training.cohort.network import Networks
-from trl_suite.training.cohort.replay import Batch
+from trl_suite.training.cohort.replay_rings import TransitionBatch
 from trl_suite.training.cohort.stack import Stack
 
 SQUASH_EPSILON = 1e-6  # SB3 keeps the logarithm of 1 - a^2 finite with it
 
 
-class Drawn(NamedTuple):
+class SquashedActions(NamedTuple):
     """Actions of Gaussians that are squashed by tanh."""
 
     action: torch.Tensor  # (P, B, actions)
@@ -29,7 +29,7 @@ class Drawn(NamedTuple):
     free: torch.Tensor  # where the deviation is not at its bounds (P, B, actions)
 
 
-class SAC:
+class SACUpdate:
     """Stacked actors, twin critics and temperatures, and SAC's update of them."""
 
     updates, phases = 0, 1  # one update is made like the other: see TD3
@@ -54,29 +54,33 @@ class SAC:
             )
             self.optimisers["temperature"] = self._temperature
 
-    def act(self, seen: torch.Tensor, draws: torch.Tensor | None) -> torch.Tensor:
+    def act(self, normalized_obs: torch.Tensor, draws: torch.Tensor | None) -> torch.Tensor:
         """Return actions in [-1, 1] (P, W, actions) on what is seen (P, W, slots): the mean's, or drawn ones."""
-        mean, log_std = self._heads(self._acting.forward(seen))
+        mean, log_std = self._heads(self._acting.forward(normalized_obs))
         return torch.tanh(mean if draws is None else mean + log_std.clamp(*LOG_STD_RANGE).exp() * draws)
 
-    def update(self, batch: Batch, draws: torch.Tensor) -> dict[str, torch.Tensor]:
+    def update(self, batch: TransitionBatch, draws: torch.Tensor) -> dict[str, torch.Tensor]:
         """Make one step of everything; return what is worth telling, per member (P,).
 
         Args:
             batch: transitions, with observations as the networks see them and rewards as they are learned from.
             draws: standard normal numbers (2, P, B, actions), for the actions here and those that follow.
         """
-        here = self._drawn(self._here.forward(batch.observation), draws[0])
+        sampled = self._drawn(self._here.forward(batch.observation), draws[0])
         weight = self._weight()
-        self._tune(here.log_prob)
-        ahead = self._drawn(self._ahead.forward(batch.following), draws[1])
-        beyond = self.critics.targets(batch.following, ahead.action) - weight[:, None] * ahead.log_prob
-        wanted = batch.reward + batch.goes_on * self.hyperparameters.gamma * beyond
-        loss = self.critics.learn(batch.observation, batch.action, wanted, 0.5)
-        value, slope = self.critics.slope_of_lesser(batch.observation, here.action)
-        self._improve(batch.observation, here, weight, slope)
+        self._tune(sampled.log_prob)
+        next_sampled = self._drawn(self._ahead.forward(batch.next_obs), draws[1])
+        # V(s') = min_i Q_target_i(s', a') - alpha log pi(a'|s') (Haarnoja et al. 2018, arXiv 1812.05905, eq. 3)
+        bootstrap_value = (
+            self.critics.targets(batch.next_obs, next_sampled.action) - weight[:, None] * next_sampled.log_prob
+        )
+        # y = r + gamma (1 - d) V(s') (eq. 2)
+        td_target = batch.reward + batch.not_done * self.hyperparameters.gamma * bootstrap_value
+        loss = self.critics.learn(batch.observation, batch.action, td_target, 0.5)
+        value, grad = self.critics.min_q_grad(batch.observation, sampled.action)
+        self._improve(batch.observation, sampled, weight, grad)
         self.critics.follow()
-        actor_loss = (weight[:, None] * here.log_prob - value).mean(1)
+        actor_loss = (weight[:, None] * sampled.log_prob - value).mean(1)
         return {"train/critic_loss": loss, "train/actor_loss": actor_loss, "train/ent_coef": weight}
 
     def _weight(self) -> torch.Tensor:
@@ -89,34 +93,41 @@ class SAC:
     def _tune(self, log_prob: torch.Tensor) -> None:
         """Move the temperatures towards an entropy of one per action."""
         if self._temperature is not None:
+            # L(alpha) = -mean(log alpha (log pi + H_target)), H_target = -actions (eq. 17, as SB3 in log alpha)
             entropy = -float(self.adam.stack.layout.outputs)
             self._temperature.gradient.free[:, 0] = -(log_prob + entropy).mean(1)
             self._temperature.step()
 
-    def _improve(self, seen: torch.Tensor, here: Drawn, weight: torch.Tensor, slope: torch.Tensor) -> None:
-        """Move the actors by the slope of mean(weight * log_prob - value) by their actions' values `slope`.
+    def _improve(
+        self, normalized_obs: torch.Tensor, sampled: SquashedActions, weight: torch.Tensor, grad: torch.Tensor
+    ) -> None:
+        """Move the actors by the gradient of mean(weight * log_prob - value) by their actions' values `slope`.
 
-        The Gaussian's own density has no slope by its mean where the noise is held, and -1 by its log deviation.
+        The Gaussian's own density has no gradient by its mean where the noise is held, and -1 by its log deviation.
         """
-        size = here.log_prob.shape[1]
+        size = sampled.log_prob.shape[1]
         share = (weight / size)[:, None, None]
-        square = here.action.square()
+        square = sampled.action.square()
         squashed = 1.0 - square
-        inner = (slope + share * 2.0 * here.action / (squashed + SQUASH_EPSILON)) * squashed
-        mean, log_std = self._heads(self._here.slopes(size))
+        # L_pi = mean(alpha log pi(a|s) - min Q(s, a)), a = tanh(u), u = mu + sigma xi (eq. 7)
+        # log pi = log N(u) - sum log(1 - a^2 + eps) (app. C), and da/du = 1 - a^2, so that
+        # dL/du = (d(-min Q)/da + alpha/B 2 a / (1 - a^2 + eps)) (1 - a^2)
+        inner = (grad + share * 2.0 * sampled.action / (squashed + SQUASH_EPSILON)) * squashed
+        mean, log_std = self._heads(self._here.output_grads(size))
+        # du/dmu = 1; du/dlog sigma = sigma xi; d log N / d log sigma = -1 at fixed xi
         mean.copy_(inner)
-        log_std.copy_((inner * here.away - share) * here.free)
-        self._here.backward(seen, self._here.slopes(size))
+        log_std.copy_((inner * sampled.away - share) * sampled.free)
+        self._here.backward(normalized_obs, self._here.output_grads(size))
         self.adam.step()
 
-    def _drawn(self, outputs: torch.Tensor, draws: torch.Tensor) -> Drawn:
+    def _drawn(self, outputs: torch.Tensor, draws: torch.Tensor) -> SquashedActions:
         mean, raw = self._heads(outputs)
         log_std = raw.clamp(*LOG_STD_RANGE)
         away = log_std.exp() * draws
         action = torch.tanh(mean + away)
         constant = 0.5 * math.log(2.0 * math.pi)
         gaussian = (-0.5 * draws.square() - log_std - constant).sum(-1)
-        return Drawn(
+        return SquashedActions(
             action=action,
             log_prob=gaussian - torch.log(1.0 - action.square() + SQUASH_EPSILON).sum(-1),
             away=away,

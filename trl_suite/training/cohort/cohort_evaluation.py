@@ -8,14 +8,14 @@ import torch
 
 from trl_suite.training.acting.evaluation import Episode, Mode
 from trl_suite.training.cohort import noise
-from trl_suite.training.cohort.normaliser import Normaliser
-from trl_suite.training.cohort.worlds import Worlds
+from trl_suite.training.cohort.cohort_envs import CohortEnvs
+from trl_suite.training.cohort.normaliser import CohortNormaliser
 from trl_suite.training.seeds import seed_for
 
 Act = Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]  # what is seen, standard normal numbers -> actions
 
 
-class Evaluator:
+class CohortEvaluator:
     """Runs the same episodes for every member at every evaluation: episode i always starts from the same state.
 
     Args:
@@ -25,7 +25,7 @@ class Evaluator:
         device: where the networks are.
     """
 
-    def __init__(self, worlds: Worlds, seeds: Sequence[int], episodes: int, device: torch.device) -> None:
+    def __init__(self, worlds: CohortEnvs, seeds: Sequence[int], episodes: int, device: torch.device) -> None:
         self._worlds = worlds
         self._resets = [seed_for(i, "evaluation") for i in range(episodes)] * len(seeds)
         self._seeds, self._episodes, self._device = seeds, episodes, device
@@ -33,7 +33,7 @@ class Evaluator:
     def __call__(
         self,
         act: Act,
-        normaliser: Normaliser,
+        normaliser: CohortNormaliser,
         alive: npt.NDArray[np.bool_],
         mode: Mode,
         stopping: Callable[[], bool],
@@ -47,12 +47,12 @@ class Evaluator:
             mode: mean actions, or drawn ones: the same draws at every evaluation.
             stopping: asked at every step.
         """
-        found = self._run(act, normaliser, alive, mode, stopping)
-        if found is None:
+        outcome = self._run(act, normaliser, alive, mode, stopping)
+        if outcome is None:
             return None
         return [
-            [Episode(float(value), int(length), mode) for value, length in zip(*both, strict=True)]
-            for both in zip(*found, strict=True)
+            [Episode(float(value), int(length), mode) for value, length in zip(*pairs, strict=True)]
+            for pairs in zip(*outcome, strict=True)
         ]
 
     def close(self) -> None:
@@ -62,21 +62,21 @@ class Evaluator:
     def _run(
         self,
         act: Act,
-        normaliser: Normaliser,
+        normaliser: CohortNormaliser,
         alive: npt.NDArray[np.bool_],
         mode: Mode,
         stopping: Callable[[], bool],
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]] | None:
         """Return returns and lengths (members, episodes)."""
-        draws = [noise.generator(seed, noise.Stream.EVALUATION, 0) for seed in self._seeds]
+        draws = [noise.generator(seed, noise.NoiseStream.EVALUATION, 0) for seed in self._seeds]
         running = np.repeat(alive[:, None], self._episodes, 1)
         observation = self._worlds.reset(self._resets)
         values, lengths = np.zeros(running.shape), np.zeros(running.shape, dtype=np.int64)
         while running.any():
             if stopping():
                 return None
-            seen = torch.from_numpy(normaliser.seen(observation)).to(self._device)
-            action = act(seen, self._drawn(draws) if mode == "stochastic" else None).cpu().numpy()
+            normalized_obs = torch.from_numpy(normaliser.normalized_obs(observation)).to(self._device)
+            action = act(normalized_obs, self._drawn(draws) if mode == "stochastic" else None).cpu().numpy()
             moment = self._worlds.step(np.where(running[..., None], action, np.float32(0.0)))
             observation = moment.observation
             values[running] += moment.reward[running]
@@ -87,5 +87,5 @@ class Evaluator:
 
     def _drawn(self, draws: Sequence[np.random.Generator]) -> torch.Tensor:
         shape = (self._episodes, self._worlds.actions)
-        drawn = np.stack([one.standard_normal(shape, dtype=np.float32) for one in draws])
+        drawn = np.stack([generator.standard_normal(shape, dtype=np.float32) for generator in draws])
         return torch.as_tensor(drawn, device=self._device)

@@ -15,10 +15,10 @@ import torch
 from trl_suite.training import settings
 from trl_suite.training.cohort.adam import Adam, Cells
 from trl_suite.training.cohort.graph import Launch
-from trl_suite.training.cohort.layout import padded
 from trl_suite.training.cohort.low_rank import LowRankTrunks, adapters
 from trl_suite.training.cohort.network import Networks
-from trl_suite.training.cohort.pull import Pull
+from trl_suite.training.cohort.parameter_layout import padded
+from trl_suite.training.cohort.source_gradients import MemberDistillation
 from trl_suite.training.cohort.stack import Stack, Tensors
 
 KL_TOLERANCE = 1.5  # SB3 stops where the divergence exceeds target_kl by this factor
@@ -38,30 +38,30 @@ class Transitions(NamedTuple):
 
     def packed(self) -> torch.Tensor:
         """Return everything of a transition in one row (P, n, numbers), so that a minibatch is one gather."""
-        singles = [one[..., None] for one in (self.log_prob, self.advantage, self.value_target)]
+        singles = [number[..., None] for number in (self.log_prob, self.advantage, self.value_target)]
         parts = [self.observation, self.action, *singles]
         size = sum(part.shape[-1] for part in parts)
         parts.append(self.action.new_zeros(*self.action.shape[:2], padded(size) - size))
         return torch.cat(parts, dim=-1)
 
 
-class Report(NamedTuple):
-    """What an update did, per member (P,)."""
+class PPOMetrics(NamedTuple):
+    """Means over the last epoch of an update, per member (P,)."""
 
     divergence: npt.NDArray[np.float64]  # approximate KL of the policy from the rollout's
     value_loss: npt.NDArray[np.float64]
     clip_fraction: npt.NDArray[np.float64]
 
 
-class Slopes(NamedTuple):
-    """The loss's slope by what the networks give, and what is worth reporting."""
+class LossGradients(NamedTuple):
+    """The loss's gradient by what the networks give, and what is worth reporting."""
 
     outputs: torch.Tensor  # (2 P, B, outputs)
     log_std: torch.Tensor  # (P, actions)
     report: torch.Tensor | None  # divergence, value loss and share of clipped samples (3, P), where they are wanted
 
 
-class _Told:
+class _MetricMeans:
     """The means over the last epoch of an update; of a member that stops early, over its own last one."""
 
     def __init__(self, members: int) -> None:
@@ -74,11 +74,11 @@ class _Told:
         self._sums[:, active] += report.double().cpu().numpy()[:, active]
         self._count += active
 
-    def report(self) -> Report:
-        return Report(*(self._sums / np.maximum(self._count, 1)))
+    def report(self) -> PPOMetrics:
+        return PPOMetrics(*(self._sums / np.maximum(self._count, 1)))
 
 
-class Learner:
+class PPOUpdate:
     """Stacked parameters, their gradient and optimiser, and PPO's update of them."""
 
     def __init__(
@@ -92,7 +92,7 @@ class Learner:
         self.adam = Adam(stack, self.gradient, hyperparameters.learning_rate, ADAM_EPSILON, factors)
         if self.low_rank:
             self.adam.after.append(self.low_rank.fold)
-        self.pulls: list[Pull] = []
+        self.pulls: list[MemberDistillation] = []
         self._firsts = torch.arange(stack.members, device=stack.flat.device)[:, None]
         self._mask: torch.Tensor | None = None  # 1 where a number learns and 0 where it is frozen (rows, P, size)
         self._masked: Cells = np.zeros(0, dtype=bool)  # what `_mask` is of
@@ -101,7 +101,7 @@ class Learner:
             for reports in (False, True)
         }
 
-    def update(self, rollout: Transitions, orders: npt.NDArray[np.int64], learning: Cells) -> Report:
+    def update(self, rollout: Transitions, orders: npt.NDArray[np.int64], learning: Cells) -> PPOMetrics:
         """Train on a rollout, as SB3 does; return what it did.
 
         A member whose divergence exceeds `target_kl` makes no further step, as in SB3, and does not hold up the others.
@@ -115,20 +115,20 @@ class Learner:
         packed = rollout.packed()
         rows = packed.reshape(-1, packed.shape[-1])
         shuffled = torch.as_tensor(orders, device=rows.device) + (self._firsts * packed.shape[1])[:, None]
-        told = _Told(self.stack.members)
+        means = _MetricMeans(self.stack.members)
         for epoch in range(shuffled.shape[1]):
-            given = {"rows": rows, "order": shuffled[:, epoch]}
+            inputs = {"rows": rows, "order": shuffled[:, epoch]}
             for pull in self.pulls:
-                given |= pull.drawn(-(-packed.shape[1] // self.hyperparameters.batch_size))
+                inputs |= pull.drawn(-(-packed.shape[1] // self.hyperparameters.batch_size))
             if self.hyperparameters.target_kl is not None:
-                self._wary_epoch(given, told)
+                self._wary_epoch(inputs, means)
             else:
-                found = self._epochs[epoch == shuffled.shape[1] - 1](given)
-                for index, report in enumerate(found["reports"].cpu() if found else ()):
-                    told.add(report, learning, index == 0)
+                outputs = self._epochs[epoch == shuffled.shape[1] - 1](inputs)
+                for index, report in enumerate(outputs["reports"].cpu() if outputs else ()):
+                    means.add(report, learning, index == 0)
             if not self.adam.learning.any():
                 break
-        return told.report()
+        return means.report()
 
     def _learn(self, learning: Cells) -> None:
         """Let exactly these parts move."""
@@ -138,63 +138,64 @@ class Learner:
             mask = torch.as_tensor(learning.repeat(sizes, axis=2)).to(self.stack.flat)
             self._mask, self._masked = None if learning.all() else mask, learning.copy()
 
-    def _epoch(self, given: Tensors, reports: bool) -> Tensors:
+    def _epoch(self, inputs: Tensors, reports: bool) -> Tensors:
         """Make the steps of an epoch; return what each reports (minibatches, 3, P), if wanted. See `Launch`."""
-        told: list[torch.Tensor] = []
-        for batch in self._minibatches(given):
-            slopes = self.differentiate(batch, reports)
-            if slopes.report is not None:
-                told.append(slopes.report)
+        reports_of_steps: list[torch.Tensor] = []
+        for batch in self._minibatches(inputs):
+            grads = self.differentiate(batch, reports)
+            if grads.report is not None:
+                reports_of_steps.append(grads.report)
             self._clip()
             self.adam.step()
-        return {"reports": torch.stack(told)} if told else {}
+        return {"reports": torch.stack(reports_of_steps)} if reports_of_steps else {}
 
-    def _wary_epoch(self, given: Tensors, told: _Told) -> None:
+    def _wary_epoch(self, inputs: Tensors, means: _MetricMeans) -> None:
         """Make the steps of an epoch; members whose policy has gone too far make no further one."""
         assert self.hyperparameters.target_kl is not None
-        for index, batch in enumerate(self._minibatches(given)):
-            slopes = self.differentiate(batch, True)
-            assert slopes.report is not None
-            told.add(slopes.report, self.adam.learning, index == 0)
-            stopped = (slopes.report[0] > KL_TOLERANCE * self.hyperparameters.target_kl).cpu().numpy()
+        for index, batch in enumerate(self._minibatches(inputs)):
+            grads = self.differentiate(batch, True)
+            assert grads.report is not None
+            means.add(grads.report, self.adam.learning, index == 0)
+            stopped = (grads.report[0] > KL_TOLERANCE * self.hyperparameters.target_kl).cpu().numpy()
             self.adam.set_learning(self.adam.learning & ~stopped[None, :, None])
             if not self.adam.learning.any():
                 return
             self._clip()
             self.adam.step()
 
-    def _minibatches(self, given: Tensors) -> Iterator[torch.Tensor]:
+    def _minibatches(self, inputs: Tensors) -> Iterator[torch.Tensor]:
         """Yield packed transitions (P, B, numbers): the rows (P * n, numbers) in the order (P, n)."""
-        for index, chosen in enumerate(given["order"].split(self.hyperparameters.batch_size, dim=1)):
+        for index, indices in enumerate(inputs["order"].split(self.hyperparameters.batch_size, dim=1)):
             for pull in self.pulls:
-                pull.imitation.show(given, index)
-            yield given["rows"].index_select(0, chosen.reshape(-1)).view(*chosen.shape, -1)
+                pull.imitation.show(inputs, index)
+            yield inputs["rows"].index_select(0, indices.reshape(-1)).view(*indices.shape, -1)
 
-    def differentiate(self, batch: torch.Tensor, report: bool = False) -> Slopes:
+    def differentiate(self, batch: torch.Tensor, report: bool = False) -> LossGradients:
         """Write the gradient of PPO's loss on packed transitions (P, B, numbers) into `gradient`."""
         slots, actions = self.stack.layout.inputs, self.stack.layout.outputs
-        seen = batch[..., :slots]
-        told = batch[..., slots : slots + actions + 3]
-        outputs = self.networks.forward(seen)
-        slopes = _slopes(
-            outputs, self.stack.free, told, self.hyperparameters, self.networks.slopes(batch.shape[1]), report
+        normalized_obs = batch[..., :slots]
+        recorded = batch[..., slots : slots + actions + 3]
+        outputs = self.networks.forward(normalized_obs)
+        grads = _loss_gradients(
+            outputs, self.stack.free, recorded, self.hyperparameters, self.networks.output_grads(batch.shape[1]), report
         )
-        self.networks.backward(seen, slopes.outputs)
+        self.networks.backward(normalized_obs, grads.outputs)
         if self.low_rank:
             self.low_rank.differentiate()
-        self.gradient.free.copy_(slopes.log_std)
-        return slopes
+        self.gradient.free.copy_(grads.log_std)
+        return grads
 
     def _clip(self) -> None:
         """Scale each member's gradient to the largest norm allowed; what is frozen does not count."""
         flat = self.gradient.flat
         if self._mask is not None:
             flat.mul_(self._mask)
+        # g <- g min(1, max_grad_norm / (|g| + eps)) (Pascanu et al. 2013; torch.nn.utils.clip_grad_norm_)
         norms = torch.linalg.vector_norm(flat, dim=2).square().sum(0).sqrt()  # (P,)
         flat.mul_((self.hyperparameters.max_grad_norm / (norms + NORM_EPSILON)).clamp(max=1.0)[None, :, None])
 
 
-class Density(NamedTuple):
+class GaussianDensity(NamedTuple):
     """The density of actions under diagonal Gaussians."""
 
     by_mean: torch.Tensor  # slope of the log probability by the mean (..., actions)
@@ -202,47 +203,55 @@ class Density(NamedTuple):
     log_prob: torch.Tensor  # (...)
 
 
-def gaussian(away: torch.Tensor, log_std: torch.Tensor) -> Density:
+def gaussian(away: torch.Tensor, log_std: torch.Tensor) -> GaussianDensity:
     """Return the density at a distance from the mean (..., actions), for deviations that broadcast with it."""
+    # d log N(a; mu, sigma) / d mu = (a - mu) / sigma^2
     by_mean = away * torch.exp(-2.0 * log_std)
+    # ((a - mu) / sigma)^2
     squares = away * by_mean
+    # log N = -1/2 sum ((a - mu) / sigma)^2 - sum log sigma - n/2 log 2 pi
     constant = log_std.sum(-1) + 0.5 * math.log(2 * math.pi) * away.shape[-1]
-    return Density(by_mean, squares, -0.5 * squares.sum(-1) - constant)
+    return GaussianDensity(by_mean, squares, -0.5 * squares.sum(-1) - constant)
 
 
-def _slopes(
+def _loss_gradients(
     outputs: torch.Tensor,
     log_std: torch.Tensor,
-    told: torch.Tensor,
+    recorded: torch.Tensor,
     hyperparameters: settings.PPOHyperparameters,
-    slope: torch.Tensor,
+    grad: torch.Tensor,
     report: bool,
-) -> Slopes:
-    """Return the slope of mean(-min(A r, A clip(r))) - ent_coef * entropy + vf_coef * mean((V - target)^2).
+) -> LossGradients:
+    """Return the gradient of mean(-min(A r, A clip(r))) - ent_coef * entropy + vf_coef * mean((V - target)^2).
 
     Args:
         outputs: of the networks, (2 P, B, outputs).
         log_std: (P, actions).
-        told: (P, B, actions + 3): action, log probability, advantage and value target of the rollout.
+        recorded: (P, B, actions + 3): action, log probability, advantage and value target of the rollout.
         hyperparameters: the loss's weights.
-        slope: where to write the slope by the outputs; 0 in what is no output.
+        grad: where to write the gradient by the outputs; 0 in what is no output.
         report: whether to report.
     """
-    members, size, actions = told.shape[0], told.shape[1], log_std.shape[1]
-    density = gaussian(told[..., :actions] - outputs[:members, :, :actions], log_std[:, None])
-    log_ratio = density.log_prob - told[..., actions]
+    members, size, actions = recorded.shape[0], recorded.shape[1], log_std.shape[1]
+    density = gaussian(recorded[..., :actions] - outputs[:members, :, :actions], log_std[:, None])
+    # r = pi(a|s) / pi_old(a|s) (Schulman et al. 2017, eq. 6)
+    log_ratio = density.log_prob - recorded[..., actions]
     ratio = log_ratio.exp()
-    advantage = _normalised(told[..., actions + 1])
+    advantage = _normalised(recorded[..., actions + 1])
+    # L_CLIP = mean min(r A, clip(r, 1 - eps, 1 + eps) A) (eq. 7)
     gain, clipped = (
         advantage * ratio,
         advantage * ratio.clamp(1 - hyperparameters.clip_range, 1 + hyperparameters.clip_range),
     )
+    # d(-L_CLIP) / d log pi = -r A / B where r A <= clip(r) A, and 0 where the clipped term is the minimum
     by_log_prob = torch.where(gain <= clipped, gain, 0.0).mul_(-1.0 / size)[..., None]
-    error = outputs[members:, :, 0] - told[..., actions + 2]
-    torch.mul(density.by_mean, by_log_prob, out=slope[:members, :, :actions])
-    torch.mul(error, 2.0 * hyperparameters.vf_coef / size, out=slope[members:, :, 0])
-    return Slopes(
-        outputs=slope,
+    # L_VF = vf_coef mean (V - V_target)^2 (eq. 9), so that dL_VF / dV = 2 vf_coef (V - V_target) / B
+    error = outputs[members:, :, 0] - recorded[..., actions + 2]
+    torch.mul(density.by_mean, by_log_prob, out=grad[:members, :, :actions])
+    torch.mul(error, 2.0 * hyperparameters.vf_coef / size, out=grad[members:, :, 0])
+    # d log N / d log sigma = ((a - mu) / sigma)^2 - 1; the entropy of a Gaussian grows by 1 with each log sigma
+    return LossGradients(
+        outputs=grad,
         log_std=((density.squares - 1.0) * by_log_prob).sum(1) - hyperparameters.ent_coef,
         report=_reported(ratio, log_ratio, error, hyperparameters) if report else None,
     )
@@ -251,7 +260,8 @@ def _slopes(
 def _reported(
     ratio: torch.Tensor, log_ratio: torch.Tensor, error: torch.Tensor, hyperparameters: settings.PPOHyperparameters
 ) -> torch.Tensor:
-    """Return what a minibatch reports (3, P)."""
+    """Return divergence, value loss and clip fraction of a minibatch (3, P)."""
+    # KL(pi_old || pi) = E[(r - 1) - log r] (http://joschu.net/blog/kl-approx.html)
     divergence = (ratio - 1.0 - log_ratio).mean(1)
     clipped = ((ratio - 1.0).abs() > hyperparameters.clip_range).to(ratio.dtype).mean(1)
     return torch.stack([divergence, error.square().mean(1), clipped])
@@ -261,5 +271,6 @@ def _normalised(advantage: torch.Tensor) -> torch.Tensor:
     """Return the advantages of each member's minibatch (P, B) with mean 0 and deviation 1; a single one as it is."""
     if advantage.shape[1] == 1:
         return advantage
+    # A <- (A - mean A) / (std A + eps), in each minibatch
     centred = advantage - advantage.mean(1, keepdim=True)
     return centred / (advantage.std(1, keepdim=True) + ADVANTAGE_EPSILON)

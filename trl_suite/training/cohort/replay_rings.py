@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from trl_suite.networks.policy_memory import TERM
-from trl_suite.training.cohort.worlds import Moment
+from trl_suite.training.cohort.cohort_envs import StepResult
 
 SEGMENT = 8 * 2**20  # bytes of a ring that a snapshot keeps together
 TERMINATED = -1  # what follows a slot: 0 the next slot, -1 nothing, k > 0 row k - 1 of the table
@@ -24,17 +24,17 @@ Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]
 
 
-class Batch(NamedTuple):
+class TransitionBatch(NamedTuple):
     """Transitions of every member; observations as they came from the worlds."""
 
     observation: torch.Tensor  # (P, B, slots)
     action: torch.Tensor  # (P, B, actions), in [-1, 1]
     reward: torch.Tensor  # (P, B)
-    following: torch.Tensor  # (P, B, slots)
-    goes_on: torch.Tensor  # (P, B), 0 where the episode terminated and 1 elsewhere
+    next_obs: torch.Tensor  # (P, B, slots)
+    not_done: torch.Tensor  # (P, B), 0 where the episode terminated and 1 elsewhere
 
 
-class Replay:
+class ReplayRings:
     """A ring per member. The slot that comes next holds the observation that was seen last, and is not drawn yet."""
 
     def __init__(
@@ -64,24 +64,24 @@ class Replay:
         """How many rows of each member can be drawn (P,)."""
         return np.where(self._rounds, self._length - 1, self._place)
 
-    def see(self, observation: npt.NDArray[np.float64]) -> None:
+    def observe(self, observation: npt.NDArray[np.float64]) -> None:
         """Take the observations (P, W, slots) that the next actions follow."""
         self._free(self._place)
         self.rows[self._every, self._place, :, : self._slots] = self._numbers(observation)
         self.follows[self._every, self._place] = 0
 
-    def add(self, action: npt.NDArray[np.float32], moment: Moment) -> None:
+    def add(self, action: npt.NDArray[np.float32], moment: StepResult) -> None:
         """Take the actions in [-1, 1] (P, W, actions) on what was seen last, and what came of them."""
         paid = [moment.reward, *(moment.terms[name] for name in self._terms)]
-        told = np.concatenate([action, np.stack(paid, axis=-1)], axis=-1, dtype=np.float32)
-        self.rows[self._every, self._place, :, self._slots :] = torch.as_tensor(told, device=self.rows.device)
+        row_values = np.concatenate([action, np.stack(paid, axis=-1)], axis=-1, dtype=np.float32)
+        self.rows[self._every, self._place, :, self._slots :] = torch.as_tensor(row_values, device=self.rows.device)
         if moment.ended.any():
             for member, world in np.argwhere(moment.ended):
                 cut = moment.cut is not None and moment.last is not None and moment.cut[member, world]
                 last = moment.last[member, world] if cut and moment.last is not None else None
                 self._end(member, int(self._place[member]), int(world), last)
         self._advance()
-        self.see(moment.observation)
+        self.observe(moment.observation)
 
     def _advance(self) -> None:
         self._place += 1
@@ -95,12 +95,12 @@ class Replay:
         if self._rounds[member] and rows != before and self._place[member] != last:
             # what follows the last slot lies in the first one that was not held, and will no longer
             for world in np.flatnonzero(self.follows[member, last].cpu().numpy() == 0):
-                following = self.rows[member, before, world, : self._slots]
-                self._end(member, last, int(world), following.double().cpu().numpy())
+                next_obs = self.rows[member, before, world, : self._slots]
+                self._end(member, last, int(world), next_obs.double().cpu().numpy())
         self._held[member] = rows
 
     def held(self, member: int) -> dict[str, torch.Tensor]:
-        """Return what a member holds, as `essence` has it; nothing where it holds nothing."""
+        """Return the transitions that a member holds, as `essence` has them; empty where it holds none."""
         count = int(self._held[member])
         return essence(self._transitions(member, np.arange(count))) if count else {}
 
@@ -113,40 +113,40 @@ class Replay:
         return self._transitions(member, slots[slots != self._place[member]])
 
     def _transitions(self, member: int, slots: npt.NDArray[np.int64]) -> dict[str, torch.Tensor]:
-        ahead = self._after(slots, self._held[member])
+        next_slots = self._after(slots, self._held[member])
         rows, follows = self.rows[member, slots], self.follows[member, slots]
         observation = rows[..., : self._slots]
-        following = self.rows[member, ahead][..., : self._slots]
-        following = torch.where((follows == TERMINATED)[..., None], observation, following)
+        next_obs = self.rows[member, next_slots][..., : self._slots]
+        next_obs = torch.where((follows == TERMINATED)[..., None], observation, next_obs)
         cut = follows > 0
-        following[cut] = self._table[member, (follows[cut] - 1).long()]
-        found = {
+        next_obs[cut] = self._table[member, (follows[cut] - 1).long()]
+        fields = {
             "observations": observation.double(),
-            "next_observations": following.double(),
+            "next_observations": next_obs.double(),
             "actions": rows[..., self._slots : self._reward],
             "rewards": rows[..., self._reward],
             "dones": (follows != 0).float(),
             "timeouts": cut.float(),
         }
-        found |= {TERM + name: rows[..., self._reward + 1 + i].double() for i, name in enumerate(self._terms)}
-        return {name: values.flatten(0, 1).cpu().contiguous() for name, values in found.items()}
+        fields |= {TERM + name: rows[..., self._reward + 1 + i].double() for i, name in enumerate(self._terms)}
+        return {name: values.flatten(0, 1).cpu().contiguous() for name, values in fields.items()}
 
-    def _after(self, slots: npt.NDArray[np.int64], held: Any) -> npt.NDArray[np.int64]:
+    def _after(self, slots: npt.NDArray[np.int64], first_slot: Any) -> npt.NDArray[np.int64]:
         """Return the slots that come after some."""
-        ahead = slots + 1
-        return np.where(ahead == self._length, held, ahead)
+        next_slots = slots + 1
+        return np.where(next_slots == self._length, first_slot, next_slots)
 
     def give(self, member: int, transitions: Mapping[str, torch.Tensor]) -> None:
         """Begin a member's ring with transitions (count, ...) by SB3's names; `count` is a multiple of the worlds."""
         rows = len(transitions["rewards"]) // self._worlds
         parts = [transitions[name].float() for name in ("observations", "actions")]
-        told = torch.cat([*parts, transitions["rewards"].float().reshape(-1, 1)], dim=1)
+        row_values = torch.cat([*parts, transitions["rewards"].float().reshape(-1, 1)], dim=1)
         self.rows[member, :rows] = 0.0  # it is not told what each term was
-        self.rows[member, :rows, :, : self._reward + 1] = told.reshape(rows, self._worlds, -1).to(self.rows)
+        self.rows[member, :rows, :, : self._reward + 1] = row_values.reshape(rows, self._worlds, -1).to(self.rows)
         over = (transitions["dones"] * (1 - transitions["timeouts"])).reshape(rows, self._worlds)
-        following = transitions["next_observations"].reshape(rows, self._worlds, -1).numpy()
+        next_obs = transitions["next_observations"].reshape(rows, self._worlds, -1).numpy()
         for row, world in np.ndindex(rows, self._worlds):
-            self._end(member, row, world, None if over[row, world] else following[row, world])
+            self._end(member, row, world, None if over[row, world] else next_obs[row, world])
         self._place[member] = rows
 
     @property
@@ -159,27 +159,27 @@ class Replay:
 
         The result is (2, P, B): where each is, and where what follows it is, if it is in the ring.
         """
-        chosen = self._chosen(uniform)
-        slots = np.stack([chosen, self._after(chosen, self._held[:, None])])
+        drawn_slots = self._chosen(uniform)
+        slots = np.stack([drawn_slots, self._after(drawn_slots, self._held[:, None])])
         world = (uniform[..., 1] * self._worlds).astype(np.int64)
         return (self._every[:, None] * self._length + slots) * self._worlds + world
 
-    def at(self, places: torch.Tensor) -> Batch:
+    def at(self, places: torch.Tensor) -> TransitionBatch:
         """Return the transitions at places (2, P, B) that are on the ring's device."""
         here, ahead = places
         rows = self.rows.view(-1, self.rows.shape[-1])
-        found = rows.index_select(0, here.reshape(-1)).view(*here.shape, -1)
+        drawn = rows.index_select(0, here.reshape(-1)).view(*here.shape, -1)
         follows = self.follows.view(-1).index_select(0, here.reshape(-1)).view(here.shape)
-        following = rows.index_select(0, ahead.reshape(-1)).view(*here.shape, -1)[..., : self._slots]
-        return Batch(
-            observation=found[..., : self._slots],
-            action=found[..., self._slots : self._reward],
-            reward=found[..., self._reward],
-            following=torch.where((follows > 0)[..., None], self._ends(follows), following),
-            goes_on=(follows != TERMINATED).to(found.dtype),
+        next_obs = rows.index_select(0, ahead.reshape(-1)).view(*here.shape, -1)[..., : self._slots]
+        return TransitionBatch(
+            observation=drawn[..., : self._slots],
+            action=drawn[..., self._slots : self._reward],
+            reward=drawn[..., self._reward],
+            next_obs=torch.where((follows > 0)[..., None], self._ends(follows), next_obs),
+            not_done=(follows != TERMINATED).to(drawn.dtype),
         )
 
-    def seen(self, member: int, uniform: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def sample_observations(self, member: int, uniform: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return observations (B, slots) of one member that numbers in [0, 1) (B, 2) stand for."""
         every = np.zeros((len(self._every), *uniform.shape))
         every[member] = uniform
@@ -200,8 +200,8 @@ class Replay:
             if start <= position < end:  # of what has not been written there is no need
                 content = self._content(member, start, end if rounds else position + 1)
                 open_ |= {f"replay.{name}": values for name, values in content.items()}
-            elif (own := rounds if position >= end else rounds - 1) >= 0:
-                parts[f"replay-{start // self._chunk:05d}-{own}"] = self._content(member, start, end)
+            elif (written_in := rounds if position >= end else rounds - 1) >= 0:
+                parts[f"replay-{start // self._chunk:05d}-{written_in}"] = self._content(member, start, end)
         return open_, parts
 
     def restore(self, member: int, arrays: Arrays, parts: Mapping[str, Arrays]) -> None:
@@ -220,8 +220,8 @@ class Replay:
 
     def _chosen(self, uniform: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
         """Return slots (P, B); the one that is being written is left out."""
-        chosen = (uniform[..., 0] * self.drawable[:, None]).astype(np.int64)
-        return chosen + ((self._rounds > 0)[:, None] & (chosen >= self._place[:, None]))
+        slots = (uniform[..., 0] * self.drawable[:, None]).astype(np.int64)
+        return slots + ((self._rounds > 0)[:, None] & (slots >= self._place[:, None]))
 
     def _numbers(self, values: npt.NDArray[np.float64]) -> torch.Tensor:
         return torch.as_tensor(values.astype(np.float32), device=self.rows.device)
@@ -259,8 +259,8 @@ class Replay:
     def _content(self, member: int, start: int, end: int) -> dict[str, Array]:
         follows = self.follows[member, start:end]
         ends = self._table[member, (follows[follows > 0] - 1).long()]
-        found = {"rows": self.rows[member, start:end], "follows": follows, "ends": ends}
-        return {name: values.cpu().numpy() for name, values in found.items()}
+        fields = {"rows": self.rows[member, start:end], "follows": follows, "ends": ends}
+        return {name: values.cpu().numpy() for name, values in fields.items()}
 
     def _fill(self, member: int, start: int, content: Arrays) -> None:
         stop = start + len(content["rows"])
@@ -271,12 +271,12 @@ class Replay:
 
 
 def essence(transitions: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return what is learned from in transitions by SB3's names, as a ring holds it; a freeze is proved by its hash."""
-    goes_on = 1.0 - transitions["dones"].float() * (1.0 - transitions["timeouts"].float())
-    found = {name: transitions[name].float() for name in ("observations", "actions", "rewards")}
-    return found | {
-        "next_observations": transitions["next_observations"].float() * goes_on[:, None],
-        "goes_on": goes_on,
+    """Return the fields that updates read, under SB3's names; a frozen replay is proved by hashing these."""
+    not_done = 1.0 - transitions["dones"].float() * (1.0 - transitions["timeouts"].float())
+    fields = {name: transitions[name].float() for name in ("observations", "actions", "rewards")}
+    return fields | {
+        "next_observations": transitions["next_observations"].float() * not_done[:, None],
+        "not_done": not_done,
     }
 
 

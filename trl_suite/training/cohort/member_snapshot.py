@@ -70,7 +70,7 @@ def _put(cohort: Cohort, index: int, snapshot: Snapshot) -> None:
     algorithm.remember(index, arrays, snapshot.segments)
     algorithm.episodes.restore(index, _below(EPISODES, arrays))
     cohort.worlds.batch.restore(_worlds(cohort, index), _below(WORLDS, arrays))
-    cohort.members[index].goes_on(snapshot)
+    cohort.members[index].resume(snapshot)
     for callback, state in zip(cohort.callbacks[index], snapshot.facts["callbacks"], strict=True):
         callback.restore(state)
     cohort.hold()
@@ -78,18 +78,18 @@ def _put(cohort: Cohort, index: int, snapshot: Snapshot) -> None:
 
 def _tensors(cohort: Cohort) -> dict[str, torch.Tensor]:
     """Return parameters and moments, in place (rows, members, ...)."""
-    found = {f"parameters.{name}": stack.flat for name, stack in cohort.algorithm.stacks.items()}
+    tensors = {f"parameters.{name}": stack.flat for name, stack in cohort.algorithm.stacks.items()}
     for name, adam in cohort.algorithm.optimisers.items():
-        found |= {f"mean.{name}": adam.mean, f"square.{name}": adam.square}
-    return found
+        tensors |= {f"mean.{name}": adam.mean, f"square.{name}": adam.square}
+    return tensors
 
 
 def _by_row(cohort: Cohort) -> Arrays:
-    """Return what has rows and then members (rows, members, ...)."""
-    found: Arrays = {name: value.cpu().numpy() for name, value in _tensors(cohort).items()}
+    """Return the arrays with axes (rows, members, ...)."""
+    arrays: Arrays = {name: value.cpu().numpy() for name, value in _tensors(cohort).items()}
     for name, adam in cohort.algorithm.optimisers.items():
-        found |= {f"count.{name}": adam.count, f"warming.{name}": adam.warming}
-    return found
+        arrays |= {f"count.{name}": adam.count, f"warming.{name}": adam.warming}
+    return arrays
 
 
 def _by_member(cohort: Cohort) -> Arrays:

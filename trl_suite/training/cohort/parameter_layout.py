@@ -24,7 +24,7 @@ ALIGNMENT = 16  # numbers in a line of the cache: see `aligned`
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class LayoutPart:
     """One layer, or numbers that belong to none: what is frozen and thawed as a whole."""
 
     name: str  # trunk.0, head, log_std, temperature, adapter.trunk.0
@@ -39,7 +39,7 @@ class Part:
         return self.start + math.prod(self.shape)
 
 
-class Place(NamedTuple):
+class LayoutPlace(NamedTuple):
     """Where one component, or its share of twin networks, lies."""
 
     component: str
@@ -49,7 +49,7 @@ class Place(NamedTuple):
     prefix: str  # of its tensors' names: `q0_` for the first of twins
 
 
-class Layout:
+class ParameterLayout:
     """The parts of one row, in order, and the components in all rows."""
 
     def __init__(
@@ -71,17 +71,17 @@ class Layout:
         layers = [(f"trunk.{i}", (above, below)) for i, (below, above) in enumerate(zip(widths, hidden, strict=False))]
         layers += [(name, (self.lane, widths[-1])) for name in heads]
         layers += [(name, (sum(map(math.prod, tensors.values())),)) for name, tensors in free.items()]
-        parts: list[Part] = []
+        parts: list[LayoutPart] = []
         for name, shape in layers:
             start = parts[-1].stop if parts else 0
             stop = padded(start + math.prod(shape) + (shape[0] if len(shape) == 2 else 0))
-            parts.append(Part(name=name, start=start, stop=stop, shape=shape, tensors=free.get(name, {})))
+            parts.append(LayoutPart(name=name, start=start, stop=stop, shape=shape, tensors=free.get(name, {})))
         self.parts = tuple(parts)
         tops = len(hidden) + len(heads)
         self.trunk, self.heads = self.parts[: len(hidden)], self.parts[len(hidden) : tops]
         self.layers, self.free = self.parts[:tops], self.parts[tops:]
         self.size = self.parts[-1].stop
-        self.places: tuple[Place, ...] = ()
+        self.places: tuple[LayoutPlace, ...] = ()
         self.rows = 0
 
     @property
@@ -99,23 +99,25 @@ class Layout:
         """
         for index, part in enumerate(self.parts):
             if part in self.trunk:
-                place = Place(f"{net}.{part.name}", self.rows, index, part.shape[0], prefix)
+                place = LayoutPlace(f"{net}.{part.name}", self.rows, index, part.shape[0], prefix)
             elif part.name in heads:
                 component, outputs = heads[part.name]
-                place = Place(component, self.rows, index, outputs, prefix)
+                place = LayoutPlace(component, self.rows, index, outputs, prefix)
             else:
                 continue
             self.places = (*self.places, place)
         self.rows += 1
         return self
 
-    def components(self) -> Iterator[tuple[str, int, Part]]:
+    def components(self) -> Iterator[tuple[str, int, LayoutPart]]:
         """Yield (component, row, part) for everything that is a component's."""
         for place in self.places:
             yield place.component, place.row, self.parts[place.part]
 
 
-def on_policy(observations: int, actions: int, hidden: tuple[int, ...], adapter: Adapter | None = None) -> Layout:
+def on_policy(
+    observations: int, actions: int, hidden: tuple[int, ...], adapter: Adapter | None = None
+) -> ParameterLayout:
     """Return the layout of PPO: a row for the actor and one for the critic, which uses one output of its head.
 
     Args:
@@ -130,7 +132,7 @@ def on_policy(observations: int, actions: int, hidden: tuple[int, ...], adapter:
         for i, (below, above) in enumerate(itertools.pairwise((observations, *hidden)))
         if rank
     }
-    layout = Layout(observations, hidden, {"head": actions}, {LOG_STD: {"value": (actions,)}, **thin})
+    layout = ParameterLayout(observations, hidden, {"head": actions}, {LOG_STD: {"value": (actions,)}, **thin})
     for net, heads in {
         "actor": {"head": ("actor.head", actions), LOG_STD: (LOG_STD, actions)},
         "critic": {"head": ("critic.head", 1)},
@@ -140,25 +142,27 @@ def on_policy(observations: int, actions: int, hidden: tuple[int, ...], adapter:
     return layout
 
 
-def actors(algorithm: Algorithm, observations: int, actions: int, hidden: tuple[int, ...], target: str = "") -> Layout:
+def actors(
+    algorithm: Algorithm, observations: int, actions: int, hidden: tuple[int, ...], target: str = ""
+) -> ParameterLayout:
     """Return the layout of SAC's actor, whose deviations are a second head, or of TD3's."""
     names = {"head": (f"{target}actor.head", actions)}
     if algorithm == "sac":
         names[LOG_STD] = (LOG_STD, actions)
-    return Layout(observations, hidden, dict.fromkeys(names, actions), {}).row(f"{target}actor", names)
+    return ParameterLayout(observations, hidden, dict.fromkeys(names, actions), {}).row(f"{target}actor", names)
 
 
-def critics(observations: int, actions: int, hidden: tuple[int, ...], target: str = "") -> Layout:
+def critics(observations: int, actions: int, hidden: tuple[int, ...], target: str = "") -> ParameterLayout:
     """Return the layout of twin critics, which see an observation and an action."""
-    layout = Layout(observations + actions, hidden, {"head": 1}, {})
+    layout = ParameterLayout(observations + actions, hidden, {"head": 1}, {})
     for twin in range(2):
         layout.row(f"{target}critic", {"head": (f"{target}critic.head", 1)}, f"q{twin}_")
     return layout
 
 
-def temperature() -> Layout:
+def temperature() -> ParameterLayout:
     """Return the layout of SAC's temperature."""
-    return Layout(0, (), {}, {TEMPERATURE: {"value": (1,)}}).row("", {TEMPERATURE: (TEMPERATURE, 1)})
+    return ParameterLayout(0, (), {}, {TEMPERATURE: {"value": (1,)}}).row("", {TEMPERATURE: (TEMPERATURE, 1)})
 
 
 def padded(size: int) -> int:
@@ -176,5 +180,5 @@ def aligned(shape: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
 
 
 def whole(rows: torch.Tensor) -> torch.Tensor:
-    """Return what `aligned` made with what lies between the rows, in one stretch."""
+    """Return the padded buffer behind an `aligned` tensor as one flat view."""
     return rows.as_strided((rows.stride(0) * rows.shape[0],), (1,), rows.storage_offset())

@@ -17,8 +17,8 @@ Physics = Literal["mujoco", "warp"]
 Array = npt.NDArray[Any]
 
 
-class Simulated(Protocol):
-    """What a batch of worlds gives its caller on the host, whatever simulates it."""
+class SteppedBatch(Protocol):
+    """A batch of worlds as seen from the host, whatever simulates it."""
 
     num_envs: int
     single_action_space: Any
@@ -48,26 +48,26 @@ class Simulated(Protocol):
         ...
 
 
-Make = Callable[[Sequence[str], AutoresetMode], Simulated]
+EnvMaker = Callable[[Sequence[str], AutoresetMode], SteppedBatch]
 """Makes the worlds of these addresses."""
 
 
-def simulated(physics: Physics, device: torch.device) -> Make:
-    """Return what makes worlds: on Warp on the learner's device, or on MuJoCo on the CPU's cores."""
+def simulated(physics: Physics, device: torch.device) -> EnvMaker:
+    """Return the maker of worlds: on Warp on the learner's device, or on MuJoCo on the CPU's cores."""
 
-    def on_warp(addresses: Sequence[str], mode: AutoresetMode) -> Simulated:
-        made = WarpVectorEnv(len(addresses), device=device, autoreset_mode=mode, **batch_arguments(addresses))
-        return HostWarpEnv(made)
+    def on_warp(addresses: Sequence[str], mode: AutoresetMode) -> SteppedBatch:
+        batch = WarpVectorEnv(len(addresses), device=device, autoreset_mode=mode, **batch_arguments(addresses))
+        return HostWarpEnv(batch)
 
-    def on_mujoco(addresses: Sequence[str], mode: AutoresetMode) -> Simulated:
+    def on_mujoco(addresses: Sequence[str], mode: AutoresetMode) -> SteppedBatch:
         threads = 1 if device.type == "cpu" else None  # on a CPU every core has a cohort of its own
         return RobotVectorEnv(len(addresses), threads=threads, autoreset_mode=mode, **batch_arguments(addresses))
 
     return on_warp if physics == "warp" else on_mujoco
 
 
-class Moment(NamedTuple):
-    """What a step gave; axes (members, worlds, ...)."""
+class StepResult(NamedTuple):
+    """Result of one env step; axes (members, worlds, ...)."""
 
     observation: npt.NDArray[np.float64]  # of the next episode where one has ended and starts anew by itself
     reward: npt.NDArray[np.float64]
@@ -78,12 +78,12 @@ class Moment(NamedTuple):
     terms: Mapping[str, npt.NDArray[np.float64]] = MappingProxyType({})  # of the reward, those that were asked for
 
 
-class Worlds:
+class CohortEnvs:
     """As many worlds for each member, stepped together."""
 
-    def __init__(self, addresses: Sequence[Sequence[str]], make: Make, autoreset: AutoresetMode) -> None:
+    def __init__(self, addresses: Sequence[Sequence[str]], make: EnvMaker, autoreset: AutoresetMode) -> None:
         self._shape = (len(addresses), len(addresses[0]))
-        self.batch = make([one for own in addresses for one in own], autoreset)
+        self.batch = make([address for of_member in addresses for address in of_member], autoreset)
         space: Any = self.batch.single_action_space
         self.low, self.high = space.low, space.high  # of actions
 
@@ -97,7 +97,7 @@ class Worlds:
         observation, _ = self.batch.reset(seed=list(seeds))
         return self._by_member(observation)
 
-    def step(self, actions: npt.NDArray[np.float32], terms: Sequence[str] = ()) -> Moment:
+    def step(self, actions: npt.NDArray[np.float32], terms: Sequence[str] = ()) -> StepResult:
         """Step all worlds with actions (members, worlds, actions), clipped to the action space as by SB3's PPO.
 
         Args:
@@ -108,7 +108,7 @@ class Worlds:
         observation, reward, terminated, truncated, infos = self.batch.step(bounded)
         ended, cut = terminated | truncated, truncated & ~terminated
         unstable = infos.get("final_info", infos).get("sim_unstable") if ended.any() else None
-        return Moment(
+        return StepResult(
             observation=self._by_member(observation),
             reward=self._by_member(reward),
             ended=self._by_member(ended),
