@@ -16,7 +16,7 @@ from trl_suite.networks.align import align
 from trl_suite.networks.policy import load
 from trl_suite.networks.store import digest
 from trl_suite.training import settings
-from trl_suite.training.acting.evaluation import CohortEvaluator
+from trl_suite.training.acting.evaluation import Evaluator
 from trl_suite.training.cohort.cohort_key import bytes_of, cohort_key, obstacle
 from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.worlds.env import make
@@ -64,7 +64,7 @@ def test_a_low_rank_member_is_stored_as_the_plain_network_that_it_acts_as(make_j
     moved = outcome.policy.components["actor.trunk.0"]["weight"] - source.components["actor.trunk.0"]["weight"]
     assert int(torch.linalg.matrix_rank(moved, rtol=1e-4)) == 4
     (_, first), *_, (_, last) = watcher.curve
-    again = CohortEvaluator("inverted-pendulum", 2)(lambda normalized_obs: outcome.policy.predict(normalized_obs)[0])
+    again = Evaluator("inverted-pendulum", 2)(lambda normalized_obs: outcome.policy.predict(normalized_obs)[0])
     assert [one.length for one in last] == [one.length for one in again] != [one.length for one in first]
 
 
