@@ -37,7 +37,7 @@ from trl_suite.training import engines, settings
 from trl_suite.training.cohort.adam import Adam
 from trl_suite.training.cohort.cohort_envs import Physics
 from trl_suite.training.cohort.cohort_key import bytes_of
-from trl_suite.training.cohort.parameter_layout import Layout, on_policy
+from trl_suite.training.cohort.parameter_layout import ParameterLayout, on_policy
 from trl_suite.training.cohort.stack import Stack
 from trl_suite.training.policy_import import spaces_of
 from trl_suite.training.training_run import TrainingRun, Unwatched
@@ -181,7 +181,7 @@ def arithmetic(robot: str, hyperparameters: settings.PPOHyperparameters) -> floa
     )
 
 
-def _rates(batch: int, layout: Layout) -> dict[str, float]:
+def _rates(batch: int, layout: ParameterLayout) -> dict[str, float]:
     members = 8
     left, right = torch.randn(2 * members, batch, 64), torch.randn(2 * members, 64, 64)
     out = torch.empty_like(left)
