@@ -237,7 +237,7 @@ def kind_of(adapter: Adapter, component: str) -> type[AdaptedLayer]:
             return ColumnLayer
 
 
-class _Keys(Protocol):
+class _AdapterKeys(Protocol):
     @property
     def adapter(self) -> Adapter | None: ...
 
@@ -248,11 +248,11 @@ class _Keys(Protocol):
     def weight_regularizer(self) -> object: ...
 
 
-def _label(method: _Keys) -> str:
+def _label(method: _AdapterKeys) -> str:
     return f"adapts ({msgspec.to_builtins(method.adapter)['kind']})" if method.adapter else ""
 
 
-def _in_cohort(method: _Keys, algorithm: str) -> str:
+def _in_cohort(method: _AdapterKeys, algorithm: str) -> str:
     """Only PPO's trunks have low-rank products in a cohort, and nothing that pulls is there beside them."""
     pulled = method.distillation is not None or method.weight_regularizer is not None
     if isinstance(method.adapter, LowRank) and algorithm == "ppo" and not pulled:
@@ -260,7 +260,7 @@ def _in_cohort(method: _Keys, algorithm: str) -> str:
     return "its method has an adapter"
 
 
-def _needs_source(method: _Keys) -> bool:
+def _needs_source(method: _AdapterKeys) -> bool:
     return method.adapter is not None
 
 

@@ -185,7 +185,7 @@ def _constant(statistics: Mapping[str, torch.Tensor]) -> torch.Tensor:
     return (count > 1) & (var * count <= 2e-4 * (1 + mean**2))
 
 
-class _Keys(Protocol):
+class _CopyKeys(Protocol):
     @property
     def copy(self) -> Sequence[str]: ...
 
@@ -202,14 +202,14 @@ class _Keys(Protocol):
     def shuffle(self) -> Sequence[str]: ...
 
 
-def _check(method: _Keys) -> str:
+def _check(method: _CopyKeys) -> str:
     if LOG_STD in method.copy:
         return "copy: 'log_std' has a key of its own: log_std = 'copied'"
     idle = [key for key in ("fresh", "keep", "shuffle") if getattr(method, key) and not _needs_source(method)]
     return f"{', '.join(idle)} changes what is copied, and nothing is: give copy too" if idle else ""
 
 
-def _needs_source(method: _Keys) -> bool:
+def _needs_source(method: _CopyKeys) -> bool:
     return bool(method.copy) or method.log_std == "copied"
 
 

@@ -93,16 +93,16 @@ def state_sampler(states: Raw, generator: np.random.Generator) -> States:
     return lambda: states[generator.integers(len(states), size=BATCH_STATES)]
 
 
-class _Keys(Protocol):
+class _DistillationKeys(Protocol):
     @property
     def distillation(self) -> Distillation | None: ...
 
 
-def _label(method: _Keys) -> str:
+def _label(method: _DistillationKeys) -> str:
     return "pulls actions" if method.distillation else ""
 
 
-def _needs_source(method: _Keys) -> bool:
+def _needs_source(method: _DistillationKeys) -> bool:
     return method.distillation is not None
 
 

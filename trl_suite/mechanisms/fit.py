@@ -10,7 +10,7 @@ import torch
 from trl_suite.errors import InputError
 from trl_suite.mechanisms.adapters import Adapter, Lateral, Residual, in_source_slots
 from trl_suite.mechanisms.mechanism import Share
-from trl_suite.mechanisms.normaliser_statistics import Keys
+from trl_suite.mechanisms.normaliser_statistics import StatisticsKeys
 from trl_suite.networks.align import Alignment
 from trl_suite.networks.components import (
     OBSERVATION_STATISTICS,
@@ -29,7 +29,7 @@ from trl_suite.networks.policy import Policy
 _DRIFT = {"normaliser", OBSERVATION_STATISTICS}  # selectors that thaw the statistics
 
 
-class Copies(Keys, Protocol):
+class Copies(StatisticsKeys, Protocol):
     """The keys of a method that decide what is copied, and how it fits."""
 
     @property

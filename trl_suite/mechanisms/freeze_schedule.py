@@ -168,7 +168,7 @@ def _thaws(thaw: Mapping[str, float], steps: int, record: Transplant) -> dict[st
     return {name: round(share * steps) for name, share in due.items()}
 
 
-class _Keys(Protocol):
+class _FreezeKeys(Protocol):
     @property
     def freeze(self) -> Sequence[str]: ...
 
@@ -176,11 +176,11 @@ class _Keys(Protocol):
     def thaw(self) -> Mapping[str, Share]: ...
 
 
-def _label(method: _Keys) -> str:
+def _label(method: _FreezeKeys) -> str:
     return "thaws" if method.thaw else ""
 
 
-def _transplanted(method: _Keys, algorithm: str) -> str:
+def _transplanted(method: _FreezeKeys, algorithm: str) -> str:
     return during(method, algorithm) if method.thaw else ""
 
 

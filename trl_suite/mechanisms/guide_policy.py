@@ -25,20 +25,20 @@ class GuidePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return int(self.opening * limit * max(0.0, 1 - progress / self.until)) if self.until > 0 else 0
 
 
-class _Keys(Protocol):
+class _GuideKeys(Protocol):
     @property
     def guide_policy(self) -> GuidePolicy | None: ...
 
 
-def _label(method: _Keys) -> str:
+def _label(method: _GuideKeys) -> str:
     return "guides" if method.guide_policy else ""
 
 
-def _in_cohort(method: _Keys, algorithm: str) -> str:
+def _in_cohort(method: _GuideKeys, algorithm: str) -> str:
     return "a guide opens its episodes"
 
 
-def _needs_source(method: _Keys) -> bool:
+def _needs_source(method: _GuideKeys) -> bool:
     return method.guide_policy is not None
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 from trl_suite.mechanisms.mechanism import Mechanism, during, everywhere
 
 
-class _Keys(Protocol):
+class _HeadStartKeys(Protocol):
     @property
     def head_start(self) -> bool: ...
 
@@ -16,11 +16,11 @@ class _Keys(Protocol):
     def needs_source(self) -> bool: ...
 
 
-def _label(method: _Keys) -> str:
+def _label(method: _HeadStartKeys) -> str:
     return "starts earlier" if method.head_start else ""
 
 
-def _check(method: _Keys) -> str:
+def _check(method: _HeadStartKeys) -> str:
     if method.head_start and method.needs_source:
         return "head_start gives the source's steps to a run without one: nothing can be taken from it"
     return ""

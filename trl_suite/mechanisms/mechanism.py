@@ -15,7 +15,7 @@ Rule = Callable[[Any], str]  # of a method: a sentence, or "" where there is not
 Refusal = Callable[[Any, str], str]  # of a method and an algorithm's name: why not, or ""
 
 
-class Learner(Protocol):
+class MethodLearner(Protocol):
     """One run's learner as a mechanism sees it, whichever engine it lies in."""
 
     @property
@@ -42,8 +42,8 @@ class Learner(Protocol):
         ...
 
 
-class Callback(Protocol):
-    """What one run's method does between two rollouts; made after the transplant, before the first step."""
+class MethodCallback(Protocol):
+    """One run's method between two rollouts; made after the transplant, before the first step."""
 
     def next(self, step: int) -> int | None:
         """Return the next env step after this one at which something is due; None where nothing is."""
@@ -83,7 +83,9 @@ class Mechanism:
     label: Rule = _nothing  # what it does during training, for the tables
     check: Rule = _nothing  # what is wrong with its keys
     needs_source: Callable[[Any], bool] = _no_source
-    callback: Callable[[Any, Learner, Mapping[str, int | None]], Callback] | None = None  # frozen -> step of its thaw
+    callback: Callable[[Any, MethodLearner, Mapping[str, int | None]], MethodCallback] | None = (
+        None  # frozen -> step of its thaw
+    )
 
     def refusal(self, place: Place, method: Any, algorithm: str) -> str:
         """Return why a place cannot do what the method asks of this mechanism, or ""."""

@@ -20,11 +20,11 @@ from trl_suite.mechanisms.distillation import DISTILLATION, Distillation
 from trl_suite.mechanisms.freeze_schedule import FREEZE_SCHEDULE
 from trl_suite.mechanisms.guide_policy import GUIDE_POLICY, GuidePolicy
 from trl_suite.mechanisms.head_start import HEAD_START
-from trl_suite.mechanisms.mechanism import Callback, Learner, Mechanism, Place, Share, Strength
+from trl_suite.mechanisms.mechanism import Mechanism, MethodCallback, MethodLearner, Place, Share, Strength
 from trl_suite.mechanisms.normaliser_statistics import NORMALISER_STATISTICS, NormaliserRule, frozen_statistics
 from trl_suite.mechanisms.rate import RATE
-from trl_suite.mechanisms.replay import REPLAYED
 from trl_suite.mechanisms.reset import RESET, Reset
+from trl_suite.mechanisms.source_replay import REPLAYED
 from trl_suite.mechanisms.weight_regularizer import WEIGHT_REGULARIZER, WeightRegularizer
 from trl_suite.networks.components import LOG_STD, Components
 
@@ -112,12 +112,12 @@ def refusal(place: Place, method: Method, algorithm: str) -> str:
 
 
 def label(method: Method) -> str:
-    """Return what the method does during training, for the tables: `thaws, resets`."""
+    """Return the method's doings during training, for the tables: `thaws, resets`."""
     return ", ".join(text for mechanism in MECHANISMS if (text := mechanism.label(method)))
 
 
-def callbacks(method: Method, learner: Learner, thaws: Mapping[str, int | None]) -> list[Callback]:
-    """Return what the method does between two rollouts of one run.
+def callbacks(method: Method, learner: MethodLearner, thaws: Mapping[str, int | None]) -> list[MethodCallback]:
+    """Return the method's callbacks between two rollouts of one run.
 
     Args:
         method: what is done.

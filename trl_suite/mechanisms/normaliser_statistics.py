@@ -27,7 +27,7 @@ class Slow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 NormaliserRule = Literal["learn", "frozen"] | Slow
 
 
-class Keys(Protocol):
+class StatisticsKeys(Protocol):
     """The keys of a method that decide on statistics."""
 
     @property
@@ -46,37 +46,37 @@ class Keys(Protocol):
         ...
 
 
-def frozen_statistics(method: Keys) -> tuple[str, ...]:
+def frozen_statistics(method: StatisticsKeys) -> tuple[str, ...]:
     """Return the selectors of the statistics that the method holds."""
     return (OBSERVATION_STATISTICS,) if method.normaliser == "frozen" else ()
 
 
-def most_samples(method: Keys) -> int | None:
+def most_samples(method: StatisticsKeys) -> int | None:
     """Return the samples that copied statistics count as at most; None where their count is carried whole."""
     return method.normaliser.slow if isinstance(method.normaliser, Slow) else None
 
 
-def described(method: Keys, copied: Collection[str], into: Components) -> str:
-    """Return what became of the observations' statistics: learn, slow(COUNT), frozen, fresh; none without any."""
+def described(method: StatisticsKeys, copied: Collection[str], into: Components) -> str:
+    """Return the fate of the observations' statistics: learn, slow(COUNT), frozen, fresh; none without any."""
     if OBSERVATION_STATISTICS not in into:
         return "none"
     return _word(method) if OBSERVATION_STATISTICS in copied else "fresh"
 
 
-def column(method: Keys) -> str:
+def column(method: StatisticsKeys) -> str:
     """Return the cell of a methods table: what the method asks for, where the learner normalises."""
     return _word(method) if _copies(method, OBSERVATION_STATISTICS) else "fresh"
 
 
-def _word(method: Keys) -> str:
+def _word(method: StatisticsKeys) -> str:
     return f"slow({method.normaliser.slow:,})" if isinstance(method.normaliser, Slow) else method.normaliser
 
 
-def _copies(method: Keys, component: str) -> bool:
+def _copies(method: StatisticsKeys, component: str) -> bool:
     return STATISTICS in method.copy or component in method.copy
 
 
-def _check(method: Keys) -> str:
+def _check(method: StatisticsKeys) -> str:
     if held := [name for name in method.freeze if f"{name}.".startswith(f"{STATISTICS}.")]:
         return f"freeze: {', '.join(held)}: statistics are held by normaliser = 'frozen', layers by freeze"
     if method.normaliser == "frozen" and not _copies(method, OBSERVATION_STATISTICS):

@@ -11,7 +11,7 @@ from trl_suite.mechanisms.mechanism import Mechanism, Strength, everywhere
 from trl_suite.networks.components import Components, select
 
 
-class _Keys(Protocol):
+class _RateKeys(Protocol):
     @property
     def rate(self) -> Mapping[str, Strength]: ...
 
@@ -25,7 +25,7 @@ def factors(rate: Mapping[str, float], components: Components) -> dict[str, floa
     return {name: factor for pattern, factor in rate.items() for name in select((pattern,), components, "rate")}
 
 
-def _label(method: _Keys) -> str:
+def _label(method: _RateKeys) -> str:
     return "scales rates" if method.rate else ""
 
 

@@ -1,7 +1,7 @@
 """Reset: named components take their fresh value again after shares of the budget, their optimizer state with them.
 
 Nikishin et al. 2022, section 4 (the last layers, again and again); Lyle et al. 2024; the baseline of Reset & Distil
-(Ahn et al. 2024). It says nothing of an engine: both give it the same `Learner`, and it acts between two rollouts.
+(Ahn et al. 2024). It says nothing of an engine: both give it a `MethodLearner`, and it acts between two rollouts.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ import msgspec
 import torch
 
 from trl_suite.errors import InputError
-from trl_suite.mechanisms.mechanism import Learner, Mechanism, during, everywhere
+from trl_suite.mechanisms.mechanism import Mechanism, MethodLearner, during, everywhere
 from trl_suite.networks.components import OPTIMISER, REPLAY, TARGET, select
 
 Moment = Annotated[float, msgspec.Meta(gt=0, lt=1)]  # as a share of the target's budget
@@ -31,7 +31,7 @@ class ResetCallback:
         InputError: a component does not exist, is none that an optimiser moves, or is frozen when it would be reset.
     """
 
-    def __init__(self, reset: Reset, learner: Learner, thaws: Mapping[str, int | None]) -> None:
+    def __init__(self, reset: Reset, learner: MethodLearner, thaws: Mapping[str, int | None]) -> None:
         self._learner, self._done = learner, 0
         self._due = [round(share * learner.steps) for share in reset.at]
         names = select(reset.components, learner.components(), f"{learner.where}: reset")
@@ -72,7 +72,7 @@ class ResetCallback:
             raise InputError(f"{where}: reset: {name} is frozen then; thaw it before, or leave it out of the reset")
 
 
-class _Keys(Protocol):
+class _ResetKeys(Protocol):
     @property
     def reset(self) -> Reset | None: ...
 
@@ -80,11 +80,11 @@ class _Keys(Protocol):
     def adapter(self) -> object: ...
 
 
-def _label(method: _Keys) -> str:
+def _label(method: _ResetKeys) -> str:
     return "resets" if method.reset else ""
 
 
-def _check(method: _Keys) -> str:
+def _check(method: _ResetKeys) -> str:
     if method.reset is None:
         return ""
     if list(method.reset.at) != sorted(set(method.reset.at)):
@@ -94,7 +94,7 @@ def _check(method: _Keys) -> str:
     return ""
 
 
-def _callback(method: _Keys, learner: Learner, thaws: Mapping[str, int | None]) -> ResetCallback:
+def _callback(method: _ResetKeys, learner: MethodLearner, thaws: Mapping[str, int | None]) -> ResetCallback:
     assert method.reset is not None
     return ResetCallback(method.reset, learner, thaws)
 

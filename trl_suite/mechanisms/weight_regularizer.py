@@ -109,7 +109,7 @@ def fisher(policy: Policy, states: npt.NDArray[np.float64]) -> dict[str, torch.T
     return {name: value / mean for name, value in total.items()}
 
 
-class _Keys(Protocol):
+class _RegularizerKeys(Protocol):
     @property
     def weight_regularizer(self) -> WeightRegularizer | None: ...
 
@@ -117,17 +117,17 @@ class _Keys(Protocol):
     def adapter(self) -> object: ...
 
 
-def _label(method: _Keys) -> str:
+def _label(method: _RegularizerKeys) -> str:
     return "pulls weights" if method.weight_regularizer else ""
 
 
-def _check(method: _Keys) -> str:
+def _check(method: _RegularizerKeys) -> str:
     if method.adapter and method.weight_regularizer and method.weight_regularizer.fisher:
         return "weight_regularizer.fisher is of the source's own layers: give no adapter with it"
     return ""
 
 
-def _needs_source(method: _Keys) -> bool:
+def _needs_source(method: _RegularizerKeys) -> bool:
     return method.weight_regularizer is not None
 
 

@@ -12,7 +12,7 @@ from trl_suite.experiment.planning.run_spec import RunSpec
 from trl_suite.experiment.specification.experiment_file import Experiment, SourceOptions
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.methods import Method
-from trl_suite.mechanisms.replay import remembered
+from trl_suite.mechanisms.source_replay import remembered
 from trl_suite.networks.card import Card
 from trl_suite.record import SCRATCH, SOURCE, Plan, PlannedRun
 from trl_suite.training import settings

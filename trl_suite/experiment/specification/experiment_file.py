@@ -9,7 +9,7 @@ from trl_suite import content, tables
 from trl_suite.errors import InputError, unknown
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.methods import Method
-from trl_suite.mechanisms.replay import remembered
+from trl_suite.mechanisms.source_replay import remembered
 from trl_suite.networks.card import Algorithm
 from trl_suite.networks.components import REPLAY
 from trl_suite.record import SCRATCH

@@ -176,7 +176,7 @@ class Cohort:
 
 
 class MemberLearner:
-    """One member of a cohort as a mechanism sees it; see `mechanisms.mechanism.Learner`."""
+    """One member of a cohort as a mechanism sees it; see `mechanisms.mechanism.MethodLearner`."""
 
     def __init__(self, cohort: Cohort, index: int) -> None:
         member = cohort.members[index]

@@ -12,7 +12,7 @@ from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.distillation import SOURCE_STATES
 from trl_suite.mechanisms.freeze_schedule import FreezeSchedule
 from trl_suite.mechanisms.rate import factors
-from trl_suite.mechanisms.replay import remembered
+from trl_suite.mechanisms.source_replay import remembered
 from trl_suite.mechanisms.weight_regularizer import WeightRegularizer, regularized
 from trl_suite.networks.card import Normaliser
 from trl_suite.networks.components import REPLAY, Components, select

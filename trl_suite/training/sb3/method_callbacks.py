@@ -29,7 +29,7 @@ DEFAULT_EPISODE_STEPS = 1000  # of an env that names no time limit
 
 
 class SB3Learner:
-    """One run's model as a mechanism sees it; see `mechanisms.mechanism.Learner`."""
+    """One run's model as a mechanism sees it; see `mechanisms.mechanism.MethodLearner`."""
 
     def __init__(self, model: Model, run: TrainingRun, fresh: Components) -> None:
         self.where, self.steps, self.fresh = f"method '{run.method}'", run.steps, fresh

@@ -11,12 +11,12 @@ from trl_suite.mechanisms.mechanism import Mechanism, everywhere
 from trl_suite.networks.components import OPTIMISER, REPLAY
 
 
-class _Keys(Protocol):
+class _ReplayKeys(Protocol):
     @property
     def copy(self) -> Sequence[str]: ...
 
 
-def remembered(method: _Keys) -> tuple[str, ...]:
+def remembered(method: _ReplayKeys) -> tuple[str, ...]:
     """Return the selectors by which the method copies what lies beside a source's weights: replay, optimizer state."""
     return tuple(name for name in method.copy if name == REPLAY or f"{name}.".startswith(OPTIMISER))
 
