@@ -83,9 +83,8 @@ class Mechanism:
     label: Rule = _nothing  # what it does during training, for the tables
     check: Rule = _nothing  # what is wrong with its keys
     needs_source: Callable[[Any], bool] = _no_source
-    callback: Callable[[Any, MethodLearner, Mapping[str, int | None]], MethodCallback] | None = (
-        None  # frozen -> step of its thaw
-    )
+    # of a method, a learner, and each component that begins frozen -> the env step after which it learns, or None
+    callback: Callable[[Any, MethodLearner, Mapping[str, int | None]], MethodCallback] | None = None
 
     def refusal(self, place: Place, method: Any, algorithm: str) -> str:
         """Return why a place cannot do what the method asks of this mechanism, or ""."""

@@ -15,7 +15,7 @@ from trl_suite.training.cohort.cohort_envs import Physics
 from trl_suite.training.cohort.cohort_learner import Metrics
 from trl_suite.training.cohort.member import CohortMember
 from trl_suite.training.policy_import import spaces_of
-from trl_suite.training.sb3.events import log_evaluation
+from trl_suite.training.run_log import of_evaluation
 from trl_suite.training.training_run import DivergedError, Result, Snapshot, TrainingOutcome, TrainingRun, Watcher
 
 _FRESH = -1  # in place of a step: what has not begun is apart from what goes on from step 0
@@ -158,7 +158,9 @@ class _CohortLoop:
         """Tell a member's watcher and TensorBoard of an evaluation."""
         member.last = [episode for episode in episodes if episode.mode == "deterministic"]
         member.watcher.evaluated(point - self._run.head_start, episodes)
-        log_evaluation(member.logger, point, member.last)
+        for name, value in of_evaluation(member.last).items():
+            member.logger.record(name, value)
+        member.logger.dump(point)
 
     def _keep(self) -> None:
         """Give all members snapshots if one is due, for those of one step can go on as one cohort."""

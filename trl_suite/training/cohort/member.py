@@ -23,8 +23,9 @@ from trl_suite.training.acting.source_states import importance, visited_states
 from trl_suite.training.cohort.parameter_layout import ParameterLayout
 from trl_suite.training.cohort.replay_rings import essence
 from trl_suite.training.cohort.stack import Tensors
-from trl_suite.training.sb3 import events, source_memory
+from trl_suite.training.run_log import RunLog
 from trl_suite.training.sb3 import sb3_model as sb3
+from trl_suite.training.sb3 import source_memory
 from trl_suite.training.sb3.learners import ActsFirst
 from trl_suite.training.sb3.transplant import implant
 from trl_suite.training.seeds import seed_for
@@ -64,7 +65,7 @@ class CohortMember:
         self.decay = self._strengths(method.weight_regularizer) if method.weight_regularizer else None
         self.imitated = run.actor(place.interface) if method.distillation else None
         self.home = self._home() if method.distillation and method.distillation.states == "source" else None
-        self.logger = events.logger(logs, step)
+        self.logger = RunLog(logs, step)
         self.last: list[Episode] = []
         self._started, self._before = time.monotonic(), 0.0
 

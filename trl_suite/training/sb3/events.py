@@ -1,42 +1,33 @@
-"""TensorBoard's event files, which are a convenience: a disk that does not take them ends no training."""
+"""SB3's logger on a run's event file."""
 
-import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
-from torch.utils.tensorboard.writer import SummaryWriter
+from stable_baselines3.common.logger import KVWriter, Logger
 
-from trl_suite.training.acting.evaluation import Episode
+from trl_suite.training.run_log import EventFile
 
 
-class Events(TensorBoardOutputFormat):
-    """SB3's output, which falls silent with one warning where it cannot be written."""
+class Events(KVWriter):
+    """SB3's output of numbers to a run's event file."""
 
     def __init__(self, folder: Path, step: int) -> None:
-        self._folder = str(folder)
-        self._is_closed = False
-        # what an earlier attempt wrote from `step` on is not shown: this one writes it again
-        self.writer = SummaryWriter(log_dir=self._folder, purge_step=step + 1 if step else None)
+        self._file = EventFile(folder, step)
 
-    def write(self, key_values: dict[str, Any], key_excluded: dict[str, Any], step: int = 0) -> None:
-        """Write the values of one step."""
-        if self._is_closed:
-            return
-        try:
-            super().write(key_values, key_excluded, step)
-        except OSError as error:
-            self._is_closed = True
-            warnings.warn(f"{self._folder}: {error}; TensorBoard will not show the rest of this run", stacklevel=2)
+    def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
+        """Write the numbers of one step."""
+        numbers = {
+            key: float(value)
+            for key, value in key_values.items()
+            if isinstance(value, int | float | np.number) and "tensorboard" not in (key_excluded.get(key) or ())
+        }
+        self._file.write(numbers, step)
 
     def close(self) -> None:
-        """Flush and close the file."""
-        try:
-            super().close()
-        except OSError:
-            self._is_closed = True
+        """End the file."""
+        self._file.close()
 
 
 def logger(folder: Path | None, step: int) -> Logger:
@@ -46,8 +37,8 @@ def logger(folder: Path | None, step: int) -> Logger:
     return Logger(folder=str(folder), output_formats=[Events(folder, step)])
 
 
-def log_evaluation(to: Logger, step: int, episodes: Sequence[Episode]) -> None:
-    """Write the mean return and length of an evaluation's deterministic episodes."""
-    to.record("eval/mean_reward", float(np.mean([episode.value for episode in episodes])))
-    to.record("eval/mean_ep_length", float(np.mean([episode.length for episode in episodes])))
+def log_scalars(to: Logger, step: int, values: Mapping[str, float]) -> None:
+    """Write values at an env step."""
+    for name, value in values.items():
+        to.record(name, value)
     to.dump(step)

@@ -13,6 +13,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from trl_suite.errors import InputError
 from trl_suite.networks.policy import Policy
 from trl_suite.training.acting.evaluation import Act, Episode, Evaluator
+from trl_suite.training.run_log import of_evaluation
 from trl_suite.training.sb3 import events, source_memory
 from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.training.sb3 import sb3_snapshot as snapshots
@@ -114,7 +115,7 @@ class RunObserver(BaseCallback):
         policy = self.policy()
         self._last = self._evaluator(self._acting(lambda observations: policy.predict(observations)[0]))
         self._watcher.evaluated(step - self._run.head_start, self._last + self._stochastic(policy))
-        events.log_evaluation(self._learner.logger, step, self._last)
+        events.log_scalars(self._learner.logger, step, of_evaluation(self._last))
 
     def _stochastic(self, policy: Policy) -> list[Episode]:
         """Return the same episodes with actions that are drawn: the same draws at every step of the grid."""

@@ -18,7 +18,7 @@ from trl_suite.training.acting.source_states import importance
 from trl_suite.training.policy_import import load_policy
 from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.training.sb3 import source_memory
-from trl_suite.training.sb3.adapt import adapt
+from trl_suite.training.sb3.layers import adapt
 from trl_suite.training.sb3.learners import ActsFirst, Model, algorithm_of
 from trl_suite.training.sb3.rates import optimisers, renew_optimisers
 
