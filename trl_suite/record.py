@@ -166,6 +166,7 @@ def relinked(runs: Iterable[RunRecord]) -> list[RunRecord]:
 _SPECIFICATION_KEYS = {"world": "env_spec", "mix": "training_variants", "upbringing": "source_training"}
 _METHOD_KEYS = {"weights": "weight_regularizer", "behaviour": "distillation", "guide": "guide_policy"}
 _METHODS = {"jumpstart": "jsrl"}
+_FORMER_SAMPLES = 10_000  # that copied statistics counted as, at most
 
 
 class _Schema(msgspec.Struct):
@@ -201,16 +202,28 @@ def _upgraded_plan(table: dict[str, Any]) -> dict[str, Any]:
 
 
 def _upgraded_method(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a method with the fates of log_std and of statistics, which were components like others, as own keys."""
+    """Return a method with the fates of log_std and of statistics, which were components like others, as own keys.
+
+    Copied statistics counted as 10,000 samples at most then, which a method has to ask for now: the run is another.
+    """
     now = _renamed(table, _METHOD_KEYS)
-    for key, component, fate in (
-        ("copy", "log_std", {"log_std": "copied"}),
-        ("freeze", "normaliser.observation", {"normaliser": "frozen"}),
-    ):
-        names: list[str] = now.get(key, [])
-        if component in names:
-            now |= {key: [name for name in names if name != component], **fate}
+    copied: list[str] = now.get("copy", [])
+    frozen: list[str] = now.get("freeze", [])
+    held = any(_is_statistics(name) for name in frozen)
+    counted = [name for name in copied if _is_statistics(name) and not (held and name == "normaliser.observation")]
+    if "log_std" in copied:
+        now |= {"copy": [name for name in copied if name != "log_std"], "log_std": "copied"}
+    if held:
+        now["freeze"] = [name for name in frozen if not _is_statistics(name)]
+    if counted or (held and any(_is_statistics(name) for name in now.get("thaw", {}))):
+        now["normaliser"] = {"slow": _FORMER_SAMPLES} | ({"frozen": True} if held else {})
+    elif held:
+        now["normaliser"] = "frozen"
     return {key: value for key, value in now.items() if value != []}
+
+
+def _is_statistics(selector: str) -> bool:
+    return f"{selector}.".startswith("normaliser.")
 
 
 def _with_source(run: RunRecord, digests: Mapping[str, str]) -> RunRecord:

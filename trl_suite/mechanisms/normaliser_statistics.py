@@ -16,10 +16,11 @@ from trl_suite.networks.components import OBSERVATION_STATISTICS, RETURN_STATIST
 STATISTICS = "normaliser"  # the selector of both
 
 
-class Slow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Slow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Copied statistics count as so many samples at most: the fewer, the sooner they are the target's."""
 
     slow: Annotated[int, msgspec.Meta(gt=0)]
+    frozen: bool = False  # hold those of observations besides; the scale of returns counts as so many samples
 
 
 # learn: with the source's whole count, as SB3 loads a VecNormalize. frozen: those of observations stay as they are; the
@@ -48,7 +49,7 @@ class StatisticsKeys(Protocol):
 
 def frozen_statistics(method: StatisticsKeys) -> tuple[str, ...]:
     """Return the selectors of the statistics that the method holds."""
-    return (OBSERVATION_STATISTICS,) if method.normaliser == "frozen" else ()
+    return (OBSERVATION_STATISTICS,) if _holds(method) else ()
 
 
 def most_samples(method: StatisticsKeys) -> int | None:
@@ -68,8 +69,14 @@ def column(method: StatisticsKeys) -> str:
     return _word(method) if _copies(method, OBSERVATION_STATISTICS) else "fresh"
 
 
+def _holds(method: StatisticsKeys) -> bool:
+    return method.normaliser.frozen if isinstance(method.normaliser, Slow) else method.normaliser == "frozen"
+
+
 def _word(method: StatisticsKeys) -> str:
-    return f"slow({method.normaliser.slow:,})" if isinstance(method.normaliser, Slow) else method.normaliser
+    if isinstance(method.normaliser, Slow):
+        return f"slow({method.normaliser.slow:,}){', frozen' if method.normaliser.frozen else ''}"
+    return method.normaliser
 
 
 def _copies(method: StatisticsKeys, component: str) -> bool:
@@ -79,8 +86,8 @@ def _copies(method: StatisticsKeys, component: str) -> bool:
 def _check(method: StatisticsKeys) -> str:
     if held := [name for name in method.freeze if f"{name}.".startswith(f"{STATISTICS}.")]:
         return f"freeze: {', '.join(held)}: statistics are held by normaliser = 'frozen', layers by freeze"
-    if method.normaliser == "frozen" and not _copies(method, OBSERVATION_STATISTICS):
-        return "normaliser = 'frozen' holds the source's statistics: copy 'normaliser.observation' too"
+    if _holds(method) and not _copies(method, OBSERVATION_STATISTICS):
+        return "normaliser: 'frozen' holds the source's statistics: copy 'normaliser.observation' too"
     if isinstance(method.normaliser, Slow) and not any(
         _copies(method, name) for name in (OBSERVATION_STATISTICS, RETURN_STATISTICS)
     ):
