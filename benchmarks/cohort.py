@@ -33,6 +33,8 @@ import numpy as np
 import torch
 
 from trl_suite import provenance
+from trl_suite.algorithms.hyperparameters import Hyperparameters
+from trl_suite.algorithms.ppo import PPOHyperparameters
 from trl_suite.training import engines, settings
 from trl_suite.training.cohort.adam import Adam
 from trl_suite.training.cohort.cohort_envs import Physics
@@ -58,7 +60,7 @@ class Trial:
 
     engine: engines.Engine
     robot: str
-    hyperparameters: settings.Hyperparameters
+    hyperparameters: Hyperparameters
     steps: int  # env steps of one training
     warm: int  # env steps of a training before the clock starts
     seeds: tuple[int, ...] = ()
@@ -158,7 +160,7 @@ def contend(trial: Trial, members: int) -> dict[str, Any]:
     }
 
 
-def arithmetic(robot: str, hyperparameters: settings.PPOHyperparameters) -> float:
+def arithmetic(robot: str, hyperparameters: PPOHyperparameters) -> float:
     """Return how many microseconds of arithmetic a training step takes at the least, on one core of this machine."""
     place = spaces_of(robot)
     layout = on_policy(len(place.interface.observation), len(place.interface.action), hyperparameters.hidden)
@@ -210,7 +212,7 @@ def fastest(call: Any, times: int = 200) -> float:
 def measure(given: argparse.Namespace, robot: str, batch_size: int) -> list[dict[str, Any]]:
     """Return a row per contender, Stable-Baselines3 first."""
     contenders: list[tuple[engines.Engine, int]] = [("sb3", CORES), *(("cohort", size) for size in given.members)]
-    hyperparameters = settings.PPOHyperparameters(batch_size=batch_size)
+    hyperparameters = PPOHyperparameters(batch_size=batch_size)
     rollout = hyperparameters.n_envs * hyperparameters.n_steps
 
     def trial(engine: engines.Engine) -> Trial:
@@ -251,7 +253,7 @@ def _memory(rows: list[dict[str, Any]], row: dict[str, Any]) -> float | None:
     if row["engine"] != "cohort" or row["share"] <= first["share"]:
         return None
     hyperparameters, evaluation = (
-        settings.PPOHyperparameters(batch_size=row["batch_size"]),
+        PPOHyperparameters(batch_size=row["batch_size"]),
         settings.Evaluation(episodes=EPISODES),
     )
     counted = bytes_of(

@@ -25,7 +25,8 @@ from typing import Any
 import torch
 from cohort import CORES, README, Trial, contend, fastest, write
 
-from trl_suite.training import engines, settings
+from trl_suite.algorithms.sac import SACHyperparameters
+from trl_suite.training import engines
 from trl_suite.training.cohort.adam import Adam
 from trl_suite.training.cohort.cohort_key import bytes_of
 from trl_suite.training.cohort.critics import ADAM_EPSILON
@@ -43,7 +44,7 @@ BETWEEN = re.compile(r"(<!-- sac: [^\n]*-->\n).*?(<!-- /sac -->)", re.DOTALL)
 
 def trial(engine: engines.Engine, updates: int, device: engines.Device) -> Trial:
     """Return what every contender trains."""
-    hyperparameters = settings.SACHyperparameters(learning_starts=STARTS)
+    hyperparameters = SACHyperparameters(learning_starts=STARTS)
     on: engines.Device = device if engine == "cohort" else "cpu"
     return Trial(
         engine=engine,
@@ -56,7 +57,7 @@ def trial(engine: engines.Engine, updates: int, device: engines.Device) -> Trial
     )
 
 
-def operations(hyperparameters: settings.SACHyperparameters) -> float:
+def operations(hyperparameters: SACHyperparameters) -> float:
     """Return the floating-point operations of one member's update, products alone.
 
     The actor goes forward twice and back once, the critics forward three times, back once for their own step and once
@@ -77,7 +78,7 @@ def _layers(inputs: int, hidden: tuple[int, ...], outputs: int) -> list[float]:
     return [2.0 * below * above for below, above in itertools.pairwise((inputs, *hidden, outputs))]
 
 
-def arithmetic(hyperparameters: settings.SACHyperparameters) -> float:
+def arithmetic(hyperparameters: SACHyperparameters) -> float:
     """Return how many microseconds an update's arithmetic takes at the least, on one core of this machine."""
     members = 4
     left, right = torch.randn(2 * members, 256, 256), torch.randn(2 * members, 256, 256)
@@ -99,7 +100,7 @@ def measure(given: argparse.Namespace) -> list[dict[str, Any]]:
         [contend(trial(engine, given.updates, given.device), size) for engine, size in contenders]
         for _ in range(given.rounds)
     ]
-    floor = arithmetic(settings.SACHyperparameters())
+    floor = arithmetic(SACHyperparameters())
     share = given.updates / (STARTS + given.updates)  # updates per env step: rates are counted in env steps
     rows: list[dict[str, Any]] = []
     for index, (engine, size) in enumerate(contenders):

@@ -9,6 +9,7 @@ import torch
 
 from tests.experiment.conftest import TINY
 from trl_suite import machine_resources
+from trl_suite.algorithms.ppo import PPOHyperparameters
 from trl_suite.cli.arguments import Run
 from trl_suite.cli.run import execute
 from trl_suite.errors import InputError, NotInstalledError
@@ -101,9 +102,7 @@ def test_a_gpu_that_is_missing_is_an_error_only_where_it_is_asked_for(table, mon
 
 
 def test_a_cohort_that_does_not_fit_is_cut_before_it_starts(table, monkeypatch):
-    hyperparameters = settings.PPOHyperparameters(
-        n_envs=2, n_steps=64, batch_size=64, n_epochs=2, hidden=(8, 8)
-    )  # TINY's
+    hyperparameters = PPOHyperparameters(n_envs=2, n_steps=64, batch_size=64, n_epochs=2, hidden=(8, 8))  # TINY's
     evaluation = settings.Evaluation(episodes=2)
     size = cohort_keys.bytes_of(
         TrainingRun(

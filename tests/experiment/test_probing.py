@@ -8,6 +8,8 @@ import stable_baselines3
 import torch
 
 import trl_suite
+from trl_suite.algorithms.ppo import PPOHyperparameters
+from trl_suite.algorithms.sac import SACHyperparameters
 from trl_suite.errors import InputError
 from trl_suite.experiment.measuring.probe import probe
 from trl_suite.networks import activations
@@ -15,7 +17,6 @@ from trl_suite.networks.policy import Policy
 from trl_suite.training.acting.evaluation import Evaluator
 from trl_suite.training.acting.paired_steps import paired
 from trl_suite.training.acting.recording import Recording, record
-from trl_suite.training.settings import PPOHyperparameters, SACHyperparameters
 
 
 @pytest.fixture(scope="module")

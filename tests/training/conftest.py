@@ -8,6 +8,10 @@ import numpy as np
 import pytest
 from stable_baselines3.common.logger import Logger
 
+from trl_suite.algorithms.hyperparameters import Hyperparameters
+from trl_suite.algorithms.ppo import PPOHyperparameters
+from trl_suite.algorithms.sac import SACHyperparameters
+from trl_suite.algorithms.td3 import TD3Hyperparameters
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.methods import Method
 from trl_suite.networks.actor import source_actor
@@ -53,12 +57,10 @@ for name, gain in (("Follow-v0", 1.0), ("FollowLess-v0", 0.8)):
 FOLLOW, LESS = "gymnasium:Follow-v0", "gymnasium:FollowLess-v0"
 CARD = Training(env=FOLLOW, seed=0, steps=0)
 TINY = {"hidden": (8, 8), "buffer_size": 1000, "learning_starts": 30, "batch_size": 16}
-HOW: dict[str, settings.Hyperparameters] = {
-    "ppo": settings.PPOHyperparameters(
-        n_envs=2, n_steps=64, batch_size=32, n_epochs=4, hidden=(8, 8), learning_rate=3e-3
-    ),
-    "sac": settings.SACHyperparameters(**TINY, learning_rate=3e-3),
-    "td3": settings.TD3Hyperparameters(**TINY, learning_rate=3e-3),
+HOW: dict[str, Hyperparameters] = {
+    "ppo": PPOHyperparameters(n_envs=2, n_steps=64, batch_size=32, n_epochs=4, hidden=(8, 8), learning_rate=3e-3),
+    "sac": SACHyperparameters(**TINY, learning_rate=3e-3),
+    "td3": TD3Hyperparameters(**TINY, learning_rate=3e-3),
 }
 EVERYTHING = ("actor", "critic", "temperature", "normaliser")
 

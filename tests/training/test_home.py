@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from trl_suite.training import settings
+from trl_suite.algorithms.ppo import PPOHyperparameters
 from trl_suite.training.acting.source_states import visited_states
 from trl_suite.training.from_scratch import train
 
 
 def test_a_policy_that_falls_early_is_seen_in_other_episodes_too():
-    hyperparameters = settings.PPOHyperparameters(n_envs=2, n_steps=64, batch_size=64, n_epochs=1, hidden=(8, 8))
+    hyperparameters = PPOHyperparameters(n_envs=2, n_steps=64, batch_size=64, n_epochs=1, hidden=(8, 8))
     policy = train("hopper", steps=128, hyperparameters=hyperparameters)  # it falls after some twenty steps
     states = visited_states(policy, 2_000, seed=0)
     assert states.shape == (2_000, len(policy.interface.observation))

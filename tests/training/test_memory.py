@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.training.conftest import CARD, EVERYTHING, FOLLOW, HOW, LESS, OnDemand, job, prepared
+from trl_suite.algorithms.sac import SACHyperparameters
 from trl_suite.errors import InputError
 from trl_suite.mechanisms.methods import Method
 from trl_suite.networks.components import REPLAY
@@ -125,7 +126,7 @@ def test_moments_of_other_slots_or_shapes_are_refused(remembering):
     swapped = replace(source, card=msgspec.structs.replace(source.card, interface=turned))
     with pytest.raises(InputError, match="moments are copied between equal interfaces"):
         prepared("sac", swapped, Method(copy=("optimiser",)), env=FOLLOW)
-    model = sb3.build(FOLLOW, settings.SACHyperparameters(hidden=(8, 9), buffer_size=10), 0)
+    model = sb3.build(FOLLOW, SACHyperparameters(hidden=(8, 9), buffer_size=10), 0)
     with pytest.raises(InputError, match=r"optimiser.actor.actor.trunk.1.weight.exp_avg: \(8, 8\) from the source"):
         transplant(source, model, Method(copy=("optimiser.actor",)))
 
@@ -175,7 +176,7 @@ def test_a_source_that_kept_nothing_says_so(sources):
 
 
 def test_a_replay_that_would_fill_the_learners_is_refused_before_anything_is_written(remembering):
-    model = sb3.build(FOLLOW, settings.SACHyperparameters(hidden=(8, 8), buffer_size=100), 0)
+    model = sb3.build(FOLLOW, SACHyperparameters(hidden=(8, 8), buffer_size=100), 0)
     before = sb3.policy_of(model, CARD).digest
     with pytest.raises(InputError, match=r"120 transitions would leave no room .*keep = \{ replay = 0.1 \}"):
         transplant(remembering["sac"], model, Method(copy=("actor", "replay")))

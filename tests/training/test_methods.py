@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.training.conftest import CARD, EVERYTHING, FOLLOW, HOW, LESS, Steps, job, prepared
+from trl_suite.algorithms.ppo import PPOHyperparameters
 from trl_suite.errors import InputError
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.distillation import Distillation, divergence
@@ -298,7 +299,7 @@ def test_a_source_with_inverted_actions_pushes_the_other_way(algorithm):
 
 def test_the_optimum_is_reached_and_finetuning_starts_from_it():
     """Follow pays 0 at best; a policy that does nothing gets -16/3 per episode."""
-    hyperparameters = settings.PPOHyperparameters(n_envs=8, n_steps=32, batch_size=64, hidden=(16,), learning_rate=3e-3)
+    hyperparameters = PPOHyperparameters(n_envs=8, n_steps=32, batch_size=64, hidden=(16,), learning_rate=3e-3)
     evaluation = settings.Evaluation(every=8192, episodes=5)
     scratch = Steps()
     learned = train(

@@ -5,6 +5,8 @@ import pytest
 import torch
 from stable_baselines3 import SAC, TD3
 
+from trl_suite.algorithms.sac import SACHyperparameters
+from trl_suite.algorithms.td3 import TD3Hyperparameters
 from trl_suite.errors import InputError
 from trl_suite.mechanisms import freeze_schedule
 from trl_suite.mechanisms.methods import Method
@@ -21,7 +23,7 @@ from trl_suite.training.training_run import TrainingRun
 PENDULUM = "inverted-pendulum"
 CARD = Training(env=PENDULUM, seed=0, steps=0)
 TINY = {"hidden": (8, 8), "buffer_size": 1000, "learning_starts": 50, "batch_size": 16}
-HOW = {"sac": settings.SACHyperparameters(**TINY), "td3": settings.TD3Hyperparameters(**TINY)}
+HOW = {"sac": SACHyperparameters(**TINY), "td3": TD3Hyperparameters(**TINY)}
 ALGORITHMS = pytest.mark.parametrize("algorithm", ["sac", "td3"])
 
 

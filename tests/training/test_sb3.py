@@ -8,6 +8,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import trl_suite
+from trl_suite.algorithms.ppo import PPOHyperparameters
 from trl_suite.errors import InputError
 from trl_suite.mechanisms import freeze_schedule, methods
 from trl_suite.mechanisms.methods import Method
@@ -20,13 +21,13 @@ from trl_suite.training.sb3.transplant import transplant
 from trl_suite.training.seeds import seed_for
 from trl_suite.training.training_run import DivergedError, TrainingRun
 
-SMALL = settings.PPOHyperparameters(n_envs=2, n_steps=64, batch_size=32, n_epochs=2, hidden=(8, 8))
+SMALL = PPOHyperparameters(n_envs=2, n_steps=64, batch_size=32, n_epochs=2, hidden=(8, 8))
 PENDULUM = "inverted-pendulum"
 CARD = Training(env=PENDULUM, seed=0, steps=0)
 TRUNKS = ("actor.trunk.0", "actor.trunk.1", "critic.trunk.0", "critic.trunk.1")
 
 
-def build(env: str = PENDULUM, seed: int = 0, hyperparameters: settings.PPOHyperparameters = SMALL) -> PPO:
+def build(env: str = PENDULUM, seed: int = 0, hyperparameters: PPOHyperparameters = SMALL) -> PPO:
     return sb3.build(env, hyperparameters, seed)
 
 
@@ -328,7 +329,7 @@ def test_ppo_learns_to_balance_and_finetuning_starts_where_the_source_ended():
         def evaluated(self, step, episodes):
             curve.append(float(np.mean([episode.value for episode in episodes])))
 
-    hyperparameters = settings.PPOHyperparameters()
+    hyperparameters = PPOHyperparameters()
     train(
         job(
             hyperparameters=hyperparameters,

@@ -6,6 +6,10 @@ import pytest
 import torch
 from stable_baselines3 import SAC
 
+from trl_suite.algorithms.hyperparameters import Hyperparameters
+from trl_suite.algorithms.ppo import PPOHyperparameters
+from trl_suite.algorithms.sac import SACHyperparameters
+from trl_suite.algorithms.td3 import TD3Hyperparameters
 from trl_suite.mechanisms import methods
 from trl_suite.training import settings
 from trl_suite.training.acting.evaluation import Episode
@@ -13,13 +17,9 @@ from trl_suite.training.sb3 import sb3_snapshot as snapshots
 from trl_suite.training.sb3.loop import train
 from trl_suite.training.training_run import Snapshot, TrainingOutcome, TrainingRun, Unwatched
 
-PPO = settings.PPOHyperparameters(n_envs=3, n_steps=16, batch_size=16, n_epochs=2, hidden=(8, 8))
-SAC_ = settings.SACHyperparameters(
-    n_envs=2, learning_starts=40, batch_size=16, hidden=(8,), buffer_size=200, train_freq=3
-)
-TD3 = settings.TD3Hyperparameters(
-    learning_starts=40, batch_size=16, hidden=(8,), buffer_size=90, normalise_observation=True
-)
+PPO = PPOHyperparameters(n_envs=3, n_steps=16, batch_size=16, n_epochs=2, hidden=(8, 8))
+SAC_ = SACHyperparameters(n_envs=2, learning_starts=40, batch_size=16, hidden=(8,), buffer_size=200, train_freq=3)
+TD3 = TD3Hyperparameters(learning_starts=40, batch_size=16, hidden=(8,), buffer_size=90, normalise_observation=True)
 
 
 class Keeper(Unwatched):
@@ -68,7 +68,7 @@ def same(left: TrainingOutcome, right: TrainingOutcome) -> None:
     assert left.steps == right.steps
 
 
-def job(env: str, hyperparameters: settings.Hyperparameters, steps: int, **kwargs) -> TrainingRun:
+def job(env: str, hyperparameters: Hyperparameters, steps: int, **kwargs) -> TrainingRun:
     return TrainingRun(
         env=env,
         hyperparameters=hyperparameters,

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from tests.training.conftest import CARD, FOLLOW, HOW, Follow, Steps, job, numbers
+from trl_suite.algorithms.ppo import PPOHyperparameters
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.methods import Method
-from trl_suite.training import settings
 from trl_suite.training.from_scratch import Unwatched
 from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.training.sb3.dynamics import DynamicsTransitions, learn_trunks
@@ -87,7 +87,7 @@ def test_the_stored_head_is_the_mean():
 
 
 def test_a_marked_world_says_whose_it_is_to_the_end_of_its_episode():
-    worlds = Marked(sb3.build(FOLLOW, settings.PPOHyperparameters(n_envs=3, batch_size=96), 0).get_env().venv, 2)
+    worlds = Marked(sb3.build(FOLLOW, PPOHyperparameters(n_envs=3, batch_size=96), 0).get_env().venv, 2)
     marks = worlds.reset()[:, 3:]
     assert marks.tolist() == [[1, 0], [0, 1], [1, 0]]
     for _ in range(16):

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from trl_suite.algorithms.registry import Algorithm
 from trl_suite.errors import InputError
 
 Positional = tyro.conf.Positional
@@ -94,7 +95,7 @@ class Import(Verb):
     """What it was trained in: half-cheetah, gymnasium:Ant-v5; where the names around the zip do not tell it."""
     statistics: Path | None = None
     """The VecNormalize file; looked for beside the zip where not given."""
-    algorithm: Literal["ppo", "sac", "td3"] | None = None
+    algorithm: Algorithm | None = None
     """Where the zip does not tell it."""
     activation: Literal["tanh", "relu"] | None = None
     """Where the zip does not tell it."""
@@ -118,7 +119,7 @@ class Train(Verb):
 
     env: Positional[str]
     """What to train on: half-cheetah, hopper.gravity-1.5, gymnasium:Ant-v5."""
-    algorithm: Literal["ppo", "sac", "td3"] = "ppo"
+    algorithm: Algorithm = "ppo"
     """The learning algorithm."""
     steps: int = 200_000
     """Budget in env steps."""

@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from trl_suite import content
+from trl_suite.algorithms.registry import find
 from trl_suite.cli.arguments import Train
 from trl_suite.errors import InputError
 from trl_suite.experiment import policy_library
 from trl_suite.experiment.policy_library import CURVE
-from trl_suite.training import settings
 from trl_suite.training.acting.evaluation import Episode, append, mean_return
 from trl_suite.training.from_scratch import run_alone
 from trl_suite.training.training_run import Unwatched
@@ -29,7 +29,7 @@ def execute(arguments: Train) -> int:
             f"--steps {arguments.steps} and --seed {arguments.seed}: more than 0 steps, a seed of 0 or more"
         )
     identity(arguments.env)  # an env that does not exist is said before a bar is drawn
-    console, hyperparameters = Console(), settings.BY_ALGORITHM[arguments.algorithm]()
+    console, hyperparameters = Console(), find(arguments.algorithm).hyperparameters()
     with _Bar(console, folder / CURVE, arguments.steps) as bar:
         outcome = run_alone(arguments.env, hyperparameters, steps=arguments.steps, seed=arguments.seed, watcher=bar)
         outcome.policy.save(folder)

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Protocol
 import msgspec
 import torch
 
+from trl_suite.algorithms.registry import find
 from trl_suite.errors import InputError
 from trl_suite.mechanisms.mechanism import Mechanism, Strength, during, everywhere
 from trl_suite.networks.adapted_layers import AdaptedLayer, ColumnLayer, LowRankLayer, MappedLayer, ResidualHead
@@ -255,7 +256,7 @@ def _label(method: _AdapterKeys) -> str:
 def _in_cohort(method: _AdapterKeys, algorithm: str) -> str:
     """Only PPO's trunks have low-rank products in a cohort, and nothing that pulls is there beside them."""
     pulled = method.distillation is not None or method.weight_regularizer is not None
-    if isinstance(method.adapter, LowRank) and algorithm == "ppo" and not pulled:
+    if isinstance(method.adapter, LowRank) and find(algorithm).on_policy and not pulled:
         return ""
     return "its method has an adapter"
 

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
+from trl_suite.algorithms.registry import find
 from trl_suite.networks.components import RETURN_STATISTICS
 from trl_suite.networks.policy import Policy
 
@@ -33,7 +34,7 @@ def values(policy: Policy, observations: Floats, actions: Floats) -> Floats:
         actions: (states, actions), as the env takes them; PPO's critic does not look at them.
     """
     normalized_obs = torch.as_tensor(policy.normalised(observations))
-    if policy.card.algorithm == "ppo":
+    if find(policy.card.algorithm).on_policy:
         estimates = _value(policy, normalized_obs, "")
     else:
         critic_input = torch.cat([normalized_obs, torch.as_tensor(_centred(policy, actions))], dim=1)
@@ -44,9 +45,8 @@ def values(policy: Policy, observations: Floats, actions: Floats) -> Floats:
 
 
 def _value(policy: Policy, normalized_obs: torch.Tensor, prefix: str) -> torch.Tensor:
-    return _linear(_layers(policy, "critic", normalized_obs, prefix)[-1], policy.components["critic.head"], prefix)[
-        :, 0
-    ]
+    features = _layers(policy, "critic", normalized_obs, prefix)[-1]
+    return _linear(features, policy.components["critic.head"], prefix).mean(1)  # of one value, or of quantiles
 
 
 def _layers(policy: Policy, part: str, normalized_obs: torch.Tensor, prefix: str = "") -> list[torch.Tensor]:

@@ -1,14 +1,14 @@
 """A policy's card: everything about it besides its numbers."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 
+from trl_suite.algorithms.hyperparameters import Activation
+from trl_suite.algorithms.registry import Algorithm
 from trl_suite.interface import Interface
 
 SCHEMA = 1
-Algorithm = Literal["ppo", "sac", "td3"]
-Activation = Literal["tanh", "relu"]
 Width = Annotated[int, msgspec.Meta(gt=0, le=65536)]
 
 

@@ -3,12 +3,13 @@
 A component is a whole layer or a whole statistic, never a single tensor: a bias without its weight means nothing.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 
+from trl_suite.algorithms.descriptor import ParameterRule
+from trl_suite.algorithms.registry import find
 from trl_suite.errors import InputError, suggestion
 
 Axis = Literal["observation", "action", "both"]  # both: observations, then actions, as a Q network sees them
@@ -26,55 +27,11 @@ OPTIMISER = "optimiser."  # opens the moments of the optimisers: optimiser.actor
 OPTIONAL = (OBSERVATION_STATISTICS, RETURN_STATISTICS, LOG_STD, TEMPERATURE)  # not every learner has them
 
 
-class Rule(NamedTuple):
-    """One SB3 parameter-name pattern and the component and tensor it stands for.
-
-    Groups of the pattern: `module`, the index in a Sequential (layer i is module 2i, its activation 2i + 1); `stack`,
-    the Sequential's name where its last module is the head; `target`, not empty for a target network; `net`, which of
-    twin critics; `role`, whether an adapter has added the tensor.
-    """
-
-    pattern: re.Pattern[str]
-    component: str
-    tensor: str
-
-
-def _rule(pattern: str, component: str, tensor: str = "{tensor}") -> Rule:
-    return Rule(re.compile(pattern + "$"), component, tensor)
-
-
-_LAST = r"((?P<role>adapter|source)\.)?(?P<tensor>weight|bias|up|down|shift|map|lateral)"
-_TWINS = _rule(
-    rf"(?P<stack>critic(?P<target>_target)?\.qf(?P<net>\d))\.(?P<module>\d+)\.{_LAST}",
-    "critic.{part}",
-    "q{net}_{tensor}",
-)
-_RULES: dict[str, tuple[Rule, ...]] = {
-    "ppo": (
-        _rule(rf"mlp_extractor\.policy_net\.(?P<module>\d+)\.{_LAST}", "actor.{part}"),
-        _rule(rf"action_net\.{_LAST}", "actor.head"),
-        _rule(r"log_std", LOG_STD, "value"),
-        _rule(rf"mlp_extractor\.value_net\.(?P<module>\d+)\.{_LAST}", "critic.{part}"),
-        _rule(rf"value_net\.{_LAST}", "critic.head"),
-    ),
-    "sac": (
-        _rule(rf"actor\.latent_pi\.(?P<module>\d+)\.{_LAST}", "actor.{part}"),
-        _rule(rf"actor\.mu\.{_LAST}", "actor.head"),
-        _rule(rf"actor\.log_std\.{_LAST}", LOG_STD),
-        _TWINS,
-    ),
-    "td3": (
-        _rule(rf"(?P<stack>actor(?P<target>_target)?\.mu)\.(?P<module>\d+)\.{_LAST}", "actor.{part}"),
-        _TWINS,
-    ),
-}
-
-
 def component_of(algorithm: str, parameter: str, heads: Mapping[str, int] | None = None) -> tuple[str, str]:
     """Return (component, tensor) for an SB3 parameter name.
 
     Args:
-        algorithm: ppo, sac or td3.
+        algorithm: its name, see `algorithms.registry`.
         parameter: SB3's name.
         heads: for each Sequential that ends in a head, the index of that last module.
 
@@ -90,8 +47,8 @@ def component_of(algorithm: str, parameter: str, heads: Mapping[str, int] | None
     return component, rule.tensor.format(net=groups.get("net"), tensor=groups.get("tensor"))
 
 
-def _matched(algorithm: str, parameter: str) -> tuple[Rule, dict[str, str | None]]:
-    for rule in _RULES[algorithm]:
+def _matched(algorithm: str, parameter: str) -> tuple[ParameterRule, dict[str, str | None]]:
+    for rule in find(algorithm).parameter_rules:
         if match := rule.pattern.match(parameter):
             return rule, match.groupdict()
     raise InputError(f"parameter '{parameter}' is not part of an MlpPolicy of {algorithm.upper()}")

@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from trl_suite import content
+from trl_suite.algorithms.registry import find
 from trl_suite.errors import InputError
 from trl_suite.interface import Interface
 from trl_suite.networks import policy_memory, store, zip_export
@@ -72,7 +73,7 @@ class Policy:
         """
         features = self._features(normalized_obs, components)
         mean = self._mean(features, components)
-        if self.card.algorithm == "td3":
+        if find(self.card.algorithm).log_std == "none":
             return mean, None
         spread = components[LOG_STD]
         log_std = spread["value"] if "value" in spread else _linear(features, spread).clamp(*LOG_STD_RANGE)
@@ -131,7 +132,7 @@ class Policy:
         """Clip as PPO does, or squash into the bounds as SAC and TD3 do."""
         bounds = self.card.network
         low, high = (np.asarray(bound, dtype=np.float32) for bound in (bounds.action_low, bounds.action_high))
-        if self.card.algorithm == "ppo":
+        if find(self.card.algorithm).on_policy:
             return np.clip(action.numpy(), low, high)
         squashed: npt.NDArray[np.float32] = torch.tanh(action).numpy()
         return low + (0.5 * (squashed + 1.0) * (high - low)).astype(np.float32)

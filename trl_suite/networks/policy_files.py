@@ -2,10 +2,10 @@
 
 import re
 from pathlib import Path
-from typing import NamedTuple, cast, get_args
+from typing import NamedTuple
 
+from trl_suite.algorithms.registry import DESCRIPTORS, Algorithm
 from trl_suite.errors import InputError
-from trl_suite.networks.card import Algorithm
 from trl_suite.networks.zip_export import STATISTICS_SUFFIX
 
 CONFIG_MAX_BYTES = 256 * 1024  # bytes of a config.yml
@@ -61,8 +61,8 @@ def of_zip(path: Path) -> PolicyFiles:
         raise InputError(
             f"{path}: was trained with VecNormalize, by its config.yml; give its statistics (vecnormalize.pkl)"
         )
-    supported = algorithm in get_args(Algorithm)
-    return PolicyFiles(path, statistics, env, cast(Algorithm, algorithm) if supported else None)
+    supported = algorithm in DESCRIPTORS
+    return PolicyFiles(path, statistics, env, algorithm if supported else None)
 
 
 def _zoo_env(folder: Path) -> str:

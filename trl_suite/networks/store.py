@@ -15,6 +15,7 @@ import tomli_w
 import torch
 
 from trl_suite import tables
+from trl_suite.algorithms.registry import find
 from trl_suite.errors import InputError
 from trl_suite.files import write_atomically
 from trl_suite.networks.card import SCHEMA, Card
@@ -142,22 +143,28 @@ def expected(card: Card) -> Shapes:
     shapes = _stack("actor", observations, network.actor, actions)
     if network.residual is not None:
         shapes |= _layer(f"{SOURCE}actor.head", network.actor[-1] if network.actor else observations, actions)
-    if card.algorithm == "ppo":
-        shapes |= _stack("critic", observations, network.critic, 1)
+    algorithm = find(card.algorithm)
+    seen, prefixes = (observations, [""]) if algorithm.on_policy else (observations + actions, _twins(network.critics))
+    for prefix in prefixes:
+        shapes |= _stack("critic", seen, network.critic, algorithm.critic_outputs, prefix)
+    copied = tuple(f"{part}." for part in algorithm.targets)
+    shapes |= {f"{TARGET}{name}": shape for name, shape in shapes.items() if name.startswith(copied)}
+    if algorithm.log_std == "number":
         shapes[f"{LOG_STD}.value"] = ((actions,), torch.float32)
-    else:
-        for net in range(network.critics):
-            shapes |= _stack("critic", observations + actions, network.critic, 1, f"q{net}_")
-        following = ("critic.",) if card.algorithm == "sac" else ("actor.", "critic.")
-        shapes |= {f"{TARGET}{name}": shape for name, shape in shapes.items() if name.startswith(following)}
-    if card.algorithm == "sac":
+    if algorithm.log_std == "head":
         shapes |= _layer(LOG_STD, network.actor[-1] if network.actor else observations, actions)
+    if algorithm.temperature:
         shapes[f"{TEMPERATURE}.value"] = ((1,), torch.float32)
     if card.normaliser and card.normaliser.observation:
         shapes |= _statistics(OBSERVATION_STATISTICS, (observations,))
     if card.normaliser and card.normaliser.reward:
         shapes |= _statistics(RETURN_STATISTICS, ())
     return shapes
+
+
+def _twins(critics: int) -> list[str]:
+    """Return what opens the names of each critic's tensors."""
+    return [f"q{net}_" for net in range(critics)]
 
 
 def _stack(part: str, inputs: int, widths: tuple[int, ...], outputs: int, prefix: str = "") -> Shapes:

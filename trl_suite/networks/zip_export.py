@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from trl_suite.algorithms.registry import find
 from trl_suite.errors import InputError
 from trl_suite.networks.card import Card
 from trl_suite.networks.components import (
@@ -19,12 +20,6 @@ from trl_suite.networks.components import (
 )
 
 STATISTICS_SUFFIX = ".vecnormalize.pkl"  # what stands in place of `.zip` in the name of the statistics
-_EXPORTED_HYPERPARAMETERS = {  # hyperparameters that the zip keeps, by SB3's names
-    "ppo": ("learning_rate", "gamma", "gae_lambda", "clip_range", "ent_coef", "vf_coef", "max_grad_norm"),
-    "sac": ("learning_rate", "gamma", "tau"),
-    "td3": ("learning_rate", "gamma", "tau"),
-}
-_CRITIC = {"ppo": "vf", "sac": "qf", "td3": "qf"}
 
 
 def save(path: Path, card: Card, components: Components) -> list[Path]:
@@ -78,24 +73,20 @@ def _spaces_env(card: Card) -> Any:
 
 
 def _model(card: Card, vec_env: Any) -> Any:
-    from stable_baselines3 import PPO, SAC, TD3
-
-    network = card.network
+    network, algorithm = card.network, find(card.algorithm)
+    sb3_class = algorithm.imported()
     keywords: dict[str, Any] = {
-        "net_arch": {"pi": list(network.actor), _CRITIC[card.algorithm]: list(network.critic)},
+        "net_arch": {"pi": list(network.actor), "vf" if algorithm.on_policy else "qf": list(network.critic)},
         "activation_fn": {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}[network.activation],
     }
     recorded = card.training.hyperparameters
     hyperparameters: dict[str, Any] = {
-        key: float(recorded[key])
-        for key in _EXPORTED_HYPERPARAMETERS[card.algorithm]
-        if isinstance(recorded.get(key), int | float)
+        key: float(recorded[key]) for key in algorithm.exported if isinstance(recorded.get(key), int | float)
     }
-    if card.algorithm == "ppo":
-        return PPO("MlpPolicy", vec_env, policy_kwargs=keywords, device="cpu", **hyperparameters)
-    keywords["n_critics"] = network.critics
-    kind = SAC if card.algorithm == "sac" else TD3
-    return kind("MlpPolicy", vec_env, policy_kwargs=keywords, device="cpu", buffer_size=1, **hyperparameters)
+    if not algorithm.on_policy:
+        keywords["n_critics"] = network.critics
+        hyperparameters["buffer_size"] = 1
+    return sb3_class("MlpPolicy", vec_env, policy_kwargs=keywords, device="cpu", **hyperparameters)
 
 
 def _fill(model: Any, card: Card, components: Components) -> None:

@@ -10,11 +10,14 @@ from typing import Any, NamedTuple, TypeGuard, get_args
 
 import torch
 
+from trl_suite.algorithms.descriptor import AlgorithmDescriptor
+from trl_suite.algorithms.hyperparameters import Activation
+from trl_suite.algorithms.registry import DESCRIPTORS, Algorithm, find
 from trl_suite.errors import InputError
 from trl_suite.interface import Interface
 from trl_suite.networks import store
 from trl_suite.networks import vecnormalize as vecnormalize
-from trl_suite.networks.card import Activation, Algorithm, Card, Network, Training
+from trl_suite.networks.card import Card, Network, Training
 from trl_suite.networks.components import TEMPERATURE, Components, group
 from trl_suite.networks.policy import Policy
 from trl_suite.networks.zip_reader import Archive
@@ -23,16 +26,7 @@ PARAMETERS, VARIABLES, FIELDS, VERSION = "policy.pth", "pytorch_variables.pth", 
 PARAMETERS_MAX_BYTES, VARIABLES_MAX_BYTES, FIELDS_MAX_BYTES = 1024**3, 16 * 1024**2, 64 * 1024**2  # bytes
 SERIALISED = ":serialized:"  # SB3 keeps a pickle under this key
 
-_SIGNS: dict[Algorithm, tuple[str, ...]] = {  # plain fields that one algorithm alone has
-    "ppo": ("n_epochs", "clip_range"),
-    "sac": ("target_entropy",),
-    "td3": ("target_policy_noise", "policy_delay"),
-}
 _ACTIVATIONS: dict[str, Activation] = {"Tanh": "tanh", "ReLU": "relu"}
-_DEFAULT: dict[Algorithm, Activation] = {"ppo": "tanh", "sac": "relu", "td3": "relu"}
-_HYPERPARAMETERS = frozenset(
-    ["n_envs", "n_steps", "batch_size", "n_epochs", "learning_rate", "gamma", "gae_lambda", "ent_coef", "vf_coef"]
-) | {"max_grad_norm", "target_kl", "buffer_size", "learning_starts", "tau", "gradient_steps", "policy_delay"}
 
 
 class Spaces(NamedTuple):
@@ -73,7 +67,7 @@ def load(
         fields = _fields(archive, where)
         algorithm = _algorithm(fields, algorithm, where)
         components = group(algorithm, _tensors(archive, PARAMETERS, PARAMETERS_MAX_BYTES, where).items())
-        if algorithm == "sac":
+        if find(algorithm).temperature:
             components[TEMPERATURE] = {"value": _temperature(archive, where)}
         version = _version(archive)
     normaliser, statistics_components = vecnormalize.read(statistics) if statistics else (None, {})
@@ -82,7 +76,7 @@ def load(
         algorithm=algorithm,
         network=_network(components, _activation(fields, algorithm, activation, where), spaces),
         interface=spaces.interface,
-        training=_training(fields, spaces, version, origin or path.name),
+        training=_training(fields, algorithm, spaces, version, origin or path.name),
         normaliser=normaliser,
     )
     store.verify(where, card, components | statistics_components)
@@ -111,14 +105,19 @@ def _fields(archive: Archive, where: str) -> dict[str, Any]:
 
 
 def _algorithm(fields: Mapping[str, Any], asserted: Algorithm | None, where: str) -> Algorithm:
-    fitting: list[Algorithm] = [name for name, signs in _SIGNS.items() if all(sign in fields for sign in signs)]
+    fitting = [name for name, descriptor in DESCRIPTORS.items() if _fits(descriptor, fields)]
     algorithm = fitting[0] if len(fitting) == 1 else asserted
     if algorithm is None:
-        choices = ", ".join(get_args(Algorithm))
+        choices = ", ".join(DESCRIPTORS)
         raise InputError(f"{where}: its plain fields do not tell the algorithm: give algorithm= one of {choices}")
     if asserted and algorithm != asserted:
         raise InputError(f"{where}: is a policy of {algorithm.upper()} by its fields, not of {asserted.upper()}")
     return algorithm
+
+
+def _fits(algorithm: AlgorithmDescriptor, fields: Mapping[str, Any]) -> bool:
+    """Return whether a zip's plain fields are an algorithm's."""
+    return all(sign in fields for sign in algorithm.zip_signs) and not fields.keys() & set(algorithm.zip_others)
 
 
 def _activation(fields: Mapping[str, Any], algorithm: Algorithm, asserted: Activation | None, where: str) -> Activation:
@@ -132,7 +131,7 @@ def _activation(fields: Mapping[str, Any], algorithm: Algorithm, asserted: Activ
         return asserted
     written = str(keywords.get("activation_fn", ""))  # "<class 'torch.nn.modules.activation.Tanh'>"
     name = re.sub(r"\W+$", "", written).rpartition(".")[2]
-    activation = _ACTIVATIONS.get(name) if written else _DEFAULT[algorithm]
+    activation = _ACTIVATIONS.get(name) if written else find(algorithm).activation
     if activation is None:
         raise InputError(f"{where}: its activation is {name[:80]}; a policy folder can hold one of {choices}")
     if asserted and asserted != activation:
@@ -218,8 +217,8 @@ def _widths(part: str, components: Components) -> tuple[int, ...]:
     return tuple(widths)
 
 
-def _training(fields: Mapping[str, Any], spaces: Spaces, version: str, origin: str) -> Training:
-    hyperparameters = {key: fields[key] for key in sorted(_HYPERPARAMETERS) if _plain(fields.get(key))}
+def _training(fields: Mapping[str, Any], algorithm: Algorithm, spaces: Spaces, version: str, origin: str) -> Training:
+    hyperparameters = {key: fields[key] for key in sorted(find(algorithm).card_facts) if _plain(fields.get(key))}
     steps, seed = fields.get("num_timesteps"), fields.get("seed")
     return Training(
         env=spaces.env,

@@ -1,6 +1,7 @@
 """`trl_suite.train`: one policy from scratch, in this process."""
 
-from trl_suite.networks.card import Algorithm
+from trl_suite.algorithms.hyperparameters import Hyperparameters
+from trl_suite.algorithms.registry import Algorithm, find
 from trl_suite.networks.policy import Policy
 from trl_suite.training import engines, settings
 from trl_suite.training.threads import threads
@@ -13,7 +14,7 @@ def train(
     algorithm: Algorithm = "ppo",
     steps: int = 200_000,
     seed: int = 0,
-    hyperparameters: settings.Hyperparameters | None = None,
+    hyperparameters: Hyperparameters | None = None,
 ) -> Policy:
     """Return a policy trained from scratch.
 
@@ -24,12 +25,12 @@ def train(
         seed: of the network, the worlds and the noise.
         hyperparameters: hyperparameters other than the suite's own; they decide the algorithm.
     """
-    hyperparameters = hyperparameters or settings.BY_ALGORITHM[algorithm]()
+    hyperparameters = hyperparameters or find(algorithm).hyperparameters()
     return run_alone(env, hyperparameters, steps=steps, seed=seed, watcher=Unwatched()).policy
 
 
 def run_alone(
-    env: str, hyperparameters: settings.Hyperparameters, *, steps: int, seed: int, watcher: Watcher
+    env: str, hyperparameters: Hyperparameters, *, steps: int, seed: int, watcher: Watcher
 ) -> TrainingOutcome:
     """Return the outcome of training from scratch, evaluated 20 times on the way."""
     evaluation = settings.Evaluation(every=-(-steps // 20))

@@ -5,9 +5,10 @@ from pathlib import Path
 import msgspec
 from gymnasium.spaces import Box
 
+from trl_suite.algorithms.hyperparameters import Activation
+from trl_suite.algorithms.registry import Algorithm
 from trl_suite.errors import InputError
 from trl_suite.networks import hub, policy, policy_files, store, zip_import
-from trl_suite.networks.card import Activation, Algorithm
 from trl_suite.networks.policy import Policy
 from trl_suite.networks.policy_files import PolicyFiles
 from trl_suite.worlds.address import FOREIGN

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trl_suite import provenance
+from trl_suite.algorithms.hyperparameters import Hyperparameters
 from trl_suite.errors import InputError
 from trl_suite.interface import Interface
 from trl_suite.mechanisms.methods import Method
@@ -30,7 +31,7 @@ class TrainingRun:
     """One training."""
 
     env: str  # address
-    hyperparameters: settings.Hyperparameters
+    hyperparameters: Hyperparameters
     seed: int
     steps: int  # env steps; what is left after the last whole rollout teaches nothing
     evaluation: settings.Evaluation

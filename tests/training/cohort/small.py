@@ -5,6 +5,7 @@ from copy import deepcopy
 import numpy as np
 import torch
 
+from trl_suite.algorithms.ppo import PPOHyperparameters
 from trl_suite.mechanisms import methods
 from trl_suite.networks.policy import Policy
 from trl_suite.training import settings
@@ -12,9 +13,7 @@ from trl_suite.training.acting.evaluation import Episode
 from trl_suite.training.cohort.cohort_training import train
 from trl_suite.training.training_run import Snapshot, TrainingOutcome, TrainingRun, Unwatched
 
-HOW = settings.PPOHyperparameters(
-    n_envs=4, n_steps=32, batch_size=50, n_epochs=3, hidden=(16, 16)
-)  # a short last minibatch
+HOW = PPOHyperparameters(n_envs=4, n_steps=32, batch_size=50, n_epochs=3, hidden=(16, 16))  # a short last minibatch
 STEPS = 4 * 128
 EVALUATION = settings.Evaluation(every=128, episodes=2)
 

@@ -5,8 +5,10 @@ import pytest
 import torch
 
 from tests.training.cohort.small import job, numbers
+from trl_suite.algorithms.ppo import PPOHyperparameters
+from trl_suite.algorithms.sac import SACHyperparameters
+from trl_suite.algorithms.td3 import TD3Hyperparameters
 from trl_suite.mechanisms import methods
-from trl_suite.training import settings
 from trl_suite.training.cohort import graph
 from trl_suite.training.cohort.cohort_training import train
 from trl_suite.training.cohort.parameter_layout import on_policy
@@ -23,7 +25,7 @@ OFF = {"batch_size": 32, "hidden": (16, 16), "learning_starts": 64, "buffer_size
 
 
 def test_an_update_is_the_cpus():
-    hyperparameters = settings.PPOHyperparameters(batch_size=64, n_epochs=2)
+    hyperparameters = PPOHyperparameters(batch_size=64, n_epochs=2)
     layout, size, members = on_policy(17, 6, hyperparameters.hidden), 256, 4
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(2, members, layout.size, generator=generator) * 0.1
@@ -43,9 +45,9 @@ def test_an_update_is_the_cpus():
 @pytest.mark.parametrize(
     "hyperparameters",
     [
-        settings.PPOHyperparameters(n_envs=4, n_steps=32, batch_size=32),
-        settings.SACHyperparameters(**OFF),
-        settings.TD3Hyperparameters(**OFF, action_noise=0.1),
+        PPOHyperparameters(n_envs=4, n_steps=32, batch_size=32),
+        SACHyperparameters(**OFF),
+        TD3Hyperparameters(**OFF, action_noise=0.1),
     ],
     ids=["ppo", "sac", "td3"],
 )
@@ -70,7 +72,7 @@ def test_graphs_learn_what_python_learns(hyperparameters, monkeypatch):
         assert max(float(np.abs(one[name] - other[name]).max()) for name in one) < 1e-3
 
 
-@pytest.mark.parametrize("hyperparameters", [settings.SACHyperparameters, settings.TD3Hyperparameters])
+@pytest.mark.parametrize("hyperparameters", [SACHyperparameters, TD3Hyperparameters])
 def test_sac_and_td3_run_there_and_keep_what_is_frozen(hyperparameters):
     own = hyperparameters(**OFF, normalise_observation=True)
     source = dict(train([job(seed=7, hyperparameters=own)], [Unwatched()], [None], CUDA))[0].policy

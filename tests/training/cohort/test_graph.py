@@ -7,9 +7,11 @@ from msgspec.structs import replace
 
 from tests.training.cohort.small import HOW, job, numbers, run, same
 from tests.training.cohort.tape import Tape
+from trl_suite.algorithms.ppo import PPOHyperparameters
+from trl_suite.algorithms.sac import SACHyperparameters
+from trl_suite.algorithms.td3 import TD3Hyperparameters
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.adapters import LowRank
-from trl_suite.training import settings
 from trl_suite.training.cohort import adam
 from trl_suite.training.cohort.graph import Launch
 from trl_suite.training.cohort.off_policy import layouts
@@ -54,10 +56,10 @@ def jobs(hyperparameters, names=METHODS):
 @pytest.mark.parametrize(
     ("hyperparameters", "names"),
     [
-        (settings.SACHyperparameters(**SMALL, normalise_observation=True), METHODS),
-        (settings.SACHyperparameters(**SMALL, train_freq=8, gradient_steps=5, ent_coef=0.1), METHODS),
-        (settings.TD3Hyperparameters(**SMALL, action_noise=0.1), METHODS),
-        (settings.TD3Hyperparameters(**SMALL, action_noise=0.1, train_freq=4, gradient_steps=3), METHODS),
+        (SACHyperparameters(**SMALL, normalise_observation=True), METHODS),
+        (SACHyperparameters(**SMALL, train_freq=8, gradient_steps=5, ent_coef=0.1), METHODS),
+        (TD3Hyperparameters(**SMALL, action_noise=0.1), METHODS),
+        (TD3Hyperparameters(**SMALL, action_noise=0.1, train_freq=4, gradient_steps=3), METHODS),
         (PPO, METHODS),
         (PPO, ("lora", "lora")),
     ],
@@ -99,7 +101,7 @@ def nowhere(monkeypatch):
 
 @pytest.mark.parametrize(
     ("kind", "hyperparameters"),
-    [(SACUpdate, settings.SACHyperparameters()), (TD3Update, settings.TD3Hyperparameters())],
+    [(SACUpdate, SACHyperparameters()), (TD3Update, TD3Hyperparameters())],
     ids=["sac", "td3"],
 )
 def test_an_off_policy_update_asks_nothing_of_the_host(kind, hyperparameters, nowhere):
@@ -130,9 +132,7 @@ def test_imitating_asks_nothing_of_the_host(algorithm, nowhere):
 
 @pytest.mark.parametrize("adapter", [None, LowRank()])
 def test_an_epoch_of_ppo_asks_nothing_of_the_host(adapter, nowhere):
-    hyperparameters = settings.PPOHyperparameters(
-        activation="relu"
-    )  # the other reads a number of the host's, which a graph may
+    hyperparameters = PPOHyperparameters(activation="relu")  # the other reads a number of the host's, which a graph may
     learner = PPOUpdate(hyperparameters, Stack.zeros(on_policy(17, 6, hyperparameters.hidden, adapter), 4, nowhere))
     some = np.ones_like(learner.adam.learning)
     some[0, 1] = False

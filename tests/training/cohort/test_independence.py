@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from tests.training.cohort.small import Keeping, numbers, run, same
+from trl_suite.algorithms.ppo import PPOHyperparameters
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.methods import Method
-from trl_suite.training import settings
 from trl_suite.training.cohort.rollout import Collector
 from trl_suite.training.training_run import DivergedError, TrainingOutcome
 
@@ -49,7 +49,7 @@ def test_a_neighbour_that_thaws_changes_nothing_and_is_itself_the_same_alone(mak
 
 
 def test_a_neighbour_that_stops_early_changes_nothing(make_job):
-    hyperparameters = settings.PPOHyperparameters(
+    hyperparameters = PPOHyperparameters(
         n_envs=4, n_steps=32, batch_size=50, n_epochs=8, hidden=(16, 16), target_kl=0.005
     )
     fast = Method(rate={"actor": 30.0})
@@ -81,7 +81,7 @@ def test_a_neighbour_that_diverges_is_named_and_changes_nothing(make_job):
 
 @pytest.mark.parametrize("env", ["hopper", "half-cheetah"])
 def test_it_holds_for_larger_networks_and_cohorts(make_job, env):
-    hyperparameters = settings.PPOHyperparameters(n_envs=3, n_steps=40, batch_size=64, n_epochs=2)
+    hyperparameters = PPOHyperparameters(n_envs=3, n_steps=40, batch_size=64, n_epochs=2)
     jobs = [make_job(seed=seed, env=env, hyperparameters=hyperparameters, steps=240) for seed in range(7)]
     every = run(jobs)
     for chosen in ([0], [5, 6], [2, 0, 4]):
@@ -91,7 +91,7 @@ def test_it_holds_for_larger_networks_and_cohorts(make_job, env):
 
 @pytest.mark.slow
 def test_it_holds_for_thirty_two_members_and_two_threads(make_job):
-    hyperparameters = settings.PPOHyperparameters(n_envs=2, n_steps=128, batch_size=100, n_epochs=2)
+    hyperparameters = PPOHyperparameters(n_envs=2, n_steps=128, batch_size=100, n_epochs=2)
     jobs = [make_job(seed=seed, env="half-cheetah", hyperparameters=hyperparameters, steps=512) for seed in range(32)]
     every = run(jobs)
     torch.set_num_threads(2)

@@ -12,6 +12,7 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 
+from trl_suite.algorithms.ppo import PPOHyperparameters
 from trl_suite.mechanisms.methods import Method
 from trl_suite.networks.components import group
 from trl_suite.training import settings
@@ -87,7 +88,7 @@ MOMENTS = Method(copy=("actor", "critic", "normaliser", "optimiser"), log_std="c
 )
 def test_four_rollouts_are_sb3s(env, limit, method):
     # episodes are short: in longer ones contacts amplify the last bit of an action a thousandfold
-    hyperparameters = settings.PPOHyperparameters(n_envs=2, n_steps=96, batch_size=48, n_epochs=4)
+    hyperparameters = PPOHyperparameters(n_envs=2, n_steps=96, batch_size=48, n_epochs=4)
     job = TrainingRun(
         env=env, hyperparameters=hyperparameters, seed=3, steps=10_000, evaluation=settings.Evaluation(episodes=1)
     )
@@ -119,7 +120,7 @@ def test_four_rollouts_are_sb3s(env, limit, method):
 
 
 def test_advantages_are_the_buffers():
-    hyperparameters = settings.PPOHyperparameters(gamma=0.97, gae_lambda=0.9)
+    hyperparameters = PPOHyperparameters(gamma=0.97, gae_lambda=0.9)
     rng = np.random.default_rng(0)
     steps, worlds = 40, 3
     reward, value = (rng.standard_normal((steps, worlds)).astype(np.float32) for _ in range(2))

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from tests.training.cohort.small import HOW, Keeping, job, numbers, run
+from trl_suite.algorithms.ppo import PPOHyperparameters
+from trl_suite.algorithms.sac import SACHyperparameters
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.adapters import LowRank
 from trl_suite.mechanisms.distillation import Distillation
@@ -50,7 +52,7 @@ def test_low_rank_products_are_a_cohorts_where_nothing_pulls_beside_them():
     ]
     assert not obstacle(job(method="lora"))
     assert all("adapter" in obstacle(job(method="own", definition=one)) for one in pulled)
-    assert "adapter" in obstacle(job(method="lora", hyperparameters=settings.SACHyperparameters()))
+    assert "adapter" in obstacle(job(method="lora", hyperparameters=SACHyperparameters()))
     ranks = [msgspec.structs.replace(lora, adapter=LowRank(rank=rank)) for rank in (2, 4)]
     apart = {cohort_key(job(method="own", definition=one)) for one in ranks} | {cohort_key(job())}
     assert len(apart) == 3
@@ -163,7 +165,7 @@ def test_a_member_becomes_a_policy_folder_and_a_zip_that_act_alike(make_job, tmp
 
 
 def test_without_normalisation_and_with_relu_and_drawn_actions(make_job):
-    hyperparameters = settings.PPOHyperparameters(
+    hyperparameters = PPOHyperparameters(
         n_envs=4, n_steps=32, batch_size=64, n_epochs=2, hidden=(8,), activation="relu",
         normalise_observation=False, normalise_reward=False,
     )  # fmt: skip

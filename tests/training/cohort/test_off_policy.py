@@ -10,8 +10,9 @@ import torch
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 
+from trl_suite.algorithms.sac import SACHyperparameters
+from trl_suite.algorithms.td3 import TD3Hyperparameters
 from trl_suite.networks.components import TARGET
-from trl_suite.training import settings
 from trl_suite.training.cohort.off_policy import layouts
 from trl_suite.training.cohort.replay_rings import TransitionBatch
 from trl_suite.training.cohort.sac_update import SACUpdate
@@ -21,14 +22,10 @@ from trl_suite.training.sb3 import sb3_model as sb3
 
 SLOTS, ACTIONS, SIZE = 17, 6, 64
 HOWS = {
-    "sac": settings.SACHyperparameters(batch_size=SIZE, hidden=(48, 32), buffer_size=10),
-    "sac with fixed temperature": settings.SACHyperparameters(
-        batch_size=SIZE, hidden=(48, 32), buffer_size=10, ent_coef=0.1
-    ),
-    "td3": settings.TD3Hyperparameters(batch_size=SIZE, hidden=(40, 30), buffer_size=10),
-    "td3 without delay": settings.TD3Hyperparameters(
-        batch_size=SIZE, hidden=(40, 30), buffer_size=10, policy_delay=1, tau=0.1
-    ),
+    "sac": SACHyperparameters(batch_size=SIZE, hidden=(48, 32), buffer_size=10),
+    "sac with fixed temperature": SACHyperparameters(batch_size=SIZE, hidden=(48, 32), buffer_size=10, ent_coef=0.1),
+    "td3": TD3Hyperparameters(batch_size=SIZE, hidden=(40, 30), buffer_size=10),
+    "td3 without delay": TD3Hyperparameters(batch_size=SIZE, hidden=(40, 30), buffer_size=10, policy_delay=1, tau=0.1),
 }
 OURS = {"sac": SACUpdate, "td3": TD3Update}
 

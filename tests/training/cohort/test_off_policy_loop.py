@@ -10,6 +10,8 @@ import pytest
 import torch
 from stable_baselines3.common.logger import Logger
 
+from trl_suite.algorithms.sac import SACHyperparameters
+from trl_suite.algorithms.td3 import TD3Hyperparameters
 from trl_suite.mechanisms.methods import Method
 from trl_suite.networks.components import REPLAY
 from trl_suite.training import settings
@@ -27,12 +29,12 @@ from trl_suite.training.training_run import TrainingRun, Unwatched
 STEPS, LIMIT = 160, 5
 SHARED = {"batch_size": 32, "hidden": (24, 16), "learning_starts": 40, "buffer_size": 1_000}
 HOWS = [
-    settings.SACHyperparameters(**SHARED),
-    settings.SACHyperparameters(
+    SACHyperparameters(**SHARED),
+    SACHyperparameters(
         **SHARED, n_envs=2, train_freq=2, gradient_steps=3, normalise_observation=True, normalise_reward=True
     ),
-    settings.TD3Hyperparameters(**SHARED),
-    settings.TD3Hyperparameters(**SHARED, n_envs=2, train_freq=1, gradient_steps=-1, normalise_observation=True),
+    TD3Hyperparameters(**SHARED),
+    TD3Hyperparameters(**SHARED, n_envs=2, train_freq=1, gradient_steps=-1, normalise_observation=True),
 ]
 
 

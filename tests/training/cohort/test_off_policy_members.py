@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from tests.training.cohort.small import Keeping, job, numbers, run, same
+from trl_suite.algorithms.sac import SACHyperparameters
+from trl_suite.algorithms.td3 import TD3Hyperparameters
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.methods import Method
 from trl_suite.mechanisms.weight_regularizer import WeightRegularizer
@@ -26,8 +28,8 @@ from trl_suite.training.training_run import DivergedError, TrainingOutcome, Trai
 
 SHARED = {"batch_size": 32, "hidden": (16, 16), "learning_starts": 64, "buffer_size": 300}  # a ring that is overwritten
 HOWS = {
-    "sac": settings.SACHyperparameters(**SHARED, n_envs=2, train_freq=2, gradient_steps=2, normalise_observation=True),
-    "td3": settings.TD3Hyperparameters(**SHARED),
+    "sac": SACHyperparameters(**SHARED, n_envs=2, train_freq=2, gradient_steps=2, normalise_observation=True),
+    "td3": TD3Hyperparameters(**SHARED),
 }
 COPIED = ("actor", "critic", "temperature", "normaliser")
 THAWS = Method(
@@ -88,7 +90,7 @@ def test_a_member_is_the_same_alone_and_among_others(make, algorithm, position):
 
 @ALGORITHMS
 def test_it_holds_for_networks_of_the_usual_size(make, algorithm):
-    hyperparameters = {"sac": settings.SACHyperparameters, "td3": settings.TD3Hyperparameters}[algorithm](
+    hyperparameters = {"sac": SACHyperparameters, "td3": TD3Hyperparameters}[algorithm](
         learning_starts=256, buffer_size=2_000
     )
     jobs = [make(algorithm, seed=seed, env="hopper", hyperparameters=hyperparameters, steps=276) for seed in range(5)]

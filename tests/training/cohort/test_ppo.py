@@ -9,21 +9,21 @@ import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.logger import Logger
 
+from trl_suite.algorithms.ppo import PPOHyperparameters
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.adapters import LowRank
 from trl_suite.networks.card import Training
 from trl_suite.networks.components import group
-from trl_suite.training import settings
 from trl_suite.training.cohort.parameter_layout import on_policy
 from trl_suite.training.cohort.ppo_update import PPOUpdate, Transitions
 from trl_suite.training.cohort.stack import Stack
 from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.training.sb3.transplant import implant
 
-HOW = settings.PPOHyperparameters(n_envs=4, n_steps=100, ent_coef=0.01, batch_size=64)
+HOW = PPOHyperparameters(n_envs=4, n_steps=100, ent_coef=0.01, batch_size=64)
 
 
-def learned(hyperparameters: settings.PPOHyperparameters, seed: int = 0) -> PPO:
+def learned(hyperparameters: PPOHyperparameters, seed: int = 0) -> PPO:
     """An SB3 model with a rollout in its buffer, from a policy that has moved already."""
     whole = msgspec.structs.replace(
         hyperparameters, batch_size=hyperparameters.n_envs * hyperparameters.n_steps
@@ -38,7 +38,7 @@ def learned(hyperparameters: settings.PPOHyperparameters, seed: int = 0) -> PPO:
     return model
 
 
-def cohort_of(model: PPO, hyperparameters: settings.PPOHyperparameters, members: int, dtype=torch.float32) -> PPOUpdate:
+def cohort_of(model: PPO, hyperparameters: PPOHyperparameters, members: int, dtype=torch.float32) -> PPOUpdate:
     components = group("ppo", model.policy.named_parameters())
     adapted = tuple(net for net in ("actor", "critic") if f"adapter.{net}.trunk.0" in components)
     layout = on_policy(17, 6, hyperparameters.hidden, LowRank(on=adapted) if adapted else None)
@@ -57,7 +57,7 @@ def rollout_of(model: PPO, members: int, dtype=torch.float32) -> Transitions:
     return Transitions(*tensors[:2], *(one[..., 0] for one in tensors[2:]))
 
 
-def orders_of(hyperparameters: settings.PPOHyperparameters, members: int, seed: int = 5) -> np.ndarray:
+def orders_of(hyperparameters: PPOHyperparameters, members: int, seed: int = 5) -> np.ndarray:
     rng = np.random.default_rng(seed)
     orders = np.stack(
         [rng.permutation(hyperparameters.n_envs * hyperparameters.n_steps) for _ in range(hyperparameters.n_epochs)]
@@ -101,7 +101,7 @@ both = pytest.mark.parametrize(("dtype", "limit"), [(torch.float64, 1e-12), (tor
 @pytest.mark.parametrize("batch_size", [64, 100, 256])
 @both
 def test_a_whole_update_is_sb3s(batch_size, dtype, limit):
-    hyperparameters = settings.PPOHyperparameters(n_envs=4, n_steps=97, ent_coef=0.01, batch_size=batch_size)
+    hyperparameters = PPOHyperparameters(n_envs=4, n_steps=97, ent_coef=0.01, batch_size=batch_size)
     model = learned(hyperparameters)
     learner, orders = cohort_of(model, hyperparameters, 1, dtype), orders_of(hyperparameters, 1)
     rollout = rollout_of(model, 1, dtype)
@@ -113,7 +113,7 @@ def test_a_whole_update_is_sb3s(batch_size, dtype, limit):
 
 
 def test_ten_steps_in_float32_are_within_rounding():
-    hyperparameters = settings.PPOHyperparameters(n_envs=4, n_steps=160, ent_coef=0.01, batch_size=64, n_epochs=1)
+    hyperparameters = PPOHyperparameters(n_envs=4, n_steps=160, ent_coef=0.01, batch_size=64, n_epochs=1)
     model = learned(hyperparameters)
     learner, orders = cohort_of(model, hyperparameters, 1), orders_of(hyperparameters, 1)
     learner.update(rollout_of(model, 1), orders, everything(learner))
@@ -171,7 +171,7 @@ def test_low_rank_products_are_sb3s(held, on, dtype, limit):
 
 @both
 def test_members_stop_at_target_kl_where_sb3_does(dtype, limit):
-    hyperparameters = settings.PPOHyperparameters(n_envs=4, n_steps=100, batch_size=64, target_kl=0.01, ent_coef=0.01)
+    hyperparameters = PPOHyperparameters(n_envs=4, n_steps=100, batch_size=64, target_kl=0.01, ent_coef=0.01)
     rates = (3e-4, 3e-3)
     models = [learned(hyperparameters) for _ in rates]
     learner, orders = cohort_of(models[0], hyperparameters, 2, dtype), orders_of(hyperparameters, 2)
@@ -190,7 +190,7 @@ def test_members_stop_at_target_kl_where_sb3_does(dtype, limit):
 @pytest.mark.parametrize("clip", [1e3, 0.05, 1e-6], ids=["no sample clipped", "some", "nearly all"])
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
 def test_the_gradient_is_autograds(clip, activation):
-    hyperparameters = settings.PPOHyperparameters(
+    hyperparameters = PPOHyperparameters(
         n_envs=4, n_steps=100, clip_range=clip, ent_coef=0.01, activation=activation, hidden=(24, 32)
     )
     layout = on_policy(7, 3, hyperparameters.hidden)

@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from tests.training.cohort.small import Keeping, job, numbers, run, same
+from trl_suite.algorithms.sac import SACHyperparameters
+from trl_suite.algorithms.td3 import TD3Hyperparameters
 from trl_suite.mechanisms.methods import Method
 from trl_suite.networks.components import REPLAY
 from trl_suite.networks.policy import Policy, load
@@ -18,8 +20,8 @@ from trl_suite.training.training_run import TrainingOutcome, Unwatched
 
 SHARED = {"batch_size": 32, "hidden": (16, 16), "learning_starts": 64, "buffer_size": 300}  # a ring that is overwritten
 HOWS = {
-    "sac": settings.SACHyperparameters(**SHARED, n_envs=2, train_freq=2, gradient_steps=2, normalise_observation=True),
-    "td3": settings.TD3Hyperparameters(**SHARED),
+    "sac": SACHyperparameters(**SHARED, n_envs=2, train_freq=2, gradient_steps=2, normalise_observation=True),
+    "td3": TD3Hyperparameters(**SHARED),
 }
 ALGORITHMS = pytest.mark.parametrize("algorithm", HOWS)
 ROOMY = {name: msgspec.structs.replace(hyperparameters, buffer_size=5_000) for name, hyperparameters in HOWS.items()}

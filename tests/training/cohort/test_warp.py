@@ -7,8 +7,9 @@ from msgspec.structs import replace
 
 from tests.training.cohort.small import EVALUATION, Keeping, numbers, same
 from tests.training.cohort.tape import Tape
+from trl_suite.algorithms.ppo import PPOHyperparameters
+from trl_suite.algorithms.sac import SACHyperparameters
 from trl_suite.errors import InputError
-from trl_suite.training import settings
 from trl_suite.training.cohort.cohort import Cohort
 from trl_suite.training.cohort.cohort_evaluation import CohortEvaluator
 from trl_suite.training.cohort.cohort_training import train
@@ -112,7 +113,7 @@ def test_a_measurement_on_the_device_is_the_hosts(make_job):
 
 
 def test_sac_trains_on_warp_too(make_job):
-    hyperparameters = settings.SACHyperparameters(batch_size=32, hidden=(16, 16), learning_starts=64)
+    hyperparameters = SACHyperparameters(batch_size=32, hidden=(16, 16), learning_starts=64)
     outcome = run([make_job(hyperparameters=hyperparameters, steps=128)])[0]
     assert isinstance(outcome, TrainingOutcome), outcome
     assert outcome.steps == 128
@@ -120,7 +121,7 @@ def test_sac_trains_on_warp_too(make_job):
 
 def test_steps_that_are_replayed_collect_and_measure_what_python_does(make_job, monkeypatch):
     hyperparameters, tape = (
-        settings.PPOHyperparameters(n_envs=4, n_steps=32, batch_size=64, n_epochs=2, hidden=(16, 16)),
+        PPOHyperparameters(n_envs=4, n_steps=32, batch_size=64, n_epochs=2, hidden=(16, 16)),
         Tape(),
     )
     jobs = [

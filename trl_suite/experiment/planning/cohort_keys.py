@@ -8,12 +8,13 @@ import msgspec
 import torch
 
 from trl_suite import machine_resources
+from trl_suite.algorithms.hyperparameters import OffPolicyHyperparameters
 from trl_suite.errors import InputError
 from trl_suite.experiment.planning.cohort_queue import CohortKey, trained_alone
 from trl_suite.experiment.planning.run_spec import RunSpec, training_of
 from trl_suite.experiment.reuse.shipped_sources import is_shipped
 from trl_suite.experiment.specification.experiment_file import Experiment
-from trl_suite.training import engines, settings
+from trl_suite.training import engines
 from trl_suite.training.cohort.cohort_envs import Physics
 from trl_suite.training.cohort.cohort_key import bytes_of, cohort_key, obstacle
 from trl_suite.training.cohort.off_policy import terms_of
@@ -120,7 +121,7 @@ def _one_batch(job: TrainingRun) -> str:
 
 def _smaller(job: TrainingRun, excess: int) -> str:
     """Return what could be made smaller by so many bytes."""
-    if not isinstance(job.hyperparameters, settings.OffPolicyHyperparameters):
+    if not isinstance(job.hyperparameters, OffPolicyHyperparameters):
         return "fewer n_envs or n_steps"
     hyperparameters = job.hyperparameters
     transitions = min(hyperparameters.buffer_size, job.total)

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from trl_suite.algorithms.registry import find
 from trl_suite.mechanisms.methods import Method
 from trl_suite.networks.policy import Policy
 from trl_suite.record import PlannedRun, Role, RunRecord
@@ -73,7 +74,7 @@ def training_of(spec: RunSpec, source: Policy | None) -> TrainingRun:
     table = spec.specification
     return TrainingRun(
         env=spec.env,
-        hyperparameters=msgspec.convert(table["hyperparameters"], settings.BY_ALGORITHM[table["algorithm"]]),
+        hyperparameters=msgspec.convert(table["hyperparameters"], find(table["algorithm"]).hyperparameters),
         seed=spec.seed,
         steps=table["steps"],
         evaluation=spec.evaluation,

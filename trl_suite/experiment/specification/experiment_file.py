@@ -1,20 +1,20 @@
 """`experiment.toml` as a frozen specification: one question, and the grid of runs that answers it."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
 from trl_suite import content, tables
+from trl_suite.algorithms.hyperparameters import Count, Hyperparameters, OffPolicyHyperparameters, Whole
+from trl_suite.algorithms.registry import DESCRIPTORS, Algorithm
 from trl_suite.errors import InputError, unknown
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.methods import Method
 from trl_suite.mechanisms.source_replay import remembered
-from trl_suite.networks.card import Algorithm
 from trl_suite.networks.components import REPLAY
 from trl_suite.record import SCRATCH
 from trl_suite.training import settings
-from trl_suite.training.settings import Count, Whole
 from trl_suite.worlds.identity import identity, robot_of
 
 FILE = "experiment.toml"
@@ -73,8 +73,8 @@ class ExecutionOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     slurm: SlurmOptions = SlurmOptions()
 
 
-class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A grid of runs: methods x targets x seeds, and one source policy per seed."""
+class ExperimentKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Keys of `experiment.toml` besides the tables of the algorithms: a grid of methods x targets x seeds."""
 
     question: str
     methods: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
@@ -91,17 +91,14 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     # what simulates cohorts; auto: Warp on a CUDA device where it is installed and can run the robot, else MuJoCo
     physics: Literal["auto", "mujoco", "warp"] = "auto"
     evaluation: settings.Evaluation = settings.Evaluation()
-    ppo: settings.PPOHyperparameters = settings.PPOHyperparameters()
-    sac: settings.SACHyperparameters = settings.SACHyperparameters()
-    td3: settings.TD3Hyperparameters = settings.TD3Hyperparameters()
     execution: ExecutionOptions = ExecutionOptions()
     alias: dict[str, str] = {}  # target name -> source name, where slots are named differently
     method: dict[str, Method] = {}  # methods of this experiment's own
 
     @property
-    def hyperparameters(self) -> settings.Hyperparameters:
+    def hyperparameters(self) -> Hyperparameters:
         """The hyperparameters of the algorithm that is used."""
-        return {"ppo": self.ppo, "sac": self.sac, "td3": self.td3}[self.algorithm]
+        return getattr(self, self.algorithm)
 
     def source_of(self, target: str) -> str:
         """Return the env that a target's source policies come from.
@@ -120,6 +117,20 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def sources(self) -> tuple[str, ...]:
         """The envs that source policies come from, each once, in the targets' order."""
         return tuple(dict.fromkeys(self.source_of(target) for target in self.target.envs))
+
+
+if TYPE_CHECKING:
+    Experiment = ExperimentKeys
+else:
+    Experiment = msgspec.defstruct(
+        "Experiment",
+        [(name, algorithm.hyperparameters, algorithm.hyperparameters()) for name, algorithm in DESCRIPTORS.items()],
+        bases=(ExperimentKeys,),
+        namespace={"__doc__": "A grid of runs, with a table of hyperparameters for each algorithm."},
+        frozen=True,
+        kw_only=True,
+        forbid_unknown_fields=True,
+    )
 
 
 def locate(where: str) -> Path:
@@ -164,14 +175,14 @@ def load(folder: Path) -> Experiment:
 def cautions(experiment: Experiment) -> list[str]:
     """Return what is allowed and hardly meant."""
     hyperparameters = experiment.hyperparameters
-    if isinstance(hyperparameters, settings.TD3Hyperparameters) and not hyperparameters.action_noise:
-        return ["td3: action_noise = 0 explores nothing once learning starts; 0.1 is usual"]
+    if getattr(hyperparameters, "action_noise", 1.0) == 0:
+        return [f"{experiment.algorithm}: action_noise = 0 explores nothing once learning starts; 0.1 is usual"]
     return []
 
 
-def _check_batch(path: Path, hyperparameters: settings.Hyperparameters) -> None:
+def _check_batch(path: Path, hyperparameters: Hyperparameters) -> None:
     if (
-        isinstance(hyperparameters, settings.OffPolicyHyperparameters)
+        isinstance(hyperparameters, OffPolicyHyperparameters)
         and hyperparameters.batch_size > hyperparameters.learning_starts
     ):
         raise InputError(
@@ -204,7 +215,7 @@ def _check_memory(path: Path, experiment: Experiment) -> None:
             raise InputError(f"{path}: source: {', '.join(stored_parts)} can be copied from a source of one task alone")
         if REPLAY not in stored_parts:
             continue
-        if not isinstance(hyperparameters, settings.OffPolicyHyperparameters) or source.variants or source.randomise:
+        if not isinstance(hyperparameters, OffPolicyHyperparameters) or source.variants or source.randomise:
             raise InputError(f"{path}: a replay can be copied from SAC or TD3, trained on source.env alone")
         if (
             method.keep.get(REPLAY, 1.0) * min(source.steps or 0, hyperparameters.buffer_size)

@@ -2,15 +2,17 @@
 
 import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from gymnasium.vector import AutoresetMode
 
+from trl_suite.algorithms.hyperparameters import OffPolicyHyperparameters
+from trl_suite.algorithms.ppo import PPOHyperparameters
 from trl_suite.mechanisms import methods
 from trl_suite.networks.components import REPLAY, TEMPERATURE, Components
-from trl_suite.training import settings
 from trl_suite.training.acting.evaluation import Episode
 from trl_suite.training.cohort import optimizer_state
 from trl_suite.training.cohort.adam import Cells
@@ -44,9 +46,9 @@ class Cohort:
         self.worlds = CohortEnvs([member.addresses for member in members], engine, AutoresetMode.SAME_STEP)
         shared = (members, self.worlds, self.normaliser, self.alive, device)
         self.algorithm: CohortLearner = (
-            OnPolicyLearner(self.hyperparameters, *shared)
-            if isinstance(self.hyperparameters, settings.PPOHyperparameters)
-            else OffPolicyLearner(self.hyperparameters, *shared)
+            OffPolicyLearner(self.hyperparameters, *shared)
+            if isinstance(self.hyperparameters, OffPolicyHyperparameters)
+            else OnPolicyLearner(cast("PPOHyperparameters", self.hyperparameters), *shared)
         )
         for index, member in enumerate(members):
             if member.moments:

@@ -1,13 +1,16 @@
 """What trainings must have in common to be members of one cohort, and what keeps one from being a member."""
 
 import hashlib
+from typing import cast
 
 import msgspec
 
+from trl_suite.algorithms.hyperparameters import OffPolicyHyperparameters
+from trl_suite.algorithms.ppo import PPOHyperparameters
+from trl_suite.algorithms.registry import find
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.adapters import Adapter
 from trl_suite.networks.components import TARGET
-from trl_suite.training import settings
 from trl_suite.training.cohort import replay_rings
 from trl_suite.training.cohort.cohort_envs import Physics
 from trl_suite.training.cohort.noise import CHUNK
@@ -27,7 +30,7 @@ def obstacle(run: TrainingRun) -> str:
         "the env is not the suite's own": run.env.startswith(FOREIGN),
         "its source has heads or learns dynamics": source_training.heads or source_training.dynamics is not None,
     }
-    refused = next((reason for reason, holds in why.items() if holds), "")
+    refused = next((reason for reason, holds in why.items() if holds), find(run.hyperparameters.algorithm).no_cohort)
     return refused or methods.refusal("cohort", run.definition, run.hyperparameters.algorithm)
 
 
@@ -57,19 +60,20 @@ def bytes_of(run: TrainingRun, physics: Physics = "mujoco") -> int:
     place, hyperparameters = spaces_of(run.env), run.hyperparameters
     slots, actions = len(place.interface.observation), len(place.interface.action)
     others = hyperparameters.n_envs + run.evaluation.episodes
-    if isinstance(hyperparameters, settings.PPOHyperparameters):
-        numbers = _on_policy(hyperparameters, slots, actions, others, run.definition.adapter)
-    else:
+    if isinstance(hyperparameters, OffPolicyHyperparameters):
         ring = replay_rings.numbers(
             rows_of(hyperparameters, run.total), hyperparameters.n_envs, slots, actions, len(terms_of(run))
         )
         numbers = ring + _off_policy(hyperparameters, slots, actions, others)
+    else:
+        ppo = cast("PPOHyperparameters", hyperparameters)
+        numbers = _on_policy(ppo, slots, actions, others, run.definition.adapter)
     per_world = limits.bytes_per_world(run.env) if physics == "warp" else bytes_per_world(run.env)
     return 4 * numbers + others * per_world
 
 
 def _on_policy(
-    hyperparameters: settings.PPOHyperparameters, slots: int, actions: int, others: int, adapter: Adapter | None
+    hyperparameters: PPOHyperparameters, slots: int, actions: int, others: int, adapter: Adapter | None
 ) -> int:
     """Return how many numbers of four bytes PPO takes; `others` is how many worlds act beside the minibatch."""
     rollout, recorded = hyperparameters.n_envs * hyperparameters.n_steps, slots + actions + 3
@@ -84,13 +88,11 @@ def _on_policy(
     return parameters + stored + ordered + orders + layers
 
 
-def _off_policy(
-    hyperparameters: settings.SACHyperparameters | settings.TD3Hyperparameters, slots: int, actions: int, others: int
-) -> int:
+def _off_policy(hyperparameters: OffPolicyHyperparameters, slots: int, actions: int, others: int) -> int:
     """Return how many numbers of four bytes SAC or TD3 takes, the ring apart."""
     sizes = {name: layout.rows * layout.size for name, layout in layouts(hyperparameters, slots, actions).items()}
     parameters = sum(size if name.startswith(TARGET) else 4 * size for name, size in sizes.items())
-    heads = 2 * padded(actions) if isinstance(hyperparameters, settings.SACHyperparameters) else padded(actions)
+    heads = 2 * padded(actions) if find(hyperparameters.algorithm).log_std == "head" else padded(actions)
     actor, critic = (
         2 * (sum(map(padded, hyperparameters.hidden)) + heads),
         2 * (sum(map(padded, hyperparameters.hidden)) + padded(1)),

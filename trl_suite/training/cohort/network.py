@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from trl_suite.networks.card import Activation
+from trl_suite.algorithms.hyperparameters import Activation
 from trl_suite.training.cohort.parameter_layout import ALIGNMENT, aligned, whole
 from trl_suite.training.cohort.stack import Stack
 

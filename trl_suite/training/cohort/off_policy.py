@@ -6,13 +6,15 @@ Axes: P members, W worlds of each, B of a batch.
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from trl_suite.algorithms.hyperparameters import OffPolicyHyperparameters
+from trl_suite.algorithms.registry import find
 from trl_suite.mechanisms.distillation import BATCH_STATES
 from trl_suite.networks.components import REPLAY, TARGET, TEMPERATURE
-from trl_suite.training import settings
 from trl_suite.training.cohort.adam import Cells
 from trl_suite.training.cohort.cohort_envs import CohortEnvs
 from trl_suite.training.cohort.cohort_learner import Arrays, Metrics, factors
@@ -42,7 +44,7 @@ class OffPolicyLearner:
 
     def __init__(
         self,
-        hyperparameters: settings.SACHyperparameters | settings.TD3Hyperparameters,
+        hyperparameters: OffPolicyHyperparameters,
         members: Sequence[CohortMember],
         worlds: CohortEnvs,
         normaliser: CohortNormaliser,
@@ -60,14 +62,15 @@ class OffPolicyLearner:
         slots, actions = len(members[0].place.interface.observation), worlds.actions
         self.stacks = _stacks(hyperparameters, members, slots, actions, device)
         learned = {name: stack for name, stack in self.stacks.items() if not name.startswith(TARGET)}
-        kind = SACUpdate if isinstance(hyperparameters, settings.SACHyperparameters) else TD3Update
-        self.learner: SACUpdate | TD3Update = kind(hyperparameters, self.stacks, factors(learned, members))  # type: ignore[arg-type]
+        update = find(hyperparameters.algorithm).cohort_class()
+        self.learner: SACUpdate | TD3Update = update(hyperparameters, self.stacks, factors(learned, members))
         self.optimisers = self.learner.optimisers
         self.rollout = hyperparameters.n_envs * hyperparameters.train_freq
         self.episodes = Episodes(len(members), hyperparameters.n_envs)
         self._given = [member.rows_given for member in members]
         rows = rows_of(hyperparameters, members[0].run.total, max(self._given))
         self._terms = terms_of(members[0].run)
+        self._action_noise = float(msgspec.structs.asdict(hyperparameters).get("action_noise", 0.0))
         self.replay = ReplayRings(len(members), rows, hyperparameters.n_envs, slots, actions, device, self._terms)
         for index, member in enumerate(members):
             if transitions := member.given():
@@ -165,8 +168,8 @@ class OffPolicyLearner:
         if step < self._hyperparameters.learning_starts:
             anew = np.array([not member.acts_first for member in self._members])[:, None, None]
             action = np.where(anew, self._draws[NoiseStream.UNIFORM].at(turn).astype(np.float32) * 2.0 - 1.0, action)
-        if isinstance(self._hyperparameters, settings.TD3Hyperparameters):
-            action = np.clip(action + np.float32(self._hyperparameters.action_noise) * draws, -1.0, 1.0)
+        if find(self._hyperparameters.algorithm).log_std == "none":
+            action = np.clip(action + np.float32(self._action_noise) * draws, -1.0, 1.0)
         return action.astype(np.float32)
 
     def _learn(self, steps: int) -> Tensors:
@@ -241,7 +244,7 @@ class _OnReplay:
         return home[(uniform[:, 0] * len(home)).astype(np.int64)]
 
 
-def rows_of(hyperparameters: settings.OffPolicyHyperparameters, total: int, given_rows: int = 0) -> int:
+def rows_of(hyperparameters: OffPolicyHyperparameters, total: int, given_rows: int = 0) -> int:
     """Return how many rows a ring holds, of one transition per world: no more than a whole training fills.
 
     Args:
@@ -262,24 +265,23 @@ def terms_of(run: TrainingRun) -> tuple[str, ...]:
     return tuple(term.label for term in env.reward)
 
 
-def layouts(
-    hyperparameters: settings.SACHyperparameters | settings.TD3Hyperparameters, slots: int, actions: int
-) -> dict[str, ParameterLayout]:
+def layouts(hyperparameters: OffPolicyHyperparameters, slots: int, actions: int) -> dict[str, ParameterLayout]:
     """Return the layout of every stack by its name; those of targets open with `target.`."""
     by_name = {
         "actor": actors(hyperparameters.algorithm, slots, actions, hyperparameters.hidden),
         "critic": critics(slots, actions, hyperparameters.hidden),
         f"{TARGET}critic": critics(slots, actions, hyperparameters.hidden, TARGET),
     }
-    if isinstance(hyperparameters, settings.TD3Hyperparameters):
+    algorithm = find(hyperparameters.algorithm)
+    if "actor" in algorithm.targets:
         by_name[f"{TARGET}actor"] = actors(hyperparameters.algorithm, slots, actions, hyperparameters.hidden, TARGET)
-    if isinstance(hyperparameters, settings.SACHyperparameters) and hyperparameters.ent_coef == "auto":
+    if algorithm.temperature and msgspec.structs.asdict(hyperparameters)["ent_coef"] == "auto":
         by_name[TEMPERATURE] = temperature()
     return by_name
 
 
 def _stacks(
-    hyperparameters: settings.SACHyperparameters | settings.TD3Hyperparameters,
+    hyperparameters: OffPolicyHyperparameters,
     members: Sequence[CohortMember],
     slots: int,
     actions: int,
@@ -297,10 +299,10 @@ def _stacks(
 
 
 def _draws(
-    hyperparameters: settings.SACHyperparameters | settings.TD3Hyperparameters, seeds: Sequence[int], actions: int
+    hyperparameters: OffPolicyHyperparameters, seeds: Sequence[int], actions: int
 ) -> dict[NoiseStream, NoiseDraws]:
     """Return the numbers of every stream that the algorithm draws."""
-    batches = 2 if isinstance(hyperparameters, settings.SACHyperparameters) else 1
+    batches = 2 if find(hyperparameters.algorithm).log_std == "head" else 1
     return {
         NoiseStream.ACTION: NoiseDraws(seeds, NoiseStream.ACTION, (hyperparameters.n_envs, actions)),
         NoiseStream.UNIFORM: NoiseDraws(seeds, NoiseStream.UNIFORM, (hyperparameters.n_envs, actions), uniform=True),

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from trl_suite.algorithms.ppo import PPOHyperparameters
 from trl_suite.mechanisms.distillation import BATCH_STATES
-from trl_suite.training import settings
 from trl_suite.training.cohort import noise
 from trl_suite.training.cohort.adam import Cells
 from trl_suite.training.cohort.cohort_envs import CohortEnvs
@@ -32,7 +32,7 @@ class OnPolicyLearner:
 
     def __init__(
         self,
-        hyperparameters: settings.PPOHyperparameters,
+        hyperparameters: PPOHyperparameters,
         members: Sequence[CohortMember],
         worlds: CohortEnvs,
         normaliser: CohortNormaliser,
@@ -64,7 +64,9 @@ class OnPolicyLearner:
         self._imitations = [
             _OnRollout(
                 member,
-                DistillationGradient(self.learner.adam, hyperparameters.activation, "ppo", index, member.imitated),
+                DistillationGradient(
+                    self.learner.adam, hyperparameters.activation, hyperparameters.algorithm, index, member.imitated
+                ),
                 index,
             )
             for index, member in enumerate(members)

@@ -13,8 +13,8 @@ from typing import NamedTuple, Self
 
 import torch
 
+from trl_suite.algorithms.registry import Algorithm, find
 from trl_suite.mechanisms.adapters import Adapter, LowRank
-from trl_suite.networks.card import Algorithm
 from trl_suite.networks.components import ADAPTER, LOG_STD, TEMPERATURE
 
 Shapes = Mapping[str, tuple[int, ...]]  # tensor -> its shape
@@ -147,7 +147,7 @@ def actors(
 ) -> ParameterLayout:
     """Return the layout of SAC's actor, whose deviations are a second head, or of TD3's."""
     names = {"head": (f"{target}actor.head", actions)}
-    if algorithm == "sac":
+    if find(algorithm).log_std == "head":
         names[LOG_STD] = (LOG_STD, actions)
     return ParameterLayout(observations, hidden, dict.fromkeys(names, actions), {}).row(f"{target}actor", names)
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from trl_suite.training import settings
+from trl_suite.algorithms.ppo import PPOHyperparameters
 from trl_suite.training.cohort.adam import Adam, Cells
 from trl_suite.training.cohort.graph import Launch
 from trl_suite.training.cohort.low_rank import LowRankTrunks, adapters
@@ -82,7 +82,7 @@ class PPOUpdate:
     """Stacked parameters, their gradient and optimiser, and PPO's update of them."""
 
     def __init__(
-        self, hyperparameters: settings.PPOHyperparameters, stack: Stack, factors: npt.NDArray[np.float64] | None = None
+        self, hyperparameters: PPOHyperparameters, stack: Stack, factors: npt.NDArray[np.float64] | None = None
     ) -> None:
         self.hyperparameters, self.stack = hyperparameters, stack
         self.gradient = stack.zeros_like()
@@ -218,7 +218,7 @@ def _loss_gradients(
     outputs: torch.Tensor,
     log_std: torch.Tensor,
     recorded: torch.Tensor,
-    hyperparameters: settings.PPOHyperparameters,
+    hyperparameters: PPOHyperparameters,
     grad: torch.Tensor,
     report: bool,
 ) -> LossGradients:
@@ -258,7 +258,7 @@ def _loss_gradients(
 
 
 def _reported(
-    ratio: torch.Tensor, log_ratio: torch.Tensor, error: torch.Tensor, hyperparameters: settings.PPOHyperparameters
+    ratio: torch.Tensor, log_ratio: torch.Tensor, error: torch.Tensor, hyperparameters: PPOHyperparameters
 ) -> torch.Tensor:
     """Return divergence, value loss and clip fraction of a minibatch (3, P)."""
     # KL(pi_old || pi) = E[(r - 1) - log r] (http://joschu.net/blog/kl-approx.html)

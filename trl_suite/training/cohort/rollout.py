@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from trl_suite.training import settings
+from trl_suite.algorithms.ppo import PPOHyperparameters
 from trl_suite.training.cohort import noise
 from trl_suite.training.cohort.cohort_envs import CohortEnvs
 from trl_suite.training.cohort.episodes import Episodes
@@ -26,7 +26,7 @@ class Collector:
 
     def __init__(
         self,
-        hyperparameters: settings.PPOHyperparameters,
+        hyperparameters: PPOHyperparameters,
         stack: Stack,
         networks: Networks,
         normaliser: CohortNormaliser,
@@ -127,7 +127,7 @@ def advantages(
     value: Singles,
     starts: Singles,
     bootstrap_value: Singles,
-    hyperparameters: settings.PPOHyperparameters,
+    hyperparameters: PPOHyperparameters,
 ) -> Singles:
     """Return the generalised advantage estimates (T, P, W) (Schulman et al. 2016), in SB3's order of operations.
 

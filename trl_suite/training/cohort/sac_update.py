@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import torch
 
+from trl_suite.algorithms.sac import SACHyperparameters
 from trl_suite.networks.policy import LOG_STD_RANGE
-from trl_suite.training import settings
 from trl_suite.training.cohort.adam import Adam
 from trl_suite.training.cohort.critics import ADAM_EPSILON, Critics, Factors
 from trl_suite.training.cohort.network import Networks
@@ -34,9 +34,7 @@ class SACUpdate:
 
     updates, phases = 0, 1  # one update is made like the other: see TD3
 
-    def __init__(
-        self, hyperparameters: settings.SACHyperparameters, stacks: Mapping[str, Stack], factors: Factors
-    ) -> None:
+    def __init__(self, hyperparameters: SACHyperparameters, stacks: Mapping[str, Stack], factors: Factors) -> None:
         """Begin with the parameters in `stacks`: actor, critic, target.critic, and temperature where it is tuned."""
         self.hyperparameters, self.stacks = hyperparameters, stacks
         actor = stacks["actor"]

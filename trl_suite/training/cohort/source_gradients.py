@@ -6,8 +6,9 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from trl_suite.algorithms.hyperparameters import Activation
+from trl_suite.algorithms.registry import Algorithm, find
 from trl_suite.networks.actor import SourceActor
-from trl_suite.networks.card import Activation, Algorithm
 from trl_suite.networks.policy import LOG_STD_RANGE
 from trl_suite.training.cohort.adam import Adam
 from trl_suite.training.cohort.network import Networks
@@ -99,7 +100,9 @@ class DistillationGradient:
         normalized_obs = self._shown["normalized_obs"][None]
         outputs = self._networks.forward(normalized_obs)
         grad = self._networks.output_grads(normalized_obs.shape[1])
-        act = {"ppo": self._free_deviation, "sac": self._headed_deviation, "td3": self._no_deviation}[self._algorithm]
+        act = {"number": self._free_deviation, "head": self._headed_deviation, "none": self._no_deviation}[
+            find(self._algorithm).log_std
+        ]
         act(outputs, grad, self._shown)
         self._networks.backward(normalized_obs, grad)
         self._adam.gradient.flat[ACTOR, self._member] += self._grad.flat[ACTOR, 0]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import torch
 
-from trl_suite.training import settings
+from trl_suite.algorithms.td3 import TD3Hyperparameters
 from trl_suite.training.cohort.adam import Adam
 from trl_suite.training.cohort.critics import ADAM_EPSILON, Critics, Factors, follow
 from trl_suite.training.cohort.network import Networks
@@ -20,9 +20,7 @@ TARGET_NOISE, TARGET_NOISE_CLIP = 0.2, 0.5  # SB3's defaults
 class TD3Update:
     """Stacked actors and twin critics, and TD3's update of them."""
 
-    def __init__(
-        self, hyperparameters: settings.TD3Hyperparameters, stacks: Mapping[str, Stack], factors: Factors
-    ) -> None:
+    def __init__(self, hyperparameters: TD3Hyperparameters, stacks: Mapping[str, Stack], factors: Factors) -> None:
         """Begin with the parameters in `stacks`: actor, critic, target.actor and target.critic."""
         self.hyperparameters, self.stacks = hyperparameters, stacks
         actor = stacks["actor"]

@@ -5,10 +5,9 @@ from typing import cast
 
 import numpy as np
 import torch
-from stable_baselines3 import PPO, SAC, TD3
 
 from trl_suite.mechanisms.distillation import BATCH_STATES, Gaussian, Raw, States
-from trl_suite.training.sb3.learners import Model
+from trl_suite.training.sb3.learners import Model, has_temperature, is_deterministic, is_on_policy
 
 
 def gaussian_of(model: Model) -> Callable[[Raw], Gaussian]:
@@ -23,9 +22,9 @@ def gaussian_of(model: Model) -> Callable[[Raw], Gaussian]:
 
 
 def _distribution(model: Model, normalized_obs: torch.Tensor) -> Gaussian:
-    if isinstance(model, TD3):
+    if is_deterministic(model):
         return model.actor(normalized_obs), None
-    if isinstance(model, SAC):
+    if has_temperature(model):
         mean, log_std, _ = model.actor.get_action_dist_params(normalized_obs)
         return mean, log_std
     normal = cast("torch.distributions.Normal", model.policy.get_distribution(normalized_obs).distribution)
@@ -36,7 +35,7 @@ def recent_states(model: Model, generator: np.random.Generator) -> States:
     """Return a function that draws states from the learner's own rollout or replay."""
 
     def draw() -> Raw:
-        if isinstance(model, PPO):
+        if is_on_policy(model):
             observations = model.rollout_buffer.observations
             flat = observations.reshape(-1, observations.shape[-1])
             batch = flat[generator.integers(len(flat), size=BATCH_STATES)]

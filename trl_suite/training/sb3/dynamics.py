@@ -5,12 +5,11 @@ from typing import NamedTuple, cast
 import numpy as np
 import torch
 from gymnasium.spaces import Box
-from stable_baselines3 import PPO, TD3
 from torch.nn import functional
 
 from trl_suite.mechanisms.adapters import trunk
 from trl_suite.training.sb3 import sb3_model as sb3
-from trl_suite.training.sb3.learners import Model
+from trl_suite.training.sb3.learners import Model, is_deterministic, is_on_policy
 from trl_suite.training.sb3.observer import StoppedError
 from trl_suite.training.seeds import seed_for
 from trl_suite.training.settings import Dynamics
@@ -35,7 +34,7 @@ def learn_dynamics(model: Model, run: TrainingRun, hyperparameters: Dynamics, wa
     """
     moves = _collected(model, run.total, seed_for(run.seed, "dynamics"), watcher)
     generator = torch.Generator().manual_seed(seed_for(run.seed, "dynamics", 1))
-    learn_trunks(model, moves, hyperparameters, run.hyperparameters.batch_size, generator)
+    learn_trunks(model, moves, hyperparameters, run.hyperparameters.minibatch, generator)
 
 
 def learn_trunks(
@@ -55,9 +54,9 @@ def learn_trunks(
     for _ in range(hyperparameters.epochs):
         order = torch.randperm(len(moves.before), generator=generator).split(batch)
         losses.append(float(np.mean([_step(optimiser, objectives, moves, rows) for rows in order])))
-    if not isinstance(model, PPO):
+    if not is_on_policy(model):
         model.critic_target.load_state_dict(model.critic.state_dict())
-    if isinstance(model, TD3):
+    if is_deterministic(model):
         model.actor_target.load_state_dict(model.actor.state_dict())
     return losses
 
@@ -133,7 +132,7 @@ _Objective = _OfStates | _OfActions
 def _objectives(model: Model, actions: int, hyperparameters: Dynamics, generator: torch.Generator) -> list[_Objective]:
     actor = _Trunk(model, "actor", "")
     objectives: list[_Objective] = [_OfStates(actor, actions, hyperparameters, generator)]
-    if isinstance(model, PPO):
+    if is_on_policy(model):
         return [*objectives, _OfStates(_Trunk(model, "critic", ""), actions, hyperparameters, generator)]
     critics = [_Trunk(model, "critic", f"q{net}_") for net in range(model.critic.n_critics)]
     return [*objectives, *(_OfActions(critic, actor, generator) for critic in critics)]

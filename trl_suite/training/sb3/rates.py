@@ -4,19 +4,18 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from stable_baselines3 import PPO, SAC
 
 from trl_suite.mechanisms.freeze_schedule import WARMUP_UPDATES
 from trl_suite.mechanisms.rate import factors
 from trl_suite.networks.components import Components
-from trl_suite.training.sb3.learners import Model
+from trl_suite.training.sb3.learners import Model, has_temperature, is_on_policy
 
 FACTOR, WRITTEN = "factor", "written"  # keys of a parameter group: its factor, and the rate that SB3 wrote
 
 
 def optimisers(model: Model) -> list[torch.optim.Optimizer]:
     """Return the optimisers of actor and critic: one for PPO, two for the others."""
-    owners = (model.policy,) if isinstance(model, PPO) else (model.actor, model.critic)
+    owners = (model.policy,) if is_on_policy(model) else (model.actor, model.critic)
     return [owner.optimizer for owner in owners]
 
 
@@ -29,12 +28,12 @@ def renew_optimisers(model: Model, components: Components, rate: Mapping[str, fl
         rate: selector -> factor of the learning rate; a later, narrower selector overrides an earlier one.
     """
     by_parameter = _factors(components, rate)
-    for owner in (model.policy,) if isinstance(model, PPO) else (model.actor, model.critic):
+    for owner in (model.policy,) if is_on_policy(model) else (model.actor, model.critic):
         owner.optimizer = _optimiser(model, list(owner.parameters()), by_parameter)
         if rate:
             owner.optimizer.register_step_pre_hook(_scale_rates)
             owner.optimizer.register_step_post_hook(_restore_rates)
-    if isinstance(model, SAC) and model.ent_coef_optimizer is not None and model.log_ent_coef is not None:
+    if has_temperature(model) and model.ent_coef_optimizer is not None and model.log_ent_coef is not None:
         model.ent_coef_optimizer = torch.optim.Adam([model.log_ent_coef], lr=model.lr_schedule(1.0))
 
 

@@ -8,21 +8,21 @@ import msgspec
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
 
+from trl_suite.algorithms.hyperparameters import Activation, Hyperparameters
+from trl_suite.algorithms.registry import find
 from trl_suite.errors import InputError
 from trl_suite.interface import Interface
-from trl_suite.networks.card import Activation, Card, Network, Normaliser, Training
+from trl_suite.networks.card import Card, Network, Normaliser, Training
 from trl_suite.networks.components import OBSERVATION_STATISTICS, RETURN_STATISTICS, TEMPERATURE, Components, group
 from trl_suite.networks.policy import Policy
 from trl_suite.networks.zip_import import Spaces
-from trl_suite.training import settings
 from trl_suite.training.sb3.layers import bound_of, folded
-from trl_suite.training.sb3.learners import Model, SACLearner, TD3Learner, algorithm_of
+from trl_suite.training.sb3.learners import Model, algorithm_of, has_temperature, is_on_policy, learner_class
 from trl_suite.training.sb3.multi_head import Marked, share_trunk
 from trl_suite.training.sb3.rates import renew_optimisers
 from trl_suite.training.sb3.replay_buffer import SourceReplayBuffer
@@ -38,7 +38,7 @@ _ACTIVATIONS: dict[Activation, type[torch.nn.Module]] = {"tanh": torch.nn.Tanh, 
 
 def build(
     env: str,
-    hyperparameters: settings.Hyperparameters,
+    hyperparameters: Hyperparameters,
     seed: int,
     one_by_one: bool = False,
     training_variants: Sequence[str] = (),
@@ -72,15 +72,9 @@ def build(
     return model
 
 
-def _learner(worlds: VecEnv, hyperparameters: settings.Hyperparameters, seed: int) -> Model:
+def _learner(worlds: VecEnv, hyperparameters: Hyperparameters, seed: int) -> Model:
     with threads(1):  # orthogonal initialisation depends on their number in the last bits
-        if isinstance(hyperparameters, settings.PPOHyperparameters):
-            return _ppo(worlds, hyperparameters, seed)
-        return (
-            _sac(worlds, hyperparameters, seed)
-            if isinstance(hyperparameters, settings.SACHyperparameters)
-            else _td3(worlds, hyperparameters, seed)
-        )
+        return learner_class(hyperparameters.algorithm)(env=worlds, **_arguments(worlds, hyperparameters, seed))
 
 
 def turns(env: str, training_variants: Sequence[str], worlds: int) -> list[str]:
@@ -88,26 +82,24 @@ def turns(env: str, training_variants: Sequence[str], worlds: int) -> list[str]:
     return [training_variants[i % len(training_variants)] if training_variants else env for i in range(worlds)]
 
 
-def blank(world: Spaces, hyperparameters: settings.Hyperparameters, seed: int, buffered: bool = False) -> Model:
+def blank(world: Spaces, hyperparameters: Hyperparameters, seed: int, buffered: bool = False) -> Model:
     """Return the model that `build` returns, without worlds to learn in: the same parameters for the same seed.
 
     Args:
         world: what its numbers mean.
         hyperparameters: hyperparameters.
         seed: of the run.
-        buffered: with the replay that `how` asks for, instead of one of a single row.
+        buffered: with the replay that `hyperparameters` ask for, instead of one of a single row.
     """
-    count = 1 if isinstance(hyperparameters, settings.PPOHyperparameters) else hyperparameters.n_envs
+    on_policy = find(hyperparameters.algorithm).on_policy
+    count = 1 if on_policy else hyperparameters.n_envs
     worlds = _normalised(DummyVecEnv([lambda: _still(world) for _ in range(count)]), hyperparameters)
-    if isinstance(hyperparameters, settings.PPOHyperparameters):
-        model = _learner(worlds, _least(hyperparameters), seed)
-        model.batch_size = hyperparameters.batch_size
-        return model
-    return _learner(
-        worlds,
-        hyperparameters if buffered else msgspec.structs.replace(hyperparameters, buffer_size=hyperparameters.n_envs),
-        seed,
-    )
+    if not on_policy:
+        small: dict[str, Any] = {} if buffered else {"buffer_size": hyperparameters.n_envs}
+        return _learner(worlds, msgspec.structs.replace(hyperparameters, **small), seed)
+    model = _learner(worlds, _least(hyperparameters), seed)
+    model.batch_size = hyperparameters.minibatch
+    return model
 
 
 def _still(world: Spaces) -> gymnasium.Env[Any, Any]:
@@ -120,12 +112,13 @@ def _still(world: Spaces) -> gymnasium.Env[Any, Any]:
     return env
 
 
-def _least(hyperparameters: settings.PPOHyperparameters) -> settings.PPOHyperparameters:
+def _least(hyperparameters: Hyperparameters) -> Hyperparameters:
     """Return settings for the smallest rollout that SB3 takes."""
-    return msgspec.structs.replace(hyperparameters, n_steps=2, batch_size=2)
+    least: dict[str, Any] = {name: 2 for name in ("n_steps", "batch_size") if hasattr(hyperparameters, name)}
+    return msgspec.structs.replace(hyperparameters, **least)
 
 
-def _normalised(worlds: VecEnv, hyperparameters: settings.Hyperparameters) -> VecEnv:
+def _normalised(worlds: VecEnv, hyperparameters: Hyperparameters) -> VecEnv:
     if not (hyperparameters.normalise_observation or hyperparameters.normalise_reward):
         return worlds
     return VecNormalize(
@@ -136,70 +129,35 @@ def _normalised(worlds: VecEnv, hyperparameters: settings.Hyperparameters) -> Ve
     )
 
 
-def _shared(hyperparameters: settings.Hyperparameters, seed: int) -> dict[str, Any]:
-    """Return the arguments that all three algorithms take."""
-    return {
+def _arguments(worlds: VecEnv, hyperparameters: Hyperparameters, seed: int) -> dict[str, Any]:
+    """Return the arguments of the learner's constructor, as its descriptor names them."""
+    algorithm, values = find(hyperparameters.algorithm), msgspec.structs.asdict(hyperparameters)
+    policy: dict[str, Any] = {
+        "net_arch": list(hyperparameters.hidden),
+        "activation_fn": _ACTIVATIONS[hyperparameters.activation],
+    }
+    arguments: dict[str, Any] = {
         "policy": "MlpPolicy",
+        "policy_kwargs": policy,
         "seed": seed_for(seed, "learner"),
         "device": "cpu",  # SB3 itself warns that an MLP of this size is slower on a GPU
-        "batch_size": hyperparameters.batch_size,
         "learning_rate": hyperparameters.learning_rate,
         "gamma": hyperparameters.gamma,
-        "policy_kwargs": {
-            "net_arch": list(hyperparameters.hidden),
-            "activation_fn": _ACTIVATIONS[hyperparameters.activation],
-        },
     }
+    arguments |= {name: values[name] for name in algorithm.sb3_arguments}
+    if "log_std_init" in values:
+        policy["log_std_init"] = values["log_std_init"]
+    if not algorithm.on_policy:
+        arguments["replay_buffer_class"] = SourceReplayBuffer
+    if "action_noise" in values:
+        arguments["action_noise"] = _noise(worlds, hyperparameters.n_envs, values["action_noise"])
+    return arguments
 
 
-def _ppo(worlds: VecEnv, hyperparameters: settings.PPOHyperparameters, seed: int) -> PPO:
-    shared = _shared(hyperparameters, seed)
-    shared["policy_kwargs"]["log_std_init"] = hyperparameters.log_std_init
-    return PPO(
-        env=worlds,
-        n_steps=hyperparameters.n_steps,
-        n_epochs=hyperparameters.n_epochs,
-        gae_lambda=hyperparameters.gae_lambda,
-        clip_range=hyperparameters.clip_range,
-        ent_coef=hyperparameters.ent_coef,
-        vf_coef=hyperparameters.vf_coef,
-        max_grad_norm=hyperparameters.max_grad_norm,
-        target_kl=hyperparameters.target_kl,
-        **shared,
-    )
-
-
-def _off_policy(hyperparameters: settings.OffPolicyHyperparameters) -> dict[str, Any]:
-    return {
-        "replay_buffer_class": SourceReplayBuffer,
-        "buffer_size": hyperparameters.buffer_size,
-        "learning_starts": hyperparameters.learning_starts,
-        "tau": hyperparameters.tau,
-        "train_freq": hyperparameters.train_freq,
-        "gradient_steps": hyperparameters.gradient_steps,
-    }
-
-
-def _sac(worlds: VecEnv, hyperparameters: settings.SACHyperparameters, seed: int) -> SACLearner:
-    return SACLearner(
-        env=worlds, ent_coef=hyperparameters.ent_coef, **_off_policy(hyperparameters), **_shared(hyperparameters, seed)
-    )
-
-
-def _td3(worlds: VecEnv, hyperparameters: settings.TD3Hyperparameters, seed: int) -> TD3Learner:
-    size = (hyperparameters.n_envs, *(worlds.action_space.shape or ()))[-1]
-    noise = (
-        NormalActionNoise(np.zeros(size), np.full(size, hyperparameters.action_noise))
-        if hyperparameters.action_noise
-        else None
-    )
-    return TD3Learner(
-        env=worlds,
-        action_noise=noise,
-        policy_delay=hyperparameters.policy_delay,
-        **_off_policy(hyperparameters),
-        **_shared(hyperparameters, seed),
-    )
+def _noise(worlds: VecEnv, n_envs: int, deviation: float) -> NormalActionNoise | None:
+    """Return the exploration noise of a policy that has no deviation of its own."""
+    size = (n_envs, *(worlds.action_space.shape or ()))[-1]
+    return NormalActionNoise(np.zeros(size), np.full(size, deviation)) if deviation else None
 
 
 def components_of(model: Model) -> dict[str, dict[str, torch.Tensor]]:
@@ -210,7 +168,7 @@ def components_of(model: Model) -> dict[str, dict[str, torch.Tensor]]:
     """
     tensors = (*model.policy.named_parameters(), *model.policy.named_buffers())  # of a source's frozen layers
     components = group(algorithm_of(model), tensors)
-    if isinstance(model, SAC) and model.log_ent_coef is not None:
+    if has_temperature(model) and model.log_ent_coef is not None:
         components[TEMPERATURE] = {"value": model.log_ent_coef}
     for name, statistics in statistics_of(model).items():
         components[name] = {
@@ -266,7 +224,7 @@ def hold_statistics(model: Model, frozen: tuple[str, ...]) -> None:
 
 def hold_temperature(model: Model, frozen: tuple[str, ...]) -> None:
     """Stop SAC's temperature from being tuned where it is frozen, and let it be tuned where it is not any more."""
-    if not isinstance(model, SAC) or model.log_ent_coef is None:
+    if not has_temperature(model) or model.log_ent_coef is None:
         return
     if TEMPERATURE in frozen:
         model.ent_coef_optimizer = None
@@ -343,7 +301,7 @@ def _card(model: Model, components: Components, training: Training) -> Card:
         actor=_widths("actor", components),
         critic=_widths("critic", components),
         residual=bound_of(model),
-        critics=1 if isinstance(model, PPO) else model.critic.n_critics,
+        critics=1 if is_on_policy(model) else model.critic.n_critics,
         activation=activation_of(model),
         action_low=tuple(float(bound) for bound in space.low),
         action_high=tuple(float(bound) for bound in space.high),

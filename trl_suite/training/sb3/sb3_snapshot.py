@@ -13,14 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
-from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecMonitor
 
 from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.training.sb3.guided_env import GuidedEnv
-from trl_suite.training.sb3.learners import Model
+from trl_suite.training.sb3.learners import Model, has_temperature, is_on_policy
 from trl_suite.training.sb3.vec_env import BatchVecEnv
 from trl_suite.worlds import rng_state
 from trl_suite.worlds.env import RobotEnv
@@ -115,17 +114,17 @@ def _rows(buffer: ReplayBuffer) -> int:
 
 def optimisers(model: Model) -> dict[str, torch.optim.Optimizer]:
     """Return all optimisers of a model by name."""
-    if isinstance(model, PPO):
+    if is_on_policy(model):
         return {"policy": model.policy.optimizer}
     optimizers = {"actor": model.actor.optimizer, "critic": model.critic.optimizer}
-    if isinstance(model, SAC) and model.ent_coef_optimizer is not None:
+    if has_temperature(model) and model.ent_coef_optimizer is not None:
         optimizers["temperature"] = model.ent_coef_optimizer
     return optimizers
 
 
 def _parameters(model: Model) -> dict[str, Array]:
     arrays = {f"policy.{name}": _array(value) for name, value in model.policy.state_dict().items()}
-    if isinstance(model, SAC) and model.log_ent_coef is not None:
+    if has_temperature(model) and model.log_ent_coef is not None:
         arrays["temperature"] = _array(model.log_ent_coef)
     for name, optimiser in optimisers(model).items():
         for index, state in optimiser.state_dict()["state"].items():
@@ -133,13 +132,13 @@ def _parameters(model: Model) -> dict[str, Array]:
     return arrays
 
 
-def _array(tensor: torch.Tensor) -> Array:
-    return tensor.detach().cpu().numpy().copy()
+def _array(value: torch.Tensor | float) -> Array:
+    return torch.as_tensor(value).detach().cpu().numpy().copy()
 
 
 def _put_parameters(model: Model, arrays: Arrays) -> None:
     model.policy.load_state_dict({name: torch.tensor(values) for name, values in _below("policy.", arrays).items()})
-    if isinstance(model, SAC) and model.log_ent_coef is not None:
+    if has_temperature(model) and model.log_ent_coef is not None:
         with torch.no_grad():
             model.log_ent_coef.copy_(torch.tensor(arrays["temperature"]))
     for name, optimiser in optimisers(model).items():

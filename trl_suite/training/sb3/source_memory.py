@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
-from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.buffers import ReplayBuffer
 
 from trl_suite.errors import InputError
@@ -18,7 +17,7 @@ from trl_suite.networks.policy import Policy
 from trl_suite.networks.policy_memory import MOMENTS, STEP, TERM, owner
 from trl_suite.training.reward_relabelling import relabelled
 from trl_suite.training.sb3 import sb3_model as sb3
-from trl_suite.training.sb3.learners import Model
+from trl_suite.training.sb3.learners import Model, has_temperature, is_on_policy
 from trl_suite.training.sb3.rates import optimisers
 from trl_suite.training.sb3.replay_buffer import SourceReplayBuffer
 from trl_suite.training.training_run import TrainingRun
@@ -34,7 +33,7 @@ def empty(model: Model) -> dict[str, Tensors]:
 
     A replay has no tensors here: it has no length of its own.
     """
-    replay: dict[str, Tensors] = {} if isinstance(model, PPO) else {REPLAY: {}}
+    replay: dict[str, Tensors] = {} if is_on_policy(model) else {REPLAY: {}}
     return replay | optimizer_state(model)
 
 
@@ -67,7 +66,7 @@ def check(model: Model, copied: Sequence[str], frozen: Sequence[str]) -> None:
     """
     if moving := [name for name in frozen if name.startswith(OPTIMISER)]:
         raise InputError(f"{', '.join(moving)} cannot be frozen: moments follow every gradient; freeze what they move")
-    holds = not isinstance(model, PPO) and isinstance(model.replay_buffer, SourceReplayBuffer)
+    holds = not is_on_policy(model) and isinstance(model.replay_buffer, SourceReplayBuffer)
     if REPLAY in frozen and not (holds and REPLAY in copied):
         raise InputError("a replay is frozen only where it is copied, and only in an experiment")
 
@@ -114,7 +113,7 @@ def fill(model: Model, transitions: Tensors) -> None:
 
 def collected(model: Model) -> Tensors:
     """Return the transitions that a fresh learner was given (count, ...), by SB3's names; none where there are none."""
-    buffer = None if isinstance(model, PPO) else model.replay_buffer
+    buffer = None if is_on_policy(model) else model.replay_buffer
     if not isinstance(buffer, SourceReplayBuffer) or not buffer.given:
         return {}
     fields = {name: getattr(buffer, name)[: buffer.given] for name in (*_STATES, "actions", *_NUMBERS)}
@@ -123,11 +122,7 @@ def collected(model: Model) -> Tensors:
 
 def given(model: Model) -> dict[str, Tensors]:
     """Return the transitions that the learner was given and does not overwrite: what a freeze of its replay holds."""
-    if (
-        isinstance(model, PPO)
-        or not isinstance(model.replay_buffer, SourceReplayBuffer)
-        or not model.replay_buffer.held
-    ):
+    if is_on_policy(model) or not isinstance(model.replay_buffer, SourceReplayBuffer) or not model.replay_buffer.held:
         return {}
     buffer = model.replay_buffer
     names = (*_STATES, "actions", *_NUMBERS)
@@ -136,12 +131,12 @@ def given(model: Model) -> dict[str, Tensors]:
 
 def hold_replay(model: Model, frozen: Sequence[str]) -> None:
     """Keep the given transitions from being overwritten where the replay is frozen, and no longer where it is not."""
-    if not isinstance(model, PPO) and isinstance(model.replay_buffer, SourceReplayBuffer):
+    if not is_on_policy(model) and isinstance(model.replay_buffer, SourceReplayBuffer):
         model.replay_buffer.held = model.replay_buffer.given if REPLAY in frozen else 0
 
 
 def _buffer(model: Model) -> ReplayBuffer:
-    assert not isinstance(model, PPO)
+    assert not is_on_policy(model)
     assert model.replay_buffer is not None
     return model.replay_buffer
 
@@ -200,8 +195,10 @@ def forget(model: Model, components: Collection[str]) -> None:
 def _learned(model: Model) -> Iterator[tuple[str, torch.optim.Optimizer, torch.Tensor]]:
     """Yield `component.tensor`, optimiser and parameter of all that an optimiser moves."""
     named = {v: f"{name}.{key}" for name, tensors in sb3.components_of(model).items() for key, v in tensors.items()}
-    tuned = [model.ent_coef_optimizer] if isinstance(model, SAC) and model.ent_coef_optimizer is not None else []
+    tuned = [model.ent_coef_optimizer] if has_temperature(model) and model.ent_coef_optimizer is not None else []
     for optimiser in (*optimisers(model), *tuned):
+        if not isinstance(optimiser, torch.optim.Adam):  # another one's state is no mean and variance of gradients
+            continue
         for group in optimiser.param_groups:
             for parameter in group["params"]:
                 yield named[parameter], optimiser, parameter

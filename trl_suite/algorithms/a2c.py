@@ -1,0 +1,40 @@
+"""A2C (Mnih et al. 2016, synchronous), with SB3's RMSprop as TensorFlow computes it."""
+
+from typing import ClassVar
+
+from trl_suite.algorithms.descriptor import ACTOR_CRITIC, AlgorithmDescriptor
+from trl_suite.algorithms.hyperparameters import Count, Fraction, OnPolicyHyperparameters, Positive
+
+
+class A2CHyperparameters(OnPolicyHyperparameters, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """SB3's A2C with observation and return normalisation; defaults are SB3's unless a comment says otherwise."""
+
+    algorithm: ClassVar[str] = "a2c"
+
+    n_envs: Count = 16  # SB3: 1
+    n_steps: Count = 5  # per env and update
+    learning_rate: Positive = 7e-4
+    gae_lambda: Fraction = 1.0
+    rms_prop_eps: Positive = 1e-5
+    use_rms_prop: bool = True  # else Adam
+    normalize_advantage: bool = False
+
+
+DESCRIPTOR = AlgorithmDescriptor(
+    hyperparameters=A2CHyperparameters,
+    on_policy=True,
+    log_std="number",
+    parameter_rules=ACTOR_CRITIC,
+    zip_signs=("gae_lambda", "normalize_advantage"),
+    zip_others=("n_epochs", "cg_max_steps"),  # PPO, TRPO
+    activation="tanh",
+    optimizers=("policy",),
+    sb3_class="stable_baselines3.a2c.a2c.A2C",
+    sb3_arguments=(
+        "n_steps", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm", "rms_prop_eps", "use_rms_prop",
+        "normalize_advantage",
+    ),
+    exported=("learning_rate", "gamma", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm"),
+    card_facts=("n_envs", "n_steps", "learning_rate", "gamma", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm"),
+    no_cohort="a cohort has no update of A2C yet",
+)  # fmt: skip

@@ -1,0 +1,69 @@
+"""Hyperparameters that several algorithms share, with SB3's names and checked ranges."""
+
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
+
+Count = Annotated[int, msgspec.Meta(gt=0)]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Discount = Annotated[float, msgspec.Meta(gt=0, le=1)]
+Whole = Annotated[int, msgspec.Meta(ge=0)]
+Activation = Literal["tanh", "relu"]
+
+
+class Hyperparameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Hyperparameters of every algorithm; defaults are SB3's unless a comment says otherwise."""
+
+    algorithm: ClassVar[str] = ""
+
+    n_envs: Count = 1
+    learning_rate: Positive = 3e-4
+    gamma: Discount = 0.99
+    hidden: tuple[Count, ...] = (64, 64)  # of actor and critic each
+    activation: Activation = "tanh"
+    normalise_observation: bool = True
+    normalise_reward: bool = True
+
+    @property
+    def minibatch(self) -> int:
+        """Transitions of one gradient step."""
+        raise NotImplementedError
+
+
+class OnPolicyHyperparameters(Hyperparameters, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Hyperparameters of PPO and A2C."""
+
+    n_envs: Count = 16
+    n_steps: Count = 128  # per env and update
+    gae_lambda: Fraction = 0.95
+    ent_coef: NotNegative = 0.0
+    vf_coef: NotNegative = 0.5
+    max_grad_norm: Positive = 0.5
+    log_std_init: float = 0.0
+
+    @property
+    def minibatch(self) -> int:
+        """Transitions of one gradient step: the whole rollout."""
+        return self.n_envs * self.n_steps
+
+
+class OffPolicyHyperparameters(Hyperparameters, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Hyperparameters of the algorithms that learn from a replay."""
+
+    buffer_size: Count = 1_000_000
+    learning_starts: Whole = 10_000  # SB3: 100; as RL Zoo for MuJoCo. A transferred policy acts itself meanwhile
+    batch_size: Count = 256
+    tau: Fraction = 0.005
+    train_freq: Count = 1
+    gradient_steps: int = 1
+    hidden: tuple[Count, ...] = (256, 256)  # of actor and critics each
+    activation: Activation = "relu"
+    normalise_observation: bool = False
+    normalise_reward: bool = False
+
+    @property
+    def minibatch(self) -> int:
+        """Transitions of one gradient step."""
+        return self.batch_size

@@ -1,0 +1,46 @@
+"""PPO (Schulman et al. 2017)."""
+
+from typing import ClassVar
+
+from trl_suite.algorithms.descriptor import ACTOR_CRITIC, AlgorithmDescriptor
+from trl_suite.algorithms.hyperparameters import Count, OnPolicyHyperparameters, Positive
+
+
+class PPOHyperparameters(OnPolicyHyperparameters, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """SB3's PPO with observation and return normalisation; defaults are SB3's unless a comment says otherwise."""
+
+    algorithm: ClassVar[str] = "ppo"
+
+    n_envs: Count = 16  # SB3: 1; the same 2,048 steps per update from sixteen worlds need fewer network calls
+    n_steps: Count = 128  # per env and update; SB3: 2,048
+    batch_size: Count = 256  # SB3: 64; a quarter of the optimiser steps
+    n_epochs: Count = 10
+    clip_range: Positive = 0.2
+    target_kl: Positive | None = None
+
+    @property
+    def minibatch(self) -> int:
+        """Transitions of one gradient step."""
+        return self.batch_size
+
+
+DESCRIPTOR = AlgorithmDescriptor(
+    hyperparameters=PPOHyperparameters,
+    on_policy=True,
+    log_std="number",
+    parameter_rules=ACTOR_CRITIC,
+    zip_signs=("n_epochs", "clip_range"),
+    activation="tanh",
+    optimizers=("policy",),
+    sb3_class="stable_baselines3.ppo.ppo.PPO",
+    sb3_arguments=(
+        "n_steps", "batch_size", "n_epochs", "gae_lambda", "clip_range", "ent_coef", "vf_coef", "max_grad_norm",
+        "target_kl",
+    ),
+    exported=("learning_rate", "gamma", "gae_lambda", "clip_range", "ent_coef", "vf_coef", "max_grad_norm"),
+    card_facts=(
+        "n_envs", "n_steps", "batch_size", "n_epochs", "learning_rate", "gamma", "gae_lambda", "ent_coef", "vf_coef",
+        "max_grad_norm", "target_kl",
+    ),
+    cohort_update="trl_suite.training.cohort.ppo_update.PPOUpdate",
+)  # fmt: skip

@@ -1,0 +1,38 @@
+"""SAC (Haarnoja et al. 2018)."""
+
+from typing import ClassVar, Literal
+
+from trl_suite.algorithms.descriptor import SQUASHED_ACTOR, TWIN_CRITICS, AlgorithmDescriptor
+from trl_suite.algorithms.hyperparameters import OffPolicyHyperparameters, Positive
+
+
+class SACHyperparameters(OffPolicyHyperparameters, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """SB3's SAC."""
+
+    algorithm: ClassVar[str] = "sac"
+
+    ent_coef: Literal["auto"] | Positive = "auto"
+
+
+DESCRIPTOR = AlgorithmDescriptor(
+    hyperparameters=SACHyperparameters,
+    on_policy=False,
+    log_std="head",
+    temperature=True,
+    targets=("critic",),
+    parameter_rules=(*SQUASHED_ACTOR, TWIN_CRITICS),
+    zip_signs=("target_entropy",),
+    zip_others=("top_quantiles_to_drop_per_net", "policy_delay"),  # TQC, CrossQ
+    activation="relu",
+    optimizers=("actor", "critic"),
+    sb3_class="stable_baselines3.sac.sac.SAC",
+    sb3_arguments=(
+        "batch_size", "buffer_size", "learning_starts", "tau", "train_freq", "gradient_steps", "ent_coef",
+    ),
+    exported=("learning_rate", "gamma", "tau"),
+    card_facts=(
+        "n_envs", "batch_size", "learning_rate", "gamma", "ent_coef", "buffer_size", "learning_starts", "tau",
+        "gradient_steps",
+    ),
+    cohort_update="trl_suite.training.cohort.sac_update.SACUpdate",
+)  # fmt: skip

@@ -1,0 +1,42 @@
+"""TD3 (Fujimoto et al. 2018)."""
+
+from typing import ClassVar
+
+from trl_suite.algorithms.descriptor import LAST, TWIN_CRITICS, AlgorithmDescriptor, rule
+from trl_suite.algorithms.hyperparameters import Count, NotNegative, OffPolicyHyperparameters, Positive
+
+
+class TD3Hyperparameters(OffPolicyHyperparameters, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """SB3's TD3."""
+
+    algorithm: ClassVar[str] = "td3"
+
+    learning_rate: Positive = 1e-3
+    action_noise: NotNegative = 0.1  # SB3: none, which explores nothing
+    policy_delay: Count = 2
+    hidden: tuple[Count, ...] = (400, 300)
+
+
+DESCRIPTOR = AlgorithmDescriptor(
+    hyperparameters=TD3Hyperparameters,
+    on_policy=False,
+    log_std="none",
+    targets=("actor", "critic"),
+    parameter_rules=(
+        rule(rf"(?P<stack>actor(?P<target>_target)?\.mu)\.(?P<module>\d+)\.{LAST}", "actor.{part}"),
+        TWIN_CRITICS,
+    ),
+    zip_signs=("target_policy_noise", "policy_delay"),
+    activation="relu",
+    optimizers=("actor", "critic"),
+    sb3_class="stable_baselines3.td3.td3.TD3",
+    sb3_arguments=(
+        "batch_size", "buffer_size", "learning_starts", "tau", "train_freq", "gradient_steps", "policy_delay",
+    ),
+    exported=("learning_rate", "gamma", "tau"),
+    card_facts=(
+        "n_envs", "batch_size", "learning_rate", "gamma", "buffer_size", "learning_starts", "tau", "gradient_steps",
+        "policy_delay",
+    ),
+    cohort_update="trl_suite.training.cohort.td3_update.TD3Update",
+)  # fmt: skip
