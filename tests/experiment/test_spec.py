@@ -89,7 +89,8 @@ def test_a_source_may_draw_its_worlds_and_every_seed_draws_its_own(tiny):
     drawn = [step.specification["training_variants"] for step in sources]
     assert drawn[0] != drawn[1]
     scales = [float(address.partition("gravity=")[2]) for mix in drawn for address in mix]
-    assert len(scales) == 2 * 2
+    assert len(scales) == 2 * 32  # the pool that each run's episodes are drawn from
+    assert all(step.specification["redraw"] for step in sources)
     assert all(0.5 <= scale <= 2.0 for scale in scales)
     assert drawn == [
         s.specification["training_variants"] for s in grid.run_specs(experiment_file.load(tiny)) if s.role == "source"

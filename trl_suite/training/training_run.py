@@ -42,6 +42,7 @@ class TrainingRun:
     training_variants: tuple[
         str, ...
     ] = ()  # addresses that the training worlds take in turn, instead of all being `env`
+    redraw: bool = False  # each training env draws one of the variants anew at each episode, instead of taking turns
     source_training: settings.SourceTraining = field(default_factory=settings.SourceTraining)
     head_start: int = 0  # env steps before the first of `steps`, which are paid for and not measured
 

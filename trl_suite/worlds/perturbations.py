@@ -84,16 +84,35 @@ def first_actions(specs: Sequence[PerturbationSpec], controls: Sequence[Array] |
 
 
 class Perturbations:
-    """The channels of several worlds."""
+    """Noise, masks, delays, inversion and scales of several envs.
 
-    def __init__(self, specs: Sequence[PerturbationSpec], controls: Sequence[Array] | None = None) -> None:
+    Args:
+        specs: of each env.
+        controls: of each env, that its episodes begin with; zeros where not given.
+        longest_delays: of actions and observations that `assign` may ask for, in control steps.
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[PerturbationSpec],
+        controls: Sequence[Array] | None = None,
+        longest_delays: tuple[int, int] = (0, 0),
+    ) -> None:
+        longest = [max(longest_delays[0], *(spec.action_delay for spec in specs))]
+        longest += [max(longest_delays[1], *(spec.observation_delay for spec in specs))]
+        self._acts = _DelayLine(len(specs), len(specs[0].action_factor), longest[0])
+        self._senses = _DelayLine(len(specs), len(specs[0].observation_factor), longest[1])
+        self.assign(specs, controls)
+
+    def assign(self, specs: Sequence[PerturbationSpec], controls: Sequence[Array] | None = None) -> None:
+        """Let the envs be perturbed by these from now on; what is on its way stays so."""
         self._first_actions = first_actions(specs, controls)
-        self._acts = _DelayLine(
+        self._acts.assign(
             np.array([spec.action_factor for spec in specs]),
             np.array([spec.action_std for spec in specs]),
             [spec.action_delay for spec in specs],
         )
-        self._senses = _DelayLine(
+        self._senses.assign(
             np.array([spec.observation_factor for spec in specs]),
             np.array([spec.observation_std for spec in specs]),
             [spec.observation_delay for spec in specs],
@@ -129,16 +148,16 @@ class Perturbations:
 class _DelayLine:
     """A delay, a factor and noise on rows of numbers."""
 
-    def __init__(self, factor: Array, std: Array, delays: Sequence[int]) -> None:
+    def __init__(self, count: int, width: int, longest: int) -> None:
+        self.width, self._late = width, longest > 0
+        self._past = np.zeros((count, longest + 1, width))  # a ring of the last rows
+        self._now = 0
+        self._rows = np.arange(count)
+
+    def assign(self, factor: Array, std: Array, delays: Sequence[int]) -> None:
         self._factor, self._std = factor, std
         self._noisy = np.flatnonzero(std.any(axis=1)).tolist()
         self._delays = np.array(delays)
-        self._late = bool(self._delays.any())
-        depth = int(self._delays.max(initial=0)) + 1
-        self.width = factor.shape[1]
-        self._past = np.zeros((len(factor), depth, self.width))  # a ring of the last rows
-        self._now = 0
-        self._rows = np.arange(len(factor))
 
     def fill(self, env_index: int, row: Array) -> None:
         self._past[env_index] = row

@@ -27,6 +27,10 @@ class Physics(Protocol):
         """Return the array under MjData's name, (worlds, n)."""
         ...
 
+    def set_models(self, models: Sequence[mujoco.MjModel], substeps: Sequence[int], keyframes: Sequence[int]) -> None:
+        """Let the envs have other models of the same sizes; those that change are restarted before they are stepped."""
+        ...
+
     def advance(self, controls: Array, envs: Array | None) -> None:
         """Run one control step of the given worlds (sorted indices), or of all; controls are (all worlds, actions)."""
         ...
@@ -107,15 +111,20 @@ class MujocoBatch:
         warm_start: bool,
         threads: int,
     ) -> None:
-        self._keyframes = np.array(keyframes, dtype=np.int32)
         self._num_envs = len(models)
         self._batch = mujoco.batch.Batch(models[0], self._num_envs, min(threads, self._num_envs))
-        if any(model is not models[0] for model in models):
-            self._batch.set_models(models)
+        self._models: list[mujoco.MjModel] = [models[0]] * self._num_envs
+        self.set_models(models, substeps, keyframes)
         self._controls: Array = self._batch.bind("ctrl")
         self._warnings: Array = self._batch.warning.reshape(self._num_envs, -1)
         self._warm: Array | None = None if warm_start else self._batch.bind("qacc_warmstart")
         self._derived = {name: bound for name in fields if not (bound := self.field(name)).flags.writeable}
+
+    def set_models(self, models: Sequence[mujoco.MjModel], substeps: Sequence[int], keyframes: Sequence[int]) -> None:
+        """Let the envs have other models of the same sizes."""
+        if any(model is not before for model, before in zip(models, self._models, strict=True)):
+            self._batch.set_models(models)
+        self._models, self._keyframes = list(models), np.array(keyframes, dtype=np.int32)
         self._by_substeps = {steps: np.flatnonzero(np.array(substeps) == steps) for steps in sorted(set(substeps))}
 
     def field(self, name: str) -> Array:
@@ -176,18 +185,22 @@ class ThreadPoolBatch:
         warm_start: bool,
         threads: int,
     ) -> None:
-        self._keyframes = np.array(keyframes, dtype=np.int32)
         self._data = [mujoco.MjData(model) for model in models]
-        self._per_env = [
-            (model, data, data.ctrl, data.qacc_warmstart, steps)
-            for model, data, steps in zip(models, self._data, substeps, strict=True)
-        ]
+        self.set_models(models, substeps, keyframes)
         self._warm_start = warm_start
         self._helpers = min(threads, len(models)) - 1
         self._pool = ThreadPoolExecutor(self._helpers) if self._helpers else None
         self._views = {name: [getattr(data, name).reshape(-1) for data in self._data] for name in fields}
         self._fields = {name: np.zeros((len(models), len(views[0]))) for name, views in self._views.items()}
         self._warnings = [data.warning.number for data in self._data]
+
+    def set_models(self, models: Sequence[mujoco.MjModel], substeps: Sequence[int], keyframes: Sequence[int]) -> None:
+        """Let the envs have other models of the same sizes."""
+        self._keyframes = np.array(keyframes, dtype=np.int32)
+        self._per_env = [
+            (model, data, data.ctrl, data.qacc_warmstart, steps)
+            for model, data, steps in zip(models, self._data, substeps, strict=True)
+        ]
 
     def field(self, name: str) -> Array:
         """Return the array under MjData's name, (worlds, n)."""

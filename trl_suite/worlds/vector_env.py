@@ -22,6 +22,7 @@ from trl_suite.worlds.batch_spec import BatchSpec, Variant
 from trl_suite.worlds.env import built, make
 from trl_suite.worlds.perturbations import Perturbations
 from trl_suite.worlds.physics import physics
+from trl_suite.worlds.task import TaskEvaluator
 
 Array = NDArray[Any]
 
@@ -53,6 +54,7 @@ class RobotVectorEnv(VectorEnv[Array, Array, Array]):
         warm_start: as `RobotEnv`'s. It is on, as in Gymnasium: it costs nothing (benchmarks/worlds.py).
         threads: how many, or None for as many as there are cores.
         render_mode: None: a batch draws no pictures.
+        pools: per env the variants of which it draws one anew at each episode, from its own generator.
         axes: changes of single axes, for all worlds.
 
     Raises:
@@ -71,12 +73,13 @@ class RobotVectorEnv(VectorEnv[Array, Array, Array]):
         warm_start: bool = True,
         threads: int | None = None,
         render_mode: str | None = None,
+        pools: Sequence[Sequence[Variant]] | None = None,
         **axes: Any,
     ) -> None:
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         if render_mode is not None:
             raise InputError(f"{env}: a batch draws no pictures: make one world with render_mode='{render_mode}'")
-        batch_spec = BatchSpec(num_envs, env, variants, variant, axes)
+        batch_spec = self._batch_spec = BatchSpec(num_envs, env, variants, variant, axes, pools)
         self._describe(batch_spec)
         self._limit = max_episode_steps or self.table.episode_steps
         self._physics = physics(
@@ -88,9 +91,8 @@ class RobotVectorEnv(VectorEnv[Array, Array, Array]):
             warm_start=warm_start,
             threads=threads,
         )
-        self._evaluators = [
-            (rows, task.labels, task.evaluator(self._physics.field)) for rows, task in batch_spec.tasks_by_structure()
-        ]
+        self._evaluators = self._bound_evaluators()
+        self._draws_models = any(len(pool) > 1 for pool in batch_spec.pools)
         self._elapsed, self._ended = np.zeros(num_envs, dtype=np.int64), np.zeros(num_envs, dtype=bool)
         self._generators: list[np.random.Generator] = []
         self._noise_generators: list[np.random.Generator] = []
@@ -108,6 +110,33 @@ class RobotVectorEnv(VectorEnv[Array, Array, Array]):
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self.metadata = {"render_modes": [], "autoreset_mode": self.autoreset_mode}
         self.render_mode = None
+
+    def _bound_evaluators(self) -> list[tuple[Any, tuple[str, ...], TaskEvaluator]]:
+        by_structure = self._batch_spec.tasks_by_structure()
+        return [(rows, task.labels, task.evaluator(self._physics.field)) for rows, task in by_structure]
+
+    def _draw_models(self, envs: Array) -> None:
+        """Draw the models of new episodes, each env from its own pool by its own generator."""
+        addresses = list(self.addresses)
+        for index in envs:
+            pool = self._batch_spec.pools[index]
+            if len(pool) > 1:
+                addresses[index] = pool[int(self._generators[index].integers(len(pool)))]
+        self._select(addresses)
+
+    def _select(self, addresses: Sequence[str]) -> None:
+        """Let the envs be at these addresses of their pools; those that change must be restarted or restored."""
+        if tuple(addresses) == self.addresses:
+            return
+        spec = self._batch_spec
+        spec.select(addresses)
+        self.addresses, self._tasks = spec.addresses, spec.tasks
+        self._ends = np.array([task.ends for task in spec.tasks])
+        keyframes = [task.nominal.keyframe for task in spec.tasks]
+        self._physics.set_models(spec.models, [table.frame_skip for table in spec.env_specs], keyframes)
+        self._evaluators = self._bound_evaluators()
+        if self._perturbations is not None and (specs := spec.perturbation_specs):
+            self._perturbations.assign(specs, [task.nominal.control for task in spec.tasks])
 
     @property
     def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]  as SyncVectorEnv's
@@ -183,6 +212,9 @@ class RobotVectorEnv(VectorEnv[Array, Array, Array]):
         arrays = {f"physics.{name}": values for name, values in self._physics.state(rows).items()}
         if self._perturbations is not None:
             arrays |= {f"channel.{name}": values for name, values in self._perturbations.state(rows).items()}
+        if self._draws_models:
+            drawn = [self._batch_spec.pools[index].index(self.addresses[index]) for index in rows]
+            arrays["drawn"] = np.array(drawn, dtype=np.int64)
         return arrays | {
             "elapsed": self._elapsed[rows],
             "ended": self._ended[rows],
@@ -199,6 +231,11 @@ class RobotVectorEnv(VectorEnv[Array, Array, Array]):
         rows = self._all if envs is None else np.asarray(envs, dtype=np.int64)
         if len(state["elapsed"]) != len(rows):
             raise InputError(f"{self.addresses[0]}: a state of {len(state['elapsed'])} worlds for {len(rows)}")
+        if self._draws_models:
+            addresses = list(self.addresses)
+            for row, index in enumerate(rows):
+                addresses[index] = self._batch_spec.pools[index][int(state["drawn"][row])]
+            self._select(addresses)
         self._physics.restore(rows, _below("physics.", state))
         if self._perturbations is not None and "channel.acts" in state:
             self._perturbations.restore(rows, _below("channel.", state))
@@ -265,6 +302,8 @@ class RobotVectorEnv(VectorEnv[Array, Array, Array]):
 
     def _start(self, envs: Array) -> Array:
         """Start new episodes; return their first observations (len(worlds), slots)."""
+        if self._draws_models:
+            self._draw_models(envs)
         states = [self._tasks[index].start(self._generators[index]) for index in envs]
         self._physics.restart(
             envs, np.array([position for position, _ in states]), np.array([velocity for _, velocity in states])
@@ -315,7 +354,8 @@ class RobotVectorEnv(VectorEnv[Array, Array, Array]):
 
 def _perturbations(batch_spec: BatchSpec) -> Perturbations | None:
     specs = batch_spec.perturbation_specs
-    return Perturbations(specs, [task.nominal.control for task in batch_spec.tasks]) if specs else None
+    controls = [task.nominal.control for task in batch_spec.tasks]
+    return Perturbations(specs, controls, batch_spec.longest_delays) if specs else None
 
 
 def _below(prefix: str, state: Mapping[str, Array]) -> dict[str, Array]:
@@ -349,19 +389,25 @@ def _rows(value: Any, rows: Any) -> Any:
     return value[rows] if np.ndim(value) else value
 
 
-def batch_arguments(addresses: Sequence[str]) -> dict[str, Any]:
+def batch_arguments(addresses: Sequence[str | tuple[str, ...]]) -> dict[str, Any]:
     """Arguments of `RobotVectorEnv`, besides the number of envs, for addresses that differ in variant or axes.
+
+    Args:
+        addresses: of each env; a tuple is a pool, of which the env draws one anew at each episode.
 
     Raises:
         InputError: they are of several envs, or one does not exist.
     """
-    parsed = [Address.parse(address) for address in addresses]
-    if len({seed_of_env.env for seed_of_env in parsed}) > 1:
+    pools = [(address,) if isinstance(address, str) else address for address in addresses]
+    parsed = [[Address.parse(address) for address in pool] for pool in pools]
+    if len({address.env for pool in parsed for address in pool}) > 1:
         raise InputError(
-            f"{', '.join(addresses)}: one training is of one env; its worlds may differ in variant and axes"
+            f"{', '.join(map(str, addresses))}: one training is of one env; its envs may differ in variant and axes"
         )
-    variants = [{"variant": seed_of_env.variant, **dict(seed_of_env.axes.axes())} for seed_of_env in parsed]
-    return {"env": parsed[0].env, "variants": variants}
+    variants = [[{"variant": address.variant, **dict(address.axes.axes())} for address in pool] for pool in parsed]
+    if all(isinstance(address, str) for address in addresses):
+        return {"env": parsed[0][0].env, "variants": [pool[0] for pool in variants]}
+    return {"env": parsed[0][0].env, "pools": variants}
 
 
 def make_vector(address: str, count: int, *, autoreset: bool = False) -> VectorEnv[Any, Any, Any]:

@@ -104,8 +104,9 @@ class _Grid:
             return self._shipped(planned)
         budget = self._budget(env, seed)
         evaluation = msgspec.structs.replace(experiment.evaluation, every=source.every or -(-budget // 10))
-        variants = _training_variants(source, env, seed, experiment.hyperparameters.n_envs)
-        extra = {"training_variants": variants} | self._source_training()
+        extra = {"training_variants": _training_variants(source, env, seed)} | self._source_training()
+        if source.randomise:
+            extra["redraw"] = True  # each training env draws one of them anew at each episode
         return self._spec(planned, budget, evaluation, Method(), extra)
 
     def _shipped(self, planned: PlannedRun) -> RunSpec:
@@ -180,14 +181,17 @@ def _acting(method: Method) -> dict[str, Any]:
     return msgspec.to_builtins(msgspec.structs.replace(method, summary=""))
 
 
-def _training_variants(source: SourceOptions, env: str, seed: int, worlds: int) -> list[str]:
-    """Return the addresses of the source's training worlds; empty where all are the env as it is."""
+def _training_variants(source: SourceOptions, env: str, seed: int) -> list[str]:
+    """Addresses of the source's training envs: the variants, or the pool of a randomised one; none for the env itself.
+
+    A pool is compiled once per run; its scales are drawn log-uniformly from the run's seed.
+    """
     if source.variants:
         return [f"{env}.{variant}" for variant in source.variants]
     if not source.randomise:
         return []
     generator = np.random.default_rng(seed_for(seed, "domain"))
-    return [_drawn(source, env, generator) for _ in range(worlds)]
+    return [_drawn(source, env, generator) for _ in range(source.pool)]
 
 
 def _drawn(source: SourceOptions, env: str, generator: np.random.Generator) -> str:

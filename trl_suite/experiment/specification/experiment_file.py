@@ -30,7 +30,8 @@ class SourceOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     steps: Count | None = None  # needed unless the policies are shipped, whose cards say it
     shipped: bool = False  # take policies/ENV-ALGORITHM-seed-SEED instead of training any
     variants: tuple[str, ...] = ()  # trained on these at once, in equal shares, instead of on the env itself
-    randomise: dict[str, Scale] = {}  # axis -> lowest and highest scale, of which each training world draws its own
+    randomise: dict[str, Scale] = {}  # axis -> lowest and highest scale; each episode is of another draw
+    pool: Annotated[int, msgspec.Meta(ge=2, le=1024)] = 32  # compiled models that a randomised source draws from
     heads: bool = False  # a head for each of the variants on a shared trunk; what is kept has the mean of them
     dynamics: settings.Dynamics | None = None  # learn how the world moves from random actions, without any reward
     every: Count | None = None  # env steps between two evaluations; a tenth of the budget where not given

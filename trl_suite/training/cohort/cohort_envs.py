@@ -48,18 +48,19 @@ class SteppedBatch(Protocol):
         ...
 
 
-EnvMaker = Callable[[Sequence[str], AutoresetMode], SteppedBatch]
+EnvAddresses = Sequence[str | tuple[str, ...]]
+EnvMaker = Callable[[EnvAddresses, AutoresetMode], SteppedBatch]
 """Makes the worlds of these addresses."""
 
 
 def simulated(physics: Physics, device: torch.device) -> EnvMaker:
     """Return the maker of worlds: on Warp on the learner's device, or on MuJoCo on the CPU's cores."""
 
-    def on_warp(addresses: Sequence[str], mode: AutoresetMode) -> SteppedBatch:
+    def on_warp(addresses: EnvAddresses, mode: AutoresetMode) -> SteppedBatch:
         batch = WarpVectorEnv(len(addresses), device=device, autoreset_mode=mode, **batch_arguments(addresses))
         return HostWarpEnv(batch)
 
-    def on_mujoco(addresses: Sequence[str], mode: AutoresetMode) -> SteppedBatch:
+    def on_mujoco(addresses: EnvAddresses, mode: AutoresetMode) -> SteppedBatch:
         threads = 1 if device.type == "cpu" else None  # on a CPU every core has a cohort of its own
         return RobotVectorEnv(len(addresses), threads=threads, autoreset_mode=mode, **batch_arguments(addresses))
 
@@ -81,7 +82,7 @@ class StepResult(NamedTuple):
 class CohortEnvs:
     """As many worlds for each member, stepped together."""
 
-    def __init__(self, addresses: Sequence[Sequence[str]], make: EnvMaker, autoreset: AutoresetMode) -> None:
+    def __init__(self, addresses: Sequence[EnvAddresses], make: EnvMaker, autoreset: AutoresetMode) -> None:
         self._shape = (len(addresses), len(addresses[0]))
         self.batch = make([address for of_member in addresses for address in of_member], autoreset)
         space: Any = self.batch.single_action_space

@@ -81,9 +81,9 @@ class CohortMember:
         self._before = snapshot.facts["seconds"]
 
     @property
-    def addresses(self) -> list[str]:
-        """The address of each of its training worlds."""
-        return sb3.turns(self.run.env, self.run.training_variants, self.hyperparameters.n_envs)
+    def addresses(self) -> list[str | tuple[str, ...]]:
+        """The address of each of its training envs, or the pool that it draws its address from at each episode."""
+        return sb3.turns(self.run.env, self.run.training_variants, self.hyperparameters.n_envs, self.run.redraw)
 
     @property
     def rows_given(self) -> int:

@@ -38,6 +38,7 @@ def train(run: TrainingRun, watcher: Watcher, logs: Path | None = None) -> Train
         run.training_variants,
         terms=terms,
         heads=run.source_training.heads,
+        redraw=run.redraw,
     )
     model.set_logger(events.logger(None, 0))
     fresh = methods.fresh_values(run.definition, sb3.components_of(model))

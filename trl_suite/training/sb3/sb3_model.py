@@ -44,6 +44,7 @@ def build(
     training_variants: Sequence[str] = (),
     terms: bool = False,
     heads: bool = False,
+    redraw: bool = False,
 ) -> Model:
     """Return a fresh model on `hyperparameters.n_envs` worlds of an env address, normalised as `how` says.
 
@@ -57,11 +58,12 @@ def build(
         training_variants: addresses that the worlds take in turn, instead of all being `env`.
         terms: have the terms of each reward in `info`.
         heads: give each address of the mix a head of its own.
+        redraw: let each env draw one of the training variants anew at each episode, instead of taking turns.
     """
     if one_by_one or env.startswith(FOREIGN):
         worlds: VecEnv = DummyVecEnv([lambda: Monitor(make(env)) for _ in range(hyperparameters.n_envs)])
     else:
-        addresses = batch_arguments(turns(env, training_variants, hyperparameters.n_envs))
+        addresses = batch_arguments(turns(env, training_variants, hyperparameters.n_envs, redraw))
         worlds = VecMonitor(BatchVecEnv(hyperparameters.n_envs, threads=1, terms=terms, **addresses))
     if heads:
         worlds = Marked(worlds, len(training_variants))
@@ -77,8 +79,10 @@ def _learner(worlds: VecEnv, hyperparameters: Hyperparameters, seed: int) -> Mod
         return learner_class(hyperparameters.algorithm)(env=worlds, **_arguments(worlds, hyperparameters, seed))
 
 
-def turns(env: str, training_variants: Sequence[str], worlds: int) -> list[str]:
-    """Return the address of each training world: those of the mix in turn, or the env where there is none."""
+def turns(env: str, training_variants: Sequence[str], worlds: int, redraw: bool = False) -> list[str | tuple[str, ...]]:
+    """Addresses of the training envs: the variants in turn, a pool of all of them each, or the env itself."""
+    if redraw:
+        return [tuple(training_variants)] * worlds
     return [training_variants[i % len(training_variants)] if training_variants else env for i in range(worlds)]
 
 

@@ -57,6 +57,7 @@ class WarpVectorEnv(VectorEnv[Tensor, Tensor, Tensor]):
         max_episode_steps: after how many steps an episode is cut.
         warm_start: as `RobotEnv`'s.
         render_mode: None: a batch draws no pictures.
+        pools: None: on a device the models of a batch stay what they are.
         axes: changes of single axes, for all worlds.
 
     Raises:
@@ -77,8 +78,11 @@ class WarpVectorEnv(VectorEnv[Tensor, Tensor, Tensor]):
         max_episode_steps: int | None = None,
         warm_start: bool = True,
         render_mode: str | None = None,
+        pools: Sequence[Sequence[Variant]] | None = None,
         **axes: Any,
     ) -> None:
+        if pools is not None:
+            raise InputError(f"{env}: physics on Warp draws no models anew at each episode: physics = 'mujoco' does")
         refuse_unless_usable(torch.device(device))
         self.device = torch.empty(0, device=device).device  # with its index, as Warp wants it
         if render_mode is not None:
