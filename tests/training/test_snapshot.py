@@ -101,6 +101,12 @@ def test_a_source_on_several_variants_goes_on_exactly():
     goes_on_exactly(job("hopper", PPO, 240, training_variants=("hopper.gravity-0.5", "hopper.gravity-1.5")), every=3)
 
 
+@pytest.mark.parametrize(("hyperparameters", "steps", "every"), [(PPO, 240, 3), (SAC_, 300, 20)])
+def test_a_source_that_draws_its_env_anew_goes_on_exactly(hyperparameters, steps: int, every: int):
+    pool = tuple(f"hopper?gravity={scale}" for scale in (0.5, 0.8, 1.5, 2.0))
+    goes_on_exactly(job("hopper", hyperparameters, steps, training_variants=pool, redraw=True), every=every)
+
+
 def test_sac_goes_on_exactly_with_a_replay_that_has_wrapped(monkeypatch):
     monkeypatch.setattr(snapshots, "SEGMENT", 5_000)  # bytes: several segments, of which some are written again
     goes_on_exactly(job("hopper", SAC_, 300), every=20)
