@@ -27,7 +27,7 @@ from trl_suite.worlds.task import TaskEvaluator
 Array = NDArray[Any]
 
 
-class StepResult(NamedTuple):
+class EvaluatedStep(NamedTuple):
     """What a control step gave all worlds."""
 
     observation: Array  # (worlds, slots)
@@ -253,7 +253,7 @@ class RobotVectorEnv(VectorEnv[Array, Array, Array]):
         """End the threads."""
         self._physics.close()
 
-    def _step_result(self, before: Sequence[Any], actions: Array, active: Array) -> StepResult:
+    def _step_result(self, before: Sequence[Any], actions: Array, active: Array) -> EvaluatedStep:
         observation = self._evaluators[0][2].observe()
         unstable = self._physics.unstable() | ~np.isfinite(observation).all(axis=1)
         total, healthy = np.zeros(self.num_envs), np.ones(self.num_envs, dtype=bool)
@@ -269,7 +269,7 @@ class RobotVectorEnv(VectorEnv[Array, Array, Array]):
             observation = self._perturbations.sense(observation, self._noise_generators, active & ~unstable)
         if unstable.any():
             observation = self._collapse(np.flatnonzero(unstable), observation, total, terms)
-        return StepResult(observation, total, (self._ends & ~healthy) | unstable, terms, unstable)
+        return EvaluatedStep(observation, total, (self._ends & ~healthy) | unstable, terms, unstable)
 
     def _collapse(self, envs: Array, observation: Array, total: Array, terms: dict[str, Array]) -> Array:
         """End unstable worlds at their nominal state, as `RobotEnv` does."""
@@ -281,7 +281,7 @@ class RobotVectorEnv(VectorEnv[Array, Array, Array]):
             values[envs] = 0.0
         return observation
 
-    def _infos(self, result: StepResult, active: Array) -> dict[str, Any]:
+    def _infos(self, result: EvaluatedStep, active: Array) -> dict[str, Any]:
         """Return Gymnasium's form: an array per key, and under `_key` of which worlds it speaks."""
         return _masked_infos(result.terms, active) | _unstable_infos(result.unstable & active)
 
