@@ -48,6 +48,16 @@ class OnPolicyHyperparameters(Hyperparameters, frozen=True, kw_only=True, forbid
         """Transitions of one gradient step: the whole rollout."""
         return self.n_envs * self.n_steps
 
+    @property
+    def passes(self) -> int:
+        """Passes of an update over its rollout."""
+        return 1
+
+    @property
+    def largest_divergence(self) -> float | None:
+        """Divergence from the rollout's policy at which an update ends; None never ends it."""
+        return None
+
 
 class OffPolicyHyperparameters(Hyperparameters, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Hyperparameters of the algorithms that learn from a replay."""

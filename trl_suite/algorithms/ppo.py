@@ -23,6 +23,16 @@ class PPOHyperparameters(OnPolicyHyperparameters, frozen=True, kw_only=True, for
         """Transitions of one gradient step."""
         return self.batch_size
 
+    @property
+    def passes(self) -> int:
+        """Passes of an update over its rollout."""
+        return self.n_epochs
+
+    @property
+    def largest_divergence(self) -> float | None:
+        """Divergence from the rollout's policy at which an update ends; None never ends it."""
+        return self.target_kl
+
 
 DESCRIPTOR = AlgorithmDescriptor(
     hyperparameters=PPOHyperparameters,

@@ -12,6 +12,7 @@ from trl_suite.training.cohort.stack import Stack
 
 BETAS = (0.9, 0.999)
 Cells = npt.NDArray[np.bool_]  # (rows, members, parts)
+RateFactors = npt.NDArray[np.float64]  # of the learning rate (rows, members, parts)
 
 
 @dataclass(kw_only=True)
@@ -31,6 +32,8 @@ class Adam:
     nothing; when it is thawed it counts its own steps from 0. Neighbouring parts with the same rate and count are one
     slice: in the common case there is a single one.
     """
+
+    first_square = 0.0  # of the mean of squared gradients
 
     def __init__(
         self,
@@ -56,7 +59,7 @@ class Adam:
         self.after: list[Callable[[], None]] = []  # called after it
         self._epsilon, self._gentle = epsilon, gentle
         self._parameters, self._gradient = stack.flat.view(-1), gradient.flat.view(-1)
-        self.mean, self.square = torch.zeros_like(stack.flat), torch.zeros_like(stack.flat)
+        self.mean, self.square = torch.zeros_like(stack.flat), torch.full_like(stack.flat, self.first_square)
         self._parts, self._size = stack.layout.parts, stack.layout.size
         shape = (stack.layout.rows, stack.members, len(self._parts))
         self.count = np.zeros(shape, dtype=np.int64)
@@ -87,7 +90,7 @@ class Adam:
         for row, member, part in np.argwhere(cells):
             span = slice(self._parts[part].start, self._parts[part].stop)
             self.mean[row, member, span] = 0.0
-            self.square[row, member, span] = 0.0
+            self.square[row, member, span] = self.first_square
         self._change()
 
     def step(self) -> None:
@@ -98,7 +101,7 @@ class Adam:
             self._plan = self._planned()
         for rate, slices in self._plan.items():
             slices.steps.add_(1.0)
-            _fused(slices.tensors, list(slices.steps.unbind()), rate, self._epsilon)
+            self._move(slices.tensors, list(slices.steps.unbind()), rate)
         for act in self.after:
             act()
         self.count[self._learning] += 1
@@ -109,6 +112,10 @@ class Adam:
     def resumed(self) -> None:
         """Take notice that moments and counts were written from outside."""
         self._change()
+
+    def _move(self, tensors: tuple[list[torch.Tensor], ...], counts: list[torch.Tensor], rate: float) -> None:
+        """Move the parameters in `tensors` by a step."""
+        _fused(tensors, counts, rate, self._epsilon)
 
     def _change(self) -> None:
         self._plan, self.edition = None, self.edition + 1
@@ -158,3 +165,17 @@ def _fused(tensors: tuple[list[torch.Tensor], ...], counts: list[torch.Tensor], 
         amsgrad=False,
         maximize=False,
     )
+
+
+class RMSprop(Adam):
+    """RMSprop as TensorFlow computes it, which is SB3's `RMSpropTFLike`: squares begin at 1, epsilon under the root."""
+
+    first_square = 1.0
+    decay = 0.99  # of the mean of squared gradients
+
+    def _move(self, tensors: tuple[list[torch.Tensor], ...], counts: list[torch.Tensor], rate: float) -> None:
+        """Move the parameters in `tensors` by a step."""
+        for parameters, grads, _, squares in zip(*tensors, strict=True):
+            # v <- a v + (1 - a) g^2; theta <- theta - rate g / sqrt(v + eps) (Tieleman & Hinton 2012)
+            squares.mul_(self.decay).addcmul_(grads, grads, value=1 - self.decay)
+            parameters.addcdiv_(grads, squares.add(self._epsilon).sqrt_(), value=-rate)

@@ -9,8 +9,7 @@ import numpy.typing as npt
 import torch
 from gymnasium.vector import AutoresetMode
 
-from trl_suite.algorithms.hyperparameters import OffPolicyHyperparameters
-from trl_suite.algorithms.ppo import PPOHyperparameters
+from trl_suite.algorithms.hyperparameters import OffPolicyHyperparameters, OnPolicyHyperparameters
 from trl_suite.mechanisms import methods
 from trl_suite.networks.components import REPLAY, TEMPERATURE, Components
 from trl_suite.training.acting.evaluation import Episode
@@ -48,7 +47,7 @@ class Cohort:
         self.algorithm: CohortLearner = (
             OffPolicyLearner(self.hyperparameters, *shared)
             if isinstance(self.hyperparameters, OffPolicyHyperparameters)
-            else OnPolicyLearner(cast("PPOHyperparameters", self.hyperparameters), *shared)
+            else OnPolicyLearner(cast("OnPolicyHyperparameters", self.hyperparameters), *shared)
         )
         for index, member in enumerate(members):
             if member.moments:

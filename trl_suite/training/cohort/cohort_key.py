@@ -5,8 +5,7 @@ from typing import cast
 
 import msgspec
 
-from trl_suite.algorithms.hyperparameters import OffPolicyHyperparameters
-from trl_suite.algorithms.ppo import PPOHyperparameters
+from trl_suite.algorithms.hyperparameters import OffPolicyHyperparameters, OnPolicyHyperparameters
 from trl_suite.algorithms.registry import find
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.adapters import Adapter
@@ -66,23 +65,23 @@ def bytes_of(run: TrainingRun, physics: Physics = "mujoco") -> int:
         )
         numbers = ring + _off_policy(hyperparameters, slots, actions, others)
     else:
-        ppo = cast("PPOHyperparameters", hyperparameters)
-        numbers = _on_policy(ppo, slots, actions, others, run.definition.adapter)
+        rollouts = cast("OnPolicyHyperparameters", hyperparameters)
+        numbers = _on_policy(rollouts, slots, actions, others, run.definition.adapter)
     per_world = limits.bytes_per_world(run.env) if physics == "warp" else bytes_per_world(run.env)
     return 4 * numbers + others * per_world
 
 
 def _on_policy(
-    hyperparameters: PPOHyperparameters, slots: int, actions: int, others: int, adapter: Adapter | None
+    hyperparameters: OnPolicyHyperparameters, slots: int, actions: int, others: int, adapter: Adapter | None
 ) -> int:
     """Return how many numbers of four bytes PPO takes; `others` is how many worlds act beside the minibatch."""
     rollout, recorded = hyperparameters.n_envs * hyperparameters.n_steps, slots + actions + 3
-    batch = min(hyperparameters.batch_size, rollout)
+    batch = min(hyperparameters.minibatch, rollout)
     copies = 4 if adapter is None else 5  # values, gradient, two moments; and what they are folded to
     parameters = copies * 2 * on_policy(slots, actions, hyperparameters.hidden, adapter).size
     stored = rollout * (slots + 2 * actions + 3)  # while it is collected
     ordered = rollout * (recorded + padded(recorded))  # by world, and packed
-    orders = 2 * 2 * hyperparameters.n_epochs * rollout  # of eight bytes
+    orders = 2 * 2 * hyperparameters.passes * rollout  # of eight bytes
     widths = 2 * 2 * sum(map(padded, (*hyperparameters.hidden, actions)))  # outputs and gradients of actor and critic
     layers = widths * (batch + rollout % batch + others) + padded(slots) * others + batch * padded(recorded)
     return parameters + stored + ordered + orders + layers

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from trl_suite.algorithms.ppo import PPOHyperparameters
+from trl_suite.algorithms.hyperparameters import OnPolicyHyperparameters
+from trl_suite.algorithms.registry import find
 from trl_suite.mechanisms.distillation import BATCH_STATES
 from trl_suite.training.cohort import noise
 from trl_suite.training.cohort.adam import Cells
@@ -32,7 +33,7 @@ class OnPolicyLearner:
 
     def __init__(
         self,
-        hyperparameters: PPOHyperparameters,
+        hyperparameters: OnPolicyHyperparameters,
         members: Sequence[CohortMember],
         worlds: CohortEnvs,
         normaliser: CohortNormaliser,
@@ -53,7 +54,8 @@ class OnPolicyLearner:
             normaliser,
         )
         self.stacks = {"policy": stack}
-        self.learner = PPOUpdate(hyperparameters, stack, factors(self.stacks, members)["policy"])
+        update = find(hyperparameters.algorithm).cohort_class()
+        self.learner: PPOUpdate = update(hyperparameters, stack, factors(self.stacks, members)["policy"])
         self.optimisers = {"policy": self.learner.adam}
         self._actors = Networks(self.learner.plain.first(), self.learner.gradient.first(), hyperparameters.activation)
         self._seeds = [member.seed for member in members]
@@ -99,7 +101,7 @@ class OnPolicyLearner:
         self._worlds.check()
         for imitation in self._imitations:
             imitation.begin(iteration, (step + size) / self._members[0].run.total, *self._states(imitation, rollout))
-        orders = noise.permutations(self._seeds, iteration, self._hyperparameters.n_epochs, self.rollout)
+        orders = noise.permutations(self._seeds, iteration, self._hyperparameters.passes, self.rollout)
         report = self.learner.update(rollout, orders, learning["policy"])
         return {
             "train/approx_kl": report.divergence,

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from trl_suite.algorithms.hyperparameters import OnPolicyHyperparameters
 from trl_suite.algorithms.ppo import PPOHyperparameters
-from trl_suite.training.cohort.adam import Adam, Cells
+from trl_suite.training.cohort.adam import Adam, Cells, RateFactors
 from trl_suite.training.cohort.graph import Launch
 from trl_suite.training.cohort.low_rank import LowRankTrunks, adapters
 from trl_suite.training.cohort.network import Networks
@@ -82,14 +83,14 @@ class PPOUpdate:
     """Stacked parameters, their gradient and optimiser, and PPO's update of them."""
 
     def __init__(
-        self, hyperparameters: PPOHyperparameters, stack: Stack, factors: npt.NDArray[np.float64] | None = None
+        self, hyperparameters: OnPolicyHyperparameters, stack: Stack, factors: RateFactors | None = None
     ) -> None:
         self.hyperparameters, self.stack = hyperparameters, stack
         self.gradient = stack.zeros_like()
         self.low_rank = LowRankTrunks(stack, self.gradient) if adapters(stack) else None
         self.plain = self.low_rank.plain if self.low_rank else stack  # what the networks compute with
         self.networks = Networks(self.plain, self.gradient, hyperparameters.activation)
-        self.adam = Adam(stack, self.gradient, hyperparameters.learning_rate, ADAM_EPSILON, factors)
+        self.adam = self.optimizer(hyperparameters, factors)
         if self.low_rank:
             self.adam.after.append(self.low_rank.fold)
         self.pulls: list[MemberDistillation] = []
@@ -119,8 +120,8 @@ class PPOUpdate:
         for epoch in range(shuffled.shape[1]):
             inputs = {"rows": rows, "order": shuffled[:, epoch]}
             for pull in self.pulls:
-                inputs |= pull.drawn(-(-packed.shape[1] // self.hyperparameters.batch_size))
-            if self.hyperparameters.target_kl is not None:
+                inputs |= pull.drawn(-(-packed.shape[1] // self.hyperparameters.minibatch))
+            if self.hyperparameters.largest_divergence is not None:
                 self._wary_epoch(inputs, means)
             else:
                 outputs = self._epochs[epoch == shuffled.shape[1] - 1](inputs)
@@ -151,12 +152,12 @@ class PPOUpdate:
 
     def _wary_epoch(self, inputs: Tensors, means: _MetricMeans) -> None:
         """Make the steps of an epoch; members whose policy has gone too far make no further one."""
-        assert self.hyperparameters.target_kl is not None
+        assert self.hyperparameters.largest_divergence is not None
         for index, batch in enumerate(self._minibatches(inputs)):
             grads = self.differentiate(batch, True)
             assert grads.report is not None
             means.add(grads.report, self.adam.learning, index == 0)
-            stopped = (grads.report[0] > KL_TOLERANCE * self.hyperparameters.target_kl).cpu().numpy()
+            stopped = (grads.report[0] > KL_TOLERANCE * self.hyperparameters.largest_divergence).cpu().numpy()
             self.adam.set_learning(self.adam.learning & ~stopped[None, :, None])
             if not self.adam.learning.any():
                 return
@@ -165,7 +166,7 @@ class PPOUpdate:
 
     def _minibatches(self, inputs: Tensors) -> Iterator[torch.Tensor]:
         """Yield packed transitions (P, B, numbers): the rows (P * n, numbers) in the order (P, n)."""
-        for index, indices in enumerate(inputs["order"].split(self.hyperparameters.batch_size, dim=1)):
+        for index, indices in enumerate(inputs["order"].split(self.hyperparameters.minibatch, dim=1)):
             for pull in self.pulls:
                 pull.imitation.show(inputs, index)
             yield inputs["rows"].index_select(0, indices.reshape(-1)).view(*indices.shape, -1)
@@ -176,14 +177,23 @@ class PPOUpdate:
         normalized_obs = batch[..., :slots]
         recorded = batch[..., slots : slots + actions + 3]
         outputs = self.networks.forward(normalized_obs)
-        grads = _loss_gradients(
-            outputs, self.stack.free, recorded, self.hyperparameters, self.networks.output_grads(batch.shape[1]), report
-        )
+        grads = self.loss_gradients(outputs, recorded, self.networks.output_grads(batch.shape[1]), report)
         self.networks.backward(normalized_obs, grads.outputs)
         if self.low_rank:
             self.low_rank.differentiate()
         self.gradient.free.copy_(grads.log_std)
         return grads
+
+    def loss_gradients(
+        self, outputs: torch.Tensor, recorded: torch.Tensor, grad: torch.Tensor, report: bool
+    ) -> LossGradients:
+        """Return the gradient of PPO's loss; see `_loss_gradients`."""
+        assert isinstance(self.hyperparameters, PPOHyperparameters)
+        return _loss_gradients(outputs, self.stack.free, recorded, self.hyperparameters, grad, report)
+
+    def optimizer(self, hyperparameters: OnPolicyHyperparameters, factors: RateFactors | None) -> Adam:
+        """Return the optimizer of all parameters."""
+        return Adam(self.stack, self.gradient, hyperparameters.learning_rate, ADAM_EPSILON, factors)
 
     def _clip(self) -> None:
         """Scale each member's gradient to the largest norm allowed; what is frozen does not count."""
@@ -237,7 +247,7 @@ def _loss_gradients(
     # r = pi(a|s) / pi_old(a|s) (Schulman et al. 2017, eq. 6)
     log_ratio = density.log_prob - recorded[..., actions]
     ratio = log_ratio.exp()
-    advantage = _normalised(recorded[..., actions + 1])
+    advantage = normalized_advantage(recorded[..., actions + 1])
     # L_CLIP = mean min(r A, clip(r, 1 - eps, 1 + eps) A) (eq. 7)
     gain, clipped = (
         advantage * ratio,
@@ -267,7 +277,7 @@ def _reported(
     return torch.stack([divergence, error.square().mean(1), clipped])
 
 
-def _normalised(advantage: torch.Tensor) -> torch.Tensor:
+def normalized_advantage(advantage: torch.Tensor) -> torch.Tensor:
     """Return the advantages of each member's minibatch (P, B) with mean 0 and deviation 1; a single one as it is."""
     if advantage.shape[1] == 1:
         return advantage

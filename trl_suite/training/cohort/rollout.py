@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from trl_suite.algorithms.ppo import PPOHyperparameters
+from trl_suite.algorithms.hyperparameters import OnPolicyHyperparameters
 from trl_suite.training.cohort import noise
 from trl_suite.training.cohort.cohort_envs import CohortEnvs
 from trl_suite.training.cohort.episodes import Episodes
@@ -26,7 +26,7 @@ class Collector:
 
     def __init__(
         self,
-        hyperparameters: PPOHyperparameters,
+        hyperparameters: OnPolicyHyperparameters,
         stack: Stack,
         networks: Networks,
         normaliser: CohortNormaliser,
@@ -127,7 +127,7 @@ def advantages(
     value: Singles,
     starts: Singles,
     bootstrap_value: Singles,
-    hyperparameters: PPOHyperparameters,
+    hyperparameters: OnPolicyHyperparameters,
 ) -> Singles:
     """Return the generalised advantage estimates (T, P, W) (Schulman et al. 2016), in SB3's order of operations.
 
