@@ -84,8 +84,8 @@ def _copies(method: StatisticsKeys, component: str) -> bool:
 
 
 def _check(method: StatisticsKeys) -> str:
-    if held := [name for name in method.freeze if f"{name}.".startswith(f"{STATISTICS}.")]:
-        return f"freeze: {', '.join(held)}: statistics are held by normaliser = 'frozen', layers by freeze"
+    if misplaced := [name for name in method.freeze if f"{name}.".startswith(f"{STATISTICS}.")]:
+        return f"freeze: {', '.join(misplaced)}: statistics are held by normaliser = 'frozen', layers by freeze"
     if _holds(method) and not _copies(method, OBSERVATION_STATISTICS):
         return "normaliser: 'frozen' holds the source's statistics: copy 'normaliser.observation' too"
     if isinstance(method.normaliser, Slow) and not any(

@@ -66,7 +66,7 @@ class AdaptedLayer(FoldableLayer):
         self.before = before
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Return what the plain layer would give."""
+        """Return the outputs that the plain layer would give."""
         return functional.linear(features, *self.folded())
 
 

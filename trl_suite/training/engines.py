@@ -30,7 +30,7 @@ def device(requested: Literal["auto"] | Device) -> Device:
 
 
 def physics(requested: Literal["auto"] | Physics, on: Device) -> Physics:
-    """Return what simulates a cohort's worlds: Warp on a CUDA device where it can be used, unless MuJoCo is wanted.
+    """Return the physics of a cohort's envs: Warp on a CUDA device where it can be used, unless MuJoCo is wanted.
 
     Raises:
         InputError: Warp is wanted, and the device's driver is too old.

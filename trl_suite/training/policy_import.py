@@ -52,7 +52,7 @@ def load_policy(
 
 
 class _ZipArguments(msgspec.Struct, frozen=True, kw_only=True):
-    """What the caller knows of a zip."""
+    """Facts about a zip that its caller knows."""
 
     statistics: str | Path | None
     env: str | None
@@ -108,7 +108,7 @@ def _refuse_idle(arguments: _ZipArguments, where: str) -> None:
 
 
 def spaces_of(address: str) -> zip_import.Spaces:
-    """Return what an env's address says of the numbers that a policy sees and gives.
+    """Return the spaces of an env by its address: the numbers that a policy sees and gives.
 
     Raises:
         InputError: there is no such env, or its actions are not a flat vector.

@@ -27,7 +27,7 @@ class GuidedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._act, self._longest, self._generator = act, longest, generator
 
     def state(self) -> dict[str, npt.NDArray[np.generic]]:
-        """Return what the guide goes on with."""
+        """Return the arrays that the guide goes on with."""
         return {"guided": np.array(self.guided_steps), "guide": rng_state.pack_rng([self._generator])}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:

@@ -32,7 +32,7 @@ class Marked(VecEnvWrapper):
         return self._marked(self.venv.reset())
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Return what the worlds return, with marked observations."""
+        """Return the results of the step, with marked observations."""
         observations, rewards, ended, infos = self.venv.step_wait()
         for world in np.flatnonzero(ended):
             last = infos[world]["terminal_observation"]
