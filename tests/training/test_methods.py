@@ -225,7 +225,7 @@ def test_a_guide_that_ends_the_episode_leaves_the_learner_a_new_one():
 @pytest.mark.parametrize("name", ["critic-warmup", "kickstart", "jsrl", "progressive", "scratch-equal-total"])
 def test_a_method_that_acts_during_training_is_refused_outside_of_an_experiment(name, sources):
     model = sb3.build(FOLLOW, HOW["ppo"], 0)
-    with pytest.raises(InputError, match=rf"'{name}' acts during training"):
+    with pytest.raises(InputError, match=rf"'{name}': acts during training"):
         transplant(sources["ppo"], model, name)
 
 

@@ -91,7 +91,8 @@ class Mechanism:
         if place not in self.can:
             keys = ", ".join(self.keys) or self.name
             return f"{PLACES[place]} does not know the mechanism '{self.name}' ({keys})"
-        return self.can[place](method, algorithm)
+        why = self.can[place](method, algorithm)
+        return f"{why} ({', '.join(self.keys)})" if why and place == "transplant" else why
 
 
 PLACES: Mapping[Place, str] = {
