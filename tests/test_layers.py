@@ -13,7 +13,7 @@ ALLOWED = {
     "errors": set(),
     "files": {"errors"},
     "content": {"errors"},
-    "tables": {"errors"},
+    "tables": {"errors", "files"},
     "interface": set(),
     "record": {"errors"},
     "provenance": set(),
@@ -37,7 +37,7 @@ ALLOWED = {
         "evidence",
         "interface", "cli", "machine_resources", "mechanisms",
     },
-    "__init__": {"worlds", "networks", "training", "evidence", "experiment"},
+    "__init__": {"worlds", "networks", "mechanisms", "training", "evidence", "experiment"},
 }  # fmt: skip
 HEAVY = {"torch", "mujoco", "stable_baselines3", "gymnasium"}
 MAY_LOAD = {

@@ -46,8 +46,10 @@ def write(folder: Path, text: str) -> Path:
         ("frame_skip = 1\n[" + '"x".' * 20 + "x]", "line 2: a key of more than 16 dotted parts"),
         ("k" * 300 + " = 1", "a key of 300 characters; 256 at most"),
         ("frame_skip = 1\nframe_skip = 2", "Cannot overwrite"),
-        ("x" + ".x" * 200_000 + " = 1", "a table may have"),
+        ("x" + ".x" * 200_000 + " = 1", "it may have"),
         ("x = " + "[" * 5_000, "env.toml"),
+        ("a . 'b' .\t" * 20_000 + "a = 1", "a key of more than 16 dotted parts"),
+        ("'" + "x" * 200_000, "env.toml"),
     ],
 )
 def test_a_bad_table_names_file_and_key(tmp_path: Path, text: str, message: str):
@@ -56,6 +58,23 @@ def test_a_bad_table_names_file_and_key(tmp_path: Path, text: str, message: str)
         tables.read(path, Outer)
     assert message in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+def test_dots_in_texts_and_numbers_are_no_parts_of_a_key(tmp_path: Path):
+    words = ". ".join(["two words"] * 60)
+    numbers = ", ".join(["0.5"] * 60)
+    path = write(tmp_path, f"a.b = '{words}'  # {words}\nc = [{numbers}]\nd = '{'.' * 60}'")
+    assert tables.load(path)["c"] == [0.5] * 60
+
+
+def test_what_is_not_a_regular_file_is_not_read(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):
+        with pytest.raises(InputError, match="is not a regular file"):
+            tables.load(path)
+    for name in ("x" * 300, "a\0b"):
+        with pytest.raises(InputError, match="name too long|null byte"):
+            tables.load(tmp_path / name)
 
 
 def test_a_missing_file_is_named(tmp_path: Path):

@@ -14,13 +14,17 @@ if TYPE_CHECKING:
     from trl_suite.evidence.statistics import estimates as statistics
     from trl_suite.evidence.statistics import measures
     from trl_suite.experiment.run import run
+    from trl_suite.mechanisms.methods import Method
     from trl_suite.networks.policy import Policy
     from trl_suite.training.from_scratch import train
     from trl_suite.training.policy_import import load_policy
+    from trl_suite.training.sb3.transplant import hold_frozen as hold
     from trl_suite.training.sb3.transplant import transplant
 
 _HOMES = {
     "Policy": ("trl_suite.networks.policy", "Policy"),
+    "Method": ("trl_suite.mechanisms.methods", "Method"),
+    "hold": ("trl_suite.training.sb3.transplant", "hold_frozen"),
     "load": ("trl_suite.evidence.results.experiment_results", "load"),
     "load_policy": ("trl_suite.training.policy_import", "load_policy"),
     "measures": ("trl_suite.evidence.statistics.measures", None),
@@ -29,7 +33,7 @@ _HOMES = {
     "train": ("trl_suite.training.from_scratch", "train"),
     "transplant": ("trl_suite.training.sb3.transplant", "transplant"),
 }
-__all__ = ["Policy", "load", "load_policy", "measures", "run", "statistics", "train", "transplant"]
+__all__ = ["Method", "Policy", "hold", "load", "load_policy", "measures", "run", "statistics", "train", "transplant"]
 
 
 def __getattr__(name: str) -> Any:

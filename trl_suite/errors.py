@@ -5,19 +5,48 @@ from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 
 
+def printable(text: str) -> str:
+    """Return the text with all that is not printable spelt out as an escape, so that no terminal acts on it.
+
+    Spelt out are control characters (C0, DEL, C1), line breaks, bidirectional and other invisible marks, lone
+    surrogates, and characters that Unicode has not assigned.
+    """
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else _spelt_out(sign) for sign in text)
+
+
+def _spelt_out(sign: str) -> str:
+    return sign.encode("unicode_escape", "backslashreplace").decode("ascii")
+
+
+def _lines(message: object) -> str:
+    """Return a message for a terminal: of line breaks only those stay that an indented line follows."""
+    return "\n  ".join(map(printable, str(message).split("\n  ")))
+
+
 class InputError(ValueError):
-    """Bad input: the command line prints it without a traceback and exits with 2."""
+    """Bad input: the command line prints it without a traceback and exits with 2.
+
+    Its message may name what a hostile file holds: it is printable, whatever that is.
+    """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(_lines(message))
 
 
 class NotInstalledError(RuntimeError):
     """Something that this needs is not installed: the message says what to install; exit code 3."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(_lines(message))
 
 
 class StorageError(OSError):
     """A disk is full (exit code 5) or cannot be written (2): the message names the path, and the bytes needed."""
 
     def __init__(self, message: str, *, full: bool = False) -> None:
-        super().__init__(message)
+        super().__init__(_lines(message))
         self.full = full
 
     def __str__(self) -> str:

@@ -4,11 +4,12 @@ import errno
 import os
 import shutil
 import socket
+import stat
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from trl_suite.errors import StorageError
+from trl_suite.errors import InputError, StorageError
 
 TEMPORARY = ".tmp"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -18,6 +19,47 @@ _HOST = socket.gethostname().partition(".")[0]
 def temporary(path: Path) -> Path:
     """Return the name under which this process writes what will be `path`."""
     return path.with_name(f"{path.name}.{_HOST}.{os.getpid()}{TEMPORARY}")
+
+
+def regular_size(path: Path) -> int:
+    """Return the bytes of a regular file; a link is followed.
+
+    Raises:
+        InputError: there is no such file, or it is a folder, a pipe or a device, which could be read for ever.
+    """
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        raise InputError(f"{path}: {reason_of(error)}") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(f"{path}: is not a regular file")
+    return status.st_size
+
+
+def read_limited(path: Path, limit: int) -> bytes:
+    """Return the bytes of a regular file, of which there may be `limit` at most; nothing is read if there are more.
+
+    Raises:
+        InputError: there is no such file, it is not a regular one, cannot be read, or is larger.
+    """
+    if (size := regular_size(path)) > limit:
+        raise InputError(f"{path}: {size} bytes; it may have {limit} at most")
+    try:
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+    except OSError as error:
+        raise InputError(f"{path}: {reason_of(error)}") from None
+    if len(content) > limit:
+        raise InputError(f"{path}: grows while it is read; it may have {limit} bytes at most")
+    return content
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the first line of an error's own words, or its kind where it has none."""
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return text.strip().partition("\n")[0] or type(error).__name__
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -1,6 +1,7 @@
 """Slots and interfaces: what each number that a policy sees or moves means."""
 
 import hashlib
+from typing import NamedTuple
 
 import msgspec
 
@@ -28,9 +29,50 @@ class Interface(msgspec.Struct, frozen=True, kw_only=True):
         """The action's slot names, in order."""
         return tuple(slot.name for slot in self.action)
 
+    def refuse_twins(self) -> None:
+        """Refuse two slots of one name, which no alignment by name could tell apart.
+
+        Raises:
+            ValueError: a name stands twice among the observations or among the actions.
+        """
+        for names in (self.observation_names, self.action_names):
+            if twins := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"two slots are named {', '.join(twins)}")
+
     def digest(self) -> str:
         """Return 16 hex digits that two interfaces share exactly when all slots are equal."""
         return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:16]
+
+
+_NEUTRAL = {  # package -> wrappers by which a policy sees and commands the same numbers
+    "gymnasium": {
+        "Autoreset", "ClipReward", "EnvCompatibility", "HumanRendering", "NormalizeReward", "OrderEnforcing",
+        "PassiveEnvChecker", "RecordEpisodeStatistics", "RecordVideo", "RenderCollection", "TimeLimit",
+        "TransformReward", "AddWhiteNoise", "ObstructView",
+    },
+    "gym": {"OrderEnforcing", "PassiveEnvChecker", "RecordEpisodeStatistics", "RecordVideo", "TimeLimit"},
+    "stable_baselines3": {"Monitor", "VecCheckNan", "VecMonitor", "VecVideoRecorder"},
+}  # fmt: skip
+
+
+def neutral(path: str) -> bool:
+    """Whether a wrapper of this path (`gymnasium.wrappers.common.TimeLimit`) leaves observations and actions alone.
+
+    Only wrappers that are known to do so are neutral, of the packages that define them; the suite's own are.
+    """
+    package, _, rest = path.partition(".")
+    return package == "trl_suite" or rest.rpartition(".")[2] in _NEUTRAL.get(package, ())
+
+
+class Spaces(NamedTuple):
+    """Slots of an env at an address, and the bounds of its numbers."""
+
+    env: str  # address
+    interface: Interface
+    action_low: tuple[float, ...]
+    action_high: tuple[float, ...]
+    observation_low: tuple[float, ...] = ()  # () where nobody asks for them
+    observation_high: tuple[float, ...] = ()
 
 
 def anonymous(observations: int, actions: int) -> Interface:

@@ -6,6 +6,7 @@ TensorBoard's event files. This module knows the shape of the files and nothing 
 """
 
 import hashlib
+import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Protocol, TypeVar, cast
 
@@ -36,6 +37,22 @@ class Transplant(msgspec.Struct, frozen=True, kw_only=True):
     unmatched: tuple[str, ...] = ()  # slots of the target that no slot of the source stands for
     normaliser: str = ""  # observation statistics: learn, slow(COUNT), frozen, fresh; none without; "" in old records
     log_std: str = ""  # copied, fresh; none without; "" in old records
+    notes: tuple[str, ...] = ()  # what goes on besides the transplant, and what to do about it
+
+    def __str__(self) -> str:
+        """Return a short table: what was copied, synced, fresh, frozen, missing, left over and unmatched."""
+        names = ("copied", "synced", "fresh", "frozen", "missing", "left_over", "unmatched", "notes")
+        always = ("copied", "fresh", "frozen", "unmatched")
+        rows = [_row(name, getattr(self, name)) for name in names if getattr(self, name) or name in always]
+        source = f" from {self.source[:10]}" if self.source else ""
+        return "\n".join([f"transplant '{self.method}'{source}", *rows])
+
+
+def _row(name: str, parts: tuple[str, ...]) -> str:
+    """Return a line of the table, wrapped at 100 columns."""
+    label = name.replace("_", " ")
+    text = f"{len(parts):4d}  {', '.join(parts)}" if parts else f"{0:4d}"
+    return textwrap.fill(text, 100, initial_indent=f"  {label:<9}", subsequent_indent=" " * 17)
 
 
 class Freeze(msgspec.Struct, frozen=True, kw_only=True):

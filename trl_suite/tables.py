@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from trl_suite.errors import InputError, suggestion
+from trl_suite.files import read_limited
 
 T = TypeVar("T")
 MAX_TABLE_BYTES = 256 * 1024
@@ -41,15 +42,8 @@ def load(path: Path) -> dict[str, Any]:
         InputError: the file is missing, no regular file, too large, not UTF-8, not TOML, or holds what no table may.
     """
     try:
-        if path.exists() and not path.is_file():
-            raise InputError(f"{path}: not a regular file")
-        size = path.stat().st_size
-        if size > MAX_TABLE_BYTES:
-            raise InputError(f"{path}: {size} bytes; a table may have {MAX_TABLE_BYTES} at most")
-        return parse(path.read_text(encoding="utf-8"), str(path))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
+        return parse(read_limited(path, MAX_TABLE_BYTES).decode("utf-8"), str(path))
+    except UnicodeDecodeError as error:
         raise InputError(f"{path}: {error}") from None
 
 

@@ -98,7 +98,7 @@ def test_a_truncated_file_is_refused_even_when_its_card_agrees(folder):
 
 def test_a_missing_file_is_named(folder):
     (folder / WEIGHTS).unlink()
-    with pytest.raises(InputError, match="weights.safetensors: No such file"):
+    with pytest.raises(InputError, match="weights.safetensors: no such file"):
         load(folder)
     shutil.rmtree(folder)
     folder.mkdir()
@@ -177,7 +177,7 @@ def test_a_file_larger_than_its_card_allows_is_refused_before_it_is_read(folder,
     monkeypatch.setattr(type(folder), "read_bytes", lambda path: pytest.fail(f"{path} was read"))
     with (folder / WEIGHTS).open("r+b") as file:
         file.truncate(50_000_000_000)  # a sparse file takes no room
-    with pytest.raises(InputError, match="50000000000 bytes; by its card it may have"):
+    with pytest.raises(InputError, match="50000000000 bytes; it may have"):
         load(folder)
 
 
@@ -194,7 +194,7 @@ def test_components_come_in_the_order_of_the_network(folder, make_policy):
 def test_a_card_that_would_write_to_the_terminal_is_refused(folder):
     path = folder / CARD
     path.write_text(path.read_text().replace('env = "test"', 'env = "\\u001b]0;owned\\u0007"'))
-    with pytest.raises(InputError, match="holds control characters"):
+    with pytest.raises(InputError, match="holds control or invisible characters"):
         load(folder)
 
 

@@ -129,12 +129,12 @@ def unframed(content):
     ("attribute", "value", "message"),
     [
         ("obs_rms.mean", np.array([0, np.nan, 0, 0]), "to be finite"),
-        ("obs_rms.var", np.array([1.0, -1.0, 1.0, 1.0]), "var not below 0"),
+        ("obs_rms.var", np.array([1.0, -1.0, 1.0, 1.0]), "var and count not below 0"),
         ("obs_rms.var", np.ones(3), "do not have the shapes"),
         ("obs_rms.mean", np.array([None] * 4, dtype=object), "not the statistics of a VecNormalize"),
         ("obs_rms.mean", np.zeros(4, dtype=complex), "an array of type 'c16'"),
         ("obs_rms.count", np.zeros(3), "do not have the shapes"),
-        ("epsilon", float("inf"), "a finite number, 0 or more"),
+        ("epsilon", float("inf"), "a finite number above 0"),
         ("norm_obs", "yes", "neither True nor False"),
     ],
 )
@@ -156,9 +156,9 @@ def test_statistics_of_a_dictionary_are_refused(wrapper, file):
 
 def test_a_file_that_is_too_large_or_missing_is_named(file, tmp_path, monkeypatch):
     monkeypatch.setattr("trl_suite.networks.vecnormalize.STATISTICS_MAX_BYTES", 10)
-    with pytest.raises(InputError, match="statistics may have 10 at most"):
+    with pytest.raises(InputError, match="it may have 10 at most"):
         read(file)
-    with pytest.raises(InputError, match="nowhere.pkl: No such file"):
+    with pytest.raises(InputError, match="nowhere.pkl: no such file"):
         read(tmp_path / "nowhere.pkl")
 
 

@@ -16,8 +16,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import trl_suite
 from trl_suite.errors import InputError
-from trl_suite.networks import zip_import as sb3_zip
-from trl_suite.networks import zip_reader
+from trl_suite.networks import zip_fields, zip_reader
 from trl_suite.networks.store import verify
 from trl_suite.training.policy_import import load_policy
 from trl_suite.worlds.env import make
@@ -266,7 +265,7 @@ def test_a_member_listed_twice_is_refused(exported):
 
 def test_sizes_are_refused_before_anything_is_read(exported, monkeypatch):
     monkeypatch.setattr(zipfile.ZipFile, "read", lambda *_: pytest.fail("a member was read"))
-    monkeypatch.setattr(sb3_zip, "FIELDS_MAX_BYTES", 100)
+    monkeypatch.setattr(zip_fields, "FIELDS_MAX_BYTES", 100)
     with pytest.raises(InputError, match="data has .* bytes; 100 are the most"):
         load_policy(exported[0], env=ENV)
     monkeypatch.setattr(zip_reader, "ARCHIVE_MAX_BYTES", 1000)

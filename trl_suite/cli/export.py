@@ -15,8 +15,11 @@ def execute(arguments: Export) -> int:
             raise InputError(f"{path} exists already")
     policy = load_policy(arguments.policy)
     written = policy.to_sb3(arguments.out)
+    text = ", ".join(zip_export.left_to_sb3(policy.card))
     console, kind = Console(markup=False), policy.card.algorithm.upper()
     console.print(f"{kind}.load('{written[0]}')", soft_wrap=True, highlight=False)
+    if text:
+        console.print(f"not in its card, so SB3's defaults: {text}", soft_wrap=True, highlight=False)
     if len(written) > 1:
         text = f"on observations that come through VecNormalize.load('{written[1]}', env)"
         console.print(text, soft_wrap=True, highlight=False)

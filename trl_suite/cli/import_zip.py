@@ -34,7 +34,8 @@ def execute(arguments: Import) -> int:
     policy.save(folder)
     card = policy.card
     normalises = "with its statistics" if card.normaliser else "without normalisation"
-    text = f"{card.algorithm.upper()} of {card.training.env}, {normalises}, nothing executed: {folder}"
+    learner = f" (trained by {card.training.trained_by})" if card.training.trained_by else ""
+    text = f"{card.algorithm.upper()}{learner} of {card.training.env}, {normalises}, nothing executed: {folder}"
     Console(markup=False).print(text, soft_wrap=True, highlight=False)
     return 0
 

@@ -1,14 +1,19 @@
 """A policy's card: everything about it besides its numbers."""
 
+import math
+import sys
 from typing import Annotated, Any
 
 import msgspec
 
 from trl_suite.algorithms.hyperparameters import Activation
-from trl_suite.algorithms.registry import Algorithm
+from trl_suite.algorithms.registry import Algorithm, find
 from trl_suite.interface import Interface
+from trl_suite.tables import Unbounded
 
 SCHEMA = 1
+SMALLEST, LARGEST = sys.float_info.min, sys.float_info.max  # that a positive, finite number can be
+Positive = Annotated[float, msgspec.Meta(ge=SMALLEST, le=LARGEST)]
 Width = Annotated[int, msgspec.Meta(gt=0, le=65536)]
 
 
@@ -19,9 +24,18 @@ class Network(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     critic: tuple[Width, ...]
     activation: Activation
     critics: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1  # twins in SAC and TD3
-    residual: Annotated[float, msgspec.Meta(gt=0)] | None = None  # bound of what actor.head adds to source.actor.head
-    action_low: tuple[float, ...]  # the env clips actions to these bounds
-    action_high: tuple[float, ...]
+    residual: Positive | None = None  # bound of what actor.head adds to source.actor.head
+    action_low: tuple[Unbounded, ...]  # the env clips actions to these bounds
+    action_high: tuple[Unbounded, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse bounds between which no action lies.
+
+        Raises:
+            ValueError: one is not a number, or a lower one is not below its upper one.
+        """
+        if not all(low < high for low, high in zip(self.action_low, self.action_high, strict=False)):
+            raise ValueError(f"action_low {self.action_low} is to lie below action_high {self.action_high}")
 
 
 class Normaliser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -29,10 +43,10 @@ class Normaliser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     observation: bool
     reward: bool
-    clip_observation: float
-    clip_reward: float
-    epsilon: float
-    gamma: float
+    clip_observation: Positive
+    clip_reward: Positive
+    epsilon: Positive
+    gamma: Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class Training(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,6 +63,7 @@ class Training(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     versions: dict[str, str] = {}
     commit: str = ""
     dirty: bool = False
+    trained_by: str = ""  # A2C, TRPO or DDPG, whose policies are those of the card's algorithm
     origin: str = ""  # of an imported policy: the zip's name, or hf://user/name@revision
 
 
@@ -72,3 +87,19 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     normaliser: Normaliser | None = None
     memory: Memory | None = None
     sha256: str = ""  # of weights.safetensors
+
+    def __post_init__(self) -> None:
+        """Refuse a card that contradicts itself.
+
+        Raises:
+            ValueError: a slot's name stands twice, there are not as many bounds as actions, or actions that are
+                squashed into bounds have none.
+        """
+        self.interface.refuse_twins()
+        low, high = self.network.action_low, self.network.action_high
+        if not len(low) == len(high) == len(self.interface.action):
+            raise ValueError(
+                f"network.action_low and action_high need {len(self.interface.action)} numbers, one per action slot"
+            )
+        if not find(self.algorithm).on_policy and not all(map(math.isfinite, (*low, *high))):
+            raise ValueError(f"{self.algorithm.upper()} squashes actions into their bounds, and one is not finite")

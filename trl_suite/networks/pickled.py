@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trl_suite.errors import InputError
+from trl_suite.files import reason_of
 
 MAX_INSTRUCTIONS = 200_000  # VecNormalize of a robot needs about 500
 Value = Any  # None, bool, int, float, str, bytes, bytearray, tuple, list, dict, Name or Instance
@@ -50,8 +51,8 @@ def read(content: bytes, admits: Callable[[str], bool], where: str) -> Value:
             machine.step(opcode.name, argument)
     except _RefusedError as error:
         raise InputError(f"{where}: refused: {error}; nothing of it was executed") from None
-    except (ValueError, IndexError, KeyError, TypeError, UnicodeDecodeError, OverflowError) as error:
-        raise InputError(f"{where}: not a readable pickle: {error}") from None
+    except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise InputError(f"{where}: not a readable pickle: {reason_of(error)}") from None
     if len(machine.stack) != 1:
         raise InputError(f"{where}: not a readable pickle: it ends with {len(machine.stack)} values")
     return machine.stack[0]

@@ -24,13 +24,19 @@ LOG_STD_RANGE = (-20.0, 2.0)  # SB3's SAC clamps to it
 Array = npt.NDArray[np.float64] | npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Policy:
     """A trained policy. `predict` gives the same bits as the SB3 model that it was taken from."""
 
     card: Card
     components: Components
     memory: Components = field(default_factory=dict[str, dict[str, torch.Tensor]])  # replay and moments, where kept
+
+    def __repr__(self) -> str:
+        """Return a line: algorithm, env, steps, and how many numbers go in and out."""
+        card, slots = self.card, self.interface
+        sizes = f"{len(slots.observation)} observations, {len(slots.action)} actions"
+        return f"<Policy: {card.algorithm.upper()} of {card.training.env}, {card.training.steps:,} steps, {sizes}>"
 
     @property
     def interface(self) -> Interface:
@@ -92,6 +98,7 @@ class Policy:
 
         `PPO.load("NAME.zip").predict` gives the same actions, on observations that came through
         `VecNormalize.load("NAME.vecnormalize.pkl", env)`. SB3 unpickles both files: load only your own that way.
+        The zip has the hyperparameters that the card knows, and SB3's defaults for the others.
         """
         return zip_export.save(Path(path), self.card, self.components)
 

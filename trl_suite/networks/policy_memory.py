@@ -3,7 +3,6 @@
 import hashlib
 from pathlib import Path
 
-import safetensors
 import safetensors.torch
 import torch
 
@@ -50,10 +49,7 @@ def load(folder: Path, card: Card) -> dict[str, dict[str, torch.Tensor]]:
     content = store.read_bytes(path, store.size(expected))
     if hashlib.sha256(content).hexdigest() != card.memory.sha256:
         raise InputError(f"{path}: its sha256 is not the one in {store.CARD}; the file was changed or damaged")
-    try:
-        flat = safetensors.torch.load(content)
-    except (safetensors.SafetensorError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: {error}") from None
+    flat = store.tensors(content, path)
     store.check(path, flat, expected)
     components: dict[str, dict[str, torch.Tensor]] = {}
     for key, value in flat.items():

@@ -2,9 +2,8 @@
 
 import hashlib
 import math
-import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import torch
 from trl_suite import tables
 from trl_suite.algorithms.registry import find
 from trl_suite.errors import InputError
-from trl_suite.files import write_atomically
+from trl_suite.files import read_limited, reason_of, write_atomically
 from trl_suite.networks.card import SCHEMA, Card
 from trl_suite.networks.components import (
     LOG_STD,
@@ -33,7 +32,10 @@ CARD, WEIGHTS = "card.toml", "weights.safetensors"
 WEIGHTS_MAX_BYTES = 2 * 1024**3
 HEADER_MAX_BYTES = 1024**2  # what safetensors says about its tensors; a policy's takes a few kilobytes
 
-_CONTROL = re.compile(rb"\\u00[01]|\x7f")  # as JSON writes them
+_UNREADABLE = (  # by which safetensors and torch refuse a file
+    safetensors.SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, OverflowError,
+    struct.error,
+)  # fmt: skip
 
 Shapes = dict[str, tuple[tuple[int, ...], torch.dtype]]
 
@@ -66,10 +68,7 @@ def load(folder: Path) -> tuple[Card, dict[str, dict[str, torch.Tensor]]]:
     content = read_bytes(path, size(shapes))
     if hashlib.sha256(content).hexdigest() != card.sha256:
         raise InputError(f"{path}: its sha256 is not the one in {CARD}; the file was changed or damaged")
-    try:
-        flat = safetensors.torch.load(content)
-    except (safetensors.SafetensorError, ValueError, KeyError, struct.error) as error:
-        raise InputError(f"{path}: {error}") from None
+    flat = tensors(content, path)
     check(path, flat, shapes)
     return card, _grouped({name: flat[name] for name in shapes})
 
@@ -98,25 +97,38 @@ def read_card(folder: Path) -> Card:
     if isinstance(schema, int) and schema > SCHEMA:
         raise InputError(f"{path}: schema {schema} is newer than this version reads ({SCHEMA}); update trl-suite")
     card = tables.convert(table, Card, str(path))
-    if _CONTROL.search(msgspec.json.encode(card)):
-        raise InputError(f"{path}: holds control characters, which could act on the terminal that shows them")
-    actions = len(card.interface.action)
-    if not len(card.network.action_low) == len(card.network.action_high) == actions:
-        raise InputError(f"{path}: network.action_low and action_high need {actions} numbers, one per action slot")
+    if not all(map(str.isprintable, _texts(table))):
+        raise InputError(f"{path}: holds control or invisible characters, which could act on a terminal")
     return card
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text in a table, keys included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from (text for pair in value.items() for part in pair for text in _texts(part))
+    elif isinstance(value, list):
+        yield from (text for part in value for text in _texts(part))
 
 
 def read_bytes(path: Path, numbers: int) -> bytes:
     """Return the file's content, if its size can be that of `numbers` bytes of tensors: nothing is read before."""
+    if path.is_symlink():
+        raise InputError(f"{path}: is a link; a policy folder holds its own files")
+    return read_limited(path, min(numbers + HEADER_MAX_BYTES, WEIGHTS_MAX_BYTES))
+
+
+def tensors(content: bytes, where: Path) -> dict[str, torch.Tensor]:
+    """Return the tensors in a safetensors file.
+
+    Raises:
+        InputError: it is damaged.
+    """
     try:
-        if path.is_symlink():
-            raise InputError(f"{path}: is a link; a policy folder holds its own files")
-        taken, limit = path.stat().st_size, min(numbers + HEADER_MAX_BYTES, WEIGHTS_MAX_BYTES)
-        if taken > limit:
-            raise InputError(f"{path}: {taken} bytes; by its card it may have {limit} at most")
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
+        return safetensors.torch.load(content)
+    except _UNREADABLE as error:
+        raise InputError(f"{where}: not a readable safetensors file: {reason_of(error)}") from None
 
 
 def _encoded(components: Components) -> bytes:

@@ -2,18 +2,21 @@
 
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from trl_suite.errors import InputError
+from trl_suite.files import read_limited, reason_of
 from trl_suite.networks import pickled
-from trl_suite.networks.card import Normaliser
+from trl_suite.networks.card import LARGEST, SMALLEST, Normaliser
 from trl_suite.networks.components import OBSERVATION_STATISTICS, RETURN_STATISTICS
 from trl_suite.networks.pickled import Instance
 
 STATISTICS_MAX_BYTES = 64 * 1024**2
+COUNT_BEFORE_FREEZE = "count_before_freeze"  # in a pickle of frozen statistics, whose count is out of all reach
 Statistics = dict[str, dict[str, torch.Tensor]]
 
 _ADMITTED = re.compile(
@@ -42,27 +45,26 @@ def read(path: Path) -> tuple[Normaliser, Statistics]:
         raise InputError(f"{where}: not a file that VecNormalize.save wrote")
     try:
         return _normaliser(wrapper.state), _statistics(wrapper.state)
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise InputError(f"{where}: not the statistics of a VecNormalize: {type(error).__name__} {error}") from None
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
+        reason = f"{type(error).__name__} {reason_of(error)}"
+        raise InputError(f"{where}: not the statistics of a VecNormalize: {reason}") from None
 
 
 def _bytes(path: Path) -> bytes:
-    try:
-        if (size := path.stat().st_size) > STATISTICS_MAX_BYTES:
-            raise InputError(f"{path}: {size} bytes; statistics may have {STATISTICS_MAX_BYTES} at most")
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
+    content = read_limited(path, STATISTICS_MAX_BYTES)
+    if content[:2] == b"PK":
+        raise InputError(f"{path}: is a zip; statistics are the file that VecNormalize.save wrote (vecnormalize.pkl)")
+    return content
 
 
 def _normaliser(state: dict[str, Any]) -> Normaliser:
     return Normaliser(
         observation=_truth(state["norm_obs"]),
         reward=_truth(state["norm_reward"]),
-        clip_observation=_number(state["clip_obs"]),
-        clip_reward=_number(state["clip_reward"]),
-        epsilon=_number(state["epsilon"]),
-        gamma=_number(state["gamma"]),
+        clip_observation=_number("clip_obs", state),
+        clip_reward=_number("clip_reward", state),
+        epsilon=_number("epsilon", state),
+        gamma=_number("gamma", state, least=0.0, most=1.0),
     )
 
 
@@ -74,13 +76,13 @@ def _statistics(state: dict[str, Any]) -> Statistics:
 def _running(instance: Any) -> dict[str, torch.Tensor]:
     if isinstance(instance, dict):
         raise ValueError("it normalises a dictionary of observations; only a flat vector can be read")
-    statistics = {name: _tensor(instance.state[name]).to(torch.float64) for name in ("mean", "var", "count")}
+    state = {**instance.state, "count": instance.state.get(COUNT_BEFORE_FREEZE, instance.state["count"])}
+    statistics = {name: array(state[name]).to(torch.float64) for name in ("mean", "var", "count")}
     if statistics["mean"].shape != statistics["var"].shape or statistics["count"].ndim or statistics["mean"].ndim > 1:
         raise ValueError("mean, var and count do not have the shapes of a vector's statistics")
-    if not all(bool(torch.isfinite(value).all()) for value in statistics.values()) or bool(
-        (statistics["var"] < 0).any()
-    ):
-        raise ValueError("mean, var and count are to be finite, and var not below 0")
+    finite = all(bool(torch.isfinite(value).all()) for value in statistics.values())
+    if not finite or any(bool((statistics[name] < 0).any()) for name in ("var", "count")):
+        raise ValueError("mean, var and count are to be finite, var and count not below 0")
     return statistics
 
 
@@ -90,15 +92,23 @@ def _truth(value: Any) -> bool:
     return value
 
 
-def _number(value: Any) -> float:
-    number = float(_tensor(value))
-    if not math.isfinite(number) or number < 0:
-        raise ValueError(f"{number}: a finite number, 0 or more, expected")
+def _number(name: str, state: Mapping[str, Any], least: float = SMALLEST, most: float = LARGEST) -> float:
+    number = float(array(state[name]))
+    if not least <= number <= most:  # so is not a number
+        bounds = "a finite number above 0" if least else f"a number from {least} to {most}"
+        raise ValueError(f"{name} is {number}; {bounds} expected")
     return number
 
 
-def _tensor(value: Any) -> torch.Tensor:
-    """Return a number, or the array that numpy would have made: as its raw bytes say, and no further."""
+def array(value: Any) -> torch.Tensor:
+    """Return a number, or the array that numpy would have made: as its raw bytes say, and no further.
+
+    Raises:
+        ValueError: it is an array of another type, or its bytes are not as many as its shape says. What is no array
+            at all ends in a TypeError, AttributeError, IndexError or KeyError.
+    """
+    if isinstance(value, bool):
+        raise TypeError("a switch where a number is expected")
     if isinstance(value, int | float):
         return torch.tensor(float(value), dtype=torch.float64)
     if value.maker.endswith("._reconstruct"):

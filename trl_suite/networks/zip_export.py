@@ -1,6 +1,9 @@
 """Export of a policy as an SB3 zip, with the VecNormalize file that belongs to it."""
 
+import math
 import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,7 @@ import torch
 
 from trl_suite.algorithms.registry import find
 from trl_suite.errors import InputError
+from trl_suite.files import reason_of
 from trl_suite.networks.card import Card
 from trl_suite.networks.components import (
     OBSERVATION_STATISTICS,
@@ -18,8 +22,14 @@ from trl_suite.networks.components import (
     Components,
     group,
 )
+from trl_suite.networks.zip_fields import hyperparameter_names, unknown
 
 STATISTICS_SUFFIX = ".vecnormalize.pkl"  # what stands in place of `.zip` in the name of the statistics
+_SET_AFTERWARDS = ("n_steps", "batch_size", "buffer_size")  # would make SB3 allocate, or warn of a single env
+_COUNTS = {
+    "n_steps", "batch_size", "n_epochs", "buffer_size", "learning_starts", "train_freq", "gradient_steps",
+    "target_update_interval", "policy_delay",
+}  # fmt: skip
 
 
 def save(path: Path, card: Card, components: Components) -> list[Path]:
@@ -37,7 +47,7 @@ def save(path: Path, card: Card, components: Components) -> list[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng(devices=[]):  # making a network draws numbers; the caller's stream is not ours
         vec_env = _spaces_env(card)
-        model = _model(card, vec_env)
+        model = _model(card, vec_env, components)
     _fill(model, card, components)
     written = [_put(model, path)]
     if card.normaliser is not None:
@@ -72,26 +82,88 @@ def _spaces_env(card: Card) -> Any:
     return DummyVecEnv([lambda: env])
 
 
-def _model(card: Card, vec_env: Any) -> Any:
+def _model(card: Card, vec_env: Any, components: Components) -> Any:
     network, algorithm = card.network, find(card.algorithm)
     sb3_class = algorithm.imported()
     keywords: dict[str, Any] = {
         "net_arch": {"pi": list(network.actor), "vf" if algorithm.on_policy else "qf": list(network.critic)},
         "activation_fn": {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}[network.activation],
     }
-    recorded = card.training.hyperparameters
-    hyperparameters: dict[str, Any] = {
-        key: float(recorded[key]) for key in algorithm.exported if isinstance(recorded.get(key), int | float)
-    }
+    hyperparameters = _hyperparameters(card)
+    if not _is_fixed(hyperparameters.get("ent_coef"), components.get(TEMPERATURE)):
+        hyperparameters.pop("ent_coef", None)
+    afterwards = {name: hyperparameters.pop(name) for name in _SET_AFTERWARDS if name in hyperparameters}
     if not algorithm.on_policy:
         keywords["n_critics"] = network.critics
         hyperparameters["buffer_size"] = 1
-    return sb3_class("MlpPolicy", vec_env, policy_kwargs=keywords, device="cpu", **hyperparameters)
+    try:
+        model = sb3_class("MlpPolicy", vec_env, policy_kwargs=keywords, device="cpu", **hyperparameters)
+    except (ValueError, TypeError, AssertionError, OverflowError) as error:
+        raise InputError(f"SB3 takes not all hyperparameters of the card: {reason_of(error)}") from None
+    for name, value in afterwards.items():
+        setattr(model, name, value)
+    return model
+
+
+def _hyperparameters(card: Card) -> dict[str, Any]:
+    """Return what the card tells of the hyperparameters that SB3's class takes, as it takes them."""
+    recorded = card.training.hyperparameters
+    values = {name: _value(name, recorded[name]) for name in hyperparameter_names(card.algorithm) if name in recorded}
+    values = {name: value for name, value in values.items() if value is not None}
+    if "action_noise" in values:
+        values["action_noise"] = _noise(float(values["action_noise"]), len(card.interface.action))
+    return values
+
+
+def _is_fixed(ent_coef: Any, temperature: Mapping[str, torch.Tensor] | None) -> bool:
+    """Whether a coefficient is SAC's temperature for good; one that was tuned is among the components alone."""
+    if temperature is None or not isinstance(ent_coef, float):
+        return True
+    return ent_coef > 0 and math.isclose(math.log(ent_coef), float(temperature["value"]), abs_tol=1e-5)
+
+
+def left_to_sb3(card: Card) -> tuple[str, ...]:
+    """Return the hyperparameters that the card does not tell, or tells in words: an export has SB3's defaults there."""
+    return unknown(_hyperparameters(card), card.algorithm)
+
+
+def _value(name: str, value: Any) -> Any:
+    """Return a hyperparameter as SB3 takes it; None where the card has words for it that are none of SB3's."""
+    if isinstance(value, str):
+        return value if value.startswith("auto") and name in ("ent_coef", "target_entropy") else _linear(value)
+    if name == "normalize_advantage":
+        return value if isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    if name in _COUNTS:
+        return int(value) if value == int(value) else None
+    return float(value)
+
+
+def _linear(text: str) -> Any:
+    """Return SB3's linear schedule of that text; None where it is another."""
+    parts = re.fullmatch(r"LinearSchedule\(start=([^,]+), end=([^,]+), end_fraction=([^,)]+)\)", text)
+    try:
+        return _schedule(*map(float, parts.groups())) if parts else None
+    except ValueError:
+        return None
+
+
+def _schedule(start: float, end: float, fraction: float) -> Any:
+    from stable_baselines3.common import utils
+
+    return utils.LinearSchedule(start, end, fraction) if hasattr(utils, "LinearSchedule") else None
+
+
+def _noise(deviation: float, actions: int) -> Any:
+    from stable_baselines3.common.noise import NormalActionNoise
+
+    return NormalActionNoise(np.zeros(actions), np.full(actions, deviation)) if deviation > 0 else None
 
 
 def _fill(model: Any, card: Card, components: Components) -> None:
     parts = group(card.algorithm, model.policy.named_parameters())
-    if TEMPERATURE in components:
+    if TEMPERATURE in components and model.log_ent_coef is not None:  # None: ent_coef is a number
         parts[TEMPERATURE] = {"value": model.log_ent_coef}
     left = set(components) - set(parts) - set(OPTIONAL)
     if left or set(parts) - set(components):

@@ -1,41 +1,35 @@
 """Import of an SB3 zip: parameters and plain fields only. Nothing in it is unpickled, so nothing in it can run."""
 
 import io
-import json
 import pickle
 import re
+import struct
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeGuard, get_args
+from typing import Any, TypeGuard
 
 import torch
 
-from trl_suite.algorithms.descriptor import AlgorithmDescriptor
 from trl_suite.algorithms.hyperparameters import Activation
-from trl_suite.algorithms.registry import DESCRIPTORS, Algorithm, find
+from trl_suite.algorithms.registry import Algorithm, find
 from trl_suite.errors import InputError
-from trl_suite.interface import Interface
-from trl_suite.networks import store
-from trl_suite.networks import vecnormalize as vecnormalize
+from trl_suite.files import reason_of
+from trl_suite.interface import Spaces
+from trl_suite.networks import store, vecnormalize, zip_fields
 from trl_suite.networks.card import Card, Network, Training
 from trl_suite.networks.components import TEMPERATURE, Components, group
 from trl_suite.networks.policy import Policy
+from trl_suite.networks.zip_fields import Origin
 from trl_suite.networks.zip_reader import Archive
 
-PARAMETERS, VARIABLES, FIELDS, VERSION = "policy.pth", "pytorch_variables.pth", "data", "_stable_baselines3_version"
-PARAMETERS_MAX_BYTES, VARIABLES_MAX_BYTES, FIELDS_MAX_BYTES = 1024**3, 16 * 1024**2, 64 * 1024**2  # bytes
-SERIALISED = ":serialized:"  # SB3 keeps a pickle under this key
-
-_ACTIVATIONS: dict[str, Activation] = {"Tanh": "tanh", "ReLU": "relu"}
-
-
-class Spaces(NamedTuple):
-    """Slots and action bounds of the env that a zip is for; the zip itself names no slot."""
-
-    env: str  # address
-    interface: Interface
-    action_low: tuple[float, ...]
-    action_high: tuple[float, ...]
+PARAMETERS, VARIABLES, VERSION = "policy.pth", "pytorch_variables.pth", "_stable_baselines3_version"
+PARAMETERS_MAX_BYTES, VARIABLES_MAX_BYTES = 1024**3, 16 * 1024**2
+_LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # the number with which torch's files began before 1.6
+_UNREADABLE = (  # by which torch's weights-only reader refuses a file
+    pickle.UnpicklingError, RuntimeError, ValueError, EOFError, LookupError, TypeError, AttributeError, OverflowError,
+    AssertionError, ImportError, ArithmeticError, MemoryError, struct.error, OSError,
+)  # fmt: skip
 
 
 def load(
@@ -45,7 +39,7 @@ def load(
     statistics: Path | None = None,
     algorithm: Algorithm | None = None,
     activation: Activation | None = None,
-    origin: str = "",
+    source: str = "",
 ) -> Policy:
     """Return the policy in a zip that SB3 saved.
 
@@ -55,7 +49,7 @@ def load(
         statistics: the file of the VecNormalize that it was trained with.
         algorithm: needed where the zip's plain fields do not tell it.
         activation: likewise.
-        origin: where the zip comes from, for the card; the path where not given.
+        source: where the zip comes from, for the card; the path where not given.
 
     Raises:
         InputError: the zip is damaged, is not an MLP policy of an algorithm that the suite knows, does not fit the
@@ -64,23 +58,52 @@ def load(
     where = str(path)
     with Archive(path, where) as archive:
         _check_members(archive, where)
-        fields = _fields(archive, where)
-        algorithm = _algorithm(fields, algorithm, where)
+        fields = zip_fields.read(archive, where)
+        origin = zip_fields.origin(fields, algorithm, where)
+        algorithm = _checked(fields, origin, spaces, statistics, where)
         components = group(algorithm, _tensors(archive, PARAMETERS, PARAMETERS_MAX_BYTES, where).items())
         if find(algorithm).temperature:
             components[TEMPERATURE] = {"value": _temperature(archive, where)}
         version = _version(archive)
-    normaliser, statistics_components = vecnormalize.read(statistics) if statistics else (None, {})
+    normaliser, running = vecnormalize.read(statistics) if statistics else (None, {})
     _check_sizes(components, spaces, where)
-    card = Card(
-        algorithm=algorithm,
-        network=_network(components, _activation(fields, algorithm, activation, where), spaces),
-        interface=spaces.interface,
-        training=_training(fields, algorithm, spaces, version, origin or path.name),
-        normaliser=normaliser,
-    )
-    store.verify(where, card, components | statistics_components)
-    return Policy(card=card, components=components | statistics_components)
+    activation = zip_fields.activation(fields, algorithm, activation, where)
+    training = _training(fields, origin, spaces, version, source or path.name)
+    try:
+        card = Card(
+            algorithm=algorithm,
+            network=_network(components, activation, spaces),
+            interface=spaces.interface,
+            training=training,
+            normaliser=normaliser,
+        )
+    except ValueError as error:
+        raise InputError(f"{where}: {error}") from None
+    store.verify(where, card, components | running)
+    return Policy(card=card, components=components | running)
+
+
+def _checked(
+    fields: Mapping[str, Any], origin: Origin, spaces: Spaces, statistics: Path | None, where: str
+) -> Algorithm:
+    """Return the algorithm as which a policy is read, of which the fields tell nothing that is against it.
+
+    Raises:
+        InputError: the policy computes more than its layers do, saw or commanded other numbers than the env's, or
+            its statistics are missing.
+    """
+    assert origin.algorithm is not None
+    try:
+        zip_fields.check_network(fields, where)
+        zip_fields.check_spaces(fields, spaces, where)
+    except InputError as error:
+        raise InputError(f"{error} (a policy of {origin.name})") from None
+    if statistics is None and zip_fields.was_normalised(fields, origin.algorithm):
+        raise InputError(
+            f"{where}: was trained with VecNormalize, by its fields; give statistics= (--statistics), the file that "
+            "VecNormalize.save wrote"
+        )
+    return origin.algorithm
 
 
 def _check_members(archive: Archive, where: str) -> None:
@@ -91,63 +114,21 @@ def _check_members(archive: Archive, where: str) -> None:
         raise InputError(f"{where}: holds no {PARAMETERS}, but {members}: {reason}")
 
 
-def _fields(archive: Archive, where: str) -> dict[str, Any]:
-    """Return the fields in `data` as plain JSON; a pickle in it stays a text that nobody reads."""
-    if FIELDS not in archive.names:
-        return {}
-    try:
-        table = json.loads(archive.read(FIELDS, FIELDS_MAX_BYTES))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{where}: {FIELDS} is not JSON: {error or 'too deeply nested'}") from None
-    if not isinstance(table, dict):
-        raise InputError(f"{where}: {FIELDS} is not a table")
-    return {str(key): value for key, value in table.items()}
-
-
-def _algorithm(fields: Mapping[str, Any], asserted: Algorithm | None, where: str) -> Algorithm:
-    fitting = [name for name, descriptor in DESCRIPTORS.items() if _fits(descriptor, fields)]
-    algorithm = fitting[0] if len(fitting) == 1 else asserted
-    if algorithm is None:
-        choices = ", ".join(DESCRIPTORS)
-        raise InputError(f"{where}: its plain fields do not tell the algorithm: give algorithm= one of {choices}")
-    if asserted and algorithm != asserted:
-        raise InputError(f"{where}: is a policy of {algorithm.upper()} by its fields, not of {asserted.upper()}")
-    return algorithm
-
-
-def _fits(algorithm: AlgorithmDescriptor, fields: Mapping[str, Any]) -> bool:
-    """Return whether a zip's plain fields are an algorithm's."""
-    return all(sign in fields for sign in algorithm.zip_signs) and not fields.keys() & set(algorithm.zip_others)
-
-
-def _activation(fields: Mapping[str, Any], algorithm: Algorithm, asserted: Activation | None, where: str) -> Activation:
-    choices = ", ".join(get_args(Activation))
-    keywords = fields.get("policy_kwargs")
-    if fields.get("use_sde") or (isinstance(keywords, dict) and keywords.get("squash_output")):
-        raise InputError(f"{where}: uses state-dependent exploration or a squashed PPO, which cannot be imported")
-    if not isinstance(keywords, dict):
-        if asserted is None:
-            raise InputError(f"{where}: its plain fields do not tell the activation: give activation= one of {choices}")
-        return asserted
-    written = str(keywords.get("activation_fn", ""))  # "<class 'torch.nn.modules.activation.Tanh'>"
-    name = re.sub(r"\W+$", "", written).rpartition(".")[2]
-    activation = _ACTIVATIONS.get(name) if written else find(algorithm).activation
-    if activation is None:
-        raise InputError(f"{where}: its activation is {name[:80]}; a policy folder can hold one of {choices}")
-    if asserted and asserted != activation:
-        raise InputError(f"{where}: its activation is {activation} by its fields, not {asserted}")
-    return activation
-
-
 def _tensors(archive: Archive, member: str, limit: int, where: str) -> dict[str, torch.Tensor]:
     """Return the tensors of a torch file, copied; only torch's own weights-only reader is ever asked."""
     content = archive.read(member, limit)
+    if content.startswith(_LEGACY):
+        raise InputError(
+            f"{where}: {member} is in the format that torch wrote before 1.6: load the zip with the SB3 that wrote it "
+            "and save it with a newer torch"
+        )
     with Archive(content, f"{where}: {member}"):
         pass  # a bomb may hide in the inner zip
     try:
-        loaded = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
-    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, KeyError, TypeError, AttributeError) as error:
-        reason = str(error).strip().partition("\n")[0]
+        with warnings.catch_warnings(action="ignore"):  # of odd protocols, which are refused below or do no harm
+            loaded = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    except _UNREADABLE as error:
+        reason = reason_of(error)
         raise InputError(f"{where}: {member} is not a plain table of tensors, and was not executed: {reason}") from None
     if not isinstance(loaded, dict):
         raise InputError(f"{where}: {member} is not a table of tensors")
@@ -185,16 +166,15 @@ def _version(archive: Archive) -> str:
 
 
 def _check_sizes(components: Components, spaces: Spaces, where: str) -> None:
-    observations = len(spaces.interface.observation)
-    actions = len(spaces.interface.action)
+    sizes = len(spaces.interface.observation), len(spaces.interface.action)
     first = components.get("actor.trunk.0", components.get("actor.head", {})).get("weight")
     last = components.get("actor.head", {}).get("bias")
     if first is None or last is None or first.ndim != 2 or last.ndim != 1:
         raise InputError(f"{where}: {PARAMETERS} holds no actor")
-    if (first.shape[1], len(last)) != (observations, actions):
+    if (first.shape[1], len(last)) != sizes:
         raise InputError(
-            f"{where}: sees {first.shape[1]} numbers and gives {len(last)}; {spaces.env} has {observations} "
-            f"observations and {actions} actions: name the env that it was trained in"
+            f"{where}: sees {first.shape[1]} numbers and gives {len(last)}; {spaces.env} has {sizes[0]} "
+            f"observations and {sizes[1]} actions: name the env that it was trained in"
         )
 
 
@@ -217,23 +197,18 @@ def _widths(part: str, components: Components) -> tuple[int, ...]:
     return tuple(widths)
 
 
-def _training(fields: Mapping[str, Any], algorithm: Algorithm, spaces: Spaces, version: str, origin: str) -> Training:
-    hyperparameters = {key: fields[key] for key in sorted(find(algorithm).card_facts) if _plain(fields.get(key))}
+def _training(fields: Mapping[str, Any], origin: Origin, spaces: Spaces, version: str, source: str) -> Training:
+    assert origin.algorithm is not None
     steps, seed = fields.get("num_timesteps"), fields.get("seed")
     return Training(
         env=spaces.env,
         seed=seed if _count(seed) else -1,  # unknown
         steps=steps if _count(steps) else 0,
-        hyperparameters=hyperparameters,
+        hyperparameters=zip_fields.hyperparameters(fields, origin.algorithm),
         versions={"stable_baselines3": version} if version else {},
-        origin=origin,
+        origin=source,
+        trained_by=origin.name if origin.name != origin.algorithm.upper() else "",
     )
-
-
-def _plain(value: Any) -> bool:
-    if isinstance(value, str):
-        return len(value) < 40
-    return isinstance(value, int | float) and abs(value) < 2**63  # false for nan too
 
 
 def _count(value: Any) -> TypeGuard[int]:

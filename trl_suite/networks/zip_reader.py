@@ -1,7 +1,9 @@
 """A zip of somebody else's, read member by member within limits; nothing is ever unpacked to disk."""
 
 import io
+import lzma
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Collection
@@ -10,10 +12,16 @@ from types import TracebackType
 from typing import Self
 
 from trl_suite.errors import InputError
+from trl_suite.files import reason_of, regular_size
 
 MAX_MEMBERS = 1000
 ARCHIVE_MAX_BYTES = 2 * 1024**3  # of all members together, unpacked
 MAX_UNPACKED_TO_PACKED = 100  # unpacked to packed: numbers hardly shrink, a bomb does
+
+_UNREADABLE = (  # by which zipfile and the unpackers below it refuse a member or a directory; RuntimeError: encrypted
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError, struct.error,
+    OverflowError, IndexError, MemoryError,
+)  # fmt: skip
 
 
 class Archive:
@@ -30,15 +38,15 @@ class Archive:
 
     def __init__(self, content: Path | bytes, where: str) -> None:
         self._where = where
+        size = len(content) if isinstance(content, bytes) else regular_size(content)
+        if size > ARCHIVE_MAX_BYTES:
+            raise InputError(f"{where}: {size} bytes; {ARCHIVE_MAX_BYTES} are the most")
         try:
-            size = len(content) if isinstance(content, bytes) else content.stat().st_size
-            if size > ARCHIVE_MAX_BYTES:
-                raise InputError(f"{where}: {size} bytes; {ARCHIVE_MAX_BYTES} are the most")
             self._zip = zipfile.ZipFile(io.BytesIO(content) if isinstance(content, bytes) else content)
         except zipfile.BadZipFile:
             raise InputError(f"{where}: not a zip, or one that was cut off or damaged") from None
-        except OSError as error:
-            raise InputError(f"{where}: {error.strerror}") from None
+        except _UNREADABLE as error:
+            raise InputError(f"{where}: not a zip that can be read: {reason_of(error)}") from None
         try:
             self._check(self._zip.infolist())
         except InputError:
@@ -68,8 +76,8 @@ class Archive:
             raise InputError(f"{self._where}: {name} has {size} bytes; {limit} are the most that it may have")
         try:
             return self._zip.read(name)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:
-            raise InputError(f"{self._where}: {name} is damaged or cannot be unpacked: {error}") from None
+        except _UNREADABLE as error:
+            raise InputError(f"{self._where}: {name} is damaged or cannot be unpacked: {reason_of(error)}") from None
 
     def _check(self, members: list[zipfile.ZipInfo]) -> None:
         if len(members) > MAX_MEMBERS:

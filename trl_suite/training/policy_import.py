@@ -1,13 +1,21 @@
 """`trl_suite.load_policy`: a policy from wherever it lies. Here, because a zip names no slot and its env does."""
 
+import re
+import stat
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 
+import gymnasium
 import msgspec
 from gymnasium.spaces import Box
 
+from trl_suite import content
 from trl_suite.algorithms.hyperparameters import Activation
 from trl_suite.algorithms.registry import Algorithm
 from trl_suite.errors import InputError
+from trl_suite.files import reason_of, regular_size
+from trl_suite.interface import Spaces
 from trl_suite.networks import hub, policy, policy_files, store, zip_import
 from trl_suite.networks.policy import Policy
 from trl_suite.networks.policy_files import PolicyFiles
@@ -38,23 +46,40 @@ def load_policy(
         InputError: there is no policy, it is damaged or unsafe, it does not fit the env, or an argument is missing.
         NotInstalledError: `hf://` without `huggingface_hub`.
     """
-    arguments = _ZipArguments(statistics=statistics, env=env, algorithm=algorithm, activation=activation)
+    pickle = Path(statistics) if statistics is not None else None
+    arguments = _ZipArguments(statistics=pickle, env=env, algorithm=algorithm, activation=activation)
     if str(where).startswith(hub.SCHEME):
         with hub.fetched(str(where)) as download:
             return _from_folder(download.folder, arguments, download.origin)
     path = Path(where)
-    if path.is_dir():
+    if _exists(path, stat.S_ISDIR):
         return _from_folder(path, arguments, "")
-    if path.is_file() or path.suffix == ".zip":
+    if path.suffix == ".zip" or _exists(path):
         return _from_file(path, arguments)
+    if _exists(path.with_name(f"{path.name}.zip")):
+        raise InputError(f"{where}: no policy of that name; there is {path}.zip beside it: give that")
     _refuse_idle(arguments, str(where))
     return policy.load(where)
 
 
-class _ZipArguments(msgspec.Struct, frozen=True, kw_only=True):
-    """Facts about a zip that its caller knows."""
+def _exists(path: Path, kind: Callable[[int], bool] = lambda mode: not stat.S_ISDIR(mode)) -> bool:
+    """Whether there is such a file, or a folder if that is asked for.
 
-    statistics: str | Path | None
+    Raises:
+        InputError: no file can have that name.
+    """
+    try:
+        return kind(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: {reason_of(error)}") from None
+
+
+class _ZipArguments(msgspec.Struct, frozen=True, kw_only=True):
+    """The caller's arguments for a zip."""
+
+    statistics: Path | None
     env: str | None
     algorithm: Algorithm | None
     activation: Activation | None
@@ -62,7 +87,7 @@ class _ZipArguments(msgspec.Struct, frozen=True, kw_only=True):
 
 def _from_folder(folder: Path, arguments: _ZipArguments, origin: str) -> Policy:
     if not (folder / store.CARD).exists():
-        return _imported(policy_files.of_folder(folder), arguments, origin)
+        return _imported(policy_files.of_folder(folder, arguments.statistics), arguments, origin)
     _refuse_idle(arguments, str(folder))
     loaded = policy.load(folder)
     if not origin:
@@ -76,11 +101,8 @@ def _from_file(path: Path, arguments: _ZipArguments) -> Policy:
         raise InputError(
             f"{path}: is a pickle, which could run code; give the SB3 zip, and with it such a file as statistics="
         )
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    if arguments.statistics is not None:  # what lies beside the zip is not looked at then
-        return _imported(PolicyFiles(path, None, "", None), arguments, "")
-    return _imported(policy_files.of_zip(path), arguments, "")
+    regular_size(path)
+    return _imported(policy_files.of_zip(path, arguments.statistics), arguments, "")
 
 
 def _imported(files: PolicyFiles, arguments: _ZipArguments, origin: str) -> Policy:
@@ -90,14 +112,46 @@ def _imported(files: PolicyFiles, arguments: _ZipArguments, origin: str) -> Poli
             f"{files.zip}: an SB3 zip does not say what its numbers mean: give env= (--env on the command line), the "
             "address of the env that it was trained in"
         )
+    if arguments.env:
+        _refuse_other_env(files, arguments.env)
     return zip_import.load(
         files.zip,
-        spaces_of(address),
-        statistics=Path(arguments.statistics) if arguments.statistics else files.statistics,
+        spaces_of(address) if arguments.env else _spaces_by_name(files, address),
+        statistics=files.statistics,
         algorithm=arguments.algorithm or files.algorithm,
         activation=arguments.activation,
-        origin=origin,
+        source=origin,
     )
+
+
+def _refuse_other_env(files: PolicyFiles, address: str) -> None:
+    """Refuse an env that is not the one of which a zip's name, or its folder's, speaks."""
+    named, asked = _robot(files.env), _robot(address)
+    if named and named != asked and named in {*map(_robot, content.names("envs")), *map(_robot, gymnasium.registry)}:
+        raise InputError(
+            f"{files.zip}: was trained in {files.env}, by the names of its folder and file, and not in {address}"
+        )
+
+
+def _robot(env: str) -> str:
+    """Return `halfcheetah` for `gymnasium:HalfCheetah-v5`, `trl_suite/HalfCheetah-v0` and `half-cheetah.gravity-2`."""
+    name = re.sub(r"-v\d+$", "", re.split(r"[.?]", env.removeprefix(FOREIGN).rpartition("/")[2])[0])
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _spaces_by_name(files: PolicyFiles, address: str) -> Spaces:
+    """Return the spaces of the env that a name around the zip tells.
+
+    Raises:
+        InputError: it cannot be made here; the suite's env of that robot is named.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"):  # Gymnasium's of old versions: the name is not the reader's
+            return spaces_of(address)
+    except InputError as error:
+        near = [name for name in content.names("envs") if _robot(name) == _robot(files.env)]
+        advice = f"give --env {near[0]} (env=)" if near else "give --env (env=), the env that it was trained in"
+        raise InputError(f"{files.zip}: {files.env} cannot be made here: {advice}: {error}") from None
 
 
 def _refuse_idle(arguments: _ZipArguments, where: str) -> None:
@@ -107,8 +161,8 @@ def _refuse_idle(arguments: _ZipArguments, where: str) -> None:
         raise InputError(f"{where}: a policy folder's card says all: {', '.join(idle)} can only be given with a zip")
 
 
-def spaces_of(address: str) -> zip_import.Spaces:
-    """Return the spaces of an env by its address: the numbers that a policy sees and gives.
+def spaces_of(address: str) -> Spaces:
+    """Return the slots and action bounds of the env at an address.
 
     Raises:
         InputError: there is no such env, or its actions are not a flat vector.
@@ -118,7 +172,7 @@ def spaces_of(address: str) -> zip_import.Spaces:
         space = env.action_space
         if not isinstance(space, Box) or not isinstance(env.observation_space, Box):
             raise InputError(f"{address}: observations and actions are to be vectors (Box)")
-        low, high = (tuple(float(bound) for bound in limit.ravel()) for limit in (space.low, space.high))
-        return zip_import.Spaces(address, interface_of(env), low, high)
+        limits = (space.low, space.high, env.observation_space.low, env.observation_space.high)
+        return Spaces(address, interface_of(env), *(tuple(float(bound) for bound in limit.ravel()) for limit in limits))
     finally:
         env.close()

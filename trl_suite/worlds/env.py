@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from trl_suite import content
 from trl_suite.errors import InputError, located, unknown
-from trl_suite.interface import Interface, Slot, anonymous
+from trl_suite.interface import Interface, Slot, anonymous, neutral
 from trl_suite.worlds import registration, rng_state
 from trl_suite.worlds.address import FOREIGN, Address
 from trl_suite.worlds.axes import model_axes as variation_axes
@@ -280,6 +280,8 @@ def flat_names(space: spaces.Space[Any], prefix: str = "") -> list[str]:
 def interface_of(env: gymnasium.Env[Any, Any]) -> Interface:
     """Meaning of the env's numbers: `obs.0 ...` and `action.0 ...` where nobody has named them."""
     observations, actions = flatdim(env.observation_space), flatdim(env.action_space)
+    if not all(map(neutral, _wrappers(env))):
+        return anonymous(observations, actions)
     interface = getattr(env.unwrapped, "interface", None) or _flat_interface(env) or _interface_of_equal(env)
     if isinstance(interface, Interface) and (len(interface.observation), len(interface.action)) == (
         observations,
@@ -295,6 +297,15 @@ def _flat_interface(env: gymnasium.Env[Any, Any]) -> Interface | None:
             return env.interface
         env = env.env
     return None
+
+
+def _wrappers(env: gymnasium.Env[Any, Any]) -> list[str]:
+    """Return the paths of the wrappers around an env, from the outside in."""
+    paths: list[str] = []
+    while isinstance(env, gymnasium.Wrapper):
+        paths.append(f"{type(env).__module__}.{type(env).__qualname__}")
+        env = env.env
+    return paths
 
 
 def _interface_of_equal(env: gymnasium.Env[Any, Any]) -> Interface | None:

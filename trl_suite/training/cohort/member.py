@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from trl_suite.interface import Spaces
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.distillation import SOURCE_STATES
 from trl_suite.mechanisms.freeze_schedule import FreezeSchedule
@@ -17,7 +18,6 @@ from trl_suite.mechanisms.weight_regularizer import WeightRegularizer, regulariz
 from trl_suite.networks.card import Normaliser
 from trl_suite.networks.components import REPLAY, Components, select
 from trl_suite.networks.policy import Policy
-from trl_suite.networks.zip_import import Spaces
 from trl_suite.training.acting.evaluation import Episode
 from trl_suite.training.acting.source_states import importance, visited_states
 from trl_suite.training.cohort.parameter_layout import ParameterLayout

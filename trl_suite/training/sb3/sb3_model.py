@@ -16,11 +16,11 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, Ve
 from trl_suite.algorithms.hyperparameters import Activation, Hyperparameters
 from trl_suite.algorithms.registry import find
 from trl_suite.errors import InputError
-from trl_suite.interface import Interface
+from trl_suite.interface import Interface, Spaces
 from trl_suite.networks.card import Card, Network, Normaliser, Training
 from trl_suite.networks.components import OBSERVATION_STATISTICS, RETURN_STATISTICS, TEMPERATURE, Components, group
 from trl_suite.networks.policy import Policy
-from trl_suite.networks.zip_import import Spaces
+from trl_suite.networks.vecnormalize import COUNT_BEFORE_FREEZE
 from trl_suite.training.sb3.layers import bound_of, folded
 from trl_suite.training.sb3.learners import Model, algorithm_of, has_temperature, is_on_policy, learner_class
 from trl_suite.training.sb3.multi_head import Marked, share_trunk
@@ -32,6 +32,8 @@ from trl_suite.training.threads import threads
 from trl_suite.worlds.address import FOREIGN
 from trl_suite.worlds.env import interface_of, make
 from trl_suite.worlds.vector_env import batch_arguments
+
+HELD_COUNT = 2.0**900  # a power of two: var * count / count is var to the bit, and any batch is nothing beside it
 
 _ACTIVATIONS: dict[Activation, type[torch.nn.Module]] = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}
 
@@ -207,10 +209,25 @@ def write_statistics(model: Model, components: Components) -> None:
 
 
 class FrozenStatistics(RunningMeanStd):
-    """Running statistics that no longer run."""
+    """Running statistics that no longer run.
+
+    Its pickle is a plain RunningMeanStd of so many samples that no batch moves it by a bit.
+    """
 
     def update_from_moments(self, batch_mean: np.ndarray, batch_var: np.ndarray, batch_count: float) -> None:
         """Ignore the batch."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return the plain class, with a count under which mean and variance stay as they are."""
+        state = {**self.__dict__, "count": HELD_COUNT, COUNT_BEFORE_FREEZE: self.count}
+        return RunningMeanStd, (), state
+
+
+def restore_count(statistics: RunningMeanStd) -> None:
+    """Give statistics that were frozen when they were saved the count that they had."""
+    count = statistics.__dict__.pop(COUNT_BEFORE_FREEZE, None)
+    if count is not None:
+        statistics.count = count
 
 
 def hold_statistics(model: Model, frozen: tuple[str, ...]) -> None:
