@@ -44,8 +44,13 @@ def nominal_state(model: mujoco.MjModel, keyframe: str = "") -> NominalState:
     if keyframe not in names:
         raise unknown("keyframe", keyframe, [name for name in names if name])
     key = names.index(keyframe)
-    arrays_of_key = (model.key_qpos, model.key_qvel, model.key_ctrl, model.key_act)
-    return NominalState(*(array[key].copy() for array in arrays_of_key), key)
+    return NominalState(
+        position=model.key_qpos[key].copy(),
+        velocity=model.key_qvel[key].copy(),
+        control=model.key_ctrl[key].copy(),
+        activation=model.key_act[key].copy(),
+        keyframe=key,
+    )
 
 
 class BoundTask:

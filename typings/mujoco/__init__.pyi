@@ -14,6 +14,7 @@ class MjModel:
     nv: int
     nu: int
     na: int
+    nkey: int
     nbody: int
     njnt: int
     ngeom: int
@@ -30,6 +31,10 @@ class MjModel:
     body_inertia: Floats
     body_ipos: Floats
     body_iquat: Floats
+    key_qpos: Floats
+    key_qvel: Floats
+    key_ctrl: Floats
+    key_act: Floats
     jnt_type: Integers
     jnt_qposadr: Integers
     jnt_dofadr: Integers
@@ -51,6 +56,7 @@ class MjModel:
     actuator_trnid: Integers
     npair: int
     def joint(self, name: str | int) -> Any: ...
+    def key(self, name: str | int) -> Any: ...
     def body(self, name: str | int) -> Any: ...
     def actuator(self, name: str | int) -> Any: ...
     def geom(self, name: str | int) -> Any: ...
@@ -163,6 +169,9 @@ class mjtSolver:
     mjSOL_PGS: int
     mjSOL_NEWTON: int
 
+class mjtEnableBit:
+    mjENBL_SLEEP: int
+
 class mjtWarning:
     mjWARN_BADQPOS: int
     mjWARN_BADCTRL: int
@@ -195,6 +204,7 @@ class mjtTrn:
 
 def mj_step(m: MjModel, d: MjData, nstep: int = 1) -> None: ...
 def mj_forward(m: MjModel, d: MjData) -> None: ...
+def mj_resetDataKeyframe(m: MjModel, d: MjData, key: int) -> None: ...
 def mj_resetData(m: MjModel, d: MjData) -> None: ...
 def mj_kinematics(m: MjModel, d: MjData) -> None: ...
 def mj_normalizeQuat(m: MjModel, qpos: Floats) -> None: ...
