@@ -1,4 +1,4 @@
-"""A2C (Mnih et al. 2016, synchronous), with SB3's RMSprop as TensorFlow computes it."""
+"""A2C (Mnih et al. 2016, synchronous)."""
 
 from typing import ClassVar
 

@@ -33,8 +33,6 @@ class Adam:
     slice: in the common case there is a single one.
     """
 
-    first_square = 0.0  # of the mean of squared gradients
-
     def __init__(
         self,
         stack: Stack,
@@ -59,7 +57,7 @@ class Adam:
         self.after: list[Callable[[], None]] = []  # called after it
         self._epsilon, self._gentle = epsilon, gentle
         self._parameters, self._gradient = stack.flat.view(-1), gradient.flat.view(-1)
-        self.mean, self.square = torch.zeros_like(stack.flat), torch.full_like(stack.flat, self.first_square)
+        self.mean, self.square = torch.zeros_like(stack.flat), torch.zeros_like(stack.flat)
         self._parts, self._size = stack.layout.parts, stack.layout.size
         shape = (stack.layout.rows, stack.members, len(self._parts))
         self.count = np.zeros(shape, dtype=np.int64)
@@ -90,7 +88,7 @@ class Adam:
         for row, member, part in np.argwhere(cells):
             span = slice(self._parts[part].start, self._parts[part].stop)
             self.mean[row, member, span] = 0.0
-            self.square[row, member, span] = self.first_square
+            self.square[row, member, span] = 0.0
         self._change()
 
     def step(self) -> None:
@@ -168,14 +166,13 @@ def _fused(tensors: tuple[list[torch.Tensor], ...], counts: list[torch.Tensor], 
 
 
 class RMSprop(Adam):
-    """RMSprop as TensorFlow computes it, which is SB3's `RMSpropTFLike`: squares begin at 1, epsilon under the root."""
+    """RMSprop as `torch.optim.RMSprop` computes it, which SB3's A2C uses."""
 
-    first_square = 1.0
     decay = 0.99  # of the mean of squared gradients
 
     def _move(self, tensors: tuple[list[torch.Tensor], ...], counts: list[torch.Tensor], rate: float) -> None:
         """Move the parameters in `tensors` by a step."""
         for parameters, grads, _, squares in zip(*tensors, strict=True):
-            # v <- a v + (1 - a) g^2; theta <- theta - rate g / sqrt(v + eps) (Tieleman & Hinton 2012)
+            # v <- a v + (1 - a) g^2; theta <- theta - rate g / (sqrt(v) + eps) (Tieleman & Hinton 2012)
             squares.mul_(self.decay).addcmul_(grads, grads, value=1 - self.decay)
-            parameters.addcdiv_(grads, squares.add(self._epsilon).sqrt_(), value=-rate)
+            parameters.addcdiv_(grads, squares.sqrt().add_(self._epsilon), value=-rate)
