@@ -1,6 +1,7 @@
 """Where envs, policies and experiments lie: the workspace first, then what the suite ships."""
 
 import os
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +11,15 @@ Kind = Literal["envs", "policies", "experiments"]
 
 MARKER: dict[Kind, str] = {"envs": "env.toml", "policies": "card.toml", "experiments": "experiment.toml"}
 WORKSPACE = "TRL_SUITE_WORKSPACE"  # an environment variable, so that worker processes see the same content
+
+
+PLAIN_RULE = "letters, digits and . _ + ? = , - alone, 200 at most, and neither . nor .."
+_PLAIN = re.compile(r"[A-Za-z0-9._+?=,-]{1,200}")
+
+
+def is_plain(name: str) -> bool:
+    """Return whether a name is one component of a path, whatever system it is on: see `PLAIN_RULE`."""
+    return _PLAIN.fullmatch(name) is not None and name not in {".", ".."}
 
 
 def workspace() -> Path:
@@ -49,7 +59,7 @@ def find(kind: Kind, name: str) -> Path:
     Raises:
         InputError: there is none of that name; the message lists those that exist.
     """
-    for root in (workspace(), shipped()):
+    for root in (workspace(), shipped()) if is_plain(name) else ():
         folder = root / kind / name
         if (folder / MARKER[kind]).is_file():
             return folder

@@ -15,7 +15,7 @@ from trl_suite.experiment.running import run_folder
 from trl_suite.experiment.running.scheduler import RunPlace, Scheduler, Tally
 from trl_suite.experiment.running.stop_request import Stop
 from trl_suite.experiment.running.worker import News
-from trl_suite.experiment.specification import experiment_file
+from trl_suite.experiment.specification import experiment_file, experiment_keys
 
 TINY = """
 question = "Does a balanced pendulum stay balanced when it falls faster?"
@@ -126,7 +126,7 @@ def make(
     """Make an experiment's runs in `root`, with settings of how they are made."""
     specification = experiment_file.load(folder)
     run_folder.write_plan(root, grid.plan_record("tiny", specification, ""))
-    how = experiment_file.ExecutionOptions(**execution)
+    how = experiment_keys.ExecutionOptions(**execution)
     with Stop() as stop:
         group = CohortPlanner(specification, 2)
         scheduler = Scheduler(root, "tiny", place, hearing, execution=how, cohort_key=group, mix_versions=mix_versions)

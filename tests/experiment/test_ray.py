@@ -8,7 +8,7 @@ import pytest
 from trl_suite.errors import InputError
 from trl_suite.experiment.places.on_ray import OnRay
 from trl_suite.experiment.run import run
-from trl_suite.experiment.specification import experiment_file
+from trl_suite.experiment.specification import experiment_keys
 
 from .conftest import Hearing, left_behind, make, results
 
@@ -30,7 +30,7 @@ def cluster():
 
 def test_a_node_that_is_lost_loses_nothing(cluster, tiny, tmp_path, finished):
     root = tmp_path / "runs"
-    place = OnRay(experiment_file.ExecutionOptions(), cluster.address, None)
+    place = OnRay(experiment_keys.ExecutionOptions(), cluster.address, None)
     assert place.size == 2
     lost = []
 
@@ -60,14 +60,14 @@ def test_a_stop_keeps_what_there_is(cluster, tiny, tmp_path, finished):
             os.kill(os.getpid(), signal.SIGTERM)
 
     tally = make(
-        tiny, root, Hearing(stop), OnRay(experiment_file.ExecutionOptions(), cluster.address, None), checkpoint=0.0
+        tiny, root, Hearing(stop), OnRay(experiment_keys.ExecutionOptions(), cluster.address, None), checkpoint=0.0
     )
     assert tally.stopped_by == signal.SIGTERM
     assert len(tally.done) < 8
-    make(tiny, root, Hearing(), OnRay(experiment_file.ExecutionOptions(), cluster.address, None), checkpoint=0.0)
+    make(tiny, root, Hearing(), OnRay(experiment_keys.ExecutionOptions(), cluster.address, None), checkpoint=0.0)
     assert results(root) == results(finished)
 
 
 def test_a_cohort_that_no_node_has_room_for_is_refused(cluster):
     with pytest.raises(InputError, match=r"no node of the Ray cluster has 64 cores"):
-        OnRay(experiment_file.ExecutionOptions(cores=64), cluster.address, None)
+        OnRay(experiment_keys.ExecutionOptions(cores=64), cluster.address, None)

@@ -16,7 +16,7 @@ from trl_suite.experiment.planning.cohort_queue import PlannedCohort
 from trl_suite.experiment.run import run
 from trl_suite.experiment.running import lease
 from trl_suite.experiment.running.worker import CohortOrder
-from trl_suite.experiment.specification import experiment_file
+from trl_suite.experiment.specification import experiment_file, experiment_keys
 from trl_suite.record import RunRecord
 
 from .conftest import Hearing, left_behind, make, results
@@ -34,7 +34,7 @@ def test_a_job_that_is_told_of_its_end_is_queued_again_and_goes_on_exactly(tiny,
     monkeypatch.setattr(remote_cohort, "FOLLOW_SECONDS", 0.02)
     monkeypatch.setattr(on_slurm, "SLURM_POLL_SECONDS", 0.02)
     root = tmp_path / "runs"
-    execution = experiment_file.ExecutionOptions(checkpoint=0.0, slurm=experiment_file.SlurmOptions(jobs=2, minutes=5))
+    execution = experiment_keys.ExecutionOptions(checkpoint=0.0, slurm=experiment_keys.SlurmOptions(jobs=2, minutes=5))
     place = OnSlurm(root, execution, cluster="local")
     told = []
 
@@ -63,8 +63,8 @@ def test_the_script_asks_for_a_signal_in_time_and_for_the_job_to_be_queued_again
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{sbatch.parent}:{os.environ['PATH']}")
     monkeypatch.setenv("SLURM_CONF", "")
-    slurm = experiment_file.SlurmOptions(partition="learn", minutes=90, memory="4GB", extra={"account": "robots"})
-    OnSlurm(tmp_path / "runs", experiment_file.ExecutionOptions(slurm=slurm, cores=2)).start(
+    slurm = experiment_keys.SlurmOptions(partition="learn", minutes=90, memory="4GB", extra={"account": "robots"})
+    OnSlurm(tmp_path / "runs", experiment_keys.ExecutionOptions(slurm=slurm, cores=2)).start(
         task(tiny, tmp_path / "runs")
     )
     script = (tmp_path / "script.sh").read_text().splitlines()

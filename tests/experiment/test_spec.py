@@ -3,7 +3,7 @@ import pytest
 from trl_suite import content
 from trl_suite.errors import InputError
 from trl_suite.experiment.planning import grid
-from trl_suite.experiment.specification import experiment_file
+from trl_suite.experiment.specification import experiment_checks, experiment_file
 
 
 def test_every_shipped_experiment_can_be_planned():
@@ -47,11 +47,11 @@ def test_a_wrong_file_is_refused_before_anything_runs(tiny, old, new, message):
 
 def test_td3_without_noise_is_warned_about(tiny):
     path = tiny / "experiment.toml"
-    assert experiment_file.cautions(experiment_file.load(tiny)) == []
+    assert experiment_checks.cautions(experiment_file.load(tiny)) == []
     path.write_text(
         path.read_text().replace("[source]", 'algorithm = "td3"\ntd3 = { action_noise = 0.0 }\n[source]', 1)
     )
-    assert "action_noise = 0 explores nothing" in experiment_file.cautions(experiment_file.load(tiny))[0]
+    assert "action_noise = 0 explores nothing" in experiment_checks.cautions(experiment_file.load(tiny))[0]
 
 
 def test_an_experiment_that_does_not_exist_lists_those_that_do():

@@ -1,6 +1,7 @@
 """Reading the command line, calling the verb, and turning errors into exit codes."""
 
 import importlib
+import io
 import os
 import signal
 import sys
@@ -29,6 +30,9 @@ class Exit(IntEnum):
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run `trl-suite` and leave the process with one of `Exit`'s codes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal of latin-1 or ASCII gets "?" for what it cannot show
+            stream.reconfigure(errors="replace")
     try:
         arguments = cast(Verb, tyro.cli(Arguments, prog="trl-suite", args=words, description=_DESCRIPTION))
         if arguments.workspace:

@@ -20,8 +20,8 @@ from trl_suite.experiment.reuse.reused_runs import take
 from trl_suite.experiment.running import progress, run_folder
 from trl_suite.experiment.running.scheduler import RunPlace, Scheduler, Tally
 from trl_suite.experiment.running.stop_request import Stop
-from trl_suite.experiment.specification import experiment_file
-from trl_suite.experiment.specification.experiment_file import ExecutionOptions, Experiment
+from trl_suite.experiment.specification import experiment_checks, experiment_file
+from trl_suite.experiment.specification.experiment_keys import ExecutionOptions, Experiment
 from trl_suite.machine_resources import cores
 from trl_suite.training.threads import threads
 
@@ -81,7 +81,7 @@ def run(
     taken = take(root, specs, reuse, planner, retention=specification.retention, mixed=mix_versions)
     for line in (*taken, *summary(assignments(specs, planner))):
         Console(quiet=quiet, markup=False).print(line, highlight=False, soft_wrap=True)
-    for caution in experiment_file.cautions(specification):
+    for caution in experiment_checks.cautions(specification):
         Console(quiet=quiet, markup=False).print(caution, style="yellow", highlight=False, soft_wrap=True)
     with Stop() as stop, progress.display(Console(quiet=quiet), specs) as display:
         place = _place(on, root, specification.execution, stop, workers if on == "ray" else planner.workers, address)

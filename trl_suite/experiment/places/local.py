@@ -2,13 +2,17 @@
 
 import multiprocessing
 import os
+import signal
+import sys
 import threading
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from signal import SIGINT
+from pathlib import Path
 
 from trl_suite.experiment.running.scheduler import EndedCohort
 from trl_suite.experiment.running.stop_request import Stop
@@ -25,6 +29,7 @@ class _Worker:
     line: Connection
     heard: float = field(default_factory=time.monotonic)
     hung: bool = False
+    spoke: bool = False  # has said anything at all
 
 
 class Processes:
@@ -33,6 +38,7 @@ class Processes:
     def __init__(self, size: int) -> None:
         self.size = size
         self._workers: list[_Worker] = []
+        self._stillborn: list[EndedCohort] = []  # cohorts whose worker could not be started
         # A fork server imports torch once and owns no threads, so that a run starts at once and never inherits a lock.
         forks = "forkserver" in multiprocessing.get_all_start_methods()
         self._context = multiprocessing.get_context("forkserver") if forks else multiprocessing.get_context("spawn")
@@ -41,7 +47,7 @@ class Processes:
     @property
     def busy(self) -> int:
         """How many cohorts are being made."""
-        return len(self._workers)
+        return len(self._workers) + len(self._stillborn)
 
     @property
     def pids(self) -> list[int]:
@@ -52,14 +58,24 @@ class Processes:
         """Begin to make a cohort."""
         parent_end, worker_end = self._context.Pipe()
         process = self._context.Process(target=_begin, args=(order, worker_end), daemon=True)
-        process.start()
-        worker_end.close()
+        try:
+            with _without_interrupts(), _without_plain_script():
+                process.start()
+        except (EOFError, ConnectionError) as error:  # the fork server is gone
+            parent_end.close()
+            self._stillborn.append(EndedCohort(order.cohort, f"no worker could be started: {type(error).__name__}"))
+            return
+        finally:
+            worker_end.close()
         self._workers.append(_Worker(order=order, process=process, line=parent_end))
 
     def listen(self, tell: Tell) -> list[EndedCohort]:
         """Wait a moment, pass on what the workers say, and return those that are gone."""
-        ready = wait([worker.line for worker in self._workers], PIPE_POLL_SECONDS)
-        return [ended for worker in list(self._workers) if (ended := self._attend(worker, worker.line in ready, tell))]
+        stillborn, self._stillborn = self._stillborn, []
+        ready = wait([worker.line for worker in self._workers], 0.0 if stillborn else PIPE_POLL_SECONDS)
+        return stillborn + [
+            ended for worker in list(self._workers) if (ended := self._attend(worker, worker.line in ready, tell))
+        ]
 
     def stop(self) -> None:
         """Ask all workers to keep what they have and to end."""
@@ -86,6 +102,7 @@ class Processes:
         try:
             while worker.line.poll():
                 tell(worker.line.recv())
+                worker.spoke = True
         except (EOFError, OSError):  # the process is gone, and with it its end of the line
             return self._gone(worker)
         return None
@@ -96,14 +113,59 @@ class Processes:
         self._workers.remove(worker)
         code = worker.process.exitcode
         memory = " (killed: out of memory?)" if code == -9 else ""
+        if not worker.spoke and code == 1:
+            return EndedCohort(worker.order.cohort, f"the worker ended before its first word{_guard_advice()}")
         hung = f"hung: no sign of life for {worker.order.execution.silence:.0f} s"
         return EndedCohort(worker.order.cohort, hung if worker.hung else f"the process ended with code {code}{memory}")
+
+
+@contextmanager
+def _without_interrupts() -> Generator[None]:
+    """Let what is started meanwhile inherit that SIGINT waits: Ctrl-C reaches the whole group, also the fork server."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _without_plain_script() -> Generator[None]:
+    """Keep workers from running a script again that has no `__main__` guard; with one, what it registers is there."""
+    main = sys.modules["__main__"]
+    file = getattr(main, "__file__", None)
+    if file is None or _is_guarded(file):
+        yield
+        return
+    spec, main.__spec__ = main.__spec__, None
+    del main.__file__
+    try:
+        yield
+    finally:
+        main.__spec__, main.__file__ = spec, file
+
+
+def _is_guarded(file: str) -> bool:
+    try:
+        return "__main__" in Path(file).read_text(encoding="utf-8", errors="replace")
+    except OSError:  # standard input, perhaps
+        return False
+
+
+def _guard_advice() -> str:
+    file = getattr(sys.modules["__main__"], "__file__", None)
+    if file is None or not file.endswith(".py"):
+        return ""
+    return f": workers import {file}; put what it does under `if __name__ == '__main__':`"
 
 
 def _begin(order: CohortOrder, line: Connection) -> None:
     """Work in a process of its own."""
     threading.Thread(target=_end_with, args=(line,), daemon=True).start()
-    with Stop(ignore=(SIGINT,)) as stop:  # Ctrl-C reaches the whole group; the parent decides what it means
+    with Stop(ignore=(signal.SIGINT,)) as stop:  # Ctrl-C reaches the whole group; the parent decides what it means
         work(order, partial(_send, line), stop)
 
 

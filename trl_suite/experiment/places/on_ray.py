@@ -11,7 +11,7 @@ from trl_suite.errors import InputError, NotInstalledError
 from trl_suite.experiment.places.remote_cohort import FolderFollower, RemoteCohort
 from trl_suite.experiment.running.scheduler import EndedCohort
 from trl_suite.experiment.running.worker import CohortOrder, Tell
-from trl_suite.experiment.specification.experiment_file import ExecutionOptions
+from trl_suite.experiment.specification.experiment_keys import ExecutionOptions
 
 RAY_POLL_SECONDS = 0.2  # seconds
 

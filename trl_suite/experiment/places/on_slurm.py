@@ -15,7 +15,7 @@ from trl_suite.experiment.places.remote_cohort import FolderFollower, RemoteCoho
 from trl_suite.experiment.running.scheduler import EndedCohort
 from trl_suite.experiment.running.stop_request import Stop
 from trl_suite.experiment.running.worker import CohortOrder, News, Tell
-from trl_suite.experiment.specification.experiment_file import ExecutionOptions
+from trl_suite.experiment.specification.experiment_keys import ExecutionOptions
 
 SLURM_POLL_SECONDS = 0.5  # seconds
 NOTICE_SECONDS = 120  # seconds before the end of its time at which a job is told

@@ -13,7 +13,7 @@ from trl_suite.errors import InputError
 from trl_suite.experiment.planning.cohort_queue import CohortKey, trained_alone
 from trl_suite.experiment.planning.run_spec import RunSpec, training_of
 from trl_suite.experiment.reuse.shipped_sources import is_shipped
-from trl_suite.experiment.specification.experiment_file import Experiment
+from trl_suite.experiment.specification.experiment_keys import Experiment
 from trl_suite.training import engines
 from trl_suite.training.cohort.cohort_envs import Physics
 from trl_suite.training.cohort.cohort_key import bytes_of, cohort_key, obstacle

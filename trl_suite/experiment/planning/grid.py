@@ -9,7 +9,7 @@ import numpy as np
 from trl_suite import record
 from trl_suite.experiment import policy_library
 from trl_suite.experiment.planning.run_spec import RunSpec
-from trl_suite.experiment.specification.experiment_file import Experiment, SourceOptions
+from trl_suite.experiment.specification.experiment_keys import Experiment, SourceOptions
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.methods import Method
 from trl_suite.mechanisms.source_replay import remembered

@@ -18,7 +18,7 @@ from trl_suite.experiment.reuse import shipped_sources
 from trl_suite.experiment.running.run_state import EVALUATIONS, RUN
 from trl_suite.experiment.running.scheduler import Listener, Scheduler
 from trl_suite.experiment.running.stop_request import Stop
-from trl_suite.experiment.specification.experiment_file import ExecutionOptions
+from trl_suite.experiment.specification.experiment_keys import ExecutionOptions
 from trl_suite.networks.policy import load
 from trl_suite.record import RunRecord
 from trl_suite.training import engines

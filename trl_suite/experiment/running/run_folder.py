@@ -281,7 +281,7 @@ def mark_dead(root: Path, spec: RunSpec, error: str) -> None:
     claimed = Lease.claim(path.parent, LeaseObserver())
     if claimed is None:
         return  # another process goes on with it already
-    if path.is_file():
+    if path.is_file() and state_of(root, spec).condition != "refused":
         run = record.decode(path, RunRecord)
         closed = msgspec.structs.replace(run, status="failed", error=error, failures=run.failures + 1)
         files.write_atomically(path, record.encode(closed))

@@ -56,9 +56,10 @@ def read(folder: Path, digest: str = "") -> RunState:
         return RunState("refused", f"{RUN}: {error.strerror}")
     try:
         head = _HEAD.decode(content)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        digest_now = record.digest_of(msgspec.json.decode(head.specification))
+    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError, UnicodeDecodeError) as error:
         return RunState("refused", f"{RUN} is damaged: {error}")
-    if why := _wrong(head, folder, digest):
+    if why := _wrong(head, folder, digest, digest_now):
         return RunState("refused", why)
     condition: Condition = head.status
     if condition == "running" and not _may_live(folder):
@@ -66,14 +67,14 @@ def read(folder: Path, digest: str = "") -> RunState:
     return RunState(condition, _last_line(head.error), head.seconds, head.steps, head.attempts, head.failures)
 
 
-def _wrong(head: _Head, folder: Path, digest: str) -> str:
+def _wrong(head: _Head, folder: Path, digest: str, digest_now: str) -> str:
     if head.schema > record.SCHEMA:
         return f"{RUN} is of schema {head.schema}, newer than this version reads ({record.SCHEMA}); update trl-suite"
     if (digest and head.digest != digest) or not folder.name.endswith(head.digest[:10]):
         return f"{RUN} is of another run ({head.digest[:10]}): was the folder copied?"
     if head.status == "waiting":
         return f"{RUN} says that it is waiting, which no run says of itself"
-    if record.digest_of(msgspec.json.decode(head.specification)) != head.digest:
+    if digest_now != head.digest:
         return f"{RUN} was edited: its specification is not that of its digest"
     return ""
 

@@ -2,6 +2,7 @@
 
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,9 +13,10 @@ from trl_suite.experiment.planning.cohort_queue import CohortKey, CohortQueue, P
 from trl_suite.experiment.planning.run_spec import RunSpec
 from trl_suite.experiment.running import run_folder
 from trl_suite.experiment.running.lease import LeaseObserver
+from trl_suite.experiment.running.run_state import RUN
 from trl_suite.experiment.running.stop_request import Stop
 from trl_suite.experiment.running.worker import CohortOrder, News, Tell
-from trl_suite.experiment.specification.experiment_file import ExecutionOptions
+from trl_suite.experiment.specification.experiment_keys import ExecutionOptions
 
 GRACE_SECONDS = 25.0  # seconds that runs have to stop by themselves: Slurm gives thirty
 WATCH_SECONDS = 2.0  # seconds between two looks at the runs that other processes make
@@ -114,6 +116,7 @@ class Scheduler:
         self._refused = {name: state.why for name, state in states.items() if state.condition == "refused"}
         for name in self._done:
             run_folder.tidy(self._root, self._specs[name])
+        self._deaths: Counter[str] = Counter()  # of workers that left no record of their attempt
         self._allowed = {name: state.failures + self._execution.retries for name, state in states.items()}
         self._failed: set[str] = set()
         self._retried: set[str] = set()  # have failed and go back to the queue
@@ -189,13 +192,15 @@ class Scheduler:
         """Close the records of a worker's runs that have not said how they ended."""
         for spec in ended.cohort.specs:
             if spec.folder in self._open:
+                self._deaths[spec.folder] += not (self._root / spec.folder / RUN).is_file()
                 run_folder.mark_dead(self._root, spec, ended.error)
                 self._hear(News(run=spec.folder, error=ended.error, again=True))
 
     def _may_retry(self, news: News) -> bool:
         if not news.again or news.storage:
             return False
-        return run_folder.state_of(self._root, self._specs[news.run]).failures <= self._allowed[news.run]
+        failures = run_folder.state_of(self._root, self._specs[news.run]).failures
+        return failures + self._deaths[news.run] <= self._allowed[news.run]
 
     def _try_again(self, queue: CohortQueue) -> None:
         while self._retried:

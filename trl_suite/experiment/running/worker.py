@@ -17,7 +17,7 @@ from trl_suite.experiment.running import run_folder
 from trl_suite.experiment.running.lease import Lease, LeaseLostError, LeaseObserver
 from trl_suite.experiment.running.run_folder import RunFolder
 from trl_suite.experiment.running.stop_request import Stop
-from trl_suite.experiment.specification.experiment_file import ExecutionOptions
+from trl_suite.experiment.specification.experiment_keys import ExecutionOptions
 from trl_suite.networks.policy import load
 from trl_suite.training import engines
 from trl_suite.training.acting.evaluation import Episode, mean_return
@@ -25,7 +25,15 @@ from trl_suite.training.threads import threads
 from trl_suite.training.training_run import DivergedError, Result, Snapshot, TrainingOutcome, TrainingRun, Watcher
 
 REPORT_SECONDS = 0.2  # seconds between two reports of progress; a step may take a fraction of a millisecond
-_FOR_GOOD = (DivergedError, InputError)  # what would come out the same again
+UNSTABLE_EPISODES_MAX = 10  # of a short run
+STEPS_PER_UNSTABLE_EPISODE = 1_000  # env steps: a long run may have one unstable episode in so many
+
+
+class UnstableError(FloatingPointError):
+    """So many episodes ended because the simulation did that the run has failed."""
+
+
+_FOR_GOOD = (DivergedError, InputError, UnstableError)  # what would come out the same again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,11 +128,23 @@ class _Reporter(Watcher):
         finally:
             self._lease.release()
 
+    def _unstable_limit(self) -> float:
+        """Return how many unstable episodes a run may have."""
+        return max(UNSTABLE_EPISODES_MAX, self.spec.steps / STEPS_PER_UNSTABLE_EPISODE)
+
     def _closed(self, result: Result) -> News:
         if isinstance(result, LeaseLostError):
             raise result
+        if isinstance(result, TrainingOutcome) and result.unstable_episodes > self._unstable_limit():
+            result = UnstableError(
+                f"{result.unstable_episodes:,} episodes of {result.steps:,} steps ended because the simulation did: "
+                "the model is not stable; a shorter timestep, a weaker gear or a smaller variant may be"
+            )
         if isinstance(result, TrainingOutcome):
             self.folder.finish(result)
+            if result.unstable_episodes:
+                text = f"{result.unstable_episodes:,} episodes ended because the simulation did"
+                self._tell(News(run=self._run, step=result.steps, note=text))
             return News(run=self._run, step=result.steps, done=result.finished, stopped=not result.finished)
         self.folder.fail("".join(traceback.format_exception(result)))
         if isinstance(result, StorageError):

@@ -1,0 +1,127 @@
+"""The keys of `experiment.toml`: one question, and the grid of runs that answers it."""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import msgspec
+
+from trl_suite.algorithms.hyperparameters import Count, Hyperparameters, Whole
+from trl_suite.algorithms.registry import DESCRIPTORS, Algorithm
+from trl_suite.errors import InputError
+from trl_suite.mechanisms.methods import Method
+from trl_suite.training import settings
+from trl_suite.worlds.identity import robot_of
+
+Bound = Annotated[float, msgspec.Meta(gt=0)]
+Scale = tuple[Bound, Bound]
+Seed = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+
+
+class SourceOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the source policies are trained on, one per seed; or whose shipped ones are taken."""
+
+    env: str | dict[str, str]  # of all targets; or the target's robot -> the env that its source comes from
+    steps: Count | None = None  # needed unless the policies are shipped, whose cards say it
+    shipped: bool = False  # take policies/ENV-ALGORITHM-seed-SEED instead of training any
+    variants: tuple[str, ...] = ()  # trained on these at once, in equal shares, instead of on the env itself
+    randomise: dict[str, Scale] = {}  # axis -> lowest and highest scale; each episode is of another draw
+    pool: Annotated[int, msgspec.Meta(ge=2, le=1024)] = 32  # compiled models that a randomised source draws from
+    heads: bool = False  # a head for each of the variants on a shared trunk; what is kept has the mean of them
+    dynamics: settings.Dynamics | None = None  # learn how the world moves from random actions, without any reward
+    every: Count | None = None  # env steps between two evaluations; a tenth of the budget where not given
+
+
+class TargetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every method is measured on."""
+
+    envs: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    steps: Count
+
+
+class ReferenceOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Scratch runs that no method is compared with; they say what scores 0 and what scores 1 on each target."""
+
+    seeds: Annotated[tuple[Seed, ...], msgspec.Meta(min_length=1)]  # none of the experiment's
+    steps: Count | None = None  # the target's budget where not given
+
+
+class SlurmOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How runs are submitted with `--on slurm`; what is not given is left to the cluster."""
+
+    partition: str | None = None
+    minutes: Count = 24 * 60  # time limit of a job; a run that needs longer is queued again and goes on
+    memory: str | None = None  # of a job: "4GB"
+    jobs: Count = 100  # at a time
+    extra: dict[str, str] = {}  # more of sbatch's options, by their long names: account = "robots"
+
+
+class ExecutionOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How runs are made, which changes no result and no run's identity."""
+
+    retries: Annotated[int, msgspec.Meta(ge=0)] = 1  # of a run that failed, from its newest checkpoint
+    # seconds between two, a hundredth of the time at most; 0 is at every rollout, whatever it costs
+    checkpoint: Annotated[float, msgspec.Meta(ge=0)] = 60.0
+    silence: Bound = 480.0  # seconds without a sign of life after which a worker counts as hung
+    threads: Count = 1  # of torch in each worker
+    cores: Count = 1  # per cohort, where a cluster hands them out
+    gpus: Annotated[float, msgspec.Meta(ge=0)] = 0.0  # per cohort, likewise
+    slurm: SlurmOptions = SlurmOptions()
+
+
+class ExperimentKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Keys of `experiment.toml` besides the tables of the algorithms: a grid of methods x targets x seeds."""
+
+    question: str
+    methods: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    seeds: Annotated[tuple[Seed, ...], msgspec.Meta(min_length=1)]
+    source: SourceOptions
+    target: TargetOptions
+    expected: dict[str, Literal["sooner", "not sooner"]] = {}  # of methods, before any run; compared with the claims
+    reference: ReferenceOptions | None = None  # without it, the paired scratch runs set the scale
+    retention: bool = False  # measure what every source policy can still do at home after each target
+    probes: Whole = 0  # source policies that are probed on each target, to compare with how it went
+    algorithm: Algorithm = "ppo"
+    engine: Literal["auto", "sb3", "cohort"] = "auto"  # auto: runs train together where the cohort engine can do it
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # of the cohort engine; auto: CUDA where there is one
+    # what simulates cohorts; auto: Warp on a CUDA device where it is installed and can run the robot, else MuJoCo
+    physics: Literal["auto", "mujoco", "warp"] = "auto"
+    evaluation: settings.Evaluation = settings.Evaluation()
+    execution: ExecutionOptions = ExecutionOptions()
+    alias: dict[str, str] = {}  # target name -> source name, where slots are named differently
+    method: dict[str, Method] = {}  # methods of this experiment's own
+
+    @property
+    def hyperparameters(self) -> Hyperparameters:
+        """The hyperparameters of the algorithm that is used."""
+        return getattr(self, self.algorithm)
+
+    def source_of(self, target: str) -> str:
+        """Return the env that a target's source policies come from.
+
+        Raises:
+            InputError: the table of sources has no entry for the target's robot.
+        """
+        envs, robot = self.source.env, robot_of(target)
+        if isinstance(envs, str):
+            return envs
+        if robot not in envs:
+            raise InputError(f"source.env: no entry for '{robot}', which is the robot of the target '{target}'")
+        return envs[robot]
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The envs that source policies come from, each once, in the targets' order."""
+        return tuple(dict.fromkeys(self.source_of(target) for target in self.target.envs))
+
+
+if TYPE_CHECKING:
+    Experiment = ExperimentKeys
+else:
+    Experiment = msgspec.defstruct(
+        "Experiment",
+        [(name, algorithm.hyperparameters, algorithm.hyperparameters()) for name, algorithm in DESCRIPTORS.items()],
+        bases=(ExperimentKeys,),
+        namespace={"__doc__": "A grid of runs, with a table of hyperparameters for each algorithm."},
+        frozen=True,
+        kw_only=True,
+        forbid_unknown_fields=True,
+    )
