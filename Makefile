@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 STAMP   = $(VENV)/.installed
 
-.PHONY: help setup check test test-slow test-gpu test-faults test-ray bench bench-gpu build quickstart study clean
+.PHONY: help setup check test test-slow test-gpu test-faults test-ray bench bench-gpu build site pages quickstart study clean
 
 help:           ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -27,6 +27,7 @@ test: check     ## style, types and the tests of a few minutes
 	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not slow and not gpu and not faults"
 
 test-slow: setup    ## the long tests
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group site
 	$(BIN)/python -m pytest -n auto --dist loadgroup -m "slow"
 
 test-gpu: setup     ## the tests that need a CUDA device
@@ -51,6 +52,14 @@ bench-gpu: setup    ## the speed of worlds and of cohorts on a CUDA device, besi
 	$(BIN)/python benchmarks/cohort.py --device cuda --physics warp --robots half-cheetah --batch-sizes 256 --members 8 32 128 \
 		--rounds 1 --out experiments/benchmarks/cohort-gpu.json
 	$(BIN)/python benchmarks/off_policy.py --device cuda --rounds 1 --out experiments/benchmarks/sac-gpu.json
+
+pages: setup    ## certificates that are missing, and all pages that are written from tables
+	$(BIN)/trl-suite verify --missing
+	for name in env_pages method_pages experiment_pages diagrams; do $(BIN)/python -m tools.site.$$name || exit; done
+
+site: setup     ## the site, in build/site/html, without network once it is installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group site
+	$(BIN)/python -m tools.site.build
 
 build: setup    ## the wheel and the source distribution
 	$(BIN)/python -m pip install --quiet build -c constraints.txt
