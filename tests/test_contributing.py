@@ -40,11 +40,12 @@ def apply(block: str, root: Path) -> None:
         return
     old = path.read_text()
     if place["where"] == "at the end":
-        path.write_text(f"{old.rstrip()}\n\n{body}")
+        path.write_text(f"{old.rstrip()}\n\n\n{body}" if path.suffix == ".py" else f"{old.rstrip()}\n\n{body}")
     else:
-        before, line, after = old.partition(f"{place['text']}\n")
-        assert line, f"{place['path']} has no line that ends with {place['text']!r}"
-        path.write_text(before + line + body + after)
+        lines = old.splitlines(keepends=True)
+        matching = [number for number, line in enumerate(lines) if place["text"] in line]
+        assert matching, f"{place['path']} has no line with {place['text']!r}"
+        path.write_text("".join([*lines[: matching[0] + 1], body, *lines[matching[0] + 1 :]]))
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ def test_a_recipe_works_as_it_stands(title, checkout):
 
 
 def test_every_thing_that_can_be_added_has_a_recipe():
-    things = ("variant", "env", "method", "experiment")
+    things = ("variant", "env", "method", "experiment", "measure", "mechanism", "algorithm")
     with_code = {title for title, blocks in recipes().items() if any(language == "bash" for language, _ in blocks)}
     missing = [thing for thing in things if not any(title.endswith(f" {thing}") for title in with_code)]
     assert not missing
