@@ -30,7 +30,15 @@ RUN = (
     Stage("at the end the hashes are compared", "mechanisms/freeze_schedule.py", "Freeze, after"),
     Stage("policy, curve and record go to disk", "experiment/running/run_folder.py", "run.json"),
 )
-DIAGRAMS = {"run": RUN}
+UPDATE = (
+    Stage("all members act, and their envs step as one batch", "training/cohort/rollout.py", "rollout"),
+    Stage("advantages, and minibatches of each member's own", "training/cohort/on_policy.py", "minibatch"),
+    Stage("one batched product for each layer", "training/cohort/network.py", "ratio, value"),
+    Stage("the clipped loss, its gradient written out, the mask", "training/cohort/ppo_update.py", "gradient"),
+    Stage("what learns moves, at its own rate", "training/cohort/adam.py", "parameters"),
+    Stage("named components of each member again", "training/cohort/stack.py"),
+)
+DIAGRAMS = {"run": RUN, "update": UPDATE}
 
 
 def svg(stages: tuple[Stage, ...], title: str) -> str:
