@@ -16,13 +16,11 @@ def test_what_is_kept_reports_the_same(experiment, tmp_path):
     write_evaluations(
         experiment.folder("finetune", 0) / "retention.csv", np.array([700.0, 300]), np.array([0, 100_000])
     )
-    pictures = archive_results(experiment.root, tmp_path / "kept")
-    assert [path.name for path in pictures] == [f"{ENV}.svg"]
-    assert pictures[0].read_text().startswith("<svg")
+    archive_results(experiment.root, tmp_path / "kept")
     kept = load(tmp_path / "kept")
     assert repr(kept.measures()) == repr(load(experiment.root).measures())  # NaN equals nothing, not even itself
     found = {path.name for path in (tmp_path / "kept").iterdir()}
-    assert found == {"plan.json", "runs.tar.xz", "report.html", "measures.csv", f"{ENV}.svg"}
+    assert found == {"plan.json", "runs.tar.xz", "summary.csv"}
 
 
 def test_what_was_kept_is_kept_again_to_the_same_bytes(experiment, tmp_path):
@@ -39,7 +37,7 @@ def test_what_was_kept_before_leaves_nothing_behind(experiment, tmp_path):
     plan.write_bytes(plan.read_bytes().replace(ENV.encode(), b"hopper"))
     (experiment.root / "probes.json").unlink()
     archive_results(experiment.root, tmp_path / "kept")
-    assert not {f"{ENV}.svg", "probes.json"} & {path.name for path in (tmp_path / "kept").iterdir()}
+    assert "probes.json" not in {path.name for path in (tmp_path / "kept").iterdir()}
 
 
 def test_kept_runs_unpack_to_the_folders_that_they_were(experiment, tmp_path):
@@ -73,4 +71,26 @@ def test_an_experiment_with_nothing_evaluated_is_kept_too(experiment, tmp_path):
     for planned in experiment.planned:
         (experiment.root / planned.folder / "evaluations.csv").unlink()
     assert load(experiment.root).curves == {}
-    assert archive_results(experiment.root, tmp_path / "kept") == []
+    assert load(archive_results(experiment.root, tmp_path / "kept")).curves == {}
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.DIRTYPE])
+def test_what_is_no_file_in_an_archive_is_passed_over(tmp_path, kind):
+    path = tmp_path / run_archive.NAME
+    with tarfile.open(path, "w:xz") as archive:
+        entry = tarfile.TarInfo("env/finetune/seed-0/run.json")
+        entry.type, entry.linkname = kind, "nowhere"
+        archive.addfile(entry)
+    assert run_archive.read(path) == {}
+
+
+def test_a_record_that_is_too_large_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_archive, "MOST_FILE_BYTES", 1_000)
+    path = run_archive.write(tmp_path / run_archive.NAME, [("env/run.json", bytes(1_001))])
+    with pytest.raises(InputError, match=r"run\.json' has 1,001 bytes"):
+        run_archive.read(path)
+    monkeypatch.setattr(run_archive, "MOST_ARCHIVE_BYTES", 1_000)
+    run_archive.write(path, [("env/anything", bytes(600)), ("env/more", bytes(600))])
+    with pytest.raises(InputError, match="not read further"):
+        run_archive.read(path)
+    assert run_archive.read(run_archive.write(path, [("env/weights", b"1")])) == {}

@@ -35,7 +35,7 @@ def test_too_few_seeds_give_a_number_and_no_interval(n: int):
 
 def test_nothing_gives_nothing():
     assert estimates.mean(np.array([np.nan])).n == 0
-    assert math.isnan(estimates.ratio(np.array([])).value)
+    assert math.isnan(estimates.effect(np.array([])).value)
 
 
 def test_values_that_are_not_finite_are_not_counted():
@@ -43,7 +43,7 @@ def test_values_that_are_not_finite_are_not_counted():
 
 
 def test_a_ratio_is_averaged_on_the_log_scale():
-    found = estimates.ratio(np.log([2.0, 8, 4]))
+    found = estimates.exponential(estimates.effect(np.log([2.0, 8, 4])))
     assert found.value == pytest.approx(4)
     assert found.low * found.high == pytest.approx(16)
 

@@ -6,12 +6,14 @@ import shutil
 
 import msgspec
 import pytest
+from scipy import stats
 
 from tools.site import experiment_pages
 from trl_suite.evidence.figures import effects, profiles
 from trl_suite.evidence.figures.style import looks
 from trl_suite.evidence.results import across_targets, experiment_claims, number_format
 from trl_suite.evidence.results.experiment_results import Results
+from trl_suite.evidence.statistics.claim import benjamini_hochberg, claim, time_claim
 from trl_suite.evidence.statistics.estimates import Estimate
 from trl_suite.record import Plan, decode, encode
 
@@ -27,37 +29,53 @@ def about(value, low, high, n=10):
     [
         (about(2.0, 1.5, 3.0), 0.002, "sooner"),
         (about(0.5, 0.3, 0.8), 0.002, "later"),
-        (about(2.0, 0.9, 3.0), 0.002, "undecided"),
-        (msgspec.structs.replace(about(0.5, 0.3, 0.8), at_least=True), 0.002, "undecided"),  # it may be more
-        (about(2.0, 1.5, 3.0), 0.06, "undecided"),
+        (about(2.0, 0.9, 3.0), 0.002, "not shown"),
+        (msgspec.structs.replace(about(0.5, 0.3, 0.8), at_least=True), 0.002, "not shown"),  # it may be more
+        (about(2.0, 1.5, 3.0), 0.06, "not shown"),
         (about(2.0, 1.5, 3.0, n=5), 0.06, "too few"),
         (Estimate(value=2.0, n=2), 0.5, "too few"),
-        (about(2.0, 1.5, 3.0, n=3), float("nan"), "sooner"),  # three targets: there is no exact test over them
+        (about(2.0, 1.5, 3.0, n=3), float("nan"), "too few"),
+        (about(2.0, 1.5, 3.0), float("nan"), "sooner"),  # over targets there is no exact test
+        (msgspec.structs.replace(about(2.0, 1.5, 3.0), at_most=True), 0.002, "not shown"),  # it may be less
+        (Estimate(), 0.002, "not measured"),
     ],
 )
 def test_no_more_is_claimed_than_interval_and_test_allow(speed_up, p, said):
-    assert experiment_claims.shown(speed_up, p) == said
+    assert time_claim(speed_up, p) == said
+
+
+def test_a_gain_is_claimed_by_the_same_rule():
+    assert claim(about(0.4, 0.1, 0.7), 0.01) == "better"
+    assert claim(about(-0.4, -0.7, -0.1), 0.01) == "worse"
+    assert claim(about(0.4, 0.1, 0.7), 0.05) == claim(about(0.4, -0.1, 0.7), 0.01) == "not shown"
+
+
+def test_false_discoveries_are_those_of_scipy():
+    ps = [0.01, 0.02, 0.03, 0.5, 0.04]
+    assert benjamini_hochberg(ps) == pytest.approx(list(stats.false_discovery_control(ps)))
+    assert benjamini_hochberg([]) == []
+    assert math.isnan(benjamini_hochberg([float("nan"), 0.01])[0])
 
 
 def test_a_claim_stands_for_each_method_on_each_of_a_few_targets(standing):
     results = Results.read(standing.root)
     rows = [row for row in results.measures() if row.speed_up.n]
     claims = experiment_claims.claims(results)
-    assert [(claim.target, claim.method) for claim in claims] == [(row.env, row.method) for row in rows]
-    assert {claim.shown for claim in claims} <= {"sooner", "later", "undecided"}
+    assert [(line.target, line.method) for line in claims] == [(row.env, row.method) for row in rows]
+    assert {line.time_claim for line in claims} <= {"sooner", "later", "not shown"}
 
 
 def test_over_many_targets_a_method_has_one_claim(standing, monkeypatch):
-    monkeypatch.setattr(experiment_claims, "FEW", 2)
+    monkeypatch.setattr(experiment_claims, "FEW_TARGETS", 2)
     claims = experiment_claims.claims(Results.read(standing.root))
-    assert {claim.target for claim in claims} == {"4 targets"}
-    assert len({claim.method for claim in claims}) == len(claims)
+    assert {line.target for line in claims} == {"4 targets"}
+    assert len({line.method for line in claims}) == len(claims)
 
 
 @pytest.fixture
 def two_robots(build, monkeypatch):
     """Four targets of two robots, which are many."""
-    monkeypatch.setattr(experiment_claims, "FEW", 2)
+    monkeypatch.setattr(experiment_claims, "FEW_TARGETS", 2)
     experiment = build(seeds=6)
     more = ("half-cheetah.gravity-2.0", "hopper.gravity-1.5", "hopper.gravity-2.0")
     experiment.add(
@@ -67,13 +85,13 @@ def two_robots(build, monkeypatch):
 
 
 def test_over_many_targets_of_several_robots_each_has_a_claim_too(two_robots):
-    claims = [claim for claim in experiment_claims.claims(Results.read(two_robots.root)) if claim.method == "finetune"]
-    assert [(claim.target, claim.pairs) for claim in claims] == [
+    claims = [line for line in experiment_claims.claims(Results.read(two_robots.root)) if line.method == "finetune"]
+    assert [(line.target, line.pairs) for line in claims] == [
         ("4 targets", 4),
         ("half-cheetah, 2 targets", 2),
         ("hopper, 2 targets", 2),
     ]
-    whole, *parts = (claim.speed_up.value for claim in claims)
+    whole, *parts = (line.speed_up.value for line in claims)
     assert whole == pytest.approx(math.prod(parts) ** 0.5)  # a geometric mean of as many targets each
 
 
@@ -85,9 +103,9 @@ def test_the_finding_counts_what_may_be_claimed_for_each_robot(two_robots, tmp_p
     head, _, *rows = experiment_pages.blocks(found)["severity"].split("\n\n")[1].splitlines()
     assert head == "| method | half-cheetah, 2 targets | hopper, 2 targets |"
     [finetune] = [row for row in rows if row.startswith("| `finetune`")]
-    each = experiment_claims.claims(found.results["severity"], each=True)
+    each = experiment_claims.claims(found.results["severity"], every_target=True)
     for cell, robot in zip(finetune.strip("| ").split(" | ")[1:], ("half-cheetah", "hopper"), strict=True):
-        mine = [one.shown for one in each if one.method == "finetune" and one.target.startswith(robot)]
+        mine = [one.time_claim for one in each if one.method == "finetune" and one.target.startswith(robot)]
         assert {f"{what} on {mine.count(what)}" for what in mine} == set(cell.split("<br>")[1].split(", "))
 
 
@@ -110,7 +128,7 @@ def standing_alone(results, tmp_path):
 def test_what_was_expected_and_did_not_happen_is_told(grid):
     results = expecting(grid, **{"random-frozen": "sooner", "critic-only": "not sooner"})
     method = next(row for row in results.measures() if row.method == "random-frozen")
-    [surprise] = [one for one in experiment_claims.surprises(results) if one.method == "random-frozen"]
+    [surprise] = [one for one in experiment_claims.unmet_expectations(results) if one.method == "random-frozen"]
     assert any(method.env in targets for targets in surprise.happened.values())
     assert "sooner" not in surprise.happened
 
@@ -119,22 +137,22 @@ def test_what_could_not_be_timed_is_told_by_its_return(experiment, tmp_path):
     for seed in range(5):
         experiment.write(experiment.target("scratch", seed), -STEPS / 100.0 + seed)  # it only gets worse
     results = expecting(experiment, finetune="sooner")
-    [claim] = [one for one in experiment_claims.claims(results) if one.method == "finetune"]
-    assert (claim.shown, claim.pairs) == ("not timed", 5)
+    [line] = [one for one in experiment_claims.claims(results) if one.method == "finetune"]
+    assert (line.time_claim, line.pairs) == ("not measured", 5)
     [finetune] = [row for row in results.measures() if row.method == "finetune"]
-    assert claim.gain == finetune.area_difference
-    assert [list(one.happened) for one in experiment_claims.surprises(results)] == [["not timed"]]
+    assert line.gain == finetune.area_difference
+    assert [list(one.happened) for one in experiment_claims.unmet_expectations(results)] == [["not measured"]]
     found = standing_alone(experiment.root, tmp_path)
-    cell = f"| **not timed**<br>{number_format.estimate(claim.gain, signed=True)} of return |"
+    cell = f"{number_format.estimate(line.gain, signed=True)} of return<br>**not timed** |"
     assert cell in experiment_pages.blocks(found)["findings"]
 
 
 def test_targets_that_went_otherwise_are_named_as_long_as_they_are_few(grid, tmp_path, monkeypatch):
     expecting(grid, **{"random-frozen": "sooner"})
     found = standing_alone(grid.root, tmp_path)
-    [(what, targets)] = experiment_claims.surprises(found.results["mine"])[0].happened.items()
+    [(what, targets)] = experiment_claims.unmet_expectations(found.results["mine"])[0].happened.items()
     assert experiment_pages.blocks(found)["surprises"].endswith(f"{what} on {', '.join(targets)}.")
-    monkeypatch.setattr(experiment_claims, "FEW", len(targets) - 1)
+    monkeypatch.setattr(experiment_pages, "FEW_TARGETS", len(targets) - 1)
     assert experiment_pages.blocks(found)["surprises"].endswith(
         f"{what} on {len(targets)} of {len(grid.TARGETS)} targets."
     )
@@ -211,16 +229,15 @@ def test_findings_are_a_table_of_methods_by_targets(standing, tmp_path):
     found = experiment_pages.ExperimentLibrary(tmp_path)
     claims = experiment_claims.claims(found.results["mine"])
     _, _, head, _, *rows = experiment_pages.blocks(found)["findings"].splitlines()
-    targets = list(dict.fromkeys(claim.target for claim in claims))
+    targets = list(dict.fromkeys(line.target for line in claims))
     assert [cell.split(", n = ")[0] for cell in head.split(" | ")[1:]] == targets
     for row in rows:
         method, *cells = row.strip("| ").split(" | ")
         for target, cell in zip(targets, cells, strict=True):
-            [claim] = [one for one in claims if (f"`{one.method}`", one.target) == (method, target)]
-            assert (claim.shown == "undecided") == ("**" not in cell)
-            assert (
-                f"{number_format.speed_up(claim.speed_up)}<br>{number_format.estimate(claim.gain, signed=True)}" in cell
-            )
+            [line] = [one for one in claims if (f"`{one.method}`", one.target) == (method, target)]
+            assert ({line.time_claim, line.gain_claim} == {"not shown"}) == ("**" not in cell)
+            assert number_format.speed_up(line.speed_up) in cell
+            assert number_format.estimate(line.gain, signed=True) in cell
 
 
 def test_severities_are_drawn_from_the_mildest_on_a_panel_for_each_robot():

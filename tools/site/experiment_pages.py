@@ -6,7 +6,6 @@ The prose between the generated parts is written by hand; what has no results sa
 """
 
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,22 +13,23 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from trl_suite import content, tables
-from trl_suite.evidence.figures import effects, profiles
+from trl_suite.evidence.figures import effects, gallery, learning_curves, profiles
 from trl_suite.evidence.figures.style import LOOKS, looks, svg
 from trl_suite.evidence.reading import conditions
 from trl_suite.evidence.report import report_files
 from trl_suite.evidence.results import across_targets, experiment_claims
 from trl_suite.evidence.results.across_targets import Overall
 from trl_suite.evidence.results.comparison import MeasureRow
-from trl_suite.evidence.results.experiment_claims import FEW as FEW_TARGETS
-from trl_suite.evidence.results.experiment_claims import Claim, Surprise
+from trl_suite.evidence.results.experiment_claims import FEW_TARGETS, ClaimLine, UnmetExpectation
 from trl_suite.evidence.results.experiment_results import Results
 from trl_suite.evidence.results.number_format import estimate, number, plural, probability, speed_up
 from trl_suite.evidence.results.probe_prediction import PROBES
+from trl_suite.evidence.statistics.claim import Claim, counted
 
 README, FIGURES, RESULTS = "README.md", "figures", "results"
 NOTHING = "Not run yet."
 _ADVISOR = ("method", "probe", "pairs", "rank correlation [95 %]", "without one pair", "p")
+_LINK = re.compile(r"\((results/[^)/]+\.svg)\)")
 _BLOCK = re.compile(r"(<!-- (\w+): .*? -->\n).*?(<!-- /\2 -->)", re.DOTALL)
 
 
@@ -73,7 +73,7 @@ def figures(found: ExperimentLibrary) -> dict[str, tuple[str, Figure]]:
         "severity": ("Fine-tuning, by how far the target departs from the source; a panel for each robot.", _severity),
         "freeze-depth": ("What is gained where everything is copied and the first layers are held.", _freeze_depth),
         "parts": ("What of the source was copied, on three robots at 1.5 times their gravity.", _parts),
-        "methods": ("Twelve methods on six targets; grey where the interval holds 0.", _methods),
+        "methods": ("Twelve methods on six targets; grey where nothing is claimed.", _methods),
     }
     drawn = {name: (caption, make(found)) for name, (caption, make) in makers.items()}
     return {name: (caption, figure) for name, (caption, figure) in drawn.items() if figure is not None}
@@ -85,10 +85,25 @@ def write(folder: Path) -> Path:
     (folder / FIGURES).mkdir(exist_ok=True)
     for name, (_, figure) in figures(found).items():
         (folder / FIGURES / f"{name}.svg").write_text(report_files.standalone(svg(figure, name)), encoding="utf-8")
+    for place, figure in linked_figures(found).items():
+        place.write_text(svg(figure, place.stem), encoding="utf-8")
     parts = blocks(found)
     for written in (path, folder.parent / README):
         written.write_text(filled(written.read_text(encoding="utf-8"), parts), encoding="utf-8")
     return path
+
+
+def linked_figures(found: ExperimentLibrary) -> dict[Path, Figure]:
+    """Return the learning curves that pages link to as `results/ENV.svg`, by their places."""
+    pages = [(found.folder / name, found.folder / name / README) for name in found.results]
+    texts = {folder: page.read_text(encoding="utf-8") for folder, page in pages if page.is_file()}
+    places = {folder / link for folder, text in texts.items() for link in _LINK.findall(text)}
+    return {place: _curves(found.results[place.parents[1].name], place.stem) for place in sorted(places)}
+
+
+def _curves(results: Results, env: str) -> Figure:
+    curves = [results.curves[env, method] for method in results.methods(env) if (env, method) in results.curves]
+    return learning_curves.learning(curves, results.scales.get(env), gallery.style(results))
 
 
 def _questions(found: ExperimentLibrary) -> str:
@@ -111,7 +126,7 @@ def _findings(found: ExperimentLibrary) -> str:
     return "\n\n".join(parts) if parts else NOTHING
 
 
-def _claims(claims: Sequence[Claim]) -> str:
+def _claims(claims: Sequence[ClaimLine]) -> str:
     """Return a table of an experiment: methods down, targets across."""
     by_place = {(claim.method, claim.target): claim for claim in claims}
     targets = {target: sorted({one.pairs for one in claims if one.target == target}) for _, target in by_place}
@@ -123,26 +138,30 @@ def _claims(claims: Sequence[Claim]) -> str:
     return _table(head, rows)
 
 
-def _claim(claim: Claim | None) -> str:
+def _claim(claim: ClaimLine | None) -> str:
     if claim is None:
         return ""
-    if claim.shown == "not timed":
-        return f"**not timed**<br>{estimate(claim.gain, signed=True)} of return"
-    said = "" if claim.shown == "undecided" else f"**{claim.shown}** "
-    return f"{said}{speed_up(claim.speed_up)}<br>{estimate(claim.gain, signed=True)}"
+    gain = f"{_bold(claim.gain_claim)}{estimate(claim.gain, signed=True)}"
+    if claim.time_claim == "not measured":
+        return f"{gain} of return<br>**not timed**"
+    return f"{gain}<br>{_bold(claim.time_claim)}{speed_up(claim.speed_up)}"
+
+
+def _bold(claim: Claim) -> str:
+    return "" if claim == "not shown" else f"**{claim}** "
 
 
 def _surprises(found: ExperimentLibrary) -> str:
-    told = [one for results in found.results.values() for one in experiment_claims.surprises(results)]
+    told = [one for results in found.results.values() for one in experiment_claims.unmet_expectations(results)]
     asked = [name for name, results in found.results.items() if results.plan.specification.get("expected")]
     if not told:
         return f"Nothing so far: all went as expected in {', '.join(asked)}." if asked else NOTHING
     return "\n".join(f"- {_surprise(one)}" for one in told)
 
 
-def _surprise(one: Surprise) -> str:
+def _surprise(one: UnmetExpectation) -> str:
     happened = "; ".join(
-        f"{what} on {', '.join(targets) if len(targets) <= FEW_TARGETS else f'{len(targets)} of {one.of} targets'}"
+        f"{what} on {', '.join(targets) if len(targets) <= FEW_TARGETS else f'{len(targets)} of {one.targets} targets'}"
         for what, targets in one.happened.items()
     )
     return (
@@ -155,29 +174,29 @@ def _finding(found: ExperimentLibrary) -> str:
     results = found.results.get("severity")
     if results is None:
         return NOTHING
-    each = experiment_claims.claims(results, each=True)
+    each = experiment_claims.claims(results, every_target=True)
     overall = across_targets.overall(results)
     told = "\n".join(_over_all(one, [claim for claim in each if claim.method == one.method]) for one in overall)
     robots = experiment_claims.robots(results)
     return f"{told}\n\n{_by_robot(results, robots, each)}" if robots else told
 
 
-def _by_robot(results: Results, robots: Mapping[str, Sequence[str]], each: Sequence[Claim]) -> str:
+def _by_robot(results: Results, robots: Mapping[str, Sequence[str]], each: Sequence[ClaimLine]) -> str:
     cells: dict[str, dict[str, str]] = {}
     for robot, envs in robots.items():
         for one in across_targets.overall(results, envs):
-            counted = _counted([claim for claim in each if claim.target in envs and claim.method == one.method])
-            cells.setdefault(one.method, {})[robot] = f"{speed_up(one.speed_up)}<br>{counted}"
+            told = _counted([claim for claim in each if claim.target in envs and claim.method == one.method])
+            cells.setdefault(one.method, {})[robot] = f"{speed_up(one.speed_up)}<br>{told}"
     head = ("method", *(f"{robot}, {plural(len(envs), 'target')}" for robot, envs in robots.items()))
     return _table(head, [[f"`{method}`", *(mine.get(one, "") for one in robots)] for method, mine in cells.items()])
 
 
-def _counted(claims: Sequence[Claim]) -> str:
-    """Return on how many targets what may be claimed."""
-    return ", ".join(f"{what} on {count}" for what, count in Counter(claim.shown for claim in claims).most_common())
+def _counted(claims: Sequence[ClaimLine]) -> str:
+    """Return on how many targets which claims on time are made."""
+    return counted(claim.time_claim for claim in claims)
 
 
-def _over_all(overall: Overall, claims: Sequence[Claim]) -> str:
+def _over_all(overall: Overall, claims: Sequence[ClaimLine]) -> str:
     told = _counted(claims)
     ordered = sorted(claims, key=lambda claim: claim.speed_up.value)
     least, most = (f"{speed_up(claim.speed_up)} on `{claim.target}`" for claim in (ordered[0], ordered[-1]))

@@ -9,9 +9,10 @@ from trl_suite.evidence.results.comparison import MeasureRow
 from trl_suite.evidence.results.experiment_results import Results
 from trl_suite.evidence.results.headline import headline
 from trl_suite.evidence.results.number_format import estimate, number, speed_up
+from trl_suite.evidence.statistics.claim import Claim
 
 NOTES = 5  # findings that the terminal shows; the report has them all
-_COLUMNS = ("method", "return\nstep 0", "return\nend", "area\ngained", "steps to\nthreshold", "speed-up")
+_COLUMNS = ("method", "return\nstep 0", "return\nend", "gain over\nscratch", "steps to\nthreshold", "speed-up")
 
 
 def show(console: Console, results: Results) -> None:
@@ -46,13 +47,14 @@ def _table(env: str, rows: list[MeasureRow]) -> Table:
             f"{row.method}\n{row.complete} of {row.planned} runs",
             number(row.zero_shot.value),
             number(row.asymptote.value),
-            _stacked(estimate(row.area_difference, signed=True)),
+            _claimed(estimate(row.primary, signed=True), row.area_claim, row),
             f"{number(row.time.value)}\n{row.reached} of {row.timed}",
-            _stacked(speed_up(row.speed_up)),
+            _claimed(speed_up(row.speed_up), row.time_claim, row),
         )
     return table
 
 
-def _stacked(shown: str) -> str:
-    """Put the interval below its estimate, so that the table fits into 80 columns."""
-    return shown.replace(" [", "\n[")
+def _claimed(text: str, claim: Claim, row: MeasureRow) -> str:
+    """Put the interval and the claim below the estimate, so that the table fits into 80 columns."""
+    stacked = text.replace(" [", "\n[")
+    return f"{stacked}\n{claim}" if row.jumpstart.n else stacked

@@ -65,7 +65,7 @@ def gains(rows: Sequence[MeasureRow], look: Look, columns: int = 2) -> Figure:
     """Return the gain in score of each method with its 95 % interval; a panel for each env, a line for each method.
 
     Args:
-        rows: in the order of the envs; those whose interval holds 0 are drawn in grey.
+        rows: in the order of the envs; those of which nothing is claimed are drawn in grey.
         look: of the others.
         columns: panels side by side; panels of one line share their scale.
     """
@@ -77,7 +77,7 @@ def gains(rows: Sequence[MeasureRow], look: Look, columns: int = 2) -> Figure:
         panels = figure.subplots(lines, columns, sharex="row", sharey=True, squeeze=False).ravel()
         for panel, env in zip(panels, envs, strict=False):
             for row in (row for row in rows if row.env == env):
-                claimed = look if row.area_gain.excludes(0) else look._replace(colour=FAINT)
+                claimed = look if row.area_claim in ("better", "worse") else look._replace(colour=FAINT)
                 intervals(panel, [methods.index(row.method)], [row.area_gain], claimed, size=7)
             panel.axvline(0, color=INK, linewidth=1)
             panel.set_title(env, fontsize=10.5)

@@ -132,8 +132,8 @@ FOREST = (
     "these, which are then drawn anew too."
 )
 MATRIX = (
-    "Speed-up over scratch and its 95 % interval. Violet: sooner, orange: later. Hatched: not shown to differ from 1. "
-    "A star: p < 0.05, sign flip, Holm over the cells."
+    "Speed-up over scratch and its 95 % interval. Violet: sooner, orange: later. Hatched: nothing is claimed. "
+    "A claim needs six pairs, an interval without 1, and p < 0.05 after Holm and Benjamini & Hochberg."
 )
 SEVERITY = "Speed-up over scratch on variants of one env that differ along one axis. Bars: 95 % intervals, each alone."
 DEPTH = (

@@ -132,8 +132,18 @@ def intervals(axis: Axes, heights: Sequence[float], found: Sequence[Estimate], l
     if known:
         low, high = [one.low for _, one in known], [one.high for _, one in known]
         axis.hlines([height for height, _ in known], low, high, color=look.colour, linewidth=2.0)
+    for height, one in zip(heights, found, strict=True):
+        if one.at_least != one.at_most:  # a bound has an arrow towards where the number may lie
+            _arrow(axis, height, one, look)
     axis.plot([one.value for one in found], heights, linestyle="none", marker=look.marker, color=look.colour,
               markersize=size, markeredgecolor="white")  # fmt: skip
+
+
+def _arrow(axis: Axes, height: float, bound: Estimate, look: Look) -> None:
+    end = (16, 0) if bound.at_least else (-16, 0)
+    shape = {"arrowstyle": "<-", "color": look.colour, "linewidth": 1.2}
+    start = (bound.high if bound.at_least else bound.low) if bound.has_interval else bound.value
+    axis.annotate("", (start, height), xytext=end, textcoords="offset points", arrowprops=shape)
 
 
 def svg(figure: Figure, name: str) -> str:

@@ -11,35 +11,35 @@ from matplotlib.patches import Rectangle
 from trl_suite.evidence.figures.style import FAINT, INK, canvas, styled
 from trl_suite.evidence.results import number_format
 from trl_suite.evidence.results.comparison import MeasureRow
-from trl_suite.evidence.statistics import estimates
 
 STRONGEST = 4.0  # speed-up, or slow-down, of the darkest cell
 
 
 def matrices(rows: Sequence[MeasureRow]) -> dict[str, list[MeasureRow]]:
-    """Return the rows with a speed-up by method; only methods with several sources."""
+    """Return the rows with a speed-up by method; only methods of which a target has several sources."""
     found: dict[str, list[MeasureRow]] = {}
     for row in rows:
         if row.source and row.speed_up.n:
             found.setdefault(row.base or row.method, []).append(row)
-    return {method: mine for method, mine in found.items() if len({row.source for row in mine}) > 1}
+    return {
+        method: mine
+        for method, mine in found.items()
+        if len({(row.env, row.source) for row in mine}) > len({row.env for row in mine})
+    }
 
 
 def matrix(rows: Sequence[MeasureRow]) -> Figure:
-    """Return a grid of source by target: speed-up, its 95 % interval, hatched where it's not shown to differ from 1.
-
-    A star marks p < 0.05 after Holm's correction for the number of cells.
+    """Return a grid of source by target: speed-up, its 95 % interval, hatched where nothing is claimed of it.
 
     Args:
         rows: one method's, of all its sources and targets.
     """
     sources, targets = (list(dict.fromkeys(getattr(row, name) for row in rows)) for name in ("source", "env"))
-    adjusted = estimates.holm([row.speed_up.p for row in rows])
     with styled():
         figure = canvas(1.2 + 0.62 * len(sources), width=max(5.0, min(16.0, 2.4 + 1.35 * len(targets))))
         axis: Axes = figure.subplots()
-        for row, p in zip(rows, adjusted, strict=True):
-            _cell(axis, targets.index(row.env), sources.index(row.source), row, p)
+        for row in rows:
+            _cell(axis, targets.index(row.env), sources.index(row.source), row)
         axis.set_xlim(-0.5, len(targets) - 0.5)
         axis.set_ylim(len(sources) - 0.5, -0.5)
         slanted = max(len(name) for name in targets) > 14
@@ -55,18 +55,17 @@ def matrix(rows: Sequence[MeasureRow]) -> Figure:
     return figure
 
 
-def _cell(axis: Axes, x: int, y: int, row: MeasureRow, p: float) -> None:
+def _cell(axis: Axes, x: int, y: int, row: MeasureRow) -> None:
     effect = row.speed_up
     strength = float(np.clip(np.log(max(effect.value, 1e-9)) / np.log(STRONGEST), -1, 1))
     colour = mpl.colormaps["PuOr_r"](0.5 - 0.42 * strength)  # orange slower, violet sooner: safe for the colour-blind
-    shown = effect.excludes(1)
-    hatch = None if shown else "////"
+    claimed = row.counted_claim in ("sooner", "later")
+    hatch = None if claimed else "////"
     axis.add_patch(Rectangle((x - 0.48, y - 0.46), 0.96, 0.92, facecolor=colour, edgecolor=FAINT, hatch=hatch,
                              linewidth=0.6))  # fmt: skip
     ink = "white" if abs(strength) > 0.72 else INK
-    box = None if shown else {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.0}
-    star = "*" if p < 0.05 else ""
-    title = f"{number_format.ratio(effect)}{star}"
+    box = None if claimed else {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.0}
+    title = number_format.ratio(effect)
     axis.text(x, y - 0.12, title, ha="center", va="center", color=ink, fontweight="bold",
               bbox=box)  # fmt: skip
     axis.text(x, y + 0.22, number_format.bounds(effect), ha="center", va="center", color=ink, fontsize=7.5, bbox=box)

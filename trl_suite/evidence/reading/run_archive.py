@@ -10,10 +10,14 @@ from trl_suite.errors import InputError
 from trl_suite.record import Readable
 
 NAME = "runs.tar.xz"  # records repeat one another: compressed as one they take a fraction of what a zip takes
-Files = dict[str, dict[str, Readable]]  # a run's folder, relative to the experiment's -> what stands in it, by name
+READ = ("run.json", "evaluations.csv", "retention.csv")  # of a run; other files are passed over
+MOST_FILE_BYTES = 64_000_000  # of one record
+MOST_ARCHIVE_BYTES = 2_000_000_000  # of all files of an archive, unpacked
+MOST_FILES = 1_000_000  # in an archive
+Files = dict[str, dict[str, Readable]]  # a run's folder, relative to the experiment's -> its files by name
 
 
-class Stored:
+class ArchivedFile:
     """A file in an archive, named by its place below the experiment's folder."""
 
     def __init__(self, name: str, content: bytes) -> None:
@@ -24,33 +28,44 @@ class Stored:
         return self._name
 
     def read_bytes(self) -> bytes:
-        """Return what it holds."""
+        """Return its content."""
         return self._content
 
 
 def read(path: Path) -> Files:
-    """Return the files of an archive; nothing is unpacked to a disk.
+    """Return the records in an archive; nothing is unpacked to a disk, and links and other files are passed over.
 
     Raises:
-        InputError: the archive is damaged.
+        InputError: the archive is damaged, or larger than any experiment's.
     """
-    found: Files = {}
+    files: Files = {}
+    total = 0
     try:
-        with tarfile.open(path, "r:xz") as kept:
-            for one in kept:
-                if (content := kept.extractfile(one)) is not None:
-                    folder, _, name = one.name.rpartition("/")
-                    found.setdefault(folder, {})[name] = Stored(one.name, content.read())
-    except (OSError, EOFError, tarfile.TarError, lzma.LZMAError) as error:
-        raise InputError(f"{path}: {error}") from None
-    return found
+        with tarfile.open(path, "r:xz") as archive:
+            for count, entry in enumerate(archive):
+                total += entry.size
+                _check_size(path, entry, total, count)
+                folder, _, name = entry.name.rpartition("/")
+                content = archive.extractfile(entry) if entry.isreg() and name in READ else None
+                if content is not None:
+                    files.setdefault(folder, {})[name] = ArchivedFile(entry.name, content.read())
+    except (OSError, EOFError, ValueError, KeyError, OverflowError, tarfile.TarError, lzma.LZMAError) as error:
+        raise InputError(f"{path}: not an archive of runs: {error}") from None
+    return files
+
+
+def _check_size(path: Path, entry: tarfile.TarInfo, total: int, count: int) -> None:
+    if entry.isreg() and entry.size > MOST_FILE_BYTES:
+        raise InputError(f"{path}: {entry.name[:80]!r} has {entry.size:,} bytes, a record {MOST_FILE_BYTES:,} at most")
+    if total > MOST_ARCHIVE_BYTES or count >= MOST_FILES:
+        raise InputError(f"{path}: larger than {MOST_ARCHIVE_BYTES:,} bytes or {MOST_FILES:,} files; not read further")
 
 
 def write(path: Path, files: Iterable[tuple[str, bytes]]) -> Path:
     """Write files, named by their places below the experiment's folder, and return the archive; it holds no times."""
-    with tarfile.open(path, "w:xz") as kept:
+    with tarfile.open(path, "w:xz") as archive:
         for name, content in files:
-            found = tarfile.TarInfo(name)
-            found.size = len(content)
-            kept.addfile(found, io.BytesIO(content))
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
     return path

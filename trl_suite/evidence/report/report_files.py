@@ -20,6 +20,7 @@ from trl_suite.evidence.report.contents import ReportContents, contents
 from trl_suite.evidence.results import number_format
 from trl_suite.evidence.results.experiment_results import Results
 from trl_suite.evidence.results.film_cast import FilmFile
+from trl_suite.evidence.results.number_format import printable
 from trl_suite.evidence.results.return_scale import FRACTION, LATE
 from trl_suite.evidence.statistics.similarity import suggest
 from trl_suite.record import SCRATCH
@@ -140,5 +141,13 @@ def _folder(results: Results, path: Path) -> None:
 
 def _replace(path: Path, text: str) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    try:
+        part.write_text("".join(map(_visible, text.removesuffix("\n").split("\n"))), encoding="utf-8")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)  # where the disk is full, half a page is left
+
+
+def _visible(line: str) -> str:
+    """Return a line of a page without signs that a viewer would obey: names may hold any."""
+    return f"{printable(line)}\n"

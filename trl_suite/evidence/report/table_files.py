@@ -3,12 +3,18 @@
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trl_suite.errors import InputError, NotInstalledError
 from trl_suite.evidence.results import dataframes, number_format
 from trl_suite.evidence.results.comparison import MeasureRow
 from trl_suite.evidence.results.experiment_results import Results
+from trl_suite.evidence.results.number_format import printable
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")  # that open a formula in a spreadsheet
 ENDINGS = (".csv", ".parquet", ".tex")
 
 _ESCAPES = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {
@@ -31,13 +37,41 @@ def write(results: Results, path: Path) -> None:
         NotInstalledError: Parquet without pyarrow.
     """
     if path.suffix == ".csv":
-        dataframes.summary(results).to_csv(path, index=False)
+        _csv(dataframes.summary(results), path)
     elif path.suffix == ".tex":
         path.write_text(latex(results.measures()), encoding="utf-8")
     elif path.suffix == ".parquet":
         parquet(results, path, "summary")
     else:
         raise InputError(f"{path}: a table ends in {', '.join(ENDINGS)}")
+
+
+BRIEF = ("env", "method", "complete", "planned", "asymptote", "area_gain", "end_gain", "area_over_finetune", "speed_up")
+
+
+def write_brief(results: Results, path: Path) -> None:
+    """Write the few columns of the summary that a reader of a repository looks for, to four digits, as CSV."""
+    table = dataframes.summary(results)
+    names = [name for name in table.columns if name.removesuffix("_low").removesuffix("_high") in BRIEF]
+    names += [name for name in table.columns if name.endswith("_claim")]
+    _csv(table.filter(items=names), path, digits="%.4g")
+
+
+def _csv(table: "pd.DataFrame", path: Path, digits: str | None = None) -> None:
+    """Write a table as CSV in which no text can be taken for a formula by a spreadsheet."""
+    safe = table.copy()
+    for name in safe.columns:
+        if safe[name].dtype.name in ("object", "str", "string", "category"):
+            safe[name] = safe[name].astype(object).map(_no_formula)
+    safe.to_csv(path, index=False, float_format=digits)
+
+
+def _no_formula(value: object) -> object:
+    """Return a text that a spreadsheet shows as it is and takes for no formula (OWASP, CSV injection)."""
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if text.lstrip()[:1] in FORMULA_SIGNS and text.strip() else text
 
 
 def parquet(results: Results, path: Path, table: str) -> None:
@@ -55,7 +89,7 @@ def write_all(results: Results, folder: Path) -> None:
     """Write every table as CSV, the measures as LaTeX, and all as Parquet too where pyarrow is installed."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("summary", "runs", "evaluations", "irregularities"):
-        getattr(dataframes, name)(results).to_csv(folder / f"{name}.csv", index=False)
+        _csv(getattr(dataframes, name)(results), folder / f"{name}.csv")
         try:
             parquet(results, folder / f"{name}.parquet", name)
         except NotInstalledError:
@@ -87,4 +121,4 @@ def latex(rows: Sequence[MeasureRow]) -> str:
 
 
 def _escape(text: str) -> str:
-    return "".join(_SIGNS.get(sign, _ESCAPES.get(sign, sign)) for sign in text)
+    return "".join(_SIGNS.get(sign, _ESCAPES.get(sign, sign)) for sign in printable(text))

@@ -28,7 +28,8 @@ from trl_suite.evidence.statistics.estimates import Estimate, interquartile_mean
 
 FOLDER = "tensorboard"
 METRICS = (
-    "speed_up", "late_speed_up", "jumpstart", "area_difference", "area_gain", "asymptote_difference", "dip",
+    "area_gain", "end_gain", "area_over_finetune", "end_over_finetune", "speed_up", "late_speed_up", "jumpstart",
+    "area_difference", "asymptote_difference", "dip",
     "net_speed_up", "break_even", "retention",
 )  # fmt: skip
 PICTURED = 6  # targets whose pictures are written
@@ -147,6 +148,8 @@ def _session(results: Results, row: MeasureRow) -> dict[str, str | float]:
     """Return what the HParams tab can sort and filter by."""
     depth = conditions.depth(row.base or row.method)
     found: dict[str, str | float] = {"method": row.method, "env": row.env, "source": row.source or "none"}
+    if row.jumpstart.n:
+        found |= {"claim": row.area_claim, "claim on time": row.time_claim}
     found |= {"runs": float(row.complete), "episodes": float(results.plan.episodes)}
     if shift := results.shifts.get(row.env):
         found |= {"axis": shift.axis, "value": shift.value}

@@ -1,10 +1,12 @@
 """A method over all targets: effects aggregated with what was drawn anew, source seeds, target seeds and tasks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
+from trl_suite.evidence.reading.conditions import robot
 from trl_suite.evidence.reading.curve import Curves, Floats
 from trl_suite.evidence.results import comparison
 from trl_suite.evidence.results.experiment_results import SEED, Results
@@ -45,41 +47,91 @@ def scores(results: Results) -> dict[str, Floats]:
     return {method: np.concatenate(values) for method, values in found.items()}
 
 
+class _Target(NamedTuple):
+    """One method and scratch on one target that has a scale."""
+
+    env: str
+    method: Curves
+    scratch: Curves
+    scale: ReturnScale
+
+    @property
+    def gains(self) -> Cells:
+        """The difference in area of each pair as a share of the way from random to reference."""
+        width = self.scale.reference - self.scale.random
+        return comparison.area_differences(self.method, self.scratch).scaled(1 / width)
+
+    @property
+    def redrawn_gains(self) -> Floats:
+        """The mean gain by each draw of the scale, the runs as they are: (draws,)."""
+        width = self.scale.reference - self.scale.random
+        return float(np.nanmean(self.gains.values)) * width / self.scale.draws().width
+
+
 def _overall(results: Results, method: str, envs: Sequence[str], generator: np.random.Generator) -> Overall:
-    both = {env: (results.curves[env, method], results.curves[env, SCRATCH]) for env in envs
-            if (env, method) in results.curves and (env, SCRATCH) in results.curves}  # fmt: skip
-    logs: list[Cells] = []
-    gains: list[Cells] = []
-    runs: list[tuple[Floats, Floats]] = []
-    for env, (mine, scratch) in both.items():
-        if (reference := _usable(results, env)) is None or len(mine.steps) < 2:
-            continue
-        logs.append(comparison.log_speed_ups(mine, scratch, reference))
-        gains.append(comparison.area_differences(mine, scratch).scaled(1 / (reference.reference - reference.random)))
-        runs.append((_scores(mine, reference), _scores(scratch, reference)))
-    if len(logs) < 2:
-        return Overall(method=method, targets=len(logs))
-    speed = _both(logs, "mean", generator)
-    bounded = any(row.speed_up.at_least for row in results.measures() if row.method == method and row.env in both)
-    gain = _both(gains, "iqm", generator)
+    targets = list(_targets(results, method, envs))
+    if len(targets) < 2:
+        return Overall(method=method, targets=len(targets))
+    speed_up = _speed_ups(targets, generator)
+    rows = [row.speed_up for row in results.measures() if row.method == method and row.env in envs]
+    bounds = {"at_least": any(row.at_least for row in rows), "at_most": any(row.at_most for row in rows)}
+    redrawn = np.mean(_aligned([target.redrawn_gains for target in targets]), axis=0)
+    gains = [estimates.widened(gain, redrawn, _seeds(targets)) for gain in
+             _here_and_elsewhere([target.gains for target in targets], targets, "iqm", generator)]  # fmt: skip
     return Overall(
         method=method,
-        targets=len(logs),
-        speed_up=estimates.exponential(speed[0], at_least=bounded),
-        speed_up_elsewhere=estimates.exponential(speed[1], at_least=bounded),
-        gain=gain[0],
-        gain_elsewhere=gain[1],
-        improvement=estimates.probability_of_improvement([mine for mine, _ in runs], [other for _, other in runs]),
+        targets=len(targets),
+        speed_up=estimates.exponential(speed_up[0], **bounds),
+        speed_up_elsewhere=estimates.exponential(speed_up[1], **bounds),
+        gain=gains[0],
+        gain_elsewhere=gains[1],
+        improvement=estimates.probability_of_improvement(
+            [_scores(target.method, target.scale) for target in targets],
+            [_scores(target.scratch, target.scale) for target in targets],
+        ),
     )
 
 
-def _both(
-    cells: Sequence[Cells], statistic: bootstrap.Statistic, generator: np.random.Generator
+def _targets(results: Results, method: str, envs: Sequence[str]) -> Iterator[_Target]:
+    for env in envs:
+        curves, scratch = results.curves.get((env, method)), results.curves.get((env, SCRATCH))
+        scale = _usable(results, env)
+        if curves is not None and scratch is not None and scale is not None and len(curves.steps) > 1:
+            yield _Target(env, curves, scratch, scale)
+
+
+def _speed_ups(targets: Sequence[_Target], generator: np.random.Generator) -> tuple[Estimate, Estimate]:
+    """Return the mean log speed-up with the interval for these targets, and for targets like these."""
+    cells = [comparison.log_speed_ups(target.method, target.scratch, target.scale) for target in targets]
+    here, elsewhere = _here_and_elsewhere(cells, targets, "mean", generator)
+    redrawn = [comparison.redrawn_log_speed_ups(target.method, target.scratch, target.scale) for target in targets]
+    means = np.mean(_aligned(redrawn), axis=0)
+    if all(target.scale.paired for target in targets):  # the draws hold the runs too
+        return estimates.redrawn_together(here, means), estimates.widened(elsewhere, means, _seeds(targets))
+    seeds = _seeds(targets)
+    return estimates.widened(here, means, seeds), estimates.widened(elsewhere, means, seeds)
+
+
+def _seeds(targets: Sequence[_Target]) -> int:
+    """Return the number of reference seeds of the target that has fewest; 0 where every scale was given."""
+    counts = [len(target.scale.seeds) for target in targets if target.scale.seeds]
+    return min(counts, default=0)
+
+
+def _aligned(redrawn: Sequence[Floats]) -> Floats:
+    """Return one row per target; a scale that was given has the same value in every draw: (targets, draws)."""
+    draws = max(len(values) for values in redrawn)
+    return np.stack([np.broadcast_to(values, draws) if len(values) == 1 else values for values in redrawn])
+
+
+def _here_and_elsewhere(
+    cells: Sequence[Cells], targets: Sequence[_Target], statistic: bootstrap.Statistic, generator: np.random.Generator
 ) -> tuple[Estimate, Estimate]:
-    """Return the statistic with the interval for these tasks and for tasks like these."""
-    values = bootstrap.stacked(cells)
+    """Return the statistic with the interval for these targets and for targets like these; a robot's share sources."""
+    values, robots = bootstrap.stacked(cells), [robot(target.env) for target in targets]
     here, elsewhere = (
-        bootstrap.hierarchical(values, generator, statistic=statistic, resample_tasks=tasks) for tasks in (False, True)
+        bootstrap.hierarchical(values, generator, statistic=statistic, resample_tasks=tasks, groups=robots)
+        for tasks in (False, True)
     )
     return here, elsewhere
 

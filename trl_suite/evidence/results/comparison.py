@@ -7,11 +7,13 @@ import msgspec
 import numpy as np
 
 from trl_suite.evidence.reading.conditions import Condition
-from trl_suite.evidence.reading.curve import Curves, Floats, Ints
-from trl_suite.evidence.results.return_scale import LATE, ReturnScale
+from trl_suite.evidence.reading.curve import Curves, Flags, Floats, Ints
+from trl_suite.evidence.results.pairing import Pairs, drawn_means, pair, sample_means, scaled_mean, with_scale_drawn
+from trl_suite.evidence.results.return_scale import FRACTION, LATE, ReturnScale
 from trl_suite.evidence.statistics import bootstrap, estimates, measures
 from trl_suite.evidence.statistics.bootstrap import Cells
-from trl_suite.evidence.statistics.estimates import NAN, Estimate
+from trl_suite.evidence.statistics.claim import Claim, benjamini_hochberg, claim, time_claim
+from trl_suite.evidence.statistics.estimates import NAN, Estimate, holm
 
 
 class SourceCost(NamedTuple):
@@ -44,14 +46,21 @@ class MeasureRow(msgspec.Struct, frozen=True, kw_only=True):
     area_difference: Estimate = Estimate()  # return
     area_gain: Estimate = Estimate()  # the same, where 1 is the distance from random to reference
     asymptote_difference: Estimate = Estimate()  # return
+    end_gain: Estimate = Estimate()  # the same, where 1 is the distance from random to reference
+    area_over_finetune: Estimate = Estimate()  # as area_gain, against fine-tuning in place of scratch
+    end_over_finetune: Estimate = Estimate()  # as end_gain, against fine-tuning in place of scratch
     forward_transfer: Estimate = Estimate()  # empty unless all returns lie in [0, 1]
     saved: Estimate = Estimate()  # env steps until the threshold
     speed_up: Estimate = Estimate()  # geometric mean of paired ratios of restricted times
     late_speed_up: Estimate = Estimate()  # the same at the higher threshold
-    ratios: tuple[float, ...] = ()  # the paired ratios, one per unit
+    ratios: tuple[float, ...] = ()  # the paired ratios, one per sample
     ratio_of_means: Estimate = Estimate()  # ratio of restricted means over the same pairs
     p_holm: float = NAN  # of the speed-up, adjusted for the number of methods on this env
-    negative: Estimate = Estimate()  # share of units whose area is below scratch's
+    p_area_holm: float = NAN  # of the area's gain, likewise
+    p_end_holm: float = NAN  # of the end's gain, likewise
+    p_counted: float = NAN  # p_holm, adjusted again for the number of targets: where claims are counted
+    p_area_counted: float = NAN  # p_area_holm, likewise
+    negative: Estimate = Estimate()  # share of samples whose area is below scratch's
     partners: int = 0  # scratch runs behind the pairs; fewer than pairs where seeds are crossed
     source_steps: float = 0.0  # env steps that one source policy cost
     source_seconds: float = 0.0  # wall time that one source policy cost
@@ -61,31 +70,35 @@ class MeasureRow(msgspec.Struct, frozen=True, kw_only=True):
     net_seconds_speed_up: Estimate = Estimate()  # the same, the source's seconds charged to one target
     break_even_seconds: Estimate = Estimate()  # number of targets that earn the source's seconds back
 
+    @property
+    def primary(self) -> Estimate:
+        """The gain in area: in score where the target has a scale, else in return."""
+        return self.area_gain if self.area_gain.n else self.area_difference
 
-class _Pairs(NamedTuple):
-    """Each run of a method beside the scratch run of its seed, row by row."""
+    @property
+    def area_claim(self) -> Claim:
+        """The claim on the primary measure: what the method earns over the budget, against scratch."""
+        return claim(self.primary, self.p_area_holm)
 
-    transfer: Floats  # (pairs, evaluations)
-    scratch: Floats  # (pairs, evaluations)
-    complete: Floats  # (pairs,), 1 where both are, else NaN
-    samples: tuple[str, ...]  # (pairs,)
-    seeds: tuple[int, ...]  # (pairs,)
-    rates: tuple[Floats, Floats]  # (pairs,) each, seconds per env step of the transfer and of scratch
-    generator: np.random.Generator
+    @property
+    def end_claim(self) -> Claim:
+        """The claim on the return in the last tenth of the budget, against scratch."""
+        return claim(self.end_gain if self.end_gain.n else self.asymptote_difference, self.p_end_holm)
 
-    def mean(self, values: Floats) -> Estimate:
-        """Return the mean over units: a t interval, or a crossed bootstrap where target seeds are shared."""
-        if len(set(self.samples)) == len(self.samples):
-            return estimates.effect(values)
-        cells = bootstrap.crossed(values, self.samples, self.seeds)
-        if len(cells.targets) == 1:
-            return estimates.effect(cells.by_source)
-        found = bootstrap.hierarchical(cells.values[None], self.generator)
-        return msgspec.structs.replace(found, p=estimates.effect(cells.by_source).p)
+    @property
+    def time_claim(self) -> Claim:
+        """The claim on the time to threshold, against scratch."""
+        return time_claim(self.speed_up, self.p_holm)
 
-    def by_sample(self, values: Floats) -> Floats:
-        """Return the mean of each unit."""
-        return estimates.by_sample(values, self.samples)
+    @property
+    def counted_claim(self) -> Claim:
+        """The claim on the time to threshold where those of several targets are counted."""
+        return time_claim(self.speed_up, self.p_counted)
+
+    @property
+    def counted_area_claim(self) -> Claim:
+        """The claim on the primary measure where those of several targets are counted."""
+        return claim(self.primary, self.p_area_counted)
 
 
 def alone(
@@ -117,7 +130,7 @@ def alone(
     return row if len(curves.steps) < 2 else _whole(row, curves, reference)
 
 
-def _whole(row: MeasureRow, curves: Curves, reference: ReturnScale | None) -> MeasureRow:
+def _whole(row: MeasureRow, curves: Curves, scale: ReturnScale | None) -> MeasureRow:
     """Add the measures of whole curves."""
     area = measures.area(curves.steps, curves.whole)
     row = msgspec.structs.replace(
@@ -126,124 +139,237 @@ def _whole(row: MeasureRow, curves: Curves, reference: ReturnScale | None) -> Me
         area=_mean(area, curves.samples),
         dip=_mean(measures.dip(curves.steps, curves.whole), curves.samples),
     )
-    if reference is None or not reference.usable:
+    if scale is None or not scale.usable:
         return row
-    score = measures.normalise(area, reference.random, reference.reference)
-    return _timed(msgspec.structs.replace(row, score=_mean(score, curves.samples)), curves, reference.threshold)
+    return _timed(msgspec.structs.replace(row, score=_score(area, curves, scale)), curves, scale)
+
+
+def _score(area: Floats, curves: Curves, scale: ReturnScale) -> Estimate:
+    """Return the mean score of some runs, (area - random) / (reference - random), with the scale's own uncertainty."""
+    mean = _mean(area, curves.samples)
+    return scaled_mean(mean, area, curves.samples, curves.seeds.tolist(), scale, from_random=True)
 
 
 def against(
-    row: MeasureRow, transfer: Curves, scratch: Curves, reference: ReturnScale | None, generator: np.random.Generator
+    row: MeasureRow, transfer: Curves, scratch: Curves, scale: ReturnScale | None, generator: np.random.Generator
 ) -> MeasureRow:
     """Return the row with the measures against scratch added, over the runs that have a scratch run of their seed."""
-    pairs, steps = _pairs(transfer, scratch, generator), transfer.steps
-    jumpstart = measures.jumpstart(pairs.transfer, pairs.scratch)
+    pairs, steps = pair(transfer, scratch, generator), transfer.steps
+    jumpstart = measures.jumpstart(pairs.transfer, pairs.baseline)
     row = msgspec.structs.replace(row, jumpstart=pairs.mean(jumpstart), partners=len(set(pairs.seeds)))
     if len(steps) < 2:
         return row
-    difference = measures.area_difference(steps, pairs.transfer, pairs.scratch) * pairs.complete
-    last = (measures.asymptote(steps, pairs.transfer) - measures.asymptote(steps, pairs.scratch)) * pairs.complete
-    units = pairs.by_sample(difference)
+    area, end = _differences(pairs, steps)
+    by_sample = pairs.by_sample(area)
     row = msgspec.structs.replace(
         row,
-        area_difference=pairs.mean(difference),
-        asymptote_difference=pairs.mean(last),
+        area_difference=pairs.mean(area),
+        asymptote_difference=pairs.mean(end),
         forward_transfer=_forward(pairs, steps),
-        negative=estimates.share((units[np.isfinite(units)] < 0).tolist()),
+        negative=estimates.share((by_sample[np.isfinite(by_sample)] < 0).tolist()),
     )
-    if reference is None or not reference.usable:
+    if scale is None or not scale.usable:
         return row
-    gain = difference / (reference.reference - reference.random)
-    late = _speed_up(pairs, steps, reference.at(LATE))
-    row = msgspec.structs.replace(row, area_gain=pairs.mean(gain), late_speed_up=late)
-    return _raced(row, pairs, steps, reference.threshold)
+    late = _speed_up(pairs, steps, scale, LATE)
+    row = msgspec.structs.replace(
+        row, area_gain=_gain(pairs, area, scale), end_gain=_gain(pairs, end, scale), late_speed_up=late
+    )
+    return _raced(row, pairs, steps, scale)
 
 
-def with_holm(rows: list[MeasureRow]) -> list[MeasureRow]:
-    """Return the rows of one env with the p of their speed-ups adjusted for one another."""
-    adjusted = estimates.holm([row.speed_up.p for row in rows])
-    return [msgspec.structs.replace(row, p_holm=p) for row, p in zip(rows, adjusted, strict=True)]
+def over_finetune(
+    row: MeasureRow, transfer: Curves, finetune: Curves, scale: ReturnScale | None, generator: np.random.Generator
+) -> MeasureRow:
+    """Return the row with the gains over fine-tuning added, over the runs that have its run of their seed."""
+    pairs = pair(transfer, finetune, generator)
+    if scale is None or not scale.usable or len(transfer.steps) < 2 or not pairs.seeds:
+        return row
+    area, end = _differences(pairs, transfer.steps)
+    return msgspec.structs.replace(
+        row, area_over_finetune=_gain(pairs, area, scale), end_over_finetune=_gain(pairs, end, scale)
+    )
 
 
-def area_differences(transfer: Curves, other: Curves) -> Cells:
-    """Return by how much the area exceeds the other's, seed by seed."""
-    pairs = _pairs(transfer, other, np.random.default_rng(0))
+def adjusted_on_env(rows: Sequence[MeasureRow]) -> list[MeasureRow]:
+    """Return the rows of one env with their p values adjusted for one another by Holm, each measure for itself."""
+    columns = {
+        "p_holm": [row.speed_up.p for row in rows],
+        "p_area_holm": [row.primary.p for row in rows],
+        "p_end_holm": [(row.end_gain if row.end_gain.n else row.asymptote_difference).p for row in rows],
+    }
+    return _replaced(rows, {name: holm(ps) for name, ps in columns.items()})
+
+
+def adjusted_over_envs(rows: Sequence[MeasureRow]) -> list[MeasureRow]:
+    """Return all rows with each method's p values adjusted once more over its targets by Benjamini & Hochberg."""
+    columns = {"p_counted": [NAN] * len(rows), "p_area_counted": [NAN] * len(rows)}
+    for method in dict.fromkeys(row.method for row in rows):
+        places = [place for place, row in enumerate(rows) if row.method == method]
+        for name, before in (("p_counted", "p_holm"), ("p_area_counted", "p_area_holm")):
+            adjusted = benjamini_hochberg([getattr(rows[place], before) for place in places])
+            for place, p in zip(places, adjusted, strict=True):
+                columns[name][place] = p
+    return _replaced(rows, columns)
+
+
+def _replaced(rows: Sequence[MeasureRow], columns: dict[str, list[float]]) -> list[MeasureRow]:
+    return [
+        msgspec.structs.replace(row, **{name: ps[place] for name, ps in columns.items()})
+        for place, row in enumerate(rows)
+    ]
+
+
+def area_differences(transfer: Curves, baseline: Curves) -> Cells:
+    """Return by how much the area exceeds the baseline's, seed by seed."""
+    pairs = pair(transfer, baseline, np.random.default_rng(0))
     values = np.full(len(pairs.samples), NAN)
     if len(transfer.steps) > 1:
-        values = measures.area_difference(transfer.steps, pairs.transfer, pairs.scratch) * pairs.complete
+        values = _differences(pairs, transfer.steps)[0]
     return bootstrap.crossed(values, pairs.samples, pairs.seeds)
 
 
-def log_speed_ups(transfer: Curves, scratch: Curves, reference: ReturnScale | None) -> Cells:
+def log_speed_ups(transfer: Curves, scratch: Curves, scale: ReturnScale | None) -> Cells:
     """Return the logarithm of each pair's speed-up; NaN where it was not timed."""
-    pairs = _pairs(transfer, scratch, np.random.default_rng(0))
+    pairs = pair(transfer, scratch, np.random.default_rng(0))
     logs = np.full(len(pairs.samples), NAN)
-    if reference is not None and reference.usable and len(transfer.steps) > 1:
-        sooner, later = _times(pairs, transfer.steps, reference.threshold)
-        logs = measures.log_speed_ups(sooner, later, float(transfer.steps[1]))
+    if scale is not None and scale.usable and len(transfer.steps) > 1:
+        race = _race(pairs, transfer.steps, scale.threshold)
+        logs = measures.log_speed_ups(race.transfer, race.scratch, float(transfer.steps[1]))
     return bootstrap.crossed(logs, pairs.samples, pairs.seeds)
 
 
-def _timed(row: MeasureRow, curves: Curves, threshold: float) -> MeasureRow:
+def redrawn_log_speed_ups(transfer: Curves, scratch: Curves, scale: ReturnScale) -> Floats:
+    """Return the mean log speed-up of the pairs by each draw of the scale: (draws,)."""
+    pairs = pair(transfer, scratch, np.random.default_rng(0))
+    sooner, later = _redrawn_race(pairs, transfer.steps, scale, FRACTION)
+    return drawn_means(
+        measures.log_speed_ups(sooner, later, float(transfer.steps[1])), pairs.samples, pairs.seeds, scale
+    )
+
+
+class _Race(NamedTuple):
+    """Restricted times to one threshold, NaN where the pair is not complete: (pairs,) each."""
+
+    transfer: Floats
+    scratch: Floats
+    arrived: tuple[Flags, Flags]  # of the transfer and of scratch
+
+
+def _race(pairs: Pairs, steps: Ints, threshold: float) -> _Race:
+    sooner = measures.time_to_threshold(steps, pairs.transfer, threshold)
+    later = measures.time_to_threshold(steps, pairs.baseline, threshold)
+    return _Race(sooner.steps * pairs.complete, later.steps * pairs.complete, (sooner.reached, later.reached))
+
+
+def _redrawn_race(pairs: Pairs, steps: Ints, scale: ReturnScale, fraction: float) -> tuple[Floats, Floats]:
+    """Return the times of transfer and scratch to the threshold of each draw of the scale: (draws, pairs) each."""
+    thresholds = scale.draws().at(fraction)
+    drawn = np.where(np.isfinite(thresholds), 1.0, np.nan)[:, None] * pairs.complete
+    sooner = measures.times_to_thresholds(steps, pairs.transfer, thresholds) * drawn
+    return sooner, measures.times_to_thresholds(steps, pairs.baseline, thresholds) * drawn
+
+
+def _differences(pairs: Pairs, steps: Ints) -> tuple[Floats, Floats]:
+    """Return the differences in area and in end return, NaN where the pair is not complete: (pairs,) each."""
+    area = measures.area_difference(steps, pairs.transfer, pairs.baseline) * pairs.complete
+    end = (measures.asymptote(steps, pairs.transfer) - measures.asymptote(steps, pairs.baseline)) * pairs.complete
+    return area, end
+
+
+def _gain(pairs: Pairs, differences: Floats, scale: ReturnScale) -> Estimate:
+    """Return the mean difference in return as a share of the way from random to reference."""
+    return scaled_mean(pairs.mean(differences), differences, pairs.samples, pairs.seeds, scale)
+
+
+def _timed(row: MeasureRow, curves: Curves, scale: ReturnScale) -> MeasureRow:
     """Add the time to threshold of the complete runs; the others might have reached it yet."""
-    times = measures.time_to_threshold(curves.steps, curves.returns[curves.complete], threshold)
-    units = [unit for unit, whole in zip(curves.samples, curves.complete, strict=True) if whole]
+    returns = curves.returns[curves.complete]
+    times = measures.time_to_threshold(curves.steps, returns, scale.threshold)
+    samples = [sample for sample, whole in zip(curves.samples, curves.complete, strict=True) if whole]
+    thresholds = scale.draws().at(FRACTION)
+    redrawn = measures.times_to_thresholds(curves.steps, returns, thresholds) if len(returns) else np.zeros((1, 0))
+    redrawn = np.where(np.isfinite(thresholds)[:, None], redrawn, np.nan)
+    seeds = curves.seeds[curves.complete].tolist()
     return msgspec.structs.replace(
         row,
-        time=_mean(times.steps, units),
+        time=with_scale_drawn(_mean(times.steps, samples), redrawn, samples, seeds, scale),
         timed=len(times.steps),
         reached=int(times.reached.sum()),
         at_once=int((times.steps < curves.steps[1]).sum()),
     )
 
 
-def _times(pairs: _Pairs, steps: Ints, threshold: float) -> tuple[Floats, Floats]:
-    """Return the restricted times of transfer and scratch, NaN where the pair is not complete: (pairs,) each."""
-    sooner = measures.time_to_threshold(steps, pairs.transfer, threshold).steps * pairs.complete
-    later = measures.time_to_threshold(steps, pairs.scratch, threshold).steps * pairs.complete
-    return sooner, later
+def _speed_up(pairs: Pairs, steps: Ints, scale: ReturnScale, fraction: float) -> Estimate:
+    """Return the speed-up to a fraction of the way, with the bounds that the grid and the budget set."""
+    race, first = _race(pairs, steps, scale.at(fraction)), float(steps[1])
+    at_floor = (race.transfer < first, race.scratch < first)
+    complete = np.isfinite(pairs.complete)
+    below = (at_floor[0] & ~at_floor[1]) | (race.arrived[0] & ~race.arrived[1] & complete)
+    above = (at_floor[1] & ~at_floor[0]) | (race.arrived[1] & ~race.arrived[0] & complete)
+    redrawn = measures.log_speed_ups(*_redrawn_race(pairs, steps, scale, fraction), first)
+    logs = measures.log_speed_ups(race.transfer, race.scratch, first)
+    mean = pairs.scaled_mean(logs, redrawn, scale)
+    return estimates.exponential(mean, at_least=bool(below.any()), at_most=bool(above.any()))
 
 
-def _speed_up(pairs: _Pairs, steps: Ints, threshold: float) -> Estimate:
-    sooner, later = _times(pairs, steps, threshold)
-    first = float(steps[1])
-    bounded = bool((sooner < first).any() and not (later < first).any())
-    return estimates.exponential(pairs.mean(measures.log_speed_ups(sooner, later, first)), at_least=bounded)
-
-
-def _raced(row: MeasureRow, pairs: _Pairs, steps: Ints, threshold: float) -> MeasureRow:
+def _raced(row: MeasureRow, pairs: Pairs, steps: Ints, scale: ReturnScale) -> MeasureRow:
     """Add what the pairs of complete runs say about the time to threshold, and what the source cost."""
-    sooner, later = _times(pairs, steps, threshold)
-    units = pairs.by_sample(measures.log_speed_ups(sooner, later, float(steps[1])))
+    race, redrawn = _race(pairs, steps, scale.threshold), _redrawn_race(pairs, steps, scale, FRACTION)
+    samples = pairs.by_sample(measures.log_speed_ups(race.transfer, race.scratch, float(steps[1])))
     row = msgspec.structs.replace(
         row,
-        saved=pairs.mean(later - sooner),
-        speed_up=_speed_up(pairs, steps, threshold),
-        ratios=tuple(float(ratio) for ratio in np.exp(units[np.isfinite(units)])),
-        ratio_of_means=estimates.ratio_of_means(pairs.by_sample(later), pairs.by_sample(sooner)),
+        saved=pairs.scaled_mean(race.scratch - race.transfer, redrawn[1] - redrawn[0], scale),
+        speed_up=_speed_up(pairs, steps, scale, FRACTION),
+        ratios=tuple(float(ratio) for ratio in np.exp(samples[np.isfinite(samples)])),
     )
-    return _charged(row, pairs, sooner, later)
+    return _charged(row, pairs, _Charges(race, redrawn, scale))
 
 
-def _charged(row: MeasureRow, pairs: _Pairs, sooner: Floats, later: Floats) -> MeasureRow:
+class _Charges(NamedTuple):
+    """The times of the pairs, and the same by each draw of the scale."""
+
+    race: _Race
+    redrawn: tuple[Floats, Floats]  # (draws, pairs) each, of transfer and scratch
+    scale: ReturnScale
+
+    def ratio(self, pairs: Pairs, rates: tuple[Floats, Floats] | None = None, cost: float = 0.0) -> Estimate:
+        """Return scratch's mean time over the method's with a source's cost, in steps or, with rates, in seconds."""
+        per_step = rates or (np.ones(1), np.ones(1))
+        spent = pairs.by_sample(self.race.transfer * per_step[0]) + cost
+        ratio = estimates.ratio_of_means(pairs.by_sample(self.race.scratch * per_step[1]), spent)
+        if not ratio.has_interval or ratio.low <= 0 or not np.isfinite(ratio.high):
+            return ratio
+        sooner, later = (sample_means(times * rate, pairs.samples) for times, rate in
+                         zip(self.redrawn, per_step, strict=True))  # fmt: skip
+        logarithm = msgspec.structs.replace(
+            ratio, value=float(np.log(ratio.value)), low=float(np.log(ratio.low)), high=float(np.log(ratio.high))
+        )
+        redrawn = np.log(later / (sooner + cost))
+        return estimates.exponential(estimates.widened(logarithm, redrawn, len(self.scale.seeds)))
+
+
+def _charged(row: MeasureRow, pairs: Pairs, charges: _Charges) -> MeasureRow:
     """Add the account of the source in env steps and in seconds."""
-    mine, theirs = sooner * pairs.rates[0], later * pairs.rates[1]
-    seconds = estimates.ratio_of_means(pairs.by_sample(theirs), pairs.by_sample(mine))
-    row = msgspec.structs.replace(row, seconds_speed_up=seconds)
+    row = msgspec.structs.replace(
+        row, ratio_of_means=charges.ratio(pairs), seconds_speed_up=charges.ratio(pairs, pairs.rates)
+    )
     if not row.source_steps:
         return row
-    cost = pairs.by_sample(mine) + row.source_seconds
+    race, redrawn = charges.race, charges.redrawn
+    seconds = race.scratch * pairs.rates[1] - race.transfer * pairs.rates[0]
+    redrawn_seconds = redrawn[1] * pairs.rates[1] - redrawn[0] * pairs.rates[0]
+    seconds_saved = pairs.scaled_mean(seconds, redrawn_seconds, charges.scale)
     return msgspec.structs.replace(
         row,
-        net_speed_up=estimates.ratio_of_means(pairs.by_sample(later), pairs.by_sample(sooner) + row.source_steps),
+        net_speed_up=charges.ratio(pairs, cost=row.source_steps),
         break_even=_break_even(row.saved, row.source_steps),
-        net_seconds_speed_up=estimates.ratio_of_means(pairs.by_sample(theirs), cost),
-        break_even_seconds=_break_even(pairs.mean(theirs - mine), row.source_seconds),
+        net_seconds_speed_up=charges.ratio(pairs, pairs.rates, cost=row.source_seconds),
+        break_even_seconds=_break_even(seconds_saved, row.source_seconds),
     )
 
 
 def _break_even(saved: Estimate, cost: float) -> Estimate:
-    """Return the number of targets that earn the source back; its interval is that of what one target saves."""
+    """Return the number of targets that earn the source back; its interval is that of the saving of one target."""
     if saved.n == 0 or not cost > 0:
         return Estimate()
     value = measures.break_even(0.0, saved.value, cost)
@@ -253,37 +379,15 @@ def _break_even(saved: Estimate, cost: float) -> Estimate:
     return Estimate(value=value, low=low, high=high, level=saved.level, n=saved.n)
 
 
-def _forward(pairs: _Pairs, steps: Ints) -> Estimate:
+def _forward(pairs: Pairs, steps: Ints) -> Estimate:
     """Return the forward transfer where all returns are scores in [0, 1], else nothing."""
-    known = np.concatenate([pairs.transfer, pairs.scratch])
-    known = known[np.isfinite(known)]
-    if not len(known) or known.min() < 0 or known.max() > 1:
+    scores = np.concatenate([pairs.transfer, pairs.baseline])
+    scores = scores[np.isfinite(scores)]
+    if not len(scores) or scores.min() < 0 or scores.max() > 1:
         return Estimate()
-    areas = [measures.area(steps, runs) * pairs.complete for runs in (pairs.transfer, pairs.scratch)]
+    areas = [measures.area(steps, runs) * pairs.complete for runs in (pairs.transfer, pairs.baseline)]
     return pairs.mean(measures.forward_transfer(areas[0], areas[1]))
 
 
-def _pairs(transfer: Curves, scratch: Curves, generator: np.random.Generator) -> _Pairs:
-    place = {seed: row for row, seed in enumerate(scratch.seeds.tolist())}
-    mine = [row for row, seed in enumerate(transfer.seeds.tolist()) if seed in place]
-    theirs = [place[int(transfer.seeds[row])] for row in mine]
-    whole = transfer.complete[mine] & scratch.complete[theirs]
-    return _Pairs(
-        transfer=transfer.returns[mine],
-        scratch=scratch.returns[theirs],
-        complete=np.where(whole, 1.0, np.nan),
-        samples=tuple(transfer.samples[row] for row in mine),
-        seeds=tuple(int(transfer.seeds[row]) for row in mine),
-        rates=(_rate(transfer, mine), _rate(scratch, theirs)),
-        generator=generator,
-    )
-
-
-def _rate(curves: Curves, rows: Sequence[int]) -> Floats:
-    """Return seconds per env step, NaN where the wall time was not recorded: (rows,)."""
-    seconds = curves.seconds[list(rows)]
-    return np.where(seconds > 0, seconds, np.nan) / max(1, int(curves.steps[-1]))
-
-
-def _mean(values: Floats, units: Sequence[str]) -> Estimate:
-    return estimates.mean(values if len(set(units)) == len(units) else estimates.by_sample(values, units))
+def _mean(values: Floats, samples: Sequence[str]) -> Estimate:
+    return estimates.mean(values if len(set(samples)) == len(samples) else estimates.by_sample(values, samples))

@@ -76,9 +76,11 @@ def flat(row: MeasureRow) -> dict[str, Any]:
         value = getattr(row, name)
         if isinstance(value, Estimate):
             ends = {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high, f"{name}_n": value.n}
-            found |= ends | ({f"{name}_p": value.p} if name == "speed_up" else {})
+            found |= ends | ({f"{name}_p": value.p} if name in ("speed_up", "area_gain", "end_gain") else {})
         elif not isinstance(value, tuple):
             found[name] = value
+    if row.jumpstart.n:
+        found |= {"area_claim": row.area_claim, "end_claim": row.end_claim, "time_claim": row.time_claim}
     return found
 
 

@@ -84,15 +84,15 @@ class Results:
     @property
     def envs(self) -> tuple[str, ...]:
         """The target envs, in planned order."""
-        return tuple(self._arms)
+        return tuple(self._conditions)
 
     def methods(self, env: str) -> tuple[str, ...]:
         """Return the arms planned on an env: scratch first, then in planned order."""
-        return tuple(sorted(self._arms.get(env, {}), key=lambda name: name != SCRATCH))
+        return tuple(sorted(self._conditions.get(env, {}), key=lambda name: name != SCRATCH))
 
     def condition(self, curves: Curves) -> Condition:
         """Return method and source of some curves."""
-        return self._arms[curves.env][curves.method][0]
+        return self._conditions[curves.env][curves.method][0]
 
     def measures(self, mode: str = MODES[0]) -> tuple[MeasureRow, ...]:
         """Return one row per env and method that has a curve, scratch first.
@@ -107,11 +107,11 @@ class Results:
         return self._rows(self.curves)
 
     @cached_property
-    def _arms(self) -> dict[str, dict[str, tuple[Condition, int]]]:
-        """The arms of each target env with the number of runs planned."""
-        arms = {m.planned.folder: m.condition for m in self.recorded}
+    def _conditions(self) -> dict[str, dict[str, tuple[Condition, int]]]:
+        """The conditions of each target env with the number of runs planned."""
+        conditions_by_run = {m.planned.folder: m.condition for m in self.recorded}
         found: dict[str, dict[str, tuple[Condition, int]]] = {}
-        counts = Counter((p.env, arms[p.folder]) for p in self.plan.runs if p.role == "target")
+        counts = Counter((p.env, conditions_by_run[p.folder]) for p in self.plan.runs if p.role == "target")
         for (env, arm), count in counts.items():
             found.setdefault(env, {})[arm.name] = (arm, count)
         return found
@@ -173,22 +173,34 @@ class Results:
 
     def _rows(self, curves: dict[tuple[str, str], Curves]) -> tuple[MeasureRow, ...]:
         generator = np.random.default_rng(SEED)
-        return tuple(row for env in self.envs for row in self._rows_of(env, curves, generator))
+        rows = [row for env in self.envs for row in self._rows_of(env, curves, generator)]
+        return tuple(comparison.adjusted_over_envs(rows))
 
     def _rows_of(
         self, env: str, curves: dict[tuple[str, str], Curves], generator: np.random.Generator
     ) -> list[MeasureRow]:
-        scratch, reference = curves.get((env, SCRATCH)), self.scales.get(env)
+        scratch, scale = curves.get((env, SCRATCH)), self.scales.get(env)
         rows: list[MeasureRow] = []
         for method in self.methods(env):
-            if (found := curves.get((env, method))) is None:
+            if (runs := curves.get((env, method))) is None:
                 continue
-            arm, planned = self._arms[env][method]
-            row = comparison.alone(found, reference, planned, arm, self.source_cost(found), self._retained(found))
+            condition, planned = self._conditions[env][method]
+            row = comparison.alone(runs, scale, planned, condition, self.source_cost(runs), self._retained(runs))
             if scratch is not None and method != SCRATCH:
-                row = comparison.against(row, found, scratch, reference, generator)
+                row = comparison.against(row, runs, scratch, scale, generator)
+            if (finetune := self._finetune(env, method, curves)) is not None:
+                row = comparison.over_finetune(row, runs, finetune, scale, generator)
             rows.append(row)
-        return comparison.with_holm(rows)
+        return comparison.adjusted_on_env(rows)
+
+    def _finetune(self, env: str, method: str, curves: dict[tuple[str, str], Curves]) -> Curves | None:
+        """Return the fine-tuned runs that a method is compared with too: those of its source, if there are several."""
+        source = self._conditions[env][method][0].source
+        others = [condition for condition, _ in self._conditions[env].values() if condition.method == conditions.FULL]
+        fitting = [other.name for other in others if other.source == source or not source]
+        if method in (SCRATCH, *fitting) or len(fitting) != 1:
+            return None
+        return curves.get((env, fitting[0]))
 
     def _retained(self, curves: Curves) -> Floats:
         """Return the share of the source's gain on its own env that each policy kept: (runs,), NaN if not measured."""

@@ -1,10 +1,17 @@
 """Numbers as a reader wants them: one spelling for the terminal, the page and the verdict."""
 
 import math
+import unicodedata
 
 from trl_suite.evidence.statistics.estimates import Estimate
 
 NOTHING = "\u2013"
+UNPRINTABLE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # categories of signs that no view shows
+
+
+def printable(text: str) -> str:
+    """Return a text without signs that a terminal or a page would obey: control characters, marks of direction."""
+    return "".join(sign if unicodedata.category(sign) not in UNPRINTABLE else "\ufffd" for sign in text)
 
 
 def number(value: float, signed: bool = False) -> str:
@@ -38,13 +45,25 @@ def bounds(found: Estimate, signed: bool = False) -> str:
 
 
 def speed_up(found: Estimate) -> str:
-    """Return `3.1x [1.9, 5.0]`, with a sign where the measurement's resolution makes it a lower bound."""
+    """Return `3.1x [1.9, 5.0]`, with a sign where it is a bound."""
     return f"{ratio(found)} {bounds(found)}".rstrip()
 
 
 def ratio(found: Estimate) -> str:
-    """Return the value of a speed-up, with a sign where it is a lower bound."""
-    return ("\u2265 " if found.at_least and found.n else "") + times(found.value)
+    """Return the value of a speed-up, with a sign where it is a bound: see `bound_sign`."""
+    return _sign(found) + times(found.value)
+
+
+def bound_sign(found: Estimate) -> str:
+    """Return `at least `, `at most `, or `about ` where some pairs bound a ratio from below and others from above."""
+    if not found.n or not (found.at_least or found.at_most):
+        return ""
+    return "about " if found.at_least and found.at_most else "at least " if found.at_least else "at most "
+
+
+def _sign(found: Estimate) -> str:
+    signs = {"at least ": "\u2265 ", "at most ": "\u2264 ", "about ": "\u2248 ", "": ""}
+    return signs[bound_sign(found)]
 
 
 def percent(found: Estimate) -> str:

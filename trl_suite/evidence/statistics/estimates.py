@@ -29,7 +29,8 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     level: float = 0.95  # of the interval
     p: float = NAN  # two-sided, against no effect
     n: int = 0  # units
-    at_least: bool = False  # the measurement's resolution makes it a lower bound
+    at_least: bool = False  # a lower bound: times at the floor of the grid, or a scratch run that never arrives
+    at_most: bool = False  # an upper bound: runs of the method never arrive, or scratch is at the floor
 
     @property
     def has_interval(self) -> bool:
@@ -37,8 +38,15 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
         return self.low == self.low
 
     def excludes(self, null: float) -> bool:
-        """Return whether the interval exists and `null` lies outside it; a lower bound excludes only what is below."""
-        return self.has_interval and (null < self.low or (null > self.high and not self.at_least))
+        """Return whether the interval exists and `null` lies outside it.
+
+        A lower bound excludes what is below it only, and an upper bound what is above; a number that some pairs bound
+        from below and others from above is taken as it stands.
+        """
+        if not self.has_interval:
+            return False
+        above, below = null < self.low, null > self.high
+        return (above and (self.at_least or not self.at_most)) or (below and (self.at_most or not self.at_least))
 
 
 def mean(values: Floats, level: float = 0.95) -> Estimate:
@@ -73,15 +81,93 @@ def effect(values: Floats, level: float = 0.95) -> Estimate:
     return msgspec.structs.replace(found, p=p)
 
 
-def ratio(logs: Floats, level: float = 0.95, at_least: bool = False) -> Estimate:
-    """Return the geometric mean of ratios given as logarithms, with interval and p taken on the log scale."""
-    return exponential(effect(logs, level), at_least)
-
-
-def exponential(found: Estimate, at_least: bool = False) -> Estimate:
+def exponential(logarithm: Estimate, at_least: bool = False, at_most: bool = False) -> Estimate:
     """Return an estimate made on the log scale as a ratio; its p is the same."""
-    value, low, high = (math.exp(bound) for bound in (found.value, found.low, found.high))
-    return msgspec.structs.replace(found, value=value, low=low, high=high, at_least=at_least)
+    value, low, high = (_exp(bound) for bound in (logarithm.value, logarithm.low, logarithm.high))
+    return msgspec.structs.replace(logarithm, value=value, low=low, high=high, at_least=at_least, at_most=at_most)
+
+
+def _exp(value: float) -> float:
+    return math.inf if value > 700 else math.exp(value)
+
+
+def widened(estimate: Estimate, redrawn: Floats, seeds: int) -> Estimate:
+    """Return an estimate with an interval that also holds the luck of the scale's own seeds.
+
+    The two contributions are independent, and their distances from the value add in squares (Zou & Donner 2008,
+    MOVER). That of the scale is Student's on the spread of the value over scales that were drawn anew.
+
+    Args:
+        estimate: as the scale stands.
+        redrawn: (draws,), the value under each scale drawn anew; not finite where a draw gave no scale.
+        seeds: reference runs behind the scale; without any the scale was given, and is taken as exact.
+    """
+    if not seeds or not estimate.has_interval:
+        return estimate
+    if seeds < FEWEST_SAMPLES:
+        return msgspec.structs.replace(estimate, low=NAN, high=NAN)
+    finite = np.isfinite(redrawn)
+    if finite.mean() < estimate.level:
+        return msgspec.structs.replace(estimate, low=-math.inf, high=math.inf)
+    half = (
+        _quantile((1 + estimate.level) / 2, seeds - 1) * float(redrawn[finite].std()) * math.sqrt(seeds / (seeds - 1))
+    )
+    low = estimate.value - math.hypot(estimate.value - estimate.low, half)
+    high = estimate.value + math.hypot(estimate.high - estimate.value, half)
+    return msgspec.structs.replace(estimate, low=low, high=high)
+
+
+def in_widths(numerator: Estimate, width: float, spread: Floats) -> Estimate:
+    """Return an estimate in units of a width that was measured too, with Fieller's interval (Fieller 1954).
+
+    It holds 0 where the numerator's own interval does and nowhere else: what is claimed of a difference doesn't depend
+    on the unit. It is open to one side where the width is not shown to exceed 0.
+
+    Args:
+        numerator: in units of return.
+        width: above 0, in units of return.
+        spread: (2, 2), the squared half-width of the numerator's interval, the same of the width's, and between them
+            their covariance times the squares of Student's quantiles.
+    """
+    if not numerator.has_interval:
+        return msgspec.structs.replace(numerator, value=numerator.value / width)
+    low, high = _width_bounds(numerator.value, width, spread)
+    return msgspec.structs.replace(numerator, value=numerator.value / width, low=low, high=high)
+
+
+def _width_bounds(x: float, y: float, spread: Floats) -> tuple[float, float]:
+    """Return the ratios r with (x - r y)^2 <= spread of x - r y, on the side where y is above 0."""
+    xx, xy, yy = (float(spread[i]) for i in ((0, 0), (0, 1), (1, 1)))
+    a, b, c = y * y - yy, x * y - xy, x * x - xx
+    root = math.sqrt(max(0.0, b * b - a * c))
+    if a > 0:
+        return (b - root) / a, (b + root) / a
+    if c <= 0:
+        return -math.inf, math.inf
+    return (c / (b + root), math.inf) if x > 0 else (-math.inf, c / (b - root))
+
+
+def squared_half_width(values: Floats, level: float = 0.95) -> float:
+    """Return the squared half-width of the t interval of a mean of finite values."""
+    n = len(values)
+    return _quantile((1 + level) / 2, n - 1) ** 2 * float(np.var(values, ddof=1)) / n
+
+
+def redrawn_together(estimate: Estimate, redrawn: Floats) -> Estimate:
+    """Return an estimate whose interval comes from drawing its pairs and its scale together, on Student's scale.
+
+    Args:
+        estimate: its value, p and n stay.
+        redrawn: (draws,), the value in each bootstrap draw of the seeds; not finite where a draw gave no scale.
+    """
+    if not estimate.has_interval:
+        return estimate
+    finite = np.isfinite(redrawn)
+    if finite.mean() < estimate.level:
+        return msgspec.structs.replace(estimate, low=-math.inf, high=math.inf)
+    n = estimate.n
+    half = _quantile((1 + estimate.level) / 2, n - 1) * float(redrawn[finite].std()) * math.sqrt(n / (n - 1))
+    return msgspec.structs.replace(estimate, low=estimate.value - half, high=estimate.value + half)
 
 
 class Band(NamedTuple):

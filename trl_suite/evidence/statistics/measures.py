@@ -74,26 +74,34 @@ def time_to_threshold(steps: Ints, returns: Floats, threshold: float, consecutiv
     not reach. The last evaluation alone is never enough: nothing confirms it.
     """
     above = returns >= threshold
-    held = above[:, : max(0, above.shape[1] - consecutive + 1)].copy()
+    confirmed = above[:, : max(0, above.shape[1] - consecutive + 1)].copy()
     for later in range(1, consecutive):
-        held &= above[:, later : later + held.shape[1]]
-    reached = np.asarray(held.any(axis=1))
-    return Times(np.where(reached, steps[held.argmax(axis=1)], steps[-1]).astype(np.float64), reached)
+        confirmed &= above[:, later : later + confirmed.shape[1]]
+    reached = np.asarray(confirmed.any(axis=1))
+    return Times(np.where(reached, steps[confirmed.argmax(axis=1)], steps[-1]).astype(np.float64), reached)
 
 
-def restricted_mean(times: Floats) -> float:
-    """Return the mean of min(time, H), in env steps: the area under the survival curve up to the budget.
+def times_to_thresholds(steps: Ints, returns: Floats, thresholds: Floats) -> Floats:
+    """Return `time_to_threshold` for many thresholds at once, in env steps: (thresholds, runs); H where not reached.
 
-    Royston & Parmar 2013; all runs are censored at H and nowhere else, so that it is a plain mean. The mean
-    over only those runs that reached the threshold would reward a method for failing.
+    An evaluation is confirmed by the next, so that a run has reached what the smaller of two neighbours exceeds; the
+    highest of these so far never falls, and each threshold's place in it is its time.
     """
-    return float(np.mean(times)) if len(times) else float("nan")
+    runs = np.where(np.isfinite(returns), returns, -np.inf)
+    heights = np.maximum.accumulate(np.minimum(runs[:, :-1], runs[:, 1:]), axis=1)  # (runs, evaluations - 1)
+    times = np.append(steps[: heights.shape[1]], steps[-1]).astype(np.float64)
+    return np.stack([times[np.searchsorted(height, thresholds, "left")] for height in heights], axis=1)
 
 
-def speed_up(transfer: Floats, scratch: Floats) -> float:
-    """Return the ratio of restricted means, scratch to transfer: above 1 is sooner; infinite where transfer needs 0."""
-    sooner, later = restricted_mean(transfer), restricted_mean(scratch)
-    return later / sooner if sooner else float("inf") if later else float("nan")
+def speed_up(transfer: Floats, scratch: Floats, resolution: float) -> Floats:
+    """Return the geometric mean over pairs of scratch time / transfer time, as a report has it: above 1 is sooner.
+
+    Args:
+        transfer: (..., pairs), restricted times to threshold in env steps.
+        scratch: (..., pairs), of the scratch run of each pair.
+        resolution: times below it are raised to it; see `log_speed_ups`.
+    """
+    return np.exp(np.mean(log_speed_ups(transfer, scratch, resolution), axis=-1))
 
 
 def log_speed_ups(transfer: Floats, scratch: Floats, resolution: float) -> Floats:
@@ -103,11 +111,6 @@ def log_speed_ups(transfer: Floats, scratch: Floats, resolution: float) -> Float
     no training at all would be infinitely faster. The speed-up is then a lower bound.
     """
     return np.log(np.maximum(scratch, resolution) / np.maximum(transfer, resolution))
-
-
-def fraction_reached(reached: Flags) -> float:
-    """Return the share of runs that reached the threshold within the budget."""
-    return float(np.mean(reached)) if len(reached) else float("nan")
 
 
 def forward_transfer(transfer: Floats, scratch: Floats) -> Floats:
@@ -124,50 +127,10 @@ def forward_transfer(transfer: Floats, scratch: Floats) -> Floats:
     return (transfer - scratch) / np.where(scratch < 1, 1 - scratch, np.nan)
 
 
-def area_transfer_ratio(transfer: Floats, scratch: Floats) -> Floats:
-    """Return (area with transfer - area from scratch) / area from scratch: (pairs,). Taylor & Stone 2009.
-
-    It means nothing where returns can be negative, and it depends on the horizon. Not `asymptote_transfer_ratio`.
-    """
-    return (transfer - scratch) / scratch
-
-
-def asymptote_transfer_ratio(transfer: Floats, scratch: Floats) -> Floats:
-    """Return the asymptote with transfer over that from scratch: (pairs,). Zhu et al. 2023.
-
-    It means nothing where returns can be negative. Not `area_transfer_ratio`, although both are called transfer ratio.
-    """
-    return transfer / scratch
-
-
-def negative_transfer(differences: Floats) -> float:
-    """Return the share of pairs whose area difference is below 0. Whether it's more than chance, the interval says."""
-    return float(np.mean(differences < 0)) if len(differences) else float("nan")
-
-
-def net_speed_up(transfer: float, scratch: float, source_steps: float, targets: float = 1) -> float:
-    """Return the ratio of restricted means when `targets` target tasks share the source's env steps.
-
-    Total-time scenario of Taylor & Stone 2009.
-    """
-    return scratch / (transfer + source_steps / targets)
-
-
 def break_even(transfer: float, scratch: float, source_steps: float) -> float:
     """Return from how many target tasks on the source's steps are earned back; infinite where transfer saves none."""
     saved = scratch - transfer
     return source_steps / saved if saved > 0 else float("inf")
-
-
-def shared_seconds(seconds: float, members: int) -> float:
-    """Return what one run of a cohort is charged: the cohort's wall time in equal shares.
-
-    Raises:
-        ValueError: the cohort has no members.
-    """
-    if members < 1:
-        raise ValueError(f"a cohort of {members} runs has no wall time to share")
-    return seconds / members
 
 
 def retention(before: Floats, after: Floats, random: float) -> Floats:
@@ -183,8 +146,3 @@ def retention(before: Floats, after: Floats, random: float) -> Floats:
     """
     gain = before - random
     return (after - random) / np.where(gain > 0, gain, np.nan)
-
-
-def forgetting(before: Floats, after: Floats) -> Floats:
-    """Return how much return on the source env training on the target has cost: (runs,). Wolczyk et al. 2021."""
-    return before - after

@@ -21,6 +21,8 @@ NEAR = 0.5  # normalised zero-shot return above which the whole policy is worth 
 SOME = 0.1  # and below which its behaviour is worth nothing
 TOLERANCE = 0.02  # of decodability that a frozen layer may lose
 FEWEST_PAIRS = 8  # of one robot, below which a rank correlation has no interval; one more for each further robot
+FEWEST_ARRANGEMENTS = 20  # of pairs within robots, below which no p is given
+MOST_ARRANGEMENTS = 50_000  # that are counted; of more, so many are drawn
 PENALTIES = tuple(10.0**power for power in range(-3, 5))  # of the ridge; the best on held-out data is taken
 
 
@@ -200,7 +202,7 @@ def prediction(pairs: Sequence[Pair], generator: np.random.Generator, replicates
     has greater probes, says nothing of which shift of a robot can be learned sooner, and would pass for it.
 
     The unit is the pair of source and target, not the run. The interval is a bootstrap over the pairs of each robot, on
-    Fisher's scale; p is exact for up to eight pairs of one robot, else from Student's t. Below eight pairs, and one
+    Fisher's scale; p is that of all arrangements within robots, as `permutation_p` has it. Below eight pairs, and one
     more for each further robot, there is no interval. With 18 pairs it must exceed about 0.47 to reach 0.05.
 
     Args:
@@ -213,7 +215,7 @@ def prediction(pairs: Sequence[Pair], generator: np.random.Generator, replicates
     rho = float(_correlations(robots, [np.ones((1, len(known))) for known in robots])[0]) if freedom > 0 else NAN
     if not math.isfinite(rho):
         return Estimate(n=n)
-    p = _permutation(robots[0]) if n <= 8 and len(robots) == 1 else _student(rho, freedom)
+    p = permutation_p(robots)
     if freedom < FEWEST_PAIRS - 2:
         return Estimate(value=rho, p=p, n=n)
     sizes = [len(known) for known in robots]
@@ -244,16 +246,6 @@ def _robots(pairs: Sequence[Pair]) -> list[Floats]:
     return [np.array(known) for known in found.values() if len(known) > 1]
 
 
-def _spearman(samples: Floats) -> Floats:
-    """Return the rank correlation of each sample: (samples, pairs, 2) -> (samples,); ties share their mean rank."""
-    ranks = stats.rankdata(samples, axis=1)
-    centred = ranks - ranks.mean(axis=1, keepdims=True)
-    spread = np.sqrt((centred**2).sum(axis=1))
-    product = (centred[..., 0] * centred[..., 1]).sum(axis=1)
-    size = spread[:, 0] * spread[:, 1]
-    return np.divide(product, size, out=np.full(len(samples), np.nan), where=size > 0)
-
-
 def _correlations(robots: Sequence[Floats], counts: Sequence[Floats]) -> Floats:
     """Return the rank correlation where each pair counts so often, without copies: (samples,), NaN where constant.
 
@@ -281,14 +273,33 @@ def _ranks(counts: Floats, values: Floats) -> Floats:
     return (np.cumsum(often, axis=1) - (often - 1) / 2)[:, place]
 
 
-def _student(rho: float, freedom: int) -> float:
-    """Return the two-sided p of a rank correlation from Student's t."""
-    return float(2 * stats.t.sf(abs(rho) * math.sqrt(freedom / max(1e-300, 1 - rho * rho)), freedom))
+def permutation_p(robots: Sequence[Floats]) -> float:
+    """Return the two-sided p of a rank correlation within robots: the share of arrangements at least as far from 0.
+
+    Only pairs of one robot change places, since only their ranks are comparable. All arrangements are counted up to
+    `MOST_ARRANGEMENTS`; beyond, that many are drawn, and p is never below one of them (Phipson & Smyth 2010). NaN below
+    `FEWEST_ARRANGEMENTS`, of which none could reach 0.05.
+
+    Args:
+        robots: the pairs of each, (pairs, 2).
+    """
+    arrangements = math.prod(math.factorial(len(pairs)) for pairs in robots)
+    if arrangements < FEWEST_ARRANGEMENTS:
+        return NAN
+    blocks = [_centred_ranks(pairs) for pairs in robots]
+    observed = abs(sum(float(x @ y) for x, y in blocks)) - 1e-12
+    if arrangements <= MOST_ARRANGEMENTS:
+        sums = np.zeros(1)
+        for x, y in blocks:
+            orders = np.array(list(permutations(range(len(y)))))
+            sums = (sums[:, None] + y[orders] @ x).ravel()
+        return float(np.mean(np.abs(sums) >= observed))
+    generator = np.random.default_rng(0)  # the same pairs give the same p
+    drawn = sum(generator.permuted(np.tile(y, (MOST_ARRANGEMENTS, 1)), axis=1) @ x for x, y in blocks)
+    return float((np.sum(np.abs(drawn) >= observed) + 1) / (MOST_ARRANGEMENTS + 1))
 
 
-def _permutation(known: Floats) -> float:
-    """Return the share of all orders of one column whose correlation is at least as far from 0."""
-    orders = np.array(list(permutations(range(len(known)))))
-    samples = np.stack([np.broadcast_to(known[:, 0], orders.shape), known[orders, 1]], axis=2)
-    found, seen = np.abs(_spearman(samples)), abs(float(_spearman(known[None])[0]))
-    return float(np.mean(found >= seen - 1e-12))
+def _centred_ranks(pairs: Floats) -> tuple[Floats, Floats]:
+    """Return the ranks of both columns from their mean, as shares of the number of pairs: (pairs,) each."""
+    ranks = (stats.rankdata(pairs, axis=0) - (len(pairs) + 1) / 2) / len(pairs)
+    return ranks[:, 0], ranks[:, 1]
