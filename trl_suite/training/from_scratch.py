@@ -20,7 +20,7 @@ def train(
 
     Args:
         env: address of an env: `half-cheetah`, `hopper.gravity-1.5`, `gymnasium:Ant-v5`.
-        algorithm: ppo, sac or td3.
+        algorithm: its name, such as ppo; see `trl_suite/algorithms/`.
         steps: budget in env steps; what is left after the last whole rollout teaches nothing.
         seed: of the network, the worlds and the noise.
         hyperparameters: hyperparameters other than the suite's own; they decide the algorithm.

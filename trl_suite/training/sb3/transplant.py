@@ -51,7 +51,7 @@ def transplant(
 
     Args:
         source: a `Policy`, an SB3 model, or whatever `trl_suite.load_policy` takes: a name, a folder, an SB3 zip.
-        into: an SB3 PPO, SAC or TD3 model with an MlpPolicy, as fresh as the paired scratch run.
+        into: an SB3 model of an algorithm in `trl_suite/algorithms/`, with an MlpPolicy; as fresh as a scratch run.
         method: the name of one of the suite's methods, a table of a method's keys, or a `Method`.
         alias: names of slots or joints in the target -> in the source, where they differ.
         seed: of what the method draws, such as a permutation.
