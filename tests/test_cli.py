@@ -49,6 +49,7 @@ def test_help_answers_at_once():
         (("train", "half-chetah"), "unknown env 'half-chetah' (did you mean 'half-cheetah'?)"),
         (("train", "half-cheetah.gravity-9"), "unknown variant 'gravity-9'"),
         (("train", "half-cheetah", "--steps", "0"), "--steps 0"),
+        (("train", "half-cheetah", "--steps", "100"), "fewer than one rollout of 2,048 steps"),
         (("report", "nowhere"), "no plan.json"),
         (("envs", "--workspace", "nowhere"), "workspace 'nowhere' is not a folder"),
         (("inspect", "hoper"), "unknown policy 'hoper'"),
@@ -83,12 +84,12 @@ def test_envs_lists_robots_and_variants(capsys):
 def test_train_makes_a_policy_folder_that_is_found_by_name(tmp_path):
     done = call("train", "inverted-pendulum", "--steps", "2048", "--seed", "3", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    folder = tmp_path / "policies" / "inverted-pendulum-ppo-seed-3"
+    folder = tmp_path / "policies" / "inverted-pendulum-ppo-seed-3-2048-steps"
     assert sorted(path.name for path in folder.iterdir()) == ["card.toml", "curve.csv", "weights.safetensors"]
     again = call("train", "inverted-pendulum", "--steps", "2048", "--seed", "3", cwd=tmp_path)
     assert again.returncode == 2
     assert "exists already" in again.stderr
-    code = "import trl_suite; print(trl_suite.load_policy('inverted-pendulum-ppo-seed-3').card.training.seed)"
+    code = f"import trl_suite; print(trl_suite.load_policy('{folder.name}').card.training.seed)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
     assert found.stdout.strip() == "3"
     assert [path.name for path in tmp_path.iterdir()] == ["policies"], "no MUJOCO_LOG.TXT, no litter"

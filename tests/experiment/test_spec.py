@@ -34,7 +34,7 @@ def test_every_shipped_experiment_can_be_planned():
             r"expected: unknown method 'fintune' \(did you mean 'finetune'",
         ),
         ("[ppo]", "[expected]\nfinetune = 'worse'\n[ppo]", r"expected.*: there is no 'worse'"),
-        ("[ppo]", "[method.mine]\nfreze = []\n[ppo]", r"unknown key 'freze' in \[method.\*\]"),
+        ("[ppo]", "[method.mine]\nfreze = []\n[ppo]", r"unknown key 'freze' in \[method.mine\]"),
     ],
 )
 def test_a_wrong_file_is_refused_before_anything_runs(tiny, old, new, message):

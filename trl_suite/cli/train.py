@@ -30,6 +30,9 @@ def execute(arguments: Train) -> int:
         )
     identity(arguments.env)  # an env that does not exist is said before a bar is drawn
     console, hyperparameters = Console(), find(arguments.algorithm).hyperparameters()
+    rollout = hyperparameters.n_envs * getattr(hyperparameters, "n_steps", 1)
+    if arguments.steps < rollout:
+        raise InputError(f"--steps {arguments.steps}: fewer than one rollout of {rollout:,} steps would train nothing")
     with _Bar(console, folder / CURVE, arguments.steps) as bar:
         outcome = run_alone(arguments.env, hyperparameters, steps=arguments.steps, seed=arguments.seed, watcher=bar)
         outcome.policy.save(folder)
@@ -41,7 +44,11 @@ def execute(arguments: Train) -> int:
 
 
 def _default_folder(arguments: Train) -> Path:
-    return content.workspace() / "policies" / policy_library.name(arguments.env, arguments.algorithm, arguments.seed)
+    """Return a folder of the workspace whose name no shipped policy has, which it would hide."""
+    name = policy_library.name(arguments.env, arguments.algorithm, arguments.seed)
+    if (content.shipped() / "policies" / name).is_dir():
+        name = f"{name}-{arguments.steps}-steps"
+    return content.workspace() / "policies" / name
 
 
 class _Bar(Unwatched):
