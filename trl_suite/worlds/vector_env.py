@@ -9,10 +9,8 @@ from typing import Any, NamedTuple
 import gymnasium
 import mujoco
 import numpy as np
-from gymnasium.spaces import Box
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
-from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from trl_suite.errors import InputError
@@ -20,6 +18,7 @@ from trl_suite.worlds import rng_state
 from trl_suite.worlds.address import FOREIGN, Address
 from trl_suite.worlds.batch_spec import BatchSpec, Variant
 from trl_suite.worlds.env import built, make
+from trl_suite.worlds.env_batch import EnvBatch, refuse_pictures
 from trl_suite.worlds.perturbations import Perturbations
 from trl_suite.worlds.physics import physics
 from trl_suite.worlds.task import TaskEvaluator
@@ -37,7 +36,7 @@ class EvaluatedStep(NamedTuple):
     unstable: Array  # (worlds,)
 
 
-class RobotVectorEnv(VectorEnv[Array, Array, Array]):
+class RobotVectorEnv(EnvBatch[Array]):
     """Many worlds of one env, stepped together on all cores.
 
     Like `RobotEnv`, it does not clip actions to the action space. An env whose simulation MuJoCo calls unstable ends
@@ -77,11 +76,11 @@ class RobotVectorEnv(VectorEnv[Array, Array, Array]):
         **axes: Any,
     ) -> None:
         self.autoreset_mode = AutoresetMode(autoreset_mode)
-        if render_mode is not None:
-            raise InputError(f"{env}: a batch draws no pictures: make one world with render_mode='{render_mode}'")
+        refuse_pictures(env, render_mode)
         batch_spec = self._batch_spec = BatchSpec(num_envs, env, variants, variant, axes, pools)
-        self._describe(batch_spec)
-        self._limit = max_episode_steps or self.table.episode_steps
+        self._describe(batch_spec, max_episode_steps, np.float64)
+        self._tasks, self._ends = batch_spec.tasks, np.array([task.ends for task in batch_spec.tasks])
+        self._perturbations = _perturbations(batch_spec)
         self._physics = physics(
             batch_spec.models,
             [spec.frame_skip for spec in batch_spec.env_specs],
@@ -97,19 +96,6 @@ class RobotVectorEnv(VectorEnv[Array, Array, Array]):
         self._generators: list[np.random.Generator] = []
         self._noise_generators: list[np.random.Generator] = []
         self._all, self._every = np.arange(num_envs), np.ones(num_envs, dtype=bool)
-
-    def _describe(self, batch_spec: BatchSpec) -> None:
-        """Set what Gymnasium asks a vector env for."""
-        self.num_envs, self.addresses = len(batch_spec.addresses), batch_spec.addresses
-        self.table, self.interface, self._tasks = batch_spec.table, batch_spec.interface, batch_spec.tasks
-        self._ends = np.array([task.ends for task in batch_spec.tasks])
-        self._perturbations = _perturbations(batch_spec)
-        self.single_action_space = batch_spec.action_space
-        self.single_observation_space = Box(-np.inf, np.inf, (len(self.interface.observation),), np.float64)
-        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
-        self.action_space = batch_space(self.single_action_space, self.num_envs)
-        self.metadata = {"render_modes": [], "autoreset_mode": self.autoreset_mode}
-        self.render_mode = None
 
     def _bound_evaluators(self) -> list[tuple[Any, tuple[str, ...], TaskEvaluator]]:
         by_structure = self._batch_spec.tasks_by_structure()
@@ -229,8 +215,7 @@ class RobotVectorEnv(VectorEnv[Array, Array, Array]):
             InputError: the state is of another number of worlds.
         """
         rows = self._all if envs is None else np.asarray(envs, dtype=np.int64)
-        if len(state["elapsed"]) != len(rows):
-            raise InputError(f"{self.addresses[0]}: a state of {len(state['elapsed'])} worlds for {len(rows)}")
+        self._refuse_other_count(len(state["elapsed"]), len(rows))
         if self._draws_models:
             addresses = list(self.addresses)
             for row, index in enumerate(rows):
@@ -317,13 +302,7 @@ class RobotVectorEnv(VectorEnv[Array, Array, Array]):
         return observation
 
     def _seed(self, envs: Array, seed: int | Sequence[int | None] | None) -> None:
-        seeds: Sequence[int | None] = [None] * self.num_envs
-        if isinstance(seed, int | np.integer):
-            seeds = [int(seed) + index for index in range(self.num_envs)]
-        elif seed is not None:
-            seeds = list(seed)
-        if len(seeds) != self.num_envs:
-            raise InputError(f"{len(seeds)} seeds for {self.num_envs} worlds")
+        seeds = self._seeds(seed)
         if not self._generators:
             self._generators = [seeding.np_random()[0] for _ in range(self.num_envs)]
             self._noise_generators = [stream.spawn(1)[0] for stream in self._generators]
@@ -337,7 +316,7 @@ class RobotVectorEnv(VectorEnv[Array, Array, Array]):
         if mask is None:
             return self._all
         if np.shape(mask) != (self.num_envs,) or not np.any(mask):
-            raise InputError(f"reset_mask is {self.num_envs} booleans, one of them true")
+            raise self._refuse_mask()
         return np.flatnonzero(mask)
 
     def _checked(self, actions: Array) -> Array:

@@ -11,15 +11,14 @@ from typing import Any
 import mujoco
 import numpy as np
 import torch
-from gymnasium.spaces import Box
-from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
+from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 from torch import Tensor
 
 from trl_suite import machine_resources
 from trl_suite.errors import InputError
 from trl_suite.worlds.batch_spec import BatchSpec, Variant
+from trl_suite.worlds.env_batch import EnvBatch, refuse_pictures
 from trl_suite.worlds.warp.counter_rng import CounterRng
 from trl_suite.worlds.warp.device_perturbations import DevicePerturbations
 from trl_suite.worlds.warp.initial_states import InitialStates
@@ -37,7 +36,7 @@ FREE_MEMORY_SHARE = 0.2  # share of the device's memory that is left alone
 _DROPPED = 0b11111111  # bits of `overflow` that say something did not fit; the others are of iterations
 
 
-class WarpVectorEnv(VectorEnv[Tensor, Tensor, Tensor]):
+class WarpVectorEnv(EnvBatch[Tensor]):
     """Many worlds of one env, stepped together on a CUDA device, or, to be tested, on the CPU.
 
     What `step` and `reset` return lies where it always lies: it is overwritten by the next step. A world whose state is
@@ -85,27 +84,14 @@ class WarpVectorEnv(VectorEnv[Tensor, Tensor, Tensor]):
             raise InputError(f"{env}: physics on Warp draws no models anew at each episode: physics = 'mujoco' does")
         refuse_unless_usable(torch.device(device))
         self.device = torch.empty(0, device=device).device  # with its index, as Warp wants it
-        if render_mode is not None:
-            raise InputError(f"{env}: a batch draws no pictures: make one world with render_mode='{render_mode}'")
+        refuse_pictures(env, render_mode)
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         batch_spec = BatchSpec(num_envs, env, variants, variant, axes)
-        self._describe(batch_spec)
-        self._limit = max_episode_steps or self.table.episode_steps
+        self._describe(batch_spec, max_episode_steps, np.float32)
         self._cold = not warm_start
         self._stream = DeviceStream(self.device)
         with self._stream.entered():
             self._build(batch_spec)
-
-    def _describe(self, batch_spec: BatchSpec) -> None:
-        """Set what Gymnasium asks a vector env for."""
-        self.num_envs, self.addresses = len(batch_spec.addresses), batch_spec.addresses
-        self.table, self.interface = batch_spec.table, batch_spec.interface
-        self.single_action_space = batch_spec.action_space
-        self.single_observation_space = Box(-np.inf, np.inf, (len(self.interface.observation),), np.float32)
-        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
-        self.action_space = batch_space(self.single_action_space, self.num_envs)
-        self.metadata = {"render_modes": [], "autoreset_mode": self.autoreset_mode}
-        self.render_mode = None
 
     def _build(self, batch_spec: BatchSpec) -> None:
         self._simulation = _simulation(batch_spec, self.device)
@@ -223,8 +209,7 @@ class WarpVectorEnv(VectorEnv[Tensor, Tensor, Tensor]):
             InputError: the state is of another number of worlds.
         """
         rows = self._chosen(envs)
-        if len(state["elapsed"]) != len(rows):
-            raise InputError(f"{self.addresses[0]}: a state of {len(state['elapsed'])} worlds for {len(rows)}")
+        self._refuse_other_count(len(state["elapsed"]), len(rows))
         if not self._seeded:
             self._seed(torch.zeros_like(self._ended), None)
         for name, values in self._state_arrays().items():
@@ -356,13 +341,7 @@ class WarpVectorEnv(VectorEnv[Tensor, Tensor, Tensor]):
         return self._evaluators[0][2].observe().clone()
 
     def _seed(self, mask: Tensor, seed: int | Sequence[int | None] | None) -> None:
-        seeds: list[int | None] = [None] * self.num_envs
-        if isinstance(seed, int | np.integer):
-            seeds = [int(seed) + index for index in range(self.num_envs)]
-        elif seed is not None:
-            seeds = list(seed)
-        if len(seeds) != self.num_envs:
-            raise InputError(f"{len(seeds)} seeds for {self.num_envs} worlds")
+        seeds = self._seeds(seed)
         if not self._seeded:
             fresh = np.random.SeedSequence().generate_state(self.num_envs, np.uint32).tolist()
             seeds = [other if counters is None else counters for counters, other in zip(seeds, fresh, strict=True)]
@@ -380,7 +359,7 @@ class WarpVectorEnv(VectorEnv[Tensor, Tensor, Tensor]):
             return torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
         mask = torch.as_tensor(mask, dtype=torch.bool, device=self.device)
         if mask.shape != (self.num_envs,) or not mask.any():
-            raise InputError(f"reset_mask is {self.num_envs} booleans, one of them true")
+            raise self._refuse_mask()
         return mask
 
     def _put(self, array: np.ndarray) -> Tensor:
