@@ -1,6 +1,8 @@
 """How a world is named: `half-cheetah`, `half-cheetah.gravity-1.5`, `half-cheetah?gravity=1.3&gear=0.9`."""
 
+import json
 import re
+from collections.abc import Iterator
 from typing import Any, Self
 
 import msgspec
@@ -12,6 +14,7 @@ from trl_suite.worlds.env_spec import EnvSpec
 
 FOREIGN = "gymnasium:"  # opens the address of an env that is not the suite's: `gymnasium:FetchReach-v4`
 
+_DECODER = json.JSONDecoder()
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
@@ -29,9 +32,14 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             InputError: the env does not exist, or an axis is not one.
         """
-        place, _, query = text.partition("?")
-        env, _, variant = place.partition(".")
-        return cls.of(env, variant, dict(_assignment(part, text) for part in query.split("&") if part))
+        where, _, query = text.partition("?")
+        env, _, variant = where.partition(".")
+        axes: dict[str, Any] = {}
+        for axis, value in _assignments(query, text):
+            if axis in axes:
+                raise InputError(f"{text}: {axis} is set twice")
+            axes[axis] = value
+        return cls.of(env, variant, axes)
 
     @classmethod
     def of(cls, env: str, variant: str, axes: dict[str, Any]) -> Self:
@@ -63,10 +71,17 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
         return spec.variants[self.variant].only_axes().joined(self.axes, str(self))
 
 
-def _assignment(part: str, text: str) -> tuple[str, Any]:
-    axis, equals, value = part.partition("=")
-    try:
-        return axis, msgspec.json.decode(value)
-    except msgspec.DecodeError:
-        reason = f"'{value}' is not a number or a mapping" if equals else "no value"
-        raise InputError(f"{text}: {axis}: {reason}") from None
+def _assignments(query: str, text: str) -> Iterator[tuple[str, Any]]:
+    """Yield each axis with its value; an `&` inside a value's quotes is part of a name, and separates nothing."""
+    while query:
+        axis, equals, rest = query.partition("=")
+        if not equals or "&" in axis:
+            raise InputError(f"{text}: {axis.partition('&')[0]}: no value")
+        try:
+            value, end = _DECODER.raw_decode(rest)
+        except (ValueError, RecursionError):
+            raise InputError(f"{text}: {axis}: '{rest.partition('&')[0]}' is not a number or a mapping") from None
+        if rest[end:] and not rest[end:].startswith("&"):
+            raise InputError(f"{text}: {axis}: '{rest.partition('&')[0]}' is not a number or a mapping")
+        yield axis, value
+        query = rest[end + 1 :]

@@ -1,4 +1,4 @@
-"""What worlds there are, as rows for a table; reads the tables of the envs and loads no physics."""
+"""The worlds that there are, as rows for a table; reads the tables of the envs and loads no physics."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -50,9 +50,9 @@ def _axis(axis: str, value: Any) -> str:
     if axis in _PHRASES:
         return _PHRASES[axis](value)
     if isinstance(value, list | tuple):
-        if all(isinstance(one, str) for one in value):
+        if all(isinstance(element, str) for element in value):
             return f"{words} of {', '.join(value)}"
-        return ", ".join(_axis(axis, one) for one in value)
+        return ", ".join(_axis(axis, element) for element in value)
     if isinstance(value, dict):
         return _change(words, value)
     if isinstance(value, bool):
@@ -76,17 +76,17 @@ def _listed(names: Sequence[str] | None) -> str:
 
 
 def _each(value: dict[str, Any]) -> str:
-    return ", ".join(f"{name} = {_plain(one)}" for name, one in value.items())
+    return ", ".join(f"{name} = {_plain(number)}" for name, number in value.items())
 
 
 def _plain(value: Any) -> str:
     if isinstance(value, list | tuple):
-        return "(" + ", ".join(f"{one:g}" for one in value) + ")"
+        return "(" + ", ".join(f"{number:g}" for number in value) + ")"
     return f"{value:g}"
 
 
 def _shown(value: dict[str, bool]) -> str:
-    return ", ".join(f"{name} {'shown' if shown else 'hidden'}" for name, shown in value.items())
+    return ", ".join(f"{name} {'shown' if visible else 'hidden'}" for name, visible in value.items())
 
 
 _PHRASES: dict[str, Callable[[Any], str]] = {

@@ -19,11 +19,13 @@ from trl_suite import content
 from trl_suite.errors import InputError, unknown
 from trl_suite.worlds.address import Address
 from trl_suite.worlds.axes.model_axes import MODEL, SHAPE
+from trl_suite.worlds.axes.promises import fields_of
 from trl_suite.worlds.axes.task_axes import TASK
+from trl_suite.worlds.axes.variation import Variation
 from trl_suite.worlds.env import RobotEnv
 from trl_suite.worlds.env_spec import EnvSpec, load
 from trl_suite.worlds.identity import identity
-from trl_suite.worlds.model.compilation import recompiled
+from trl_suite.worlds.model.compilation import breaches, edited_model, recompiled
 from trl_suite.worlds.vector_env import RobotVectorEnv
 
 Floats = NDArray[np.float64]
@@ -32,6 +34,8 @@ FILE = "certificates.json"  # beside env.toml
 STEPS = (1, 10, 100, 1000)
 _EPISODES = 10
 _ROUNDING = 1e-9
+_RECOMPILED = 1e-5  # relative difference that MuJoCo's rounding in XML may make
+_UNLIMITED = 1.0  # how large a control is drawn where the model gives no range
 _SHOWN = 3  # elements of a field that a certificate shows
 
 
@@ -61,7 +65,7 @@ class Return(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Certificate(msgspec.Struct, frozen=True, kw_only=True):
-    """What was computed of a variant, and what of it speaks against the variant."""
+    """Everything that was computed of a variant, and what of it speaks against the variant."""
 
     env: str
     variant: str
@@ -84,38 +88,60 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
 def certify(env: str, variant: str) -> Certificate:
     """Return the certificate of a variant, computed now.
 
+    A variant whose compiled model is not what its axes promise is refuted by that alone: it is no world to move in.
+
     Raises:
-        InputError: the env or the variant does not exist.
+        InputError: the env or the variant does not exist, or an axis does not apply.
     """
     spec = load(env)
     if variant not in spec.variants:
         raise unknown("variant", variant, spec.variants, env)
+    if refutations := breaches(spec, spec.variants[variant]):
+        return _refuted(env, spec, variant, refutations)
     base, varied = RobotEnv(env), RobotEnv(env, variant)
-    fields = differences(base.model, varied.model)
     acts_on = acting(spec, variant)
-    parted = _parted(base, varied, acts_on)
-    severity = _severity(env, spec, variant, acts_on)
-    found = Certificate(
+    certificate = Certificate(
         env=env,
         variant=variant,
         digest=digest(env, variant),
         mujoco=mujoco.mj_versionString(),
-        fields=fields,
-        recompiled=_recompiled(spec, variant, varied.model),
+        fields=differences(base.model, varied.model),
+        recompiled=_recompiled(spec, spec.variants[variant], varied.model),
         acts_on=acts_on,
-        parted=parted,
-        severity=severity,
+        parted=_parted(base, varied, acts_on),
+        severity=_severity(env, spec, variant, acts_on),
         random=random_return(env, variant),
         problems=(),
     )
-    return msgspec.structs.replace(found, problems=tuple(_problems(spec, found)))
+    if certificate.recompiled > _RECOMPILED and _recompiled(spec, Variation(), base.model) > _RECOMPILED:
+        certificate = msgspec.structs.replace(certificate, recompiled=0.0)  # MuJoCo cannot write the base itself
+    return msgspec.structs.replace(certificate, problems=tuple(_problems(spec, certificate)))
+
+
+def _refuted(env: str, spec: EnvSpec, variant: str, refutations: Sequence[str]) -> Certificate:
+    """Return the certificate of a variant that is not what its axes promise."""
+    change = spec.variants[variant]
+    axes = ", ".join(axis for axis, _ in change.axes())
+    return Certificate(
+        env=env,
+        variant=variant,
+        digest=digest(env, variant),
+        mujoco=mujoco.mj_versionString(),
+        fields=differences(edited_model(spec, Variation()), edited_model(spec, change)),
+        recompiled=0.0,
+        acts_on=acting(spec, variant),
+        parted={},
+        severity=None,
+        random=Return(mean=0.0, low=0.0, high=0.0, episodes=0),
+        problems=tuple(f"{axes}: {breach}" for breach in refutations),
+    )
 
 
 def write(env: str, certificates: Sequence[Certificate]) -> Path:
     """Store certificates beside the env's table, in place of those of the same variants; return the file."""
     path = content.find("envs", env) / FILE
-    kept = stored(env) | {one.variant: one for one in certificates}
-    ordered = {name: kept[name] for name in load(env).variants if name in kept}
+    by_variant = stored(env) | {certificate.variant: certificate for certificate in certificates}
+    ordered = {name: by_variant[name] for name in load(env).variants if name in by_variant}
     path.write_bytes(msgspec.json.format(msgspec.json.encode(ordered), indent=1) + b"\n")
     return path
 
@@ -163,34 +189,23 @@ def digest(env: str, variant: str) -> str:
 def differences(base: mujoco.MjModel, varied: mujoco.MjModel) -> dict[str, Difference]:
     """Return every compiled field in which two models differ."""
     left, right = fields_of(base), fields_of(varied)
-    found: dict[str, Difference] = {}
-    for name, one in left.items():
+    fields: dict[str, Difference] = {}
+    for name, value in left.items():
         other = right[name]
-        if one.shape != other.shape:
-            found[name] = Difference(changed=-1, base=(float(one.size),), variant=(float(other.size),))
-        elif not np.array_equal(one, other):
-            where = np.flatnonzero(one.reshape(-1) != other.reshape(-1))
-            shown = where[:_SHOWN]
-            before, after = one.reshape(-1)[shown], other.reshape(-1)[shown]
-            found[name] = Difference(
+        if value.shape != other.shape:
+            fields[name] = Difference(changed=-1, base=(float(value.size),), variant=(float(other.size),))
+        elif not np.array_equal(value, other):
+            where = np.flatnonzero(value.reshape(-1) != other.reshape(-1))
+            first_places = where[:_SHOWN]
+            before, after = value.reshape(-1)[first_places], other.reshape(-1)[first_places]
+            fields[name] = Difference(
                 changed=len(where), base=tuple(map(float, before)), variant=tuple(map(float, after))
             )
-    return found
-
-
-def fields_of(model: mujoco.MjModel) -> dict[str, NDArray[Any]]:
-    """Return the numbers of a compiled model by MuJoCo's names, options and statistics as `opt.` and `stat.<name>`."""
-    found: dict[str, NDArray[Any]] = {}
-    for prefix, holder in (("", model), ("opt.", model.opt), ("stat.", model.stat)):
-        for name in dir(holder):
-            value = None if name.startswith("_") else getattr(holder, name)
-            if isinstance(value, np.ndarray | float | int) and np.asarray(value).dtype.kind in "fiub":
-                found[prefix + name] = np.asarray(value)
-    return found
+    return fields
 
 
 def acting(spec: EnvSpec, variant: str) -> Acts:
-    """Return what a variant shows itself in: the motion, unless only the task or the senses are changed."""
+    """Return where a variant shows itself: the motion, unless only the task or the senses are changed."""
     axes = {axis for axis, _ in spec.variants[variant].axes()}
     if axes & {"shape", "observe"}:
         return "slots"
@@ -216,15 +231,17 @@ def random_return(env: str, variant: str, seed: int = 0, episodes: int = _EPISOD
     batch.reset(seed=seed)
     rng = np.random.default_rng(seed)
     limits: Any = batch.single_action_space
+    low = np.where(np.isfinite(limits.low), limits.low, -_UNLIMITED)
+    high = np.where(np.isfinite(limits.high), limits.high, _UNLIMITED)
     total, running = np.zeros(episodes), np.ones(episodes, dtype=bool)
     while running.any():
-        action = rng.uniform(limits.low, limits.high, (episodes, *limits.shape)).astype(np.float32)
+        action = rng.uniform(low, high, (episodes, *limits.shape)).astype(np.float32)
         _, reward, terminated, truncated, _ = batch.step(action)
         total += reward * running
         running &= ~(terminated | truncated)
     batch.close()
-    low, high = _interval(total, rng)
-    return Return(mean=float(total.mean()), low=low, high=high, episodes=episodes)
+    lowest, highest = _interval(total, rng)
+    return Return(mean=float(total.mean()), low=lowest, high=highest, episodes=episodes)
 
 
 def _interval(values: Floats, rng: np.random.Generator) -> tuple[float, float]:
@@ -235,20 +252,21 @@ def _interval(values: Floats, rng: np.random.Generator) -> tuple[float, float]:
 
 
 def trace(world: RobotEnv, acts_on: Acts, steps: int) -> Floats:
-    """Return what a world shows under fixed controls (steps, n): states, observations or rewards.
+    """Return states, observations or rewards of a world under fixed controls (steps, n).
 
     The controls are shares of each world's own range, some held, so that limits are reached.
     """
     observation, _ = world.reset(seed=0)
     rng = np.random.default_rng(0)
     rows: list[Any] = [world.data.qpos.copy()] if acts_on == "start" else []
-    share, (low, high) = np.zeros(world.model.nu), world.model.actuator_ctrlrange.T
+    share, limited = np.zeros(world.model.nu), world.model.actuator_ctrllimited.astype(bool)
+    low, high = np.where(limited, world.model.actuator_ctrlrange.T, [[-_UNLIMITED], [_UNLIMITED]])
     for step in range(steps):
         if step % 7 in (0, 1, 3):
             share = rng.uniform(-1, 1, world.model.nu)
         observation, reward, terminated, *_ = world.step((low + (high - low) * (share + 1) / 2).astype(np.float32))
-        shown: dict[Acts, Any] = {"observation": observation, "reward": [reward], "termination": [terminated]}
-        rows.append(np.array(shown[acts_on], float) if acts_on in shown else world.data.qpos.copy())
+        traced: dict[Acts, Any] = {"observation": observation, "reward": [reward], "termination": [terminated]}
+        rows.append(np.array(traced[acts_on], float) if acts_on in traced else world.data.qpos.copy())
     return np.array(rows)
 
 
@@ -269,27 +287,30 @@ def _parted(base: RobotEnv, varied: RobotEnv, acts_on: Acts) -> dict[int, float]
     """Return how far two worlds are apart after 1, 10 and 100 steps; after 1000 where they then still are not."""
     if acts_on == "slots":
         return {0: float(len(set(base.interface.observation) ^ set(varied.interface.observation)))}
-    found: dict[int, float] = {}
+    distance: dict[int, float] = {}
     for steps in (STEPS[:-1], STEPS[-1:]):
         first, second = (trace(world, acts_on, max(steps)) for world in (base, varied))
         apart = np.nan_to_num(np.abs(first - second).max(axis=1), nan=np.inf)
-        found |= {step: float(apart[:step].max()) for step in steps}
-        if max(found.values()) > _ROUNDING:
+        distance |= {step: float(apart[:step].max()) for step in steps}
+        if max(distance.values()) > _ROUNDING:
             break
-    return found
+    return distance
 
 
-def _recompiled(spec: EnvSpec, variant: str, model: mujoco.MjModel) -> float:
+def _recompiled(spec: EnvSpec, variation: Variation, model: mujoco.MjModel) -> float:
     """Return the largest relative difference between a model and what its XML compiles to."""
-    again = fields_of(recompiled(spec, spec.variants[variant]))
+    try:
+        again = fields_of(recompiled(spec, variation))
+    except ValueError:  # MuJoCo does not read what it has written
+        return float("inf")
     largest = 0.0
-    for name, one in fields_of(model).items():
+    for name, value in fields_of(model).items():
         other = again[name]
-        if one.shape != other.shape:
+        if value.shape != other.shape:
             return float("inf")
-        if one.dtype.kind == "f" and one.size and name not in _UNWRITTEN:
-            scale = max(1.0, float(np.abs(one).max()))
-            largest = max(largest, float(np.abs(one - other).max()) / scale)
+        if value.dtype.kind == "f" and value.size and name not in _UNWRITTEN:
+            scale = max(1.0, float(np.abs(value).max()))
+            largest = max(largest, float(np.abs(value - other).max()) / scale)
     return largest
 
 
@@ -323,8 +344,8 @@ def _neighbours(spec: EnvSpec, variant: str) -> list[str]:
 
 
 def _split(variant: str) -> tuple[str, float | None]:
-    found = re.fullmatch(r"(.*)-(\d+(?:\.\d+)?)", variant)
-    return (found[1], float(found[2])) if found else (variant, None)
+    numbered = re.fullmatch(r"(.*)-(\d+(?:\.\d+)?)", variant)
+    return (numbered[1], float(numbered[2])) if numbered else (variant, None)
 
 
 _AMOUNTS: dict[str, Callable[[mujoco.MjModel], float]] = {
@@ -334,14 +355,20 @@ _AMOUNTS: dict[str, Callable[[mujoco.MjModel], float]] = {
     "size": lambda model: float(model.geom_size[:, :2].sum()),
     "length": lambda model: float(np.abs(model.geom_size[:, 1]).sum() + 1e-3 * np.abs(model.body_pos).sum()),
     "joint_range": lambda model: float(np.ptp(model.jnt_range, axis=1).sum()),
-    "damping": lambda model: float(model.dof_damping.sum()),
-    "stiffness": lambda model: float(model.jnt_stiffness.sum()),
+    "damping": lambda model: float(model.dof_damping.sum() + model.tendon_damping.sum()),
+    "stiffness": lambda model: float(model.jnt_stiffness.sum() + model.tendon_stiffness.sum()),
     "armature": lambda model: float(model.dof_armature.sum()),
-    "gear": lambda model: float(model.actuator_gear.sum()),
+    "frictionloss": lambda model: float(model.dof_frictionloss.sum() + model.tendon_frictionloss.sum()),
+    "gear": lambda model: float((model.actuator_gear.sum(axis=1) * _gain(model)).sum()),
     "control_range": lambda model: float(np.ptp(model.actuator_ctrlrange, axis=1).sum()),
     "fluid": lambda model: float(model.opt.viscosity + 1e-6 * model.opt.density),
     "timestep": lambda model: float(model.opt.timestep),
 }
+
+
+def _gain(model: mujoco.MjModel) -> Floats:
+    """Return how large each actuator's gains are; a muscle's is its peak force, and the bounds of its length stay."""
+    return np.abs(model.actuator_gainprm[:, :3]).sum(axis=1)
 
 
 def _amount(model: mujoco.MjModel, spec: EnvSpec, variant: str) -> float:
@@ -350,39 +377,36 @@ def _amount(model: mujoco.MjModel, spec: EnvSpec, variant: str) -> float:
     return _AMOUNTS[axis](model) if axis in _AMOUNTS else _split(variant)[1] or 0.0
 
 
-def _problems(spec: EnvSpec, found: Certificate) -> list[str]:
-    axes = [axis for axis, _ in spec.variants[found.variant].axes()]
-    explained = {name for axis in axes for name in _explains(axis)}
-    strange = found.fields.keys() - explained if "shape" not in axes else set[str]()
-    problems = [f"{name} differs, which {', '.join(axes)} does not explain" for name in strange]
-    if any(axis in MODEL or axis in SHAPE for axis in axes) and not found.fields:
+def _problems(spec: EnvSpec, certificate: Certificate) -> list[str]:
+    axes = [axis for axis, _ in spec.variants[certificate.variant].axes()]
+    problems: list[str] = []
+    if any(axis in MODEL or axis in SHAPE for axis in axes) and not certificate.fields:
         problems.append("the compiled model is the base's")
-    if found.recompiled > 1e-5:
-        problems.append(f"its XML compiles to another model: {found.recompiled:g}")
-    if max(found.parted.values()) <= _ROUNDING:
-        problems.append(f"its {found.acts_on} is the base's")
-    if found.severity is not None and found.severity.nearest <= _ROUNDING:
+    if certificate.recompiled > _RECOMPILED:
+        problems.append(f"its XML compiles to another model: {certificate.recompiled:g}")
+    if max(certificate.parted.values()) <= _ROUNDING:
+        problems.append(f"its {certificate.acts_on} is the base's")
+    if certificate.severity is not None and certificate.severity.nearest <= _ROUNDING:
         problems.append("it cannot be told from its neighbour")
-    if found.severity is not None and not found.severity.ordered:
-        problems.append(f"{', '.join(found.severity.among)} are not ordered")
+    if certificate.severity is not None and not certificate.severity.ordered:
+        problems.append(f"{', '.join(certificate.severity.among)} are not ordered")
     return sorted(problems)
-
-
-def _explains(axis: str) -> frozenset[str]:
-    known = {**MODEL, **SHAPE}
-    return known[axis].explains if axis in known else frozenset()
 
 
 def table(rows: Sequence[Certificate]) -> list[dict[str, Any]]:
     """Return certificates as rows of plain values: variant, fields, motion, return, problems."""
     return [
         {
-            "variant": f"{one.env}.{one.variant}",
-            "fields": ", ".join(one.fields) or "-",
-            "acts on": one.acts_on,
-            **{f"parted after {steps}": value for steps, value in one.parted.items()},
-            "random return": f"{one.random.mean:.4g} [{one.random.low:.4g}, {one.random.high:.4g}]",
-            "problems": "; ".join(one.problems) or "none",
+            "variant": f"{certificate.env}.{certificate.variant}",
+            "fields": ", ".join(certificate.fields) or "-",
+            "acts on": certificate.acts_on,
+            **{f"parted after {steps}": value for steps, value in certificate.parted.items()},
+            "random return": _in_words(certificate.random),
+            "problems": "; ".join(certificate.problems) or "none",
         }
-        for one in rows
+        for certificate in rows
     ]
+
+
+def _in_words(score: Return) -> str:
+    return f"{score.mean:.4g} [{score.low:.4g}, {score.high:.4g}]"

@@ -1,4 +1,4 @@
-"""What decides whether two addresses are the same world: everything that acts, and nothing that only describes."""
+"""Whether two addresses are the same world: everything that acts decides it, and nothing that only describes."""
 
 import re
 from pathlib import Path

@@ -62,11 +62,11 @@ def beside(address: str, width: int = 480, height: int = 480, steps: int = 0) ->
         NotInstalledError: nothing to draw with is installed.
     """
     parsed = Address.parse(address)
-    one = picture(address, width, height, steps)
+    varied = picture(address, width, height, steps)
     if not parsed.variant and parsed.axes == Variation():
-        return one
+        return varied
     base = picture(parsed.env, width, height, steps)
-    return np.concatenate((base, np.full((height, _GAP, 3), 255, np.uint8), one), axis=1)
+    return np.concatenate((base, np.full((height, _GAP, 3), 255, np.uint8), varied), axis=1)
 
 
 def show(address: str, file: Path, width: int = 480, height: int = 480, steps: int = 0) -> Path:

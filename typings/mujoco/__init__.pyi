@@ -48,6 +48,7 @@ class MjModel:
     geom_pos: Floats
     geom_quat: Floats
     geom_size: Floats
+    actuator_gaintype: Integers
     actuator_biastype: NDArray[np.int32]
     actuator_ctrllimited: NDArray[np.bool_]
     actuator_ctrlrange: Floats
@@ -55,6 +56,43 @@ class MjModel:
     actuator_trntype: Integers
     actuator_trnid: Integers
     npair: int
+    geom_type: Integers
+    body_weldid: Integers
+    body_parentid: Integers
+    body_jntnum: Integers
+    body_jntadr: Integers
+    site_bodyid: Integers
+    jnt_bodyid: Integers
+    dof_jntid: Integers
+    pair_geom1: Integers
+    pair_geom2: Integers
+    pair_dim: Integers
+    geom_priority: Integers
+    flex_contype: Integers
+    flex_conaffinity: Integers
+    flex_selfcollide: Integers
+    exclude_signature: Integers
+    actuator_ctrlnum: Integers
+    geom_dataid: Integers
+    mesh_vertnum: Integers
+    jnt_pos: Floats
+    body_quat: Floats
+    site_pos: Floats
+    site_quat: Floats
+    pair_friction: Floats
+    actuator_gainprm: Floats
+    actuator_biasprm: Floats
+    actuator_acc0: Floats
+    actuator_lengthrange: Floats
+    actuator_forcerange: Floats
+    dof_frictionloss: Floats
+    tendon_damping: Floats
+    tendon_stiffness: Floats
+    tendon_armature: Floats
+    tendon_frictionloss: Floats
+    ntendon: int
+    nflex: int
+    ncam: int
     def joint(self, name: str | int) -> Any: ...
     def key(self, name: str | int) -> Any: ...
     def body(self, name: str | int) -> Any: ...
@@ -62,7 +100,7 @@ class MjModel:
     def geom(self, name: str | int) -> Any: ...
     def site(self, name: str | int) -> Any: ...
     @staticmethod
-    def from_xml_string(xml: str) -> MjModel: ...
+    def from_xml_string(xml: str, assets: dict[str, bytes] | None = None) -> MjModel: ...
     def __copy__(self) -> Self: ...
 
 class MjData:
@@ -75,6 +113,9 @@ class MjData:
     qvel: Floats
     qfrc_bias: Floats
     qacc_warmstart: Floats
+    qfrc_passive: Floats
+    act: Floats
+    actuator_force: Floats
     ctrl: Floats
     warning: Any
 
@@ -90,6 +131,10 @@ class MjsBody(MjsElement):
     ipos: Floats
     iquat: Floats
     explicitinertial: bool
+    fullinertia: Floats
+    ialt: Any
+    alt: Any
+    frame: Any
     bodies: list[MjsBody]
     joints: list[MjsJoint]
     geoms: list[MjsGeom]
@@ -106,6 +151,9 @@ class MjsSite(MjsElement):
 
 class MjsJoint(MjsElement):
     pos: Floats
+    stiffness: Floats
+    damping: Floats
+    springdamper: Floats
     range: Floats
 
 class MjsGeom(MjsElement):
@@ -118,12 +166,19 @@ class MjsGeom(MjsElement):
     mass: float
     density: float
     alt: Any
+    frame: Any
+    meshname: str
+    parent: MjsBody
 
 class MjsPair(MjsElement):
     friction: Floats
 
 class MjsActuator(MjsElement):
     target: str
+    group: int
+    gaintype: int
+    gainprm: Floats
+    biasprm: Floats
     gear: Floats
     ctrlrange: Floats
 
@@ -139,16 +194,29 @@ class MjSpec:
     geoms: list[MjsGeom]
     pairs: list[MjsPair]
     actuators: list[MjsActuator]
+    tendons: list[MjsElement]
+    sites: list[MjsSite]
+    flexes: list[Any]
+    meshdir: str
+    texturedir: str
+    modelfiledir: str
+    assets: dict[str, bytes]
     @staticmethod
     def from_file(filename: str) -> MjSpec: ...
     @staticmethod
     def from_string(xml: str) -> MjSpec: ...
+    @staticmethod
+    def resolve_orientation(*, degree: bool, sequence: Any, orientation: Any) -> list[float]: ...
     def add_actuator(self, **fields: Any) -> MjsActuator: ...
     def add_texture(self, **fields: Any) -> MjsElement: ...
     def add_material(self, **fields: Any) -> MjsElement: ...
     def compile(self) -> MjModel: ...
     def copy(self) -> MjSpec: ...
+    def discard_visual(self) -> None: ...
+    def fuse_static(self) -> None: ...
     def to_xml(self) -> str: ...
+
+class FatalError(Exception): ...
 
 class MjLogConfig:
     logto_console: bool
@@ -162,6 +230,7 @@ class mjtIntegrator:
     mjINT_RK4: int
 
 class mjtInertiaFromGeom:
+    mjINERTIAFROMGEOM_FALSE: int
     mjINERTIAFROMGEOM_TRUE: int
     mjINERTIAFROMGEOM_AUTO: int
 
@@ -184,6 +253,9 @@ class mjtJoint:
     mjJNT_BALL: int
 
 class mjtGeom:
+    mjGEOM_ELLIPSOID: int
+    name: str
+    def __init__(self, value: int) -> None: ...
     mjGEOM_PLANE: int
     mjGEOM_SPHERE: int
     mjGEOM_CAPSULE: int
@@ -201,6 +273,47 @@ class mjtStage:
 
 class mjtTrn:
     mjTRN_JOINT: int
+    mjTRN_BODY: int
+
+class mjtGain:
+    mjGAIN_FIXED: int
+    mjGAIN_AFFINE: int
+    mjGAIN_MUSCLE: int
+    name: str
+    def __init__(self, value: int) -> None: ...
+
+class mjtBias:
+    mjBIAS_NONE: int
+    mjBIAS_AFFINE: int
+    mjBIAS_MUSCLE: int
+
+class mjtDisableBit:
+    mjDSBL_ACTUATION: int
+    mjDSBL_CONSTRAINT: int
+    mjDSBL_CONTACT: int
+    mjDSBL_DAMPER: int
+    mjDSBL_FILTERPARENT: int
+    mjDSBL_FRICTIONLOSS: int
+    mjDSBL_GRAVITY: int
+    mjDSBL_LIMIT: int
+    mjDSBL_SPRING: int
+
+class mjtEnableBit:
+    mjENBL_IPC: int
+    mjENBL_OVERRIDE: int
+    mjENBL_SLEEP: int
+
+class mjtObj:
+    mjOBJ_ACTUATOR: mjtObj
+    mjOBJ_BODY: mjtObj
+    mjOBJ_CAMERA: mjtObj
+    mjOBJ_EQUALITY: mjtObj
+    mjOBJ_GEOM: mjtObj
+    mjOBJ_JOINT: mjtObj
+    mjOBJ_LIGHT: mjtObj
+    mjOBJ_SENSOR: mjtObj
+    mjOBJ_SITE: mjtObj
+    mjOBJ_TENDON: mjtObj
 
 def mj_step(m: MjModel, d: MjData, nstep: int = 1) -> None: ...
 def mj_forward(m: MjModel, d: MjData) -> None: ...
@@ -211,6 +324,14 @@ def mj_normalizeQuat(m: MjModel, qpos: Floats) -> None: ...
 def mj_stateSize(m: MjModel, sig: int) -> int: ...
 def mj_getState(m: MjModel, d: MjData, state: Floats, sig: int) -> None: ...
 def mj_setState(m: MjModel, d: MjData, state: Floats, sig: int) -> None: ...
+def mj_fwdPosition(m: MjModel, d: MjData) -> None: ...
+def mj_fwdVelocity(m: MjModel, d: MjData) -> None: ...
+def mj_fwdActuation(m: MjModel, d: MjData) -> None: ...
+def mj_integratePos(m: MjModel, qpos: Floats, qvel: Floats, dt: float) -> None: ...
+def mj_setConst(m: MjModel, d: MjData) -> None: ...
+def mj_id2name(m: MjModel, type: mjtObj, id: int) -> str | None: ...
+def mj_name2id(m: MjModel, type: mjtObj, name: str) -> int: ...
+def mju_mat2Quat(quat: Floats, mat: Floats) -> None: ...
 def mj_rnePostConstraint(m: MjModel, d: MjData) -> None: ...
 def mju_quat2Mat(res: Floats, quat: Floats) -> None: ...
 def mj_getTotalmass(m: MjModel) -> float: ...

@@ -1,6 +1,7 @@
 """The axes of variation: each is an edit of the model before it is compiled, or of the task.
 
 An edit of a live model would leave what MuJoCo derives from it stale; here the compiler derives everything anew.
+What each axis promises of the compiled model, and that it does, is in `promises`.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,6 +11,8 @@ import mujoco
 import numpy as np
 
 from trl_suite.errors import InputError, unknown
+from trl_suite.worlds.axes.explicit import keep_muscles, scales_force, write_inertials, write_out
+from trl_suite.worlds.axes.idle import feels_gravity, refuse_disabled, touches
 from trl_suite.worlds.axes.shapes import length, size
 from trl_suite.worlds.axes.task_axes import TASK, edit_frame_skip
 from trl_suite.worlds.axes.variation import (
@@ -25,15 +28,19 @@ from trl_suite.worlds.axes.variation import (
     Variation,
 )
 from trl_suite.worlds.env_spec import EnvSpec
-from trl_suite.worlds.terms.sensors import HINGE, SLIDE
+
+_FIXED, _AFFINE = int(mujoco.mjtGain.mjGAIN_FIXED), int(mujoco.mjtGain.mjGAIN_AFFINE)
+_MUSCLE, _NO_BIAS = int(mujoco.mjtGain.mjGAIN_MUSCLE), int(mujoco.mjtBias.mjBIAS_NONE)
+_BIASES = (_NO_BIAS, int(mujoco.mjtBias.mjBIAS_AFFINE), int(mujoco.mjtBias.mjBIAS_MUSCLE))
+_BODY = int(mujoco.mjtTrn.mjTRN_BODY)
+_LINEAR = slice(0, 3)  # the numbers of a gain or a bias that a force is linear in
 
 
 class Axis(NamedTuple):
-    """What an axis does, in words for the reader and as an edit of (uncompiled model, nominal model, change)."""
+    """An axis, in words for the reader and as an edit of (uncompiled model, nominal model, change)."""
 
     about: str
     edit: Callable[[mujoco.MjSpec, mujoco.MjModel, Any], None]
-    explains: frozenset[str]  # the compiled fields that it may change
 
 
 def gravity(model: mujoco.MjSpec, nominal: mujoco.MjModel, change: float | Gravity) -> None:
@@ -42,14 +49,15 @@ def gravity(model: mujoco.MjSpec, nominal: mujoco.MjModel, change: float | Gravi
     Raises:
         InputError: nothing in this model can feel it.
     """
-    wanted = change if isinstance(change, Gravity) else Gravity(scale=change)
-    if wanted.value is not None:
-        model.option.gravity = np.array(wanted.value)
+    change = change if isinstance(change, Gravity) else Gravity(scale=change)
+    refuse_disabled(nominal, "gravity")
+    if change.value is not None:
+        model.option.gravity = np.array(change.value)
         return
-    if not _feels_gravity(nominal):
+    if not feels_gravity(nominal):
         raise InputError("no joint feels it")
-    angle = np.deg2rad(wanted.tilt or 0.0)
-    x, y, z = nominal.opt.gravity * (wanted.scale or 1.0)
+    angle = np.deg2rad(change.tilt or 0.0)
+    x, y, z = nominal.opt.gravity * (change.scale or 1.0)
     turned = (x * np.cos(angle) + z * np.sin(angle), y, z * np.cos(angle) - x * np.sin(angle))
     model.option.gravity = np.array(turned if angle else (x, y, z))
 
@@ -57,23 +65,18 @@ def gravity(model: mujoco.MjSpec, nominal: mujoco.MjModel, change: float | Gravi
 def mass(model: mujoco.MjSpec, nominal: mujoco.MjModel, change: float | Mass | tuple[Mass, ...]) -> None:
     """Scale or set the mass of bodies; their inertia follows, and every other body keeps its own.
 
-    The compiled inertias are written out first. Otherwise `settotalmass` (HalfCheetah) would undo a scale
-    of all masses without a word, and a body's change would move the mass of all others.
-
     Raises:
-        InputError: a body does not exist, has no mass, or is changed twice.
+        InputError: a body does not exist, has no mass, cannot move, or is changed twice.
     """
     changes = _listed(change, Mass)
-    bodies = {body.name: body for body in model.bodies if nominal.body_mass[nominal.body(body.name).id] > 0}
-    for name, body in bodies.items():
-        index = nominal.body(name).id
-        body.mass, body.inertia = float(nominal.body_mass[index]), nominal.body_inertia[index]
-        body.ipos, body.iquat = nominal.body_ipos[index], nominal.body_iquat[index]
-        body.explicitinertial = True
-    model.compiler.inertiafromgeom = mujoco.mjtInertiaFromGeom.mjINERTIAFROMGEOM_AUTO
-    model.compiler.settotalmass = -1
-    for name, wanted in _assigned("body", [(one.body, one) for one in changes], bodies):
-        scale = _scale(wanted, bodies[name].mass)
+    bodies = write_inertials(model, nominal)
+    moving = {name for name in bodies if nominal.body_weldid[nominal.body(name).id] > 0}
+    if not moving:
+        raise InputError("no body that moves has a mass")
+    for name, part in _assigned("body", [(part.body, part) for part in changes], bodies):
+        if part.body and name not in moving:
+            raise InputError(f"body '{name}' is welded to the world: its mass does nothing")
+        scale = _scale(part, bodies[name].mass)
         bodies[name].mass *= scale
         bodies[name].inertia = bodies[name].inertia * scale
 
@@ -86,15 +89,16 @@ def friction(model: mujoco.MjSpec, nominal: mujoco.MjModel, change: float | Chan
     Raises:
         InputError: nothing in this model can touch with friction.
     """
-    if not _touches(nominal):
+    refuse_disabled(nominal, "friction")
+    if not touches(nominal):
         raise InputError("no two of its geoms can touch with friction")
-    wanted = change if isinstance(change, Change) else Change(scale=change)
-    for element in (*model.geoms, *model.pairs):
-        if wanted.scale is not None:
-            element.friction = element.friction * wanted.scale
+    change = change if isinstance(change, Change) else Change(scale=change)
+    for element in (*model.geoms, *model.pairs, *model.flexes):
+        if change.scale is not None:
+            element.friction = element.friction * change.scale
         else:
             sliding = 1 if len(element.friction) == 3 else 2  # a pair has two tangential coefficients
-            element.friction = np.concatenate((np.full(sliding, wanted.value), element.friction[sliding:]))
+            element.friction = np.concatenate((np.full(sliding, change.value), element.friction[sliding:]))
 
 
 def joint_range(model: mujoco.MjSpec, nominal: mujoco.MjModel, change: float | Range | tuple[Range, ...]) -> None:
@@ -103,58 +107,100 @@ def joint_range(model: mujoco.MjSpec, nominal: mujoco.MjModel, change: float | R
     Raises:
         InputError: a joint does not exist or has no limits, or is changed twice.
     """
+    refuse_disabled(nominal, "joint_range")
     limited = {joint.name: joint for joint in model.joints if nominal.jnt_limited[nominal.joint(joint.name).id]}
     if not limited:
         raise InputError("no joint has a range")
-    named = [(one.joint, one) for one in _listed(change, Range)]
-    for name, wanted in _assigned("limited joint", named, limited):
-        joint = limited[name]
-        if wanted.value is not None:
-            turned = model.compiler.degree and nominal.jnt_type[nominal.joint(name).id] == HINGE
-            joint.range = np.rad2deg(wanted.value) if turned else np.array(wanted.value)
-        else:
-            low, high = joint.range
-            near = 0.0 if low <= 0 <= high else low if low > 0 else high
-            joint.range = near + (joint.range - near) * wanted.scale
+    named = [(part.joint, part) for part in _listed(change, Range)]
+    for name, part in _assigned("limited joint", named, limited):
+        limited[name].range = _new_range(limited[name].range, nominal.joint(name).range, part)
+
+
+def _new_range(written: Any, compiled: Any, change: Range) -> Any:
+    """Return a joint's new range in the file's unit: that of a hinge is radians only where the file says so."""
+    if change.value is not None:
+        return np.array(change.value) * (np.abs(written).max() / np.abs(compiled).max())
+    low, high = written
+    near = 0.0 if low <= 0 <= high else low if low > 0 else high
+    return near + (written - near) * change.scale
 
 
 def damping(model: mujoco.MjSpec, nominal: mujoco.MjModel, change: float | Joint | tuple[Joint, ...]) -> None:
-    """Scale or set the damping of joints (N s/m, N m s/rad).
+    """Scale or set the damping of joints and tendons (N s/m, N m s/rad).
 
     Raises:
-        InputError: a joint does not exist or has none, or is changed twice.
+        InputError: a joint or tendon does not exist or has none, or is changed twice.
     """
     _of_joints("damping", model, nominal, change)
 
 
 def stiffness(model: mujoco.MjSpec, nominal: mujoco.MjModel, change: float | Joint | tuple[Joint, ...]) -> None:
-    """Scale or set the stiffness of joints (N/m, N m/rad).
+    """Scale or set the stiffness of joints and tendons (N/m, N m/rad).
 
     Raises:
-        InputError: a joint does not exist or has none, or is changed twice.
+        InputError: a joint or tendon does not exist or has none, or is changed twice.
     """
     _of_joints("stiffness", model, nominal, change)
 
 
 def armature(model: mujoco.MjSpec, nominal: mujoco.MjModel, change: float | Joint | tuple[Joint, ...]) -> None:
-    """Scale or set the armature of joints (kg, kg m²).
+    """Scale or set the armature of joints and tendons (kg, kg m²).
 
     Raises:
-        InputError: a joint does not exist or has none, or is changed twice.
+        InputError: a joint or tendon does not exist or has none, or is changed twice.
     """
     _of_joints("armature", model, nominal, change)
 
 
-def gear(model: mujoco.MjSpec, nominal: mujoco.MjModel, change: float | Gear | tuple[Gear, ...]) -> None:
-    """Scale or set the gear of actuators: the force (N, N m) per unit of control.
+def frictionloss(model: mujoco.MjSpec, nominal: mujoco.MjModel, change: float | Joint | tuple[Joint, ...]) -> None:
+    """Scale or set the dry friction of joints and tendons (N, N m).
 
     Raises:
-        InputError: an actuator does not exist, or is changed twice.
+        InputError: a joint or tendon does not exist or has none, or is changed twice.
     """
-    actuators = {actuator.name: actuator for actuator in model.actuators}
-    named = [(one.actuator, one) for one in _listed(change, Gear)]
-    for name, wanted in _assigned("actuator", named, actuators):
-        actuators[name].gear = actuators[name].gear * _scale(wanted, actuators[name].gear[0])
+    _of_joints("frictionloss", model, nominal, change)
+
+
+def gear(model: mujoco.MjSpec, nominal: mujoco.MjModel, change: float | Gear | tuple[Gear, ...]) -> None:
+    """Scale or set the force (N, N m) of actuators per unit of control, at any set point that they have.
+
+    A motor's gear does that; a servo's would move its set point, so that its gains change in place of it.
+
+    Raises:
+        InputError: an actuator does not exist, is switched off or of a kind without a gain, or is changed twice.
+    """
+    actuators = _actuators(model, nominal, "gear")
+    named = [(part.actuator, part) for part in _listed(change, Gear)]
+    for name, part in _assigned("actuator", named, actuators):
+        actuator = actuators[name]
+        if is_motor(actuator):
+            if actuator.gear[0] == 0 and part.value is not None:
+                raise InputError(f"the first number of the gear of actuator '{name}' is 0: give a scale")
+            actuator.gear = actuator.gear * _scale(part, actuator.gear[0])
+        elif part.scale is None:
+            raise InputError(f"actuator '{name}' is no motor, and its gear not its force: give a scale")
+        else:
+            _strengthen(actuator, part.scale)
+
+
+def is_motor(actuator: Any) -> bool:
+    """Return whether an actuator's force is its gear times a gain times its control, and nothing else."""
+    plain = int(actuator.gaintype) == _FIXED and int(actuator.biastype) == _NO_BIAS
+    loss = np.any(actuator.damping) or np.any(actuator.armature)
+    return plain and int(actuator.trntype) != _BODY and not loss
+
+
+def _strengthen(actuator: Any, scale: float) -> None:
+    """Scale an actuator's force at every control and state by its gains."""
+    gain, bias = int(actuator.gaintype), int(actuator.biastype)
+    if gain not in (_FIXED, _AFFINE, _MUSCLE) or bias not in _BIASES:
+        name = mujoco.mjtGain(gain).name.removeprefix("mjGAIN_").lower()
+        raise InputError(f"actuator '{actuator.name}' is of kind '{name}', whose force no single number scales")
+    for field in ("gainprm", "biasprm"):
+        numbers = getattr(actuator, field).copy()
+        numbers[scales_force(numbers) if gain == _MUSCLE else _LINEAR] *= scale
+        setattr(actuator, field, numbers)
+    actuator.forcerange = actuator.forcerange * scale
 
 
 def control_range(
@@ -163,12 +209,19 @@ def control_range(
     """Scale the range of actuators' controls; the action space changes with it.
 
     Raises:
-        InputError: an actuator does not exist, or is changed twice.
+        InputError: an actuator does not exist, has no range, or is changed twice.
     """
-    actuators = {actuator.name: actuator for actuator in model.actuators}
-    named = [(one.actuator, one) for one in _listed(change, ControlRange)]
-    for name, wanted in _assigned("actuator", named, actuators):
-        actuators[name].ctrlrange = nominal.actuator(name).ctrlrange * wanted.scale
+    actuators = _actuators(model, nominal, "control_range")
+    limited = {name: element for name, element in actuators.items() if nominal.actuator(name).ctrllimited[0]}
+    if not limited:
+        raise InputError("no control of it has a range")
+    parts = _listed(change, ControlRange)
+    for part in parts:
+        if part.actuator in actuators and part.actuator not in limited:
+            raise InputError(f"the control of actuator '{part.actuator}' has no range")
+    named = [(part.actuator, part) for part in parts]
+    for name, part in _assigned("actuator", named, limited, actuators):
+        limited[name].ctrlrange = nominal.actuator(name).ctrlrange * part.scale
 
 
 def cripple(model: mujoco.MjSpec, nominal: mujoco.MjModel, names: tuple[str, ...]) -> None:
@@ -177,13 +230,16 @@ def cripple(model: mujoco.MjSpec, nominal: mujoco.MjModel, names: tuple[str, ...
     Raises:
         InputError: an actuator does not exist, or none is named.
     """
-    actuators = {actuator.name: actuator for actuator in model.actuators}
+    actuators = _actuators(model, nominal, "cripple")
     if not names:
         raise InputError("which actuators?")
     for name in names:
         if name not in actuators:
             raise unknown("actuator", name, actuators)
-        actuators[name].gear = np.zeros(6)
+        if int(actuators[name].trntype) == _BODY or int(actuators[name].gaintype) == _MUSCLE:
+            _strengthen(actuators[name], 0.0)  # the one knows no gear, the other's length would have no range
+        else:
+            actuators[name].gear = np.zeros(6)
 
 
 def fluid(model: mujoco.MjSpec, nominal: mujoco.MjModel, change: Fluid) -> None:
@@ -207,47 +263,30 @@ def timestep(model: mujoco.MjSpec, nominal: mujoco.MjModel, change: float | Time
     Raises:
         InputError: it would be longer.
     """
-    wanted = change if isinstance(change, Timestep) else Timestep(scale=change)
-    model.option.timestep = nominal.opt.timestep * _scale(wanted, nominal.opt.timestep)
+    change = change if isinstance(change, Timestep) else Timestep(scale=change)
+    model.option.timestep = nominal.opt.timestep * _scale(change, nominal.opt.timestep)
     if model.option.timestep > 0.1:
         raise InputError(f"a timestep is 0.1 s at most, not {model.option.timestep:g} s")
 
 
-# what MuJoCo derives from masses and places, and from shapes
-_INERTIAL = frozenset(
-    [
-        *("body_mass", "body_inertia", "body_ipos", "body_iquat", "body_subtreemass", "body_invweight0"),
-        *("body_sameframe", "body_simple", "dof_simplenum", "dof_invweight0", "dof_M0", "actuator_acc0"),
-        *("tendon_invweight0", "cam_pos0", "cam_poscom0", "light_pos0", "light_poscom0"),
-        *("stat.meanmass", "stat.meaninertia"),
-    ]
-)
-_SHAPED = _INERTIAL | frozenset(
-    [
-        *("geom_size", "geom_pos", "geom_quat", "geom_rbound", "geom_aabb", "geom_sameframe", "geom_fluid", "bvh_aabb"),
-        *("body_pos", "jnt_pos", "site_pos", "dof_length", "tendon_length0", "actuator_length0"),
-        *("stat.center", "stat.extent", "stat.meansize"),
-    ]
-)
 SHAPE: dict[str, Axis] = {
-    "size": Axis("size of the geoms", size, _SHAPED),
-    "length": Axis("length of the limbs", length, _SHAPED),
+    "size": Axis("size of the geoms", size),
+    "length": Axis("length of the limbs", length),
 }
 MODEL: dict[str, Axis] = {
-    "gravity": Axis("gravity", gravity, frozenset({"opt.gravity"})),
-    "mass": Axis("mass and inertia of the bodies", mass, _INERTIAL),
-    "friction": Axis("friction of robot and floor", friction, frozenset({"geom_friction", "pair_friction"})),
-    "joint_range": Axis("range of the joints", joint_range, frozenset({"jnt_range"})),
-    "damping": Axis("damping of the joints", damping, frozenset({"dof_damping"})),
-    "stiffness": Axis("stiffness of the joints", stiffness, frozenset({"jnt_stiffness"})),
-    "armature": Axis("armature of the joints", armature, frozenset({"dof_armature"}) | _INERTIAL),
-    "gear": Axis("force per unit of control", gear, frozenset({"actuator_gear", "actuator_acc0", "actuator_length0"})),
-    "control_range": Axis("range of the controls", control_range, frozenset({"actuator_ctrlrange"})),
-    "cripple": Axis(
-        "motors that no longer pull", cripple, frozenset({"actuator_gear", "actuator_acc0", "actuator_length0"})
-    ),
-    "fluid": Axis("medium and wind", fluid, frozenset({"opt.density", "opt.viscosity", "opt.wind"})),
-    "timestep": Axis("timestep of the simulation", timestep, frozenset({"opt.timestep"})),
+    "gravity": Axis("gravity", gravity),
+    "mass": Axis("mass and inertia of the bodies", mass),
+    "friction": Axis("friction of robot and floor", friction),
+    "joint_range": Axis("range of the joints", joint_range),
+    "damping": Axis("damping of the joints", damping),
+    "stiffness": Axis("stiffness of the joints", stiffness),
+    "armature": Axis("armature of the joints", armature),
+    "frictionloss": Axis("dry friction of the joints", frictionloss),
+    "gear": Axis("force per unit of control", gear),
+    "control_range": Axis("range of the controls", control_range),
+    "cripple": Axis("motors that no longer pull", cripple),
+    "fluid": Axis("medium and wind", fluid),
+    "timestep": Axis("timestep of the simulation", timestep),
 }
 
 
@@ -270,12 +309,16 @@ def edit_model(
         InputError: an axis does not apply to this model.
     """
     changed = dict(variation.axes())
-    for name in SHAPE.keys() & changed.keys():
+    shaped, start = SHAPE.keys() & changed.keys(), nominal
+    write_out(model, nominal, shaped=bool(shaped))
+    for name in (name for name in SHAPE if name in shaped):
         _apply(name, SHAPE[name], model, nominal, changed[name])
         nominal = compile_it(model)
     for name, axis in MODEL.items():
         if name in changed:
             _apply(name, axis, model, nominal, changed[name])
+    if any(int(actuator.gaintype) == _MUSCLE for actuator in model.actuators):
+        keep_muscles(model, start, compile_it(model))
 
 
 def edit_task(spec: EnvSpec, variation: Variation, model: mujoco.MjModel) -> EnvSpec:
@@ -302,26 +345,57 @@ def _apply(name: str, axis: Axis, model: mujoco.MjSpec, nominal: mujoco.MjModel,
         raise InputError(f"{name} does not apply: {error}") from None
 
 
+def _actuators(model: mujoco.MjSpec, nominal: mujoco.MjModel, axis: str) -> dict[str, Any]:
+    """Return the actuators by name, all of them switched on."""
+    refuse_disabled(nominal, axis)
+    off = int(nominal.opt.disableactuator)
+    actuators = {actuator.name: actuator for actuator in model.actuators if not off >> max(int(actuator.group), 0) & 1}
+    if not actuators:
+        raise InputError("all of its actuators are switched off by their group")
+    return actuators
+
+
 def _of_joints(field: str, model: mujoco.MjSpec, nominal: mujoco.MjModel, change: Any) -> None:
-    """Change a property of joints; a scale without a name is of all hinges and slides that have the property."""
-    joints = {
-        joint.name: joint for joint in model.joints if nominal.jnt_type[nominal.joint(joint.name).id] in (HINGE, SLIDE)
-    }
-    having = {name: joint for name, joint in joints.items() if np.any(getattr(joint, field))}
-    for one in _listed(change, Joint):
-        known = joints if one.value is not None else having
-        if not having and not one.joint:
-            raise InputError(f"no joint has {field}")
-        if one.joint in joints and one.joint not in known:
-            raise InputError(f"joint '{one.joint}' has no {field} to scale: give a value")
-    pairs = [(one.joint, one) for one in _listed(change, Joint)]
-    for name, wanted in _assigned("joint", pairs, having, joints):
-        old = getattr(joints[name], field)
-        if np.ndim(old) == 0:
-            setattr(joints[name], field, old * wanted.scale if wanted.scale is not None else wanted.value)
-        else:  # its first number is the linear coefficient
-            new = old * wanted.scale if wanted.scale is not None else np.array([wanted.value, *old[1:]])
-            setattr(joints[name], field, new)
+    """Change a property of joints and tendons; a scale without a name is of all that have the property."""
+    refuse_disabled(nominal, field)
+    elements = {f"joint '{joint.name}'": joint for joint in model.joints}
+    elements |= {f"tendon '{tendon.name}'": tendon for tendon in model.tendons}
+    having = {name: element for name, element in elements.items() if np.any(getattr(element, field))}
+    changes, pairs = _listed(change, Joint), list[tuple[str, Joint]]()
+    for part in changes:
+        name = _joint_or_tendon(part, model)
+        if not name and not having:
+            raise InputError(f"no joint{' or tendon' if model.tendons else ''} has {field}")
+        if name and part.value is None and name not in having:
+            raise InputError(f"{name} has no {field} to scale: give a value")
+        pairs += [(element, part) for element in ([name] if name else having)]
+    for name, part in _once(pairs):
+        old = getattr(elements[name], field)
+        if part.scale is not None:
+            setattr(elements[name], field, old * part.scale)
+        else:  # the first number is the linear coefficient, where there are several
+            setattr(elements[name], field, np.array([part.value, *old[1:]]) if np.ndim(old) else part.value)
+
+
+def _joint_or_tendon(change: Joint, model: mujoco.MjSpec) -> str:
+    """Return which joint or tendon a change is of, in words, "" where it is of all."""
+    for kind, name, elements in (("joint", change.joint, model.joints), ("tendon", change.tendon, model.tendons)):
+        if name:
+            names = [element.name for element in elements]
+            if name not in names:
+                raise unknown(kind, name, names)
+            return f"{kind} '{name}'"
+    return ""
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> Sequence[tuple[str, Any]]:
+    """Return pairs of an element in words and its change; no element stands twice."""
+    changed: set[str] = set()
+    for name, _ in pairs:
+        if name in changed:
+            raise InputError(f"{name} is changed twice")
+        changed.add(name)
+    return pairs
 
 
 def _listed(change: Any, kind: type[Any]) -> tuple[Any, ...]:
@@ -331,45 +405,17 @@ def _listed(change: Any, kind: type[Any]) -> tuple[Any, ...]:
 
 
 def _assigned(
-    kind: str, named: Sequence[tuple[str, Any]], every: dict[str, Any], known: dict[str, Any] | None = None
+    kind: str, named: Sequence[tuple[str, Any]], every: dict[str, Any], names: dict[str, Any] | None = None
 ) -> list[tuple[str, Any]]:
-    """Return (element, change) pairs; an unnamed change stands for `every` element, a named one is of `known`."""
-    pairs = [(one, change) for name, change in named for one in ([name] if name else every)]
-    known = every if known is None else known
-    seen: set[str] = set()
+    """Return (element, change) pairs; an unnamed change stands for `every` element, a named one is of `names`."""
+    names = every if names is None else names
+    pairs = [(element, change) for name, change in named for element in ([name] if name else every)]
     for name, _ in pairs:
-        if name not in known:
-            raise unknown(kind, name, known)
-        if name in seen:
-            raise InputError(f"{kind} '{name}' is changed twice")
-        seen.add(name)
+        if name not in names:
+            raise unknown(kind, name, names)
+    _once([(f"{kind} '{name}'", change) for name, change in pairs])
     return pairs
 
 
 def _scale(change: Change, nominal: float) -> float:
     return change.scale if change.scale is not None else (change.value or 0.0) / nominal
-
-
-def _feels_gravity(nominal: mujoco.MjModel) -> bool:
-    """Return whether gravity moves any joint, tried in a pose off the symmetric ones; without any, nothing can tell."""
-    if not nominal.opt.gravity.any():
-        return False
-    data, weightless = mujoco.MjData(nominal), mujoco.MjData(nominal)
-    data.qpos[:] += 0.1 + 0.01 * np.arange(nominal.nq)
-    weightless.qpos[:] = data.qpos
-    mujoco.mj_forward(nominal, data)
-    kept = nominal.opt.gravity.copy()
-    nominal.opt.gravity[:] = 0.0
-    mujoco.mj_forward(nominal, weightless)
-    nominal.opt.gravity[:] = kept
-    return bool(np.abs(data.qfrc_bias - weightless.qfrc_bias).max(initial=0.0) > 1e-9)
-
-
-def _touches(nominal: mujoco.MjModel) -> bool:
-    """Return whether two geoms of different bodies can touch with friction."""
-    if nominal.npair:
-        return True
-    affine = nominal.geom_contype[:, None] & nominal.geom_conaffinity[None, :]
-    rough = np.maximum(nominal.geom_condim[:, None], nominal.geom_condim[None, :]) > 1
-    apart = nominal.geom_bodyid[:, None] != nominal.geom_bodyid[None, :]
-    return bool((((affine | affine.T) != 0) & rough & apart).any())

@@ -1,105 +1,219 @@
 """Edits of a robot's shape: the size of its geoms and the length of its limbs, masses following at constant density."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import mujoco
 import numpy as np
 
 from trl_suite.errors import InputError, unknown
+from trl_suite.worlds.axes.explicit import index_of
+from trl_suite.worlds.axes.solids import LONG, ROUND, SOLID, volume
 from trl_suite.worlds.axes.variation import Length, Size
 
-_LONG = (int(mujoco.mjtGeom.mjGEOM_CAPSULE), int(mujoco.mjtGeom.mjGEOM_CYLINDER))
-_ROOT = {"rootx", "rootz", "rooty", "root", "slider1", "slider2", "free_body_rot"}
+_ALIKE = 0.999  # two geoms whose masses are this near are equally heavy
+# the slides and hinges that stand for a free joint in Gymnasium's planar robots: they stay where the world is
+ROOT = {"rootx", "rootz", "rooty", "root", "slider1", "slider2", "free_body_rot"}
 
 
 def size(model: mujoco.MjSpec, nominal: mujoco.MjModel, change: Size | tuple[Size, ...]) -> None:
     """Scale geoms in place: all of a body, one, or all of all bodies that move.
 
     Raises:
-        InputError: a body or geom does not exist, or a geom is changed twice.
+        InputError: a body or geom does not exist, is changed twice, has no size to scale, or the file fixes the mass.
     """
     free_total_mass(model, nominal)
-    seen: set[str] = set()
-    for one in change if isinstance(change, tuple) else (change,):
-        for geom in _geoms(model, one):
-            if geom.name in seen:
+    scaled: set[str] = set()
+    for part in change if isinstance(change, tuple) else (change,):
+        for geom in _geoms(model, part):
+            if geom.name in scaled:
                 raise InputError(f"geom '{geom.name}' is changed twice")
-            seen.add(geom.name)
-            _written_out(geom, nominal)
-            factors = {"radius": (one.scale, 1.0), "length": (1.0, one.scale), None: (one.scale, one.scale)}[one.only]
-            radius, rest = factors
-            geom.size = geom.size * np.array([radius, rest, rest])
+            scaled.add(geom.name)
+            _refuse_unless_solid(geom, nominal, part.only)
+            _refuse_fixed_mass(model, geom.parent)
+            _resize(geom, nominal, factors(part))
+
+
+def factors(change: Size) -> Any:
+    """Return by how much a geom's three sizes grow (3,)."""
+    radius = 1.0 if change.only == "length" else change.scale
+    rest = 1.0 if change.only == "radius" else change.scale
+    return np.array([radius, rest, rest])
 
 
 def length(model: mujoco.MjSpec, nominal: mujoco.MjModel, change: Length | tuple[Length, ...]) -> None:
     """Stretch bodies along their main geom; other geoms, child bodies and sites move along and keep their size.
 
     Raises:
-        InputError: a body does not exist, has no long geom, or is changed twice.
+        InputError: a body does not exist, has no long geom or several, is changed twice, or the file fixes its mass.
     """
     free_total_mass(model, nominal)
-    seen: set[str] = set()
-    for one in change if isinstance(change, tuple) else (change,):
-        if one.body in seen:
-            raise InputError(f"body '{one.body}' is changed twice")
-        seen.add(one.body)
-        _stretch(model, nominal, one)
+    stretched: set[str] = set()
+    for part in change if isinstance(change, tuple) else (change,):
+        if part.body in stretched:
+            raise InputError(f"body '{part.body}' is changed twice")
+        stretched.add(part.body)
+        _stretch(model, nominal, part)
 
 
 def _stretch(model: mujoco.MjSpec, nominal: mujoco.MjModel, change: Length) -> None:
-    bodies = {body.name: body for body in model.bodies if body.name != "world"}
-    if change.body not in bodies:
-        raise unknown("body", change.body, bodies)
-    body = bodies[change.body]
-    main = _main(body, change)
+    body = _body(model, change.body)
+    _refuse_fixed_mass(model, body)
+    main = _main(body, change, nominal)
     for geom in body.geoms:
         _written_out(geom, nominal)
-    joints = [joint for joint in body.joints if joint.name not in _ROOT]
-    fixed = np.array(change.about) if change.about else joints[0].pos.copy() if joints else np.zeros(3)
-    axis = _direction(main.quat)
-    shift = change.scale - 1.0
-    for moved in (*body.geoms, *body.sites, *joints):
-        moved.pos = moved.pos + shift * np.dot(moved.pos - fixed, axis) * axis
-    for child in body.bodies:  # goes with the place that it hangs on, its joint: its frame may lie elsewhere
-        child.pos = child.pos + shift * np.dot(_hung_on(child) - fixed, axis) * axis
-    main.size = main.size * np.array([1.0, change.scale, 1.0])
+    index = index_of(nominal, mujoco.mjtObj.mjOBJ_GEOM, main.name)
+    axis = turned(nominal.geom_quat[index], np.array((0.0, 0.0, 1.0)))
+    joints = [joint for joint in body.joints if joint.name not in ROOT]
+    fixed = np.array(change.about) if change.about else _place(joints[0], nominal) if joints else np.zeros(3)
+    for element in (*body.geoms, *body.sites, *joints, *body.bodies):
+        distance = np.dot(_place(element, nominal) - fixed, axis)
+        _move(element, (change.scale - 1.0) * distance * axis)
+    _resize(main, nominal, np.array([1.0, change.scale, 1.0]))
 
 
-def _hung_on(child: Any) -> Any:
-    """Return the place of a body's first joint in its parent's frame, that of the body where it has none."""
-    joint = child.joints[0].pos if child.joints else np.zeros(3)
-    return child.pos + _turned(child.quat, joint)
+def _place(element: Any, nominal: mujoco.MjModel) -> Any:
+    """Return the place of an element in its body's frame, of a child body that of its joint: it hangs on it."""
+    kind = _KINDS[type(element).__name__]
+    index = index_of(nominal, kind, element.name)
+    if index < 0:
+        raise InputError(f"'{element.name}' is merged into another element by the compiler")
+    if kind == mujoco.mjtObj.mjOBJ_GEOM:
+        return nominal.geom_pos[index].copy()
+    if kind == mujoco.mjtObj.mjOBJ_SITE:
+        return nominal.site_pos[index].copy()
+    if kind == mujoco.mjtObj.mjOBJ_JOINT:
+        return nominal.jnt_pos[index].copy()
+    joint = nominal.jnt_pos[nominal.body_jntadr[index]] if nominal.body_jntnum[index] else np.zeros(3)
+    return nominal.body_pos[index] + turned(nominal.body_quat[index], joint)
 
 
-def _main(body: Any, change: Length) -> Any:
-    long = {geom.name: geom for geom in body.geoms if int(geom.type) in _LONG}
-    if not long:
+_KINDS = {
+    "MjsGeom": mujoco.mjtObj.mjOBJ_GEOM,
+    "MjsSite": mujoco.mjtObj.mjOBJ_SITE,
+    "MjsJoint": mujoco.mjtObj.mjOBJ_JOINT,
+    "MjsBody": mujoco.mjtObj.mjOBJ_BODY,
+}
+
+
+def _move(element: Any, way: Any) -> None:
+    """Move an element by a way in its body's frame (3,); what the file gives in a <frame> is turned into it."""
+    way = _into_frame(element.frame, way)
+    ends = getattr(element, "fromto", None)
+    if ends is not None and not np.isnan(ends[0]):
+        element.fromto = ends + np.concatenate((way, way))
+    else:
+        element.pos = element.pos + way
+
+
+def _into_frame(frame: Any, way: Any) -> Any:
+    """Return a way of a body's frame in the coordinates of a <frame> inside it, which may stand in another."""
+    chain: list[Any] = []
+    while frame is not None:
+        chain.append(frame)
+        frame = frame.frame
+    for outer in reversed(chain):
+        quaternion = outer.quat
+        if outer.alt.type != mujoco.mjtOrientation.mjORIENTATION_QUAT:
+            quaternion = mujoco.MjSpec.resolve_orientation(
+                degree=bool(outer.compiler.degree), sequence=outer.compiler.eulerseq, orientation=outer.alt
+            )
+        turn = np.array(quaternion, float)
+        way = turned(turn * np.array([1.0, -1.0, -1.0, -1.0]), way)
+    return way
+
+
+def _resize(geom: Any, nominal: mujoco.MjModel, growth: Any) -> None:
+    """Scale a geom's sizes (3,); a mass that the file gives grows with its volume."""
+    kind = int(geom.type)
+    index = index_of(nominal, mujoco.mjtObj.mjOBJ_GEOM, geom.name)
+    before = nominal.geom_size[index]
+    if not np.isnan(geom.mass):
+        geom.mass *= volume(kind, before * growth) / volume(kind, before)
+    _written_out(geom, nominal)
+    if np.isnan(geom.fromto[0]):
+        geom.size = geom.size * growth
+    else:  # in a <frame>: its ends are given, from which MuJoCo takes the half length
+        middle, half = (geom.fromto[:3] + geom.fromto[3:]) / 2, (geom.fromto[3:] - geom.fromto[:3]) / 2
+        geom.fromto = np.concatenate((middle - half * growth[1], middle + half * growth[1]))
+        geom.size = geom.size * np.array([growth[0], 1.0, 1.0])
+
+
+def _main(body: Any, change: Length, nominal: mujoco.MjModel) -> Any:
+    """Return the geom that is stretched: the named one, or the heaviest long one; decoration has no mass."""
+    long = {geom.name: geom for geom in body.geoms if int(geom.type) in LONG and not geom.meshname}
+    if change.geom:
+        if change.geom not in long:
+            raise unknown("long geom", change.geom, long)
+        return long[change.geom]
+    masses = {name: _mass(geom, nominal) for name, geom in long.items()}
+    heavy = [name for name, mass in masses.items() if mass > 0 and mass > _ALIKE * max(masses.values())]
+    if not heavy:
         raise InputError(f"body '{body.name}' has no capsule or cylinder to stretch")
-    if change.geom and change.geom not in long:
-        raise unknown("long geom", change.geom, long)
-    return long[change.geom] if change.geom else next(iter(long.values()))
+    if len(heavy) > 1:
+        raise InputError(f"body '{body.name}' has several long geoms, {', '.join(heavy)}: name one as `geom`")
+    return long[heavy[0]]
 
 
-def _geoms(model: mujoco.MjSpec, change: Size) -> list[Any]:
+def _mass(geom: Any, nominal: mujoco.MjModel) -> float:
+    index = index_of(nominal, mujoco.mjtObj.mjOBJ_GEOM, geom.name)
+    if index < 0 or not np.isnan(geom.mass):
+        return float(np.nan_to_num(geom.mass))
+    return float(geom.density * volume(int(geom.type), nominal.geom_size[index]))
+
+
+def _body(model: mujoco.MjSpec, name: str) -> Any:
+    bodies = {body.name: body for body in model.bodies if body.name != "world"}
+    if name not in bodies:
+        raise unknown("body", name, bodies)
+    return bodies[name]
+
+
+def _geoms(model: mujoco.MjSpec, change: Size) -> Sequence[Any]:
     moving = [geom for body in model.bodies if body.name != "world" for geom in body.geoms]
     if change.geom:
-        found = [geom for geom in moving if geom.name == change.geom]
-        if not found:
+        named = [geom for geom in moving if geom.name == change.geom]
+        if not named:
             raise unknown("geom", change.geom, [geom.name for geom in moving])
-        return found
+        return named
     if not change.body:
         return moving
-    bodies = {body.name: body for body in model.bodies if body.name != "world"}
-    if change.body not in bodies:
-        raise unknown("body", change.body, bodies)
-    return list(bodies[change.body].geoms)
+    geoms = list(_body(model, change.body).geoms)
+    if not geoms:
+        raise InputError(f"body '{change.body}' has no geom")
+    return geoms
+
+
+def _refuse_unless_solid(geom: Any, nominal: mujoco.MjModel, only: str | None) -> None:
+    """Refuse a geom that has no size of its own, or not the one that is asked for."""
+    if geom.meshname:
+        raise InputError(f"geom '{geom.name}' has its shape from mesh '{geom.meshname}', which has no size to scale")
+    kind = int(geom.type)
+    name = mujoco.mjtGeom(kind).name.removeprefix("mjGEOM_").lower()
+    if kind not in SOLID:
+        raise InputError(f"geom '{geom.name}' is a {name}, which has no size to scale")
+    if (only == "radius" and kind not in ROUND) or (only == "length" and kind not in LONG):
+        raise InputError(f"geom '{geom.name}' is a {name}, which has no {only}")
+    if index_of(nominal, mujoco.mjtObj.mjOBJ_GEOM, geom.name) < 0:
+        raise InputError(f"geom '{geom.name}' is left out by the compiler")
+
+
+def _refuse_fixed_mass(model: mujoco.MjSpec, body: Any) -> None:
+    """Refuse a body whose mass no shape decides."""
+    source = model.compiler.inertiafromgeom
+    never = source == mujoco.mjtInertiaFromGeom.mjINERTIAFROMGEOM_FALSE
+    always = source == mujoco.mjtInertiaFromGeom.mjINERTIAFROMGEOM_TRUE
+    if never or (body.explicitinertial and not always):
+        raise InputError(f"the file fixes the mass of body '{body.name}' in <inertial>: it cannot follow a shape")
 
 
 def _written_out(geom: Any, nominal: mujoco.MjModel) -> None:
     """Write a geom as place, turn and size: where the file gives its two ends, an edit of its size would be lost."""
-    if np.isnan(geom.fromto).all() and geom.alt.type == mujoco.mjtOrientation.mjORIENTATION_QUAT:
+    if geom.meshname or geom.frame is not None:
+        return  # what a mesh or a <frame> adds would be added twice
+    if np.isnan(geom.fromto[0]) and geom.alt.type == mujoco.mjtOrientation.mjORIENTATION_QUAT:
         return
-    index = nominal.geom(geom.name).id
+    index = index_of(nominal, mujoco.mjtObj.mjOBJ_GEOM, geom.name)
     geom.fromto = np.full(6, np.nan)
     geom.alt.type = mujoco.mjtOrientation.mjORIENTATION_QUAT
     geom.pos, geom.quat, geom.size = nominal.geom_pos[index], nominal.geom_quat[index], nominal.geom_size[index]
@@ -116,14 +230,17 @@ def free_total_mass(model: mujoco.MjSpec, nominal: mujoco.MjModel) -> None:
             geom.density *= scale
         else:
             geom.mass *= scale
+    for body in model.bodies:
+        if body.explicitinertial:
+            body.mass, body.inertia, body.fullinertia = (
+                body.mass * scale,
+                body.inertia * scale,
+                body.fullinertia * scale,
+            )
 
 
-def _direction(quaternion: Any) -> Any:
-    """Return the z axis of a geom in its body's frame."""
-    return _turned(quaternion, np.array((0.0, 0.0, 1.0)))
-
-
-def _turned(quaternion: Any, vector: Any) -> Any:
+def turned(quaternion: Any, vector: Any) -> Any:
+    """Return a vector (3,) turned by a quaternion (w, x, y, z), of any norm."""
     matrix = np.zeros(9)
     mujoco.mju_quat2Mat(matrix, quaternion / np.linalg.norm(quaternion))
     return matrix.reshape(3, 3) @ vector

@@ -92,17 +92,17 @@ def terminates(spec: EnvSpec, ends: bool) -> EnvSpec:
     return replace(spec, terminates=ends)
 
 
-def observe(spec: EnvSpec, shown: dict[str, bool]) -> EnvSpec:
+def observe(spec: EnvSpec, visibility: dict[str, bool]) -> EnvSpec:
     """Return the task with named blocks of the observation shown or hidden.
 
     Raises:
         InputError: there is no such block.
     """
-    known = {block.name for block in spec.observation if block.name}
-    for name in shown:
-        if name not in known:
-            raise unknown("block", name, known)
-    blocks = tuple(replace(block, shown=shown.get(block.name, block.shown)) for block in spec.observation)
+    names = {block.name for block in spec.observation if block.name}
+    for name in visibility:
+        if name not in names:
+            raise unknown("block", name, names)
+    blocks = tuple(replace(block, shown=visibility.get(block.name, block.shown)) for block in spec.observation)
     return replace(spec, observation=blocks)
 
 
@@ -114,8 +114,8 @@ def edit_frame_skip(spec: EnvSpec, change: float | Timestep, model: mujoco.MjMod
     """
     if isinstance(change, Timestep) and change.frame_skip is not None:
         return replace(spec, frame_skip=change.frame_skip)
-    wanted = change if isinstance(change, Timestep) else Timestep(scale=change)
-    scale = wanted.scale if wanted.scale is not None else None
+    timestep = change if isinstance(change, Timestep) else Timestep(scale=change)
+    scale = timestep.scale if timestep.scale is not None else None
     steps = spec.frame_skip / scale if scale else 0.0
     if scale is None or abs(steps - round(steps)) > 1e-9:
         raise InputError(f"{spec.frame_skip} old steps are no whole number of new ones: give a frame_skip")

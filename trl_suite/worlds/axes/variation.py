@@ -1,4 +1,4 @@
-"""What can differ from an env as it stands, axis by axis; knows names and numbers, and nothing of MuJoCo."""
+"""Everything that can differ from an env as it stands, axis by axis; knows names and numbers, and nothing of MuJoCo."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -68,7 +68,7 @@ class Length(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     body: str
     scale: float
-    geom: str = ""  # the main one; the body's first unless named
+    geom: str = ""  # the main one, where the body has several that have mass
     about: Vector | None = None  # a point of the body's frame that stays, m
 
     def __post_init__(self) -> None:
@@ -76,9 +76,15 @@ class Length(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Joint(Change, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A change of a property of one joint, or of all that have it."""
+    """A change of a property of one joint or tendon, or of all that have it."""
 
     joint: str = ""
+    tendon: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.joint and self.tendon:
+            raise ValueError("give either a joint or a tendon")
 
 
 class Range(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -160,7 +166,7 @@ Count = Annotated[int, Meta(ge=1, le=64)]
 
 
 class Variation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What differs from the env as it stands, axis by axis; a bare number is a scale."""
+    """Everything that differs from the env as it stands, axis by axis; a bare number is a scale."""
 
     shape: dict[str, Count] | None = None  # the numbers that a family is built from
     gravity: float | Gravity | None = None
@@ -172,6 +178,7 @@ class Variation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     damping: float | Joint | tuple[Joint, ...] | None = None
     stiffness: float | Joint | tuple[Joint, ...] | None = None
     armature: float | Joint | tuple[Joint, ...] | None = None
+    frictionloss: float | Joint | tuple[Joint, ...] | None = None
     gear: float | Gear | tuple[Gear, ...] | None = None
     control_range: float | ControlRange | tuple[ControlRange, ...] | None = None
     cripple: tuple[str, ...] | None = None  # actuators that no longer pull
@@ -203,9 +210,9 @@ class Variation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             _refuse_unless_finite("target_speed", (self.target_speed,))
         for name, scale in (self.reward or {}).items():
             _refuse_unless_finite(f"reward: {name}", (scale,))
-        for one, other in _CONTRADICT:
-            if getattr(self, one) is not None and getattr(self, other) is not None:
-                raise ValueError(f"{one} and {other} contradict each other: give one of them")
+        for axis_a, axis_b in _CONTRADICT:
+            if getattr(self, axis_a) is not None and getattr(self, axis_b) is not None:
+                raise ValueError(f"{axis_a} and {axis_b} contradict each other: give one of them")
         _refuse_lame_gear(self)
 
     def axes(self) -> Iterator[tuple[str, Any]]:
@@ -247,6 +254,7 @@ _SCALES = (
     "damping",
     "stiffness",
     "armature",
+    "frictionloss",
     "gear",
     "control_range",
     "timestep",
@@ -280,7 +288,7 @@ def _refuse_both(scale: object, value: object) -> None:
 def _refuse_lame_gear(variation: Variation) -> None:
     """A motor that no longer pulls cannot also be made stronger, or be inverted."""
     gears = variation.gear if isinstance(variation.gear, tuple) else (variation.gear,)
-    pulled = {one.actuator for one in gears if isinstance(one, Gear)}
+    pulled = {part.actuator for part in gears if isinstance(part, Gear)}
     if isinstance(variation.action_inversion, tuple):
         pulled |= set(variation.action_inversion)
     for name in set(variation.cripple or ()) & pulled:

@@ -11,11 +11,16 @@ import msgspec
 import mujoco
 
 from trl_suite.errors import InputError, unknown
-from trl_suite.worlds.axes import model_axes
+from trl_suite.worlds.axes import model_axes, promises, shape_promises
 from trl_suite.worlds.axes.variation import Variation
 from trl_suite.worlds.env_spec import EnvSpec
 from trl_suite.worlds.model import mjcf
 from trl_suite.worlds.model.families import build
+
+
+class BrokenPromiseError(InputError):
+    """A model that is not what an axis promises: the compiler undid the edit, or it moved something else."""
+
 
 FAMILY = "family:"  # opens the name of a model that `families` builds
 FILE = "file:"  # opens the path of a user's own model: see `EnvSpec.read`
@@ -44,34 +49,117 @@ def compiled(spec: EnvSpec, variation: Variation) -> mujoco.MjModel:
         InputError: the model cannot be read or compiled, or an axis does not apply to it.
     """
     axes_only = model_axes.changes_model(variation)
-    content = mjcf.digest(Path(spec.model.removeprefix(FILE))) if spec.model.startswith(FILE) else ""
-    return copy.copy(_compiled(spec.model, _shape(spec, variation), msgspec.json.encode(axes_only), content))
+    return copy.copy(_compiled(spec.model, _shape(spec, variation), msgspec.json.encode(axes_only), _content(spec)))
+
+
+def _content(spec: EnvSpec) -> str:
+    """Return the digest of a user's model, "" of one whose name alone says what it is."""
+    return mjcf.digest(Path(spec.model.removeprefix(FILE))) if spec.model.startswith(FILE) else ""
 
 
 def recompiled(spec: EnvSpec, variation: Variation) -> mujoco.MjModel:
-    """Return what the XML of the edited model compiles to.
+    """Return the model that the XML of the edited one compiles to.
 
     Raises:
         InputError: the model cannot be read, or an axis does not apply to it.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", _EXPECTED)
-        xml = _edited(spec.model, _shape(spec, variation), model_axes.changes_model(variation)).to_xml()
-        return mujoco.MjModel.from_xml_string(xml)
+        edited = _edited(spec.model, _shape(spec, variation), model_axes.changes_model(variation), _content(spec))
+        return mujoco.MjModel.from_xml_string(edited.to_xml(), _assets(spec.model))
+
+
+def _assets(model: str) -> dict[str, bytes]:
+    """Return the files that a user's model needs, by their path below its folder."""
+    if not model.startswith(FILE):
+        return {}
+    path = Path(model.removeprefix(FILE))
+    folder = path.parent.resolve()
+    return {str(file.relative_to(folder)): file.read_bytes() for file in mjcf.sources(path).assets}
 
 
 @functools.lru_cache(maxsize=64)
 def _compiled(model: str, shape: bytes, written: bytes, content: str) -> mujoco.MjModel:
-    return _compile(_edited(model, shape, msgspec.json.decode(written, type=Variation)), model)
+    variation = msgspec.json.decode(written, type=Variation)
+    compiled_model = _compile(_edited(model, shape, variation, content), model)
+    for breach in _breaches(model, shape, variation, compiled_model, content):
+        names = ", ".join(axis for axis, _ in variation.axes() if axis != "shape")
+        raise BrokenPromiseError(f"{names} does not apply: {breach}")
+    return compiled_model
 
 
-def _edited(model: str, shape: bytes, variation: Variation) -> mujoco.MjSpec:
-    numbers = msgspec.json.decode(shape, type=dict[str, int])
-    editable = read(model, numbers)
-    if variation != Variation():
-        nominal = _compile(read(model, numbers), model)
+@functools.lru_cache(maxsize=8)
+def _nominal(model: str, shape: bytes, content: str) -> tuple[mujoco.MjSpec, mujoco.MjModel]:
+    """Return the model as it stands, before and after it is compiled; nobody writes into either."""
+    spec = read(model, msgspec.json.decode(shape, type=dict[str, int]))
+    return spec, _compile(spec, model)
+
+
+def _edited(model: str, shape: bytes, variation: Variation, content: str) -> mujoco.MjSpec:
+    editable = read(model, msgspec.json.decode(shape, type=dict[str, int]))
+    if _is_edit(variation):
+        _, nominal = _nominal(model, shape, content)
         model_axes.edit_model(editable, nominal, variation, functools.partial(_compile, model=model))
     return editable
+
+
+def _is_edit(variation: Variation) -> bool:
+    return any(axis != "shape" for axis, _ in variation.axes())
+
+
+def _breaches(model: str, shape: bytes, variation: Variation, edited: mujoco.MjModel, content: str) -> list[str]:
+    """Return the breaches of an edited model; of a model without an edit, whether it can be used."""
+    if not _is_edit(variation):
+        _refuse_unfit(edited, model)
+        return []
+    spec, nominal = _nominal(model, shape, content)
+    _refuse_unfit(nominal, model)
+    shaped = variation.size is not None or variation.length is not None
+    return promises.breaches(nominal, edited, variation, shape_promises.shares(spec, nominal) if shaped else None)
+
+
+def breaches(spec: EnvSpec, variation: Variation) -> tuple[str, ...]:
+    """Return in which ways the compiled model is not what the variation's axes promise; none where it can be used.
+
+    Raises:
+        InputError: the model cannot be read or compiled, or an axis does not apply to it.
+    """
+    axes_only, shape = model_axes.changes_model(variation), _shape(spec, variation)
+    edited = _compile(_edited(spec.model, shape, axes_only, _content(spec)), spec.model)
+    return tuple(_breaches(spec.model, shape, axes_only, edited, _content(spec)))
+
+
+def edited_model(spec: EnvSpec, variation: Variation) -> mujoco.MjModel:
+    """Return the model that the edits make, whether or not it is what they promise.
+
+    Raises:
+        InputError: the model cannot be read or compiled, or an axis does not apply to it.
+    """
+    axes_only = model_axes.changes_model(variation)
+    return _compile(_edited(spec.model, _shape(spec, variation), axes_only, _content(spec)), spec.model)
+
+
+def _refuse_unfit(model: mujoco.MjModel, name: str) -> None:
+    """Refuse a model that no policy can be trained on here."""
+    if model.nu == 0:
+        raise InputError(f"{_readable(name)}: it has no actuator: nothing can be learned on it")
+    for actuator, count in enumerate(model.actuator_ctrlnum):
+        if count != 1:
+            called = mujoco.mj_id2name(model, mujoco.mjtObj.mjOBJ_ACTUATOR, actuator)
+            raise InputError(f"{_readable(name)}: actuator '{called}' has {count} controls; an actuator has one here")
+    for flag, bit in (("sleep", mujoco.mjtEnableBit.mjENBL_SLEEP), ("ipc", mujoco.mjtEnableBit.mjENBL_IPC)):
+        if model.opt.enableflags & int(bit):
+            raise InputError(f"{_readable(name)}: <flag {flag}='enable'/> is refused: no batch can keep its state")
+    if problem := mjcf.wrong(model):
+        raise InputError(f"{_readable(name)}: {problem}")
+
+
+def _readable(model: str) -> str:
+    return model.removeprefix(FILE)
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _shape(spec: EnvSpec, variation: Variation) -> bytes:
@@ -97,7 +185,13 @@ def read(model: str, shape: Mapping[str, int]) -> mujoco.MjSpec:
         try:
             spec = mujoco.MjSpec.from_file(str(path))
         except ValueError as error:
-            raise InputError(f"{model}: {error}") from None
+            raise InputError(f"{_readable(model)}: {_in_one_line(error)}") from None
+    if spec.compiler.fusestatic:  # at once, so that the edits meet the bodies that are compiled
+        spec.fuse_static()
+        spec.compiler.fusestatic = False
+    if spec.compiler.discardvisual:
+        spec.discard_visual()
+        spec.compiler.discardvisual = False
     _name(spec)
     return spec
 
@@ -109,11 +203,11 @@ def _path(model: str) -> Path:
         raise InputError(
             f"model '{model}': a model's name opens with '{SHIPPED}' or '{FAMILY}', or it is a file beside env.toml"
         )
-    known = {path.name: path for path in _ASSETS.glob("*.xml")}
+    models = {path.name: path for path in _ASSETS.glob("*.xml")}
     name = model.removeprefix(SHIPPED)
-    if name not in known:
-        raise unknown("model", name, known)
-    return known[name]
+    if name not in models:
+        raise unknown("model", name, models)
+    return models[name]
 
 
 def _compile(spec: mujoco.MjSpec, model: str) -> mujoco.MjModel:
@@ -124,14 +218,16 @@ def _compile(spec: mujoco.MjSpec, model: str) -> mujoco.MjModel:
         try:
             return spec.compile()
         except (ValueError, UserWarning) as error:
-            raise InputError(f"{model}: {error}") from None
+            raise InputError(f"{_readable(model)}: {_in_one_line(error)}") from None
 
 
 def _name(spec: mujoco.MjSpec) -> None:
     """Name what the file leaves unnamed: bodies and actuators after their joint, a body's only geom after it."""
+    bodies = {body.name for body in spec.bodies}
     for body in spec.bodies:
-        if not body.name and body.joints and body.joints[0].name:
+        if not body.name and body.joints and body.joints[0].name and body.joints[0].name not in bodies:
             body.name = body.joints[0].name
+            bodies.add(body.name)
     _number(spec.bodies, "body")
     _number(spec.joints, "joint")
     taken = {geom.name for geom in spec.geoms}
@@ -145,9 +241,18 @@ def _name(spec: mujoco.MjSpec) -> None:
             actuator.name = actuator.target
             driving.add(actuator.name)
     _number(spec.actuators, "actuator")
+    _number(spec.tendons, "tendon")
+    _number(spec.sites, "site")
 
 
 def _number(elements: Iterable[mujoco.MjsElement], kind: str) -> None:
-    for index, element in enumerate(elements):
+    """Name the unnamed after their kind and place; an `a` follows where the file has the name already."""
+    listed = list(elements)
+    taken = {element.name for element in listed}
+    for index, element in enumerate(listed):
         if not element.name:
-            element.name = f"{kind}_{index}"
+            name = f"{kind}_{index}"
+            while name in taken:
+                name += "a"
+            element.name = name
+            taken.add(name)

@@ -137,13 +137,13 @@ def cart(poles: int) -> mujoco.MjSpec:
     body = spec.worldbody.add_body(name="cart")
     _joint(body, "slider", _SLIDE, (1, 0, 0), damping=0.05, limits=(-1, 1), margin=0.01)
     body.add_geom(name="cart", type=_CAPSULE, size=(0.1, 0.1, 0), quat=across, rgba=(0.7, 0.7, 0, 1), contype=0)
-    each = 1.2 / poles
+    pole_length = 1.2 / poles
     for number in range(1, poles + 1):
         suffix = "" if number == 1 else str(number)
-        body = body.add_body(name=f"pole{suffix}", pos=(0, 0, 0 if number == 1 else each))
+        body = body.add_body(name=f"pole{suffix}", pos=(0, 0, 0 if number == 1 else pole_length))
         _joint(body, f"hinge{suffix}", _HINGE, (0, 1, 0), damping=0.05)
-        _limb(body, f"cpole{suffix}", (0, 0, 0), (0, 0, each), 0.045, contype=0, rgba=(0, 0.7, 0.7, 1))
-    body.add_site(name="tip", pos=(0, 0, each), size=(0.01, 0.01, 0.01))
+        _limb(body, f"cpole{suffix}", (0, 0, 0), (0, 0, pole_length), 0.045, contype=0, rgba=(0, 0.7, 0.7, 1))
+    body.add_site(name="tip", pos=(0, 0, pole_length), size=(0.01, 0.01, 0.01))
     _motor(spec, "slider", 500.0, name="slide")
     return spec
 

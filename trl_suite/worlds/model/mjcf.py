@@ -10,7 +10,9 @@ import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import mujoco
 import numpy as np
@@ -31,21 +33,37 @@ LARGEST = {  # sizes of the compiled model
     "nmeshvert": 10_000_000,
     "nflexvert": 100_000,
 }
-_PATHS = ("file", "fileup", "filedown", "fileleft", "fileright", "filefront", "fileback", "content_type")
+_PATHS = ("file", "fileup", "filedown", "fileleft", "fileright", "filefront", "fileback")
 _FOLDERS = ("assetdir", "meshdir", "texturedir")
-_MAX_FILES = 64  # of a model, included ones among them
+MAX_MODELS = 64  # files of MJCF that one model may be made of
+MAX_ASSETS = 1024  # meshes, textures and other files that one model may need
 
 
 def digest(path: Path) -> str:
-    """Return 16 hex digits of a model's own file and of those that it includes.
+    """Return 16 hex digits of a model's own file and of every file that it needs, however deep.
 
     Raises:
         InputError: a file is refused.
     """
-    found = hashlib.sha256()
-    for one in sources(path):
-        found.update(one.read_bytes())
-    return found.hexdigest()[:16]
+    needed, total = sources(path), hashlib.sha256()
+    for file in needed.models:
+        total.update(file.read_bytes())
+    for file in needed.assets:
+        total.update(f"{file.relative_to(path.parent.resolve())}\0".encode())
+        total.update(_content_of(file, *_stamp(file)))
+    return total.hexdigest()[:16]
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Return when a file was changed and its size: while both stay, its content is not read again."""
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
+
+
+@functools.lru_cache(maxsize=1024)
+def _content_of(path: Path, changed: int, size: int) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def vet(path: Path) -> None:
@@ -92,7 +110,7 @@ def child(path: str) -> None:
 
 
 def wrong(model: mujoco.MjModel) -> str:
-    """Return what is wrong with a compiled model, "" where nothing is."""
+    """Return in words the fault of a compiled model, "" where it has none."""
     if not 0 < model.opt.timestep <= 0.1:
         return f"a timestep is above 0 and 0.1 s at most, not {model.opt.timestep}"
     for name, most in LARGEST.items():
@@ -106,43 +124,96 @@ def wrong(model: mujoco.MjModel) -> str:
     return ""
 
 
-def sources(path: Path) -> list[Path]:
-    """Return a model's own file and those that it includes, each looked through.
+class Sources(NamedTuple):
+    """The files that a model needs."""
+
+    models: tuple[Path, ...]  # its own, and those of MJCF that it includes or attaches, each looked through
+    assets: tuple[Path, ...]  # meshes, textures, height fields and skins that are there, links followed
+
+
+def sources(path: Path) -> Sources:
+    """Return a model's own file and those that it names, however deep.
+
+    MuJoCo reads a name against the folder of the main file or of the file that holds it, below a `meshdir` or
+    `texturedir` of any of the files, or without its folders (`strippath`). All of these are looked at.
 
     Raises:
         InputError: a file is binary, too large, declares a DOCTYPE, uses a plugin, or leaves the model's folder.
     """
     root = path.parent.resolve()
-    found: list[Path] = []
+    models: list[Path] = []
+    mentions: list[_Mention] = []
+    folders = {""}
     waiting = [path]
     while waiting:
-        one = waiting.pop()
-        if one in found:
+        file = waiting.pop()
+        if file in models:
             continue
-        found.append(one)
-        if len(found) > _MAX_FILES:
-            raise InputError(f"{path}: more than {_MAX_FILES} files")
-        waiting += _looked_through(one, root)
-    return found
+        models.append(file)
+        if len(models) > MAX_MODELS:
+            raise InputError(f"{path}: more than {MAX_MODELS} files")
+        for mention in _mentions(file):
+            mentions.append(mention)
+            if mention.attribute in _FOLDERS:
+                folders.add(mention.value)
+        waiting += _models_named(file, root)
+    assets = {place for mention in mentions for place in _places(mention, folders, root) if place.is_file()}
+    assets -= {file.resolve() for file in models}
+    if len(assets) > MAX_ASSETS:
+        raise InputError(f"{path}: more than {MAX_ASSETS} meshes, textures and other files")
+    return Sources(tuple(models), tuple(sorted(assets)))
 
 
-def _looked_through(path: Path, root: Path) -> list[Path]:
-    """Return the files that one file includes."""
-    included: list[Path] = []
-    folders: list[str] = [""]
+class _Mention(NamedTuple):
+    """A file or folder that a model's file names."""
+
+    file: Path  # of the model
+    tag: str
+    attribute: str
+    value: str
+
+
+def _mentions(path: Path) -> list[_Mention]:
+    """Return the files and folders that one file of a model names."""
+    mentions: list[_Mention] = []
     for element in _parsed(path).iter():
-        tag = element.tag.lower()
+        tag = str(element.tag).lower()
         if tag in ("plugin", "extension"):
             raise InputError(f"{path}: plugins are refused: they run code")
-        for name, value in element.attrib.items():
-            if name in _FOLDERS:
-                _inside(path, name, value, root)
-                folders.append(value)
-            elif name in _PATHS and name != "content_type":
-                included += [_inside(path, name, value, root)] if tag == "include" else []
-                for folder in folders:
-                    _inside(path, name, str(Path(folder) / value), root)
-    return included
+        mentions += [
+            _Mention(path, tag, name, value)
+            for name, value in element.attrib.items()
+            if name in _FOLDERS or name in _PATHS
+        ]
+    return mentions
+
+
+def _models_named(path: Path, root: Path) -> list[Path]:
+    """Return the MJCF files that one file includes or attaches, as MuJoCo may find them."""
+    named: list[Path] = []
+    for mention in _mentions(path):
+        if mention.tag in ("include", "model") and mention.attribute == "file":
+            places = [place for place in _places(mention, {""}, root) if place.is_file()]
+            if not places:
+                raise InputError(f"{path}: {mention.tag} file='{mention.value}': no such file")
+            named += places
+    return named
+
+
+def _places(mention: _Mention, folders: Iterable[str], root: Path) -> list[Path]:
+    """Return where MuJoCo may look for what is mentioned; every place lies in the model's folder, links followed."""
+    if mention.attribute in _FOLDERS:
+        names = [mention.value]
+    else:
+        names = [str(Path(folder) / mention.value) for folder in folders]
+        names += [str(Path(folder) / Path(mention.value).name) for folder in folders]
+        if mention.tag not in ("include", "model"):
+            names += [str(Path(first) / second / mention.value) for first in folders for second in folders]
+    return [
+        _inside(mention, mention.value, base / name, root)
+        for base in dict.fromkeys((root, mention.file.parent.resolve()))
+        for name in dict.fromkeys(names)
+    ]
 
 
 def _parsed(path: Path) -> ElementTree.Element:
@@ -165,11 +236,15 @@ def _parsed(path: Path) -> ElementTree.Element:
     return root
 
 
-def _inside(path: Path, name: str, value: str, root: Path) -> Path:
-    """Return the file that an attribute names, which must lie in the model's folder, links followed."""
-    if Path(value).is_absolute() or "\\" in value or ":" in value:
-        raise InputError(f"{path}: {name}='{value}' is not a path inside the model's folder")
-    meant = (path.parent / value).resolve()
+def _inside(mention: _Mention, value: str, place: Path, root: Path) -> Path:
+    """Return a place that an attribute may mean, which must lie in the model's folder, links followed."""
+    named = f"{mention.file}: {mention.attribute}='{value}'"
+    if Path(value).is_absolute() or "\\" in value or ":" in value or "\0" in value:
+        raise InputError(f"{named} is not a path inside the model's folder")
+    try:
+        meant = place.resolve()
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"{named}: {error}") from None
     if not meant.is_relative_to(root):
-        raise InputError(f"{path}: {name}='{value}' leaves the model's folder")
+        raise InputError(f"{named} leaves the model's folder")
     return meant

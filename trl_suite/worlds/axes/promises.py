@@ -1,0 +1,357 @@
+"""The promise of each axis about a compiled model, computed from the compiled model that it starts from.
+
+The promised model is a copy of the nominal one in which the axis' own fields are written and MuJoCo derives the
+others (`mj_setConst`). The edited model, which the compiler made, must equal it in every field, be finite,
+and have the promised forces. So an edit that the compiler undoes, or that moves something else, is found.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from trl_suite.worlds.axes.effects import common_limits, effects
+from trl_suite.worlds.axes.explicit import index_of
+from trl_suite.worlds.axes.shape_promises import Shares, promise_length, promise_size
+from trl_suite.worlds.axes.variation import Change, ControlRange, Gear, Gravity, Joint, Mass, Range, Variation
+
+_TOLERANCE = 1e-6  # relative to the number, and to a thousandth of its field's largest
+_OBJECT = mujoco.mjtObj
+_PREFIXES = {
+    "body": _OBJECT.mjOBJ_BODY,
+    "geom": _OBJECT.mjOBJ_GEOM,
+    "site": _OBJECT.mjOBJ_SITE,
+    "cam": _OBJECT.mjOBJ_CAMERA,
+    "light": _OBJECT.mjOBJ_LIGHT,
+    "jnt": _OBJECT.mjOBJ_JOINT,
+    "tendon": _OBJECT.mjOBJ_TENDON,
+    "actuator": _OBJECT.mjOBJ_ACTUATOR,
+    "eq": _OBJECT.mjOBJ_EQUALITY,
+    "sensor": _OBJECT.mjOBJ_SENSOR,
+}
+# how MuJoCo lays a model out and bounds it; nothing of it moves a robot by itself
+_TECHNICAL = (
+    *("body_sameframe", "geom_sameframe", "site_sameframe", "body_simple", "dof_simplenum", "signature", "nbuffer"),
+    *("bvh_", "oct_", "M_", "B_", "D_", "mapM", "mapD", "nM", "nB", "nC", "nD", "nJ", "narena", "stat.", "body_bvh"),
+)
+# what follows from where things are, and `mj_setConst` leaves alone
+_OF_SHAPE = frozenset({"geom_fluid", "dof_length", "actuator_lengthrange", "geom_rbound", "geom_aabb"})
+_OF_FORCE = frozenset(
+    ["actuator_gear", "actuator_gainprm", "actuator_biasprm", "actuator_forcerange", "actuator_length0"]
+) | {"actuator_acc0"}
+
+
+_MOVES_MUSCLES = ("mass", "armature", "size", "length", "gear", "cripple")
+
+
+class Law(NamedTuple):
+    """The promised numbers of a variation, fields that follow from another law, and the forces that it promises."""
+
+    model: mujoco.MjModel
+    free: frozenset[str]
+    strength: NDArray[np.float64] | None  # per actuator, of the nominal force; None where places are changed
+
+
+def breaches(nominal: mujoco.MjModel, edited: mujoco.MjModel, variation: Variation, shares: Shares | None) -> list[str]:
+    """Return in which ways an edited model is not what its variation promises; none where it is.
+
+    Args:
+        nominal: the compiled model without the variation, of the same shape.
+        edited: the compiled model under it.
+        variation: of which the axes that change the model count.
+        shares: the masses of the nominal model's geoms, where the variation changes sizes or lengths.
+    """
+    law = promised(nominal, variation, shares)
+    broken = [*_differing(law, nominal, edited), *_not_finite(edited)]
+    if law.strength is not None and not broken:
+        broken += _weaker(law.strength, nominal, edited)
+    return broken
+
+
+def promised(nominal: mujoco.MjModel, variation: Variation, shares: Shares | None) -> Law:
+    """Return the law of a variation: what the nominal model becomes."""
+    model, free = copy.copy(nominal), set[str]()
+    strength = np.ones(nominal.nu)
+    shaped = variation.size is not None or variation.length is not None
+    if shares is not None and variation.size is not None:
+        promise_size(model, nominal, variation.size, shares)
+    if shares is not None and variation.length is not None:
+        promise_length(model, nominal, variation.length, shares)
+    start = copy.copy(model) if shaped else nominal
+    for axis, change in variation.axes():
+        if axis in _PROMISES:
+            _PROMISES[axis](model, start, change)
+        elif axis == "gear":
+            for index, part in _parts(change, Gear, "actuator", start, range(nominal.nu)):
+                strength[index] *= _scale(part, float(start.actuator_gear[index, 0]))
+        elif axis == "cripple":
+            strength[[index_of(nominal, _OBJECT.mjOBJ_ACTUATOR, name) for name in change]] = 0.0
+    free |= _OF_SHAPE if shaped else frozenset[str]()
+    free |= _OF_FORCE if np.any(strength != 1.0) or shaped else frozenset[str]()
+    if _derives_muscles(nominal) and any(getattr(variation, axis) is not None for axis in _MOVES_MUSCLES):
+        free.add("actuator_gainprm")
+        free.add("actuator_biasprm")  # their peak force stays, and the number that it is derived from does not
+    comparable = not shaped and variation.timestep is None  # some forces look a timestep ahead
+    return Law(model, frozenset(free), strength if comparable else None)
+
+
+def _derives_muscles(model: mujoco.MjModel) -> bool:
+    muscles = model.actuator_gaintype == int(mujoco.mjtGain.mjGAIN_MUSCLE)
+    return bool((model.actuator_gainprm[muscles, 2] < 0).any())
+
+
+def fields_of(model: mujoco.MjModel) -> dict[str, NDArray[Any]]:
+    """Return the numbers of a compiled model by MuJoCo's names, options and statistics as `opt.` and `stat.<name>`."""
+    fields: dict[str, NDArray[Any]] = {}
+    for prefix, holder in (("", model), ("opt.", model.opt), ("stat.", model.stat)):
+        for name in dir(holder):
+            value = None if name.startswith("_") else getattr(holder, name)
+            if isinstance(value, np.ndarray | float | int) and np.asarray(value).dtype.kind in "fiub":
+                fields[prefix + name] = np.asarray(value)
+    return fields
+
+
+def _differing(law: Law, nominal: mujoco.MjModel, edited: mujoco.MjModel) -> Iterator[str]:
+    """Yield the first number of each field in which a model is not the promised one."""
+    if (nominal.nbody, nominal.ngeom, nominal.nv) != (edited.nbody, edited.ngeom, edited.nv):
+        yield "the compiler gives it other bodies, geoms or joints"
+        return
+    untouched = copy.copy(nominal)
+    mujoco.mj_setConst(untouched, mujoco.MjData(untouched))
+    before, derived = _compared(nominal), _compared(untouched)
+    try:
+        expected = _compared(_derived(law, edited))
+    except mujoco.FatalError as error:
+        yield f"its mass is elsewhere than promised ({' '.join(str(error).split())})"
+        return
+    for name, value in _compared(edited).items():
+        if _is_free(name, law):
+            continue
+        if expected[name].shape != value.shape:
+            yield f"{name} has {value.size} numbers instead of {expected[name].size}"
+        elif not _close(expected[name], value).all():
+            # where the file gives what MuJoCo would derive otherwise, that stays
+            stays = not _close(before[name], derived[name]).all() and _close(before[name], value).all()
+            if not stays:
+                yield _in_words(name, expected[name], value, nominal)
+
+
+def _is_free(name: str, law: Law) -> bool:
+    return name.startswith(_TECHNICAL) or name in law.free or name in ("body_inertia", "body_iquat")
+
+
+def _derived(law: Law, edited: mujoco.MjModel) -> mujoco.MjModel:
+    """Return a copy of the edited model with the promised numbers wherever it has others, and what follows from them.
+
+    An inertia that agrees is left as it is: its axes are known up to their order and sign.
+    """
+    model = copy.copy(edited)
+    promised_tensors, tensors = _tensors(law.model), _tensors(edited)
+    for body in np.flatnonzero(~_close(promised_tensors, tensors).all(axis=1)):
+        model.body_inertia[body] = law.model.body_inertia[body]
+        model.body_iquat[body] = law.model.body_iquat[body]
+    for prefix, source, target in (("", law.model, model), ("opt.", law.model.opt, model.opt)):
+        for name in dir(source):
+            value = None if name.startswith("_") else getattr(source, name)
+            if _is_free(prefix + name, law) or not isinstance(value, np.ndarray | float | int):
+                continue
+            if not isinstance(value, np.ndarray):
+                if prefix:
+                    setattr(target, name, value)
+            elif value.dtype.kind in "fiub" and value.shape == getattr(target, name).shape:
+                array = getattr(target, name)
+                off = ~_close(value, array)
+                array[off] = value[off]
+    mujoco.mj_setConst(model, mujoco.MjData(model))
+    return model
+
+
+def _compared(model: mujoco.MjModel) -> dict[str, NDArray[Any]]:
+    """Return the fields of a model, and each body's inertia about its own frame's axes, which no sign can blur."""
+    return fields_of(model) | {"body_tensor": _tensors(model)}
+
+
+def _tensors(model: mujoco.MjModel) -> NDArray[np.float64]:
+    """Return the inertia of each body in its own axes, about its centre of mass (nbody, 9)."""
+    tensors = np.zeros((model.nbody, 9))
+    turn = np.zeros(9)
+    for body in range(model.nbody):
+        mujoco.mju_quat2Mat(turn, model.body_iquat[body])
+        matrix = turn.reshape(3, 3)
+        tensors[body] = (matrix * model.body_inertia[body] @ matrix.T).reshape(-1)
+    return tensors
+
+
+def _close(expected: NDArray[Any], value: NDArray[Any]) -> NDArray[np.bool_]:
+    if expected.dtype.kind != "f":
+        return np.asarray(expected == value)
+    size = np.abs(expected[np.isfinite(expected)]).max(initial=0.0)
+    return np.isclose(value, expected, rtol=_TOLERANCE, atol=_TOLERANCE * max(1e-6, 1e-3 * size), equal_nan=True)
+
+
+def _in_words(name: str, expected: NDArray[Any], value: NDArray[Any], model: mujoco.MjModel) -> str:
+    """Return which element's number is another one than promised, in words."""
+    place = int(np.flatnonzero(~_close(expected, value).reshape(-1))[0])
+    row = place // max(expected[0].size, 1) if expected.ndim else 0
+    kind = _PREFIXES.get(name.partition("_")[0])
+    element = _name_of(model, kind, row) if kind is not None else f"[{row}]"
+    return f"{name} of {element} is {value.reshape(-1)[place]:.6g} instead of {expected.reshape(-1)[place]:.6g}"
+
+
+def _name_of(model: mujoco.MjModel, kind: mujoco.mjtObj, row: int) -> str:
+    return f"'{mujoco.mj_id2name(model, kind, row) or row}'"
+
+
+def _not_finite(edited: mujoco.MjModel) -> Iterator[str]:
+    for name, value in fields_of(edited).items():
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            yield f"{name} is not finite"
+
+
+def _weaker(strength: NDArray[np.float64], nominal: mujoco.MjModel, edited: mujoco.MjModel) -> Iterator[str]:
+    """Yield the actuators whose force is not the promised share of the nominal one, at the same states and controls."""
+    if not nominal.nu:
+        return
+    limits = common_limits(nominal, edited)
+    before, after = effects(nominal, limits), effects(edited, limits)
+    for index in range(nominal.nu):
+        expected = before[:, index] * strength[index]
+        tolerance = _TOLERANCE * max(1e-6, float(np.abs(before[:, index]).max()))
+        if not np.allclose(after[:, index], expected, rtol=10 * _TOLERANCE, atol=10 * tolerance):
+            name = _name_of(nominal, _OBJECT.mjOBJ_ACTUATOR, index)
+            yield f"the force of actuator {name} is not {strength[index]:g} of what it was"
+
+
+def _gravity(model: mujoco.MjModel, nominal: mujoco.MjModel, change: float | Gravity) -> None:
+    change = change if isinstance(change, Gravity) else Gravity(scale=change)
+    if change.value is not None:
+        model.opt.gravity[:] = change.value
+        return
+    angle = np.deg2rad(change.tilt or 0.0)
+    turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
+    model.opt.gravity[:] = turn @ nominal.opt.gravity * (change.scale or 1.0)
+
+
+def _mass(model: mujoco.MjModel, nominal: mujoco.MjModel, change: Any) -> None:
+    massive = [index for index in range(nominal.nbody) if nominal.body_mass[index] > 0]
+    for index, part in _parts(change, Mass, "body", nominal, massive):
+        scale = _scale(part, float(nominal.body_mass[index]))
+        model.body_mass[index] *= scale
+        model.body_inertia[index] *= scale
+
+
+def _friction(model: mujoco.MjModel, nominal: mujoco.MjModel, change: float | Change) -> None:
+    change = change if isinstance(change, Change) else Change(scale=change)
+    for field, sliding in (("geom_friction", 1), ("pair_friction", 2), ("flex_friction", 1)):
+        numbers = getattr(model, field)
+        if change.scale is not None:
+            numbers *= change.scale
+        else:
+            numbers[:, :sliding] = change.value
+
+
+def _joint_range(model: mujoco.MjModel, nominal: mujoco.MjModel, change: Any) -> None:
+    limited = [index for index in range(nominal.njnt) if nominal.jnt_limited[index]]
+    for index, part in _parts(change, Range, "joint", nominal, limited):
+        low, high = nominal.jnt_range[index]
+        if part.value is not None:
+            model.jnt_range[index] = part.value
+        elif low <= 0 <= high:
+            model.jnt_range[index] = nominal.jnt_range[index] * part.scale
+        else:
+            near = low if low > 0 else high
+            model.jnt_range[index] = near + (nominal.jnt_range[index] - near) * part.scale
+
+
+def _of_joints(joint: str, tendon: str, has_poly: bool) -> Callable[[mujoco.MjModel, mujoco.MjModel, Any], None]:
+    """Return the promise of an axis that changes one field of joints or of their degrees of freedom, and of tendons."""
+
+    def promise(model: mujoco.MjModel, nominal: mujoco.MjModel, change: Any) -> None:
+        for part in _listed(change, Joint):
+            if not part.tendon:
+                for row in _rows_of_joint(nominal, part.joint, joint):
+                    _put(model, joint, row, part, has_poly)
+            if not part.joint:
+                named = index_of(nominal, _OBJECT.mjOBJ_TENDON, part.tendon) if part.tendon else None
+                for row in range(nominal.ntendon) if named is None else [named]:
+                    _put(model, tendon, row, part, has_poly)
+
+    return promise
+
+
+def _rows_of_joint(nominal: mujoco.MjModel, joint: str, field: str) -> Sequence[int]:
+    """Return the rows of a field of joints, or of degrees of freedom, that belong to a joint, or to all."""
+    if not joint:
+        return range(len(getattr(nominal, field)))
+    index = index_of(nominal, _OBJECT.mjOBJ_JOINT, joint)
+    return [index] if field.startswith("jnt") else [int(row) for row in np.flatnonzero(nominal.dof_jntid == index)]
+
+
+def _put(model: mujoco.MjModel, field: str, row: int, change: Joint, has_poly: bool) -> None:
+    """Scale a number and its higher coefficients, or set the number; an unnamed value is of all that have any."""
+    values, higher = getattr(model, field), getattr(model, f"{field}poly") if has_poly else None
+    if change.scale is not None:
+        values[row] *= change.scale
+        if higher is not None:
+            higher[row] *= change.scale
+    elif change.joint or change.tendon or values[row] or (higher is not None and higher[row].any()):
+        values[row] = change.value
+
+
+def _control_range(model: mujoco.MjModel, nominal: mujoco.MjModel, change: Any) -> None:
+    limited = [index for index in range(nominal.nu) if nominal.actuator_ctrllimited[index]]
+    for index, part in _parts(change, ControlRange, "actuator", nominal, limited):
+        model.actuator_ctrlrange[index] = nominal.actuator_ctrlrange[index] * part.scale
+
+
+def _fluid(model: mujoco.MjModel, nominal: mujoco.MjModel, change: Any) -> None:
+    if change.density is not None:
+        model.opt.density = change.density
+    if change.viscosity is not None:
+        model.opt.viscosity = change.viscosity
+    if change.wind is not None:
+        model.opt.wind[:] = change.wind
+
+
+def _timestep(model: mujoco.MjModel, nominal: mujoco.MjModel, change: Any) -> None:
+    scale = change.scale if isinstance(change, Change) else change
+    model.opt.timestep = nominal.opt.timestep * scale if scale is not None else change.value
+
+
+_PROMISES: dict[str, Callable[[mujoco.MjModel, mujoco.MjModel, Any], None]] = {
+    "gravity": _gravity,
+    "mass": _mass,
+    "friction": _friction,
+    "joint_range": _joint_range,
+    "damping": _of_joints("dof_damping", "tendon_damping", True),
+    "stiffness": _of_joints("jnt_stiffness", "tendon_stiffness", True),
+    "armature": _of_joints("dof_armature", "tendon_armature", False),
+    "frictionloss": _of_joints("dof_frictionloss", "tendon_frictionloss", False),
+    "control_range": _control_range,
+    "fluid": _fluid,
+    "timestep": _timestep,
+}
+_KINDS = {"body": _OBJECT.mjOBJ_BODY, "joint": _OBJECT.mjOBJ_JOINT, "actuator": _OBJECT.mjOBJ_ACTUATOR}
+
+
+def _listed(change: Any, kind: type[Any]) -> tuple[Any, ...]:
+    if isinstance(change, tuple):
+        return change
+    return (change if isinstance(change, kind) else kind(scale=change),)
+
+
+def _parts(
+    change: Any, kind: type[Any], element: str, nominal: mujoco.MjModel, every: Sequence[int]
+) -> Iterator[tuple[int, Any]]:
+    """Yield each element's index in the compiled model with its change; an unnamed change is of `every`."""
+    for part in _listed(change, kind):
+        name = getattr(part, element)
+        for index in [index_of(nominal, _KINDS[element], name)] if name else every:
+            yield index, part
+
+
+def _scale(change: Any, nominal: float) -> float:
+    return change.scale if change.scale is not None else change.value / nominal
