@@ -198,9 +198,7 @@ def test_a_spring_damper_is_written_out(robot: Robot):
 )
 def test_what_is_switched_off_is_refused(robot: Robot, flag: str, axes: dict):
     limb = '<joint name="j" axis="0 1 0" range="-60 60"/>' + LIMB
-    robot(
-        '<geom type="plane" size="1 1 .1"/>' + body(limb), head=f'<option><flag {flag}="disable"/></option>'
-    )
+    robot('<geom type="plane" size="1 1 .1"/>' + body(limb), head=f'<option><flag {flag}="disable"/></option>')
     refused(f"<flag {flag}='disable'/>", **axes)
 
 

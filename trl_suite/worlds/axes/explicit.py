@@ -58,6 +58,14 @@ def scales_force(numbers: Any) -> int:
     return _SCALE if numbers[_FORCE] < 0 else _FORCE
 
 
+def weaken_muscle(actuator: Any) -> None:
+    """Take all force from a muscle, that of stretching it too."""
+    for field in ("gainprm", "biasprm"):
+        numbers = getattr(actuator, field).copy()
+        numbers[_FORCE] = 0.0
+        setattr(actuator, field, numbers)
+
+
 def keep_muscles(model: mujoco.MjSpec, nominal: mujoco.MjModel, edited: mujoco.MjModel) -> bool:
     """Keep the peak force of muscles that MuJoCo derives from the inertia at every step; return whether any moved."""
     moved = False

@@ -11,7 +11,7 @@ import mujoco
 import numpy as np
 
 from trl_suite.errors import InputError, unknown
-from trl_suite.worlds.axes.explicit import keep_muscles, scales_force, write_inertials, write_out
+from trl_suite.worlds.axes.explicit import keep_muscles, scales_force, weaken_muscle, write_inertials, write_out
 from trl_suite.worlds.axes.idle import feels_gravity, refuse_disabled, touches
 from trl_suite.worlds.axes.shapes import length, size
 from trl_suite.worlds.axes.task_axes import TASK, edit_frame_skip
@@ -236,8 +236,10 @@ def cripple(model: mujoco.MjSpec, nominal: mujoco.MjModel, names: tuple[str, ...
     for name in names:
         if name not in actuators:
             raise unknown("actuator", name, actuators)
-        if int(actuators[name].trntype) == _BODY or int(actuators[name].gaintype) == _MUSCLE:
-            _strengthen(actuators[name], 0.0)  # the one knows no gear, the other's length would have no range
+        if int(actuators[name].gaintype) == _MUSCLE:
+            weaken_muscle(actuators[name])  # without a gear its length would have no range
+        elif int(actuators[name].trntype) == _BODY:
+            _strengthen(actuators[name], 0.0)  # adhesion knows no gear
         else:
             actuators[name].gear = np.zeros(6)
 
