@@ -40,6 +40,8 @@ def _quiet() -> None:
 
 
 _quiet()
+# MuJoCo takes a mesh for unchanged whose file was written twice in a second: read again, it is what it is
+mujoco.mj_setCacheCapacity(mujoco.mj_getCache(), 0)
 
 
 def compiled(spec: EnvSpec, variation: Variation) -> mujoco.MjModel:
