@@ -238,9 +238,6 @@ class mjtSolver:
     mjSOL_PGS: int
     mjSOL_NEWTON: int
 
-class mjtEnableBit:
-    mjENBL_SLEEP: int
-
 class mjtWarning:
     mjWARN_BADQPOS: int
     mjWARN_BADCTRL: int
