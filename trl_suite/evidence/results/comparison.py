@@ -344,7 +344,8 @@ class _Charges(NamedTuple):
         logarithm = msgspec.structs.replace(
             ratio, value=float(np.log(ratio.value)), low=float(np.log(ratio.low)), high=float(np.log(ratio.high))
         )
-        redrawn = np.log(later / (sooner + cost))
+        usable = (later > 0) & (sooner + cost > 0)  # a draw whose threshold all reach at once has no ratio
+        redrawn = np.log(np.divide(later, sooner + cost, out=np.full(len(later), np.nan), where=usable))
         return estimates.exponential(estimates.widened(logarithm, redrawn, len(self.scale.seeds)))
 
 
