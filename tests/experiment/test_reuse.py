@@ -44,8 +44,8 @@ def test_what_another_experiment_made_is_taken_and_the_rest_is_trained(finished,
     methods = {record.decode(path, record.RunRecord).method for path in made.folder.glob("*/*/*/run.json")}
     assert methods == {"source", "scratch", "finetune", "random-frozen", "actor-only"}
     found = experiment_results.load(made.folder)
-    assert {member.run.status for member in found.members if member.run} == {"done"}
-    assert len(found.members) == len(theirs) + 2
+    assert {member.run.status for member in found.recorded if member.run} == {"done"}
+    assert len(found.recorded) == len(theirs) + 2
 
 
 def test_of_kept_results_the_records_are_taken_and_no_source_without_its_weights(finished, tmp_path):
