@@ -1,0 +1,146 @@
+"""Small models with one awkward feature each: every axis is right on each, by plain MuJoCo, or refused in one line."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import mujoco
+import numpy as np
+import pytest
+
+from trl_suite.errors import InputError
+from trl_suite.worlds.axes.variation import Fluid, Length, Size, Variation
+from trl_suite.worlds.env_spec import EnvSpec, load
+from trl_suite.worlds.model import mjcf
+from trl_suite.worlds.model.compilation import compiled
+
+ZOO = sorted((Path(__file__).parent / "zoo").glob("*.xml"))
+EVERY = 8  # in the fast run, one model of so many
+MODELS = [pytest.param(path, marks=pytest.mark.slow) if i % EVERY else path for i, path in enumerate(ZOO)]
+SCALE = 0.5
+Check = Callable[[mujoco.MjModel, mujoco.MjModel], bool]
+
+
+@pytest.fixture(autouse=True)
+def _ours(monkeypatch: pytest.MonkeyPatch):
+    """These files are ours: no child process looks at them first."""
+    monkeypatch.setattr(mjcf, "vet", lambda path: None)
+
+
+def spec_of(path: Path) -> EnvSpec:
+    return msgspec.structs.replace(load("hopper"), model=f"file:{path}")
+
+
+def forces(model: mujoco.MjModel, limits: mujoco.MjModel) -> np.ndarray:
+    """What the actuators do to the joints off the first state, under controls that both models allow."""
+    data = mujoco.MjData(model)
+    mujoco.mj_integratePos(model, data.qpos, np.linspace(0.1, 0.2, model.nv), 1.0)
+    data.qvel[:], data.act[:], data.ctrl[:] = 0.1, 0.2, 0.3 * limits.actuator_ctrlrange[:, 1]
+    mujoco.mj_forward(model, data)
+    return data.qfrc_actuator.copy()
+
+
+def scaled(*names: str) -> Check:
+    return lambda base, varied: all(np.allclose(getattr(varied, n), SCALE * getattr(base, n)) for n in names)
+
+
+def _ranges(base: mujoco.MjModel, varied: mujoco.MjModel) -> bool:
+    """The width, which both of the axis' rules scale."""
+    limited = base.jnt_limited.astype(bool)
+    widths = [np.ptp(model.jnt_range[limited], axis=1) for model in (base, varied)]
+    return np.allclose(widths[1], SCALE * widths[0])
+
+
+def _mass(base: mujoco.MjModel, varied: mujoco.MjModel) -> bool:
+    inertias = [np.sort(model.body_inertia, axis=1) for model in (base, varied)]
+    unchanged = ("dof_damping", "jnt_stiffness", "actuator_ctrlrange", "body_ipos", "geom_size")
+    return (
+        np.allclose(varied.body_mass, SCALE * base.body_mass)
+        and np.allclose(inertias[1], SCALE * inertias[0])
+        and np.allclose(forces(varied, base), forces(base, base), rtol=1e-5)
+        and all(np.allclose(getattr(base, name), getattr(varied, name)) for name in unchanged)
+    )
+
+
+def _length(base: mujoco.MjModel, varied: mujoco.MjModel) -> bool:
+    """One geom is half as long, no radius differs, and no density: half as long is never as heavy."""
+    ratio = varied.geom_size[:, 1] / np.where(base.geom_size[:, 1] > 0, base.geom_size[:, 1], 1.0)
+    shorter = np.isclose(ratio, SCALE)
+    lighter = varied.body_mass < base.body_mass
+    return shorter.sum() == 1 and lighter.sum() == 1 and np.allclose(varied.geom_size[:, 0], base.geom_size[:, 0])
+
+
+def _size(base: mujoco.MjModel, varied: mujoco.MjModel) -> bool:
+    moving = base.geom_bodyid > 0
+    return (
+        np.allclose(varied.geom_size[moving], SCALE * base.geom_size[moving])
+        and np.allclose(varied.body_mass, SCALE**3 * base.body_mass)
+        and np.allclose(varied.geom_pos, base.geom_pos)
+        and np.allclose(varied.body_pos, base.body_pos)
+    )
+
+
+AXES: dict[str, tuple[Callable[[mujoco.MjModel], Any], Check]] = {
+    "gravity": (lambda _: SCALE, lambda a, b: np.allclose(b.opt.gravity, SCALE * a.opt.gravity)),
+    "mass": (lambda _: SCALE, _mass),
+    "friction": (lambda _: SCALE, scaled("geom_friction", "pair_friction")),
+    "joint_range": (lambda _: SCALE, _ranges),
+    "damping": (lambda _: SCALE, scaled("dof_damping", "tendon_damping")),
+    "stiffness": (lambda _: SCALE, scaled("jnt_stiffness", "tendon_stiffness")),
+    "armature": (lambda _: SCALE, scaled("dof_armature", "tendon_armature")),
+    "frictionloss": (lambda _: SCALE, scaled("dof_frictionloss", "tendon_frictionloss")),
+    "gear": (lambda _: SCALE, lambda a, b: np.allclose(forces(b, a), SCALE * forces(a, a), atol=1e-6)),
+    "control_range": (lambda _: SCALE, scaled("actuator_ctrlrange")),
+    "cripple": (
+        lambda model: tuple(model.actuator(i).name for i in range(model.nu)),
+        lambda a, b: not forces(b, a).any(),
+    ),
+    "fluid": (lambda _: Fluid(density=1.2), lambda a, b: b.opt.density == 1.2),
+    "timestep": (lambda _: SCALE, lambda a, b: b.opt.timestep == SCALE * a.opt.timestep),
+    "size": (lambda _: Size(scale=SCALE), _size),
+    "length": (lambda model: Length(body=model.body(1).name, scale=SCALE), _length),
+}
+
+
+def nominal(path: Path) -> mujoco.MjModel:
+    try:
+        return compiled(spec_of(path), Variation())
+    except InputError as error:
+        if path.name not in str(error):
+            pytest.fail(f"the refusal does not name {path.name}: {error}")
+        pytest.skip(f"refused as a whole: {error}")
+
+
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
+def test_every_axis_is_right_or_refused_in_one_line(path: Path):
+    base = nominal(path)
+    for axis, (change, right) in AXES.items():
+        try:
+            varied = compiled(spec_of(path), Variation(**{axis: change(base)}))
+        except InputError as error:
+            if "\n" in str(error):
+                pytest.fail(f"{axis}: more than one line: {error}")
+            continue
+        assert right(base, varied), axis
+
+
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
+def test_an_edit_by_next_to_nothing_changes_next_to_nothing(path: Path):
+    base, scale = nominal(path), 1.0000001
+    plain = [axis for axis in AXES if axis not in ("cripple", "fluid", "size", "length")]
+    shaped = {"size": Size(scale=scale), "length": Length(body=base.body(1).name, scale=scale)}
+    for axis, change in {**dict.fromkeys(plain, scale), **shaped}.items():
+        try:
+            varied = compiled(spec_of(path), Variation(**{axis: change}))
+        except InputError:
+            continue
+        for name in dir(base):
+            value = None if name.startswith("_") else getattr(base, name)
+            if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+                assert np.allclose(getattr(varied, name), value, rtol=1e-6, atol=1e-6, equal_nan=True), (axis, name)
+
+
+def test_the_zoo_is_large_and_each_model_says_what_it_is():
+    assert len(ZOO) >= 40
+    assert all(path.read_text().startswith("<!-- ") for path in ZOO)
