@@ -27,7 +27,7 @@ def test_the_generator_decides_and_nothing_else(statistic, tasks: bool):
 
 def test_chunks_change_nothing_but_the_order_of_draws(monkeypatch):
     whole = bootstrap.hierarchical(VALUES, generator(), replicates=4000)
-    monkeypatch.setattr(bootstrap, "CHUNK", 10_000)
+    monkeypatch.setattr(bootstrap, "CHUNK_WEIGHTS", 10_000)
     parts = bootstrap.hierarchical(VALUES, generator(), replicates=4000)
     np.testing.assert_allclose([whole.low, whole.high], [parts.low, parts.high], atol=0.05)
 

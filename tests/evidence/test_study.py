@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from tools.site import experiment_pages
-from trl_suite.evidence.figures import effects, profiles
+from trl_suite.evidence.figures import effect_intervals, profiles
 from trl_suite.evidence.figures.style import looks
 from trl_suite.evidence.results import across_targets, experiment_claims, number_format
 from trl_suite.evidence.results.experiment_results import Results
@@ -260,7 +260,7 @@ def test_gains_are_drawn_by_depth_a_panel_for_each_robot():
 
 def test_gains_are_drawn_by_method_a_panel_for_each_target(standing):
     rows = [row for row in Results.read(standing.root).measures() if row.area_gain.n]
-    figure = effects.gains(rows, looks(["finetune"])["finetune"], columns=3)
+    figure = effect_intervals.gains(rows, looks(["finetune"])["finetune"], columns=3)
     assert [panel.get_title() for panel in figure.axes] == list(dict.fromkeys(row.env for row in rows))
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert names[::-1] == list(dict.fromkeys(row.method for row in rows))  # the first is above

@@ -144,7 +144,7 @@ def test_another_ending_is_refused(experiment, tmp_path):
 def test_a_page_of_many_runs_holds_no_single_ones(experiment, monkeypatch):
     experiment.write(experiment.target("finetune", 0), np.arange(3.0), status="interrupted")
     experiment.write(experiment.target("finetune", 1), np.arange(3.0), status="interrupted")
-    monkeypatch.setattr(contents, "SINGLES", 1)
+    monkeypatch.setattr(contents, "MOST_LISTED_RUNS", 1)
     monkeypatch.setattr(contents, "EXAMPLES", 1)
     monkeypatch.setattr(contents, "LARGE", 1)
     text = report_files.render(load(experiment.root))

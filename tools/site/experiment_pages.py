@@ -13,7 +13,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from trl_suite import content, tables
-from trl_suite.evidence.figures import effects, gallery, learning_curves, profiles
+from trl_suite.evidence.figures import effect_intervals, gallery, learning_curves, profiles
 from trl_suite.evidence.figures.style import LOOKS, looks, svg
 from trl_suite.evidence.reading import conditions
 from trl_suite.evidence.report import report_files
@@ -235,7 +235,7 @@ def _rows(found: ExperimentLibrary, *names: str) -> list[MeasureRow]:
 
 def _identity(found: ExperimentLibrary) -> Figure | None:
     rows = _rows(found, "identity")
-    return effects.speed_ups(rows, looks([row.method for row in rows])) if rows else None
+    return effect_intervals.speed_ups(rows, looks([row.method for row in rows])) if rows else None
 
 
 def _controls(found: ExperimentLibrary) -> Figure | None:
@@ -247,7 +247,7 @@ def _parts(found: ExperimentLibrary) -> Figure | None:
 
 
 def _forest(rows: list[MeasureRow]) -> Figure | None:
-    return effects.forest(rows, [], looks([row.method for row in rows])) if rows else None
+    return effect_intervals.forest(rows, [], looks([row.method for row in rows])) if rows else None
 
 
 def _severity(found: ExperimentLibrary) -> Figure | None:
@@ -271,7 +271,7 @@ def _freeze_depth(found: ExperimentLibrary) -> Figure | None:
 
 def _methods(found: ExperimentLibrary) -> Figure | None:
     rows = _rows(found, "methods")
-    return effects.gains(rows, LOOKS[0]) if rows else None
+    return effect_intervals.gains(rows, LOOKS[0]) if rows else None
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

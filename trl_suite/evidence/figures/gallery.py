@@ -5,7 +5,14 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from trl_suite.evidence.figures import component_gains, effects, learning_curves, profiles, survival, transfer_matrix
+from trl_suite.evidence.figures import (
+    component_gains,
+    effect_intervals,
+    learning_curves,
+    profiles,
+    survival,
+    transfer_matrix,
+)
 from trl_suite.evidence.figures.style import LOOKS, Look, looks
 from trl_suite.evidence.results import across_targets, attribution
 from trl_suite.evidence.results.across_targets import Overall
@@ -45,7 +52,9 @@ def of_target(results: Results, env: str, rows: Sequence[MeasureRow]) -> list[Ca
     timed = [row for row in rows if row.speed_up.n]
     if timed:
         found.append(
-            CaptionedFigure(f"speed-up-{env}", env, "Speed-up over scratch", SPEED_UP, effects.speed_ups(timed, looked))
+            CaptionedFigure(
+                f"speed-up-{env}", env, "Speed-up over scratch", SPEED_UP, effect_intervals.speed_ups(timed, looked)
+            )
         )
     whole = [found for found in curves if found.complete.any()]
     if whole and reference is not None and reference.usable and len(whole[0].steps) > 1:
@@ -62,7 +71,7 @@ def _forest(results: Results, rows: Sequence[MeasureRow], overall: Sequence[Over
         timed = [row for row in timed if row.method == timed[0].method][:LONGEST]
         overall = [found for found in overall if found.method == timed[0].method]
     yield CaptionedFigure(
-        "forest", "", "Speed-up on every target", FOREST, effects.forest(timed, overall, style(results))
+        "forest", "", "Speed-up on every target", FOREST, effect_intervals.forest(timed, overall, style(results))
     )
 
 
@@ -87,7 +96,7 @@ def _depths(rows: Sequence[MeasureRow], overall: Sequence[Overall]) -> Iterator[
         envs = profiles.overall_depths(overall)
     if envs:
         figure = profiles.freeze_depth(envs, looks(["", *envs]))
-        yield CaptionedFigure("freeze-depth", "", "Benefit against the number of frozen layers", DEPTH, figure)
+        yield CaptionedFigure("freeze-depth", "", "Benefit against the number of frozen layers", DEPTH_CAPTION, figure)
 
 
 def _scores(results: Results) -> Iterator[CaptionedFigure]:
@@ -136,7 +145,7 @@ MATRIX = (
     "A claim needs six pairs, an interval without 1, and p < 0.05 after Holm and Benjamini & Hochberg."
 )
 SEVERITY = "Speed-up over scratch on variants of one env that differ along one axis. Bars: 95 % intervals, each alone."
-DEPTH = (
+DEPTH_CAPTION = (
     "Speed-up over scratch where everything is copied and the first layers are held. Bars: 95 % intervals, each alone."
 )
 SCORES = (

@@ -27,7 +27,7 @@ from trl_suite.record import Plan
 
 DETAILED = 6  # targets with pictures of their own
 LARGE = 2_000  # runs of an experiment of which the first target only has pictures
-SINGLES = 300  # runs whose own numbers a page holds; a page of thousands would be read by nobody
+MOST_LISTED_RUNS = 300  # runs whose own numbers a page holds; a page of thousands would be read by nobody
 EXAMPLES = 20  # findings of one kind that a page lists where there are many
 
 
@@ -100,7 +100,7 @@ def contents(results: Results, detailed: int | None = None) -> ReportContents:
     by_env: dict[str, list[MeasureRow]] = {}
     for row in rows:
         by_env.setdefault(row.env, []).append(row)
-    small = len(results.plan.runs) <= SINGLES
+    small = len(results.plan.runs) <= MOST_LISTED_RUNS
     targets = [_target(results, env, by_env.get(env, []), ranked.get(env), place < detailed, small)
                for place, env in enumerate(results.envs)]  # fmt: skip
     return ReportContents(
@@ -132,7 +132,7 @@ def _findings(findings: Sequence[Irregularity]) -> list[IrregularityGroup]:
     kinds: dict[str, list[Irregularity]] = {}
     for finding in findings:
         kinds.setdefault(finding.kind, []).append(finding)
-    limit = SINGLES if len(findings) <= SINGLES else EXAMPLES
+    limit = MOST_LISTED_RUNS if len(findings) <= MOST_LISTED_RUNS else EXAMPLES
     return [IrregularityGroup(mine[:limit], len(mine)) for mine in kinds.values()]
 
 

@@ -18,7 +18,7 @@ from trl_suite.evidence.statistics.similarity import Pair, Probed, Probes
 PROBES = ("return at step 0", "zero_shot", "dynamics", "critic")
 FILE = "probes.json"  # in the experiment's folder, a list of `Probed`
 FEWEST_PROBED_PAIRS = 3  # pairs of source and target
-REPLICATES = 2_000  # of the interval, whose width alone is taken from them
+PREDICTION_REPLICATES = 2_000  # of the interval, whose width alone is taken from them
 
 
 class Prediction(NamedTuple):
@@ -54,7 +54,9 @@ def predictions(results: Results) -> list[Prediction]:
 
 def prediction(probe: str, method: str, pairs: Sequence[Pair]) -> Prediction:
     """Return how well one probe predicted one method's speed-up over some pairs."""
-    correlation = similarity.prediction(pairs, np.random.default_rng(SEED), REPLICATES)  # whatever else is asked
+    correlation = similarity.prediction(
+        pairs, np.random.default_rng(SEED), PREDICTION_REPLICATES
+    )  # whatever else is asked
     return Prediction(probe, method, correlation, similarity.leave_one_out(pairs))
 
 

@@ -20,7 +20,7 @@ from trl_suite.evidence.statistics.estimates import FEWEST_SAMPLES, Estimate, by
 REPLICATES = 10_000
 NESTED = -1  # stands for the target seeds that each source has of its own
 BLOCK = 32
-CHUNK = 200_000  # weights held at a time: what a processor's cache holds
+CHUNK_WEIGHTS = 200_000  # weights held at a time: what a processor's cache holds
 Statistic = Literal["mean", "iqm"]
 Weights = NDArray[np.float32]
 
@@ -99,7 +99,7 @@ def hierarchical(
     centre = float(measure(_once(cells, labels))[0])
     if fewest < FEWEST_SAMPLES:
         return Estimate(value=centre, level=level, n=fewest)
-    size = max(1, CHUNK // cells.size)
+    size = max(1, CHUNK_WEIGHTS // cells.size)
     counts = [min(size, replicates - start) for start in range(0, replicates, size)]
     found = np.concatenate([measure(_draw(cells, labels, resample_tasks, n, generator)) for n in counts])
     tail = _expanded(level, fewest)
