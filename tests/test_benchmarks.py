@@ -39,3 +39,11 @@ def test_the_page_on_both_engines_is_made_of_all_their_seeds(script, algorithm, 
 def test_ppos_areas_of_ten_seeds_agree_within_the_interval(script, env):
     row = script.compared("ppo", env)
     assert row["low"] < 0 < row["high"]
+
+
+@pytest.mark.parametrize("script", ["recompute"], indirect=True)
+@pytest.mark.parametrize("name", ["quickstart", "shapes"])
+def test_committed_numbers_are_those_of_code_that_shares_nothing_with_the_package(script, name):
+    count, differing = script.compare(FOLDER.parent / "experiments" / name / "results")
+    assert count > 10
+    assert not differing
