@@ -73,9 +73,10 @@ def _length(base: mujoco.MjModel, varied: mujoco.MjModel) -> bool:
 
 def _size(base: mujoco.MjModel, varied: mujoco.MjModel) -> bool:
     moving = base.geom_bodyid > 0
+    solid = np.isin(np.arange(base.nbody), base.geom_bodyid)  # the points of a flex have a mass and no geom
     return (
         np.allclose(varied.geom_size[moving], SCALE * base.geom_size[moving])
-        and np.allclose(varied.body_mass, SCALE**3 * base.body_mass)
+        and np.allclose(varied.body_mass, np.where(solid, SCALE**3, 1.0) * base.body_mass)
         and np.allclose(varied.geom_pos, base.geom_pos)
         and np.allclose(varied.body_pos, base.body_pos)
     )
