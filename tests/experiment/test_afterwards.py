@@ -55,7 +55,7 @@ def test_a_whole_experiment_with_all_three(tiny, tmp_path):
     path.write_text(text.replace("seeds    = [0, 1]", "seeds = [0]") + REFERENCE)
     found = experiment_results.load(run(tiny, runs=tmp_path, on="here").folder)
     assert not found.irregularities
-    assert found.references["inverted-pendulum.gravity-1.5"].origin.startswith("the 2 scratch runs of their own seeds")
+    assert found.scales["inverted-pendulum.gravity-1.5"].origin.startswith("the 2 scratch runs of their own seeds")
     (row,) = [row for row in found.measures() if row.method == "finetune"]
     assert row.retention.n in (0, 1)  # none where the source learned nothing in its few steps
     (probed,) = probe_prediction.probed(found)

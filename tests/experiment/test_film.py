@@ -29,7 +29,7 @@ def test_the_command_makes_the_film_and_the_report_shows_it(copied, monkeypatch,
         picture("inverted-pendulum", 32, 32)
     except NotInstalledError as error:
         pytest.skip(str(error))
-    monkeypatch.setattr(filming, "SIZE", (64, 48))
+    monkeypatch.setattr(filming, "FRAME_PIXELS", (64, 48))
     with pytest.raises(SystemExit) as end:
         main(["film", str(copied), "--seconds", "0.3"])
     assert end.value.code == 0

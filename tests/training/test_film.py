@@ -46,7 +46,7 @@ def test_a_scene_is_as_long_as_it_was_and_stands_still_when_it_has_ended():
 @pytest.mark.usefixtures("graphics")
 @pytest.mark.parametrize("suffix", [".gif", ".png", ".webp"])
 def test_a_film_is_a_loop_of_its_scenes_side_by_side(tmp_path: Path, monkeypatch, suffix: str):
-    monkeypatch.setattr(filming, "SIZE", (64, 48))
+    monkeypatch.setattr(filming, "FRAME_PIXELS", (64, 48))
     scenes = [Scene("still", "inverted-pendulum", still), Scene("push", "inverted-pendulum.gravity-2.0", push)]
     pictures, rate = filming.side_by_side(scenes, seconds=0.4)
     path = filming.write(tmp_path / f"film{suffix}", pictures, rate)
