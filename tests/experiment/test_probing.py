@@ -28,7 +28,7 @@ def policy() -> Policy:
 def test_a_world_is_no_distance_from_itself(policy):
     found = paired(policy, "inverted-pendulum", 200, 0)
     assert found.names == ("slider", "hinge")
-    np.testing.assert_array_equal(found.source, found.target_return)
+    np.testing.assert_array_equal(found.source, found.target)
     assert np.ptp(found.source, axis=0).min() > 0
 
 
@@ -62,7 +62,7 @@ def test_what_two_worlds_do_not_allow_is_said(policy):
 
 def test_gymnasiums_own_world_is_the_same_world(policy):
     found = paired(policy, "gymnasium:InvertedPendulum-v5", 50, 0)
-    np.testing.assert_array_equal(found.source, found.target_return)
+    np.testing.assert_array_equal(found.source, found.target)
 
 
 def test_features_and_values_are_those_of_the_networks(policy):

@@ -62,7 +62,7 @@ def test_a_memory_that_was_changed_or_is_not_the_cards_is_refused(remembering, t
     with pytest.raises(InputError, match="its sha256 is not the one in card.toml"):
         load(folder)
     path.unlink()
-    with pytest.raises(InputError, match="memory.safetensors: No such file"):
+    with pytest.raises(InputError, match="memory.safetensors: no such file"):
         load(folder)
     lying = dict(remembering["sac"].memory["replay"]) | {"rewards": torch.full((120,), float("nan"))}
     replace(remembering["sac"], memory={"replay": lying}).save(folder)

@@ -124,10 +124,10 @@ def test_a_held_replay_that_was_changed_is_told(sources):
     cohort = alone(
         job(seed=1, method="own", definition=Method(**HELD), source=sources["td3"], hyperparameters=HOWS["td3"])
     )
-    cohort.members[0].holding.proof(cohort.components(0))
+    cohort.members[0].freeze_schedule.proof(cohort.components(0))
     cohort.algorithm.replay.rows[0, 3, 0, 2] += 1e-3
     with pytest.raises(RuntimeError, match=REPLAY):
-        cohort.members[0].holding.proof(cohort.components(0))
+        cohort.members[0].freeze_schedule.proof(cohort.components(0))
 
 
 @ALGORITHMS

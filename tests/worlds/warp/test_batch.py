@@ -190,7 +190,7 @@ def test_noise_has_its_deviation():
 )
 def test_a_bad_batch_names_what_is_wrong(worlds: int, kwargs: dict, message: str, monkeypatch):
     if worlds > 2:
-        monkeypatch.setattr("trl_suite.machine_resources.available", lambda: 10**7)
+        monkeypatch.setattr("trl_suite.machine_resources.available_bytes", lambda: 10**7)
     with pytest.raises(InputError) as caught:
         made(worlds, **kwargs)
     assert message in str(caught.value)
