@@ -173,7 +173,7 @@ def test_a_wrong_table_names_its_file_and_key(robot: Robot, wrong: str, right: s
 def test_a_model_that_sleeps_is_refused(robot: Robot):
     robot("mine", head='<option><flag sleep="enable"/></option>')
     for maker in (lambda: make("mine"), lambda: RobotVectorEnv(2, "mine")):
-        with pytest.raises(InputError, match=r"mine: <flag sleep="):
+        with pytest.raises(InputError, match=r"mine: .*<flag sleep="):
             maker()
 
 

@@ -84,6 +84,10 @@ _HYPERPARAMETERS: dict[Algorithm, tuple[str, ...]] = {  # those that SB3's own c
         "learning_rate", "buffer_size", "learning_starts", "batch_size", "tau", "gamma", "train_freq",
         "gradient_steps", "policy_delay", "target_policy_noise", "target_noise_clip", "action_noise",
     ),
+    "tqc": (
+        "learning_rate", "buffer_size", "learning_starts", "batch_size", "tau", "gamma", "train_freq",
+        "gradient_steps", "ent_coef", "target_update_interval", "target_entropy",
+    ),
 }  # fmt: skip
 _ADMITTED = re.compile(  # names that spaces, arrays and frequencies need
     r"(gym|gymnasium)\.spaces\.[a-z_]+\.[A-Z][A-Za-z]+"
@@ -374,7 +378,7 @@ def _unpickled(entry: Mapping[str, Any]) -> Any:
 
 def hyperparameter_names(algorithm: Algorithm) -> tuple[str, ...]:
     """Return the hyperparameters that SB3's class takes, by its names."""
-    listed = _HYPERPARAMETERS.get("sac" if algorithm == "tqc" else algorithm)
+    listed = _HYPERPARAMETERS.get(algorithm)
     return listed or ("learning_rate", "gamma", *find(algorithm).sb3_arguments)
 
 

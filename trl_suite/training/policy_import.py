@@ -56,7 +56,7 @@ def load_policy(
         return _from_folder(path, arguments, "")
     if path.suffix == ".zip" or _exists(path):
         return _from_file(path, arguments)
-    if _exists(path.with_name(f"{path.name}.zip")):
+    if str(where) not in content.names("policies") and _exists(path.with_name(f"{path.name}.zip")):
         raise InputError(f"{where}: no policy of that name; there is {path}.zip beside it: give that")
     _refuse_idle(arguments, str(where))
     return policy.load(where)

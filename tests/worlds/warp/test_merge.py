@@ -12,7 +12,7 @@ from trl_suite.worlds.env import built
 from trl_suite.worlds.env_spec import load
 from trl_suite.worlds.warp.limits import limits
 from trl_suite.worlds.warp.merge import merged, solvable, structure
-from trl_suite.worlds.warp.simulation import Simulation
+from trl_suite.worlds.warp.simulation import Simulation, StartControls
 
 pytestmark = pytest.mark.xdist_group("warp")
 OTHERS = [
@@ -93,7 +93,14 @@ def test_every_world_has_the_numbers_and_the_floor_of_its_own_model():
     ]
     kinds = np.array([4, 0, 1, 2, 3, 1])
     made = Simulation(
-        models, kinds, ["m"] * 5, frame_skip=5, fields=["qpos"], needed=limits(models, 5), contact_forces=False
+        models,
+        kinds,
+        ["m"] * 5,
+        frame_skip=5,
+        fields=["qpos"],
+        needed=limits(models, 5),
+        contact_forces=False,
+        start=StartControls(np.zeros((6, models[0].nu)), np.zeros((6, models[0].na))),
     )
     alone = [mujoco.MjData(models[kind]) for kind in kinds]
     every = torch.ones(len(kinds), dtype=torch.bool)
