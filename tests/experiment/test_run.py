@@ -106,7 +106,7 @@ def test_a_runs_folder_that_cannot_be_made_is_an_error_with_the_way_out(tiny, tm
 @pytest.mark.parametrize("presses", [1, 2])
 def test_ctrl_c_keeps_what_was_evaluated_and_the_report_says_what_is_missing(tiny, tmp_path, presses):
     path = tiny / "experiment.toml"
-    text = path.read_text().replace("steps = 256", "steps = 50_000_000")
+    text = path.read_text().replace("steps = 256", "steps = 12_000_000")
     path.write_text(text.replace('"random-frozen"]', '"random-frozen", "jsrl"]'))  # which waits for the cohort
     command = [sys.executable, "-m", "trl_suite.cli", "run", str(tiny), "--runs", str(tmp_path / "runs")]
     command += ["--workers", "1"]

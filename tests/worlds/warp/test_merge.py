@@ -92,6 +92,7 @@ def test_every_world_has_the_numbers_and_the_floor_of_its_own_model():
         model(friction="0.1"),
     ]
     kinds = np.array([4, 0, 1, 2, 3, 1])
+    still = StartControls(np.zeros((6, models[0].nu)), np.zeros((6, models[0].na)))
     made = Simulation(
         models,
         kinds,
@@ -100,7 +101,7 @@ def test_every_world_has_the_numbers_and_the_floor_of_its_own_model():
         fields=["qpos"],
         needed=limits(models, 5),
         contact_forces=False,
-        start=StartControls(np.zeros((6, models[0].nu)), np.zeros((6, models[0].na))),
+        start=still,
     )
     alone = [mujoco.MjData(models[kind]) for kind in kinds]
     every = torch.ones(len(kinds), dtype=torch.bool)
