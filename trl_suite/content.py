@@ -47,10 +47,11 @@ def shipped() -> Path:
 
 def names(kind: Kind) -> list[str]:
     """Return the names of all content of a kind, sorted."""
-    found_names: set[str] = set()
-    for root in (workspace(), shipped()):
-        found_names.update(marker.parent.name for marker in (root / kind).glob(f"*/{MARKER[kind]}"))
-    return sorted(found_names)
+    return _names(kind, (workspace(), shipped()))
+
+
+def _names(kind: Kind, roots: tuple[Path, ...]) -> list[str]:
+    return sorted({marker.parent.name for root in roots for marker in (root / kind).glob(f"*/{MARKER[kind]}")})
 
 
 def find(kind: Kind, name: str) -> Path:
@@ -59,8 +60,23 @@ def find(kind: Kind, name: str) -> Path:
     Raises:
         InputError: there is none of that name; the message lists those that exist.
     """
-    for root in (workspace(), shipped()) if is_plain(name) else ():
+    return _first(kind, name, (workspace(), shipped()))
+
+
+def find_shipped(kind: Kind, name: str) -> Path:
+    """Return the folder of one content item: the suite's own, whatever the workspace has by that name.
+
+    The workspace's is taken where the suite ships none of that name.
+
+    Raises:
+        InputError: there is none of that name; the message names the nearest of those that exist.
+    """
+    return _first(kind, name, (shipped(), workspace()))
+
+
+def _first(kind: Kind, name: str, roots: tuple[Path, ...]) -> Path:
+    for root in roots if is_plain(name) else ():
         folder = root / kind / name
         if (folder / MARKER[kind]).is_file():
             return folder
-    raise unknown(kind.removesuffix("s") if kind != "policies" else "policy", name, names(kind))
+    raise unknown(kind.removesuffix("s") if kind != "policies" else "policy", name, _names(kind, roots))

@@ -4,6 +4,8 @@ import difflib
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 
+NAMES_LISTED_MAX = 40  # names that a message lists in full
+
 
 def printable(text: str) -> str:
     """Return the text with all that is not printable spelt out as an escape, so that no terminal acts on it.
@@ -66,8 +68,15 @@ def unknown(kind: str, wrong: str, known: Iterable[str], where: str = "") -> Inp
     """Return the error for a name that does not exist, with the nearest one and the list of those that do."""
     options = sorted(known)
     place = f"{where}: " if where else ""
-    listed = ", ".join(options) if options else "none"
-    return InputError(f"{place}unknown {kind} '{wrong}'{suggestion(wrong, options)}; known: {listed}")
+    return InputError(f"{place}unknown {kind} '{wrong}'{suggestion(wrong, options)}; known: {_listed(wrong, options)}")
+
+
+def _listed(wrong: str, options: list[str]) -> str:
+    """Return the names that exist; of many, the nearest three (or the first) and how many more there are."""
+    if len(options) <= NAMES_LISTED_MAX:
+        return ", ".join(options) if options else "none"
+    nearest = difflib.get_close_matches(wrong, options, n=3, cutoff=0.4) or options[:3]
+    return f"{', '.join(nearest)}, and {len(options) - len(nearest)} more"
 
 
 @contextmanager

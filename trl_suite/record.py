@@ -1,6 +1,6 @@
 """What a run and an experiment leave behind on disk; written by `experiment.running`, read by `evidence`.
 
-`runs/<experiment>/plan.json` is a `Plan`; `runs/<experiment>/<folder>/run.json` is a `Run`, and beside it stand
+`runs/<experiment>/plan.json` is a `Plan`; `runs/<experiment>/<folder>/run.json` is a `RunRecord`, and beside it stand
 `evaluations.csv` (`step,episode,return,length,mode`, one line per episode, step 0 before any update), `policy/` and
 TensorBoard's event files. This module knows the shape of the files and nothing of how they come about.
 """

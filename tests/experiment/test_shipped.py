@@ -24,6 +24,7 @@ PENDULUM, OTHER = "inverted-pendulum", "inverted-double-pendulum"
 def workspace(finished, tmp_path, monkeypatch):
     """A workspace with the sources of the tiny experiment on its shelf."""
     monkeypatch.setenv(content.WORKSPACE, str(tmp_path))
+    monkeypatch.setattr(content, "find_shipped", content.find)  # as if the suite shipped none of these names
     assert len(policy_library.add(finished, tmp_path / "policies")) == 2
     return tmp_path
 
@@ -41,6 +42,14 @@ def test_what_an_experiment_trained_is_put_on_the_shelf_once(finished, workspace
     assert (card.training.seed, card.training.steps) == (1, 512)
     folder = workspace / "policies" / f"{PENDULUM}-ppo-seed-1"
     assert sorted(path.name for path in folder.iterdir()) == ["card.toml", "curve.csv", "weights.safetensors"]
+
+
+def test_a_policy_of_the_workspace_never_stands_for_a_shipped_one(finished, tmp_path, monkeypatch):
+    monkeypatch.setenv(content.WORKSPACE, str(tmp_path))
+    policy_library.add(finished, tmp_path / "policies")
+    own = store.read_card(tmp_path / "policies" / f"{PENDULUM}-ppo-seed-0")
+    shipped = store.read_card(content.shipped() / "policies" / f"{PENDULUM}-ppo-seed-0")
+    assert policy_library.card(PENDULUM, "ppo", 0).sha256 == shipped.sha256 != own.sha256
 
 
 def test_another_policy_is_not_written_over(finished, workspace):

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from enum import IntEnum
+from importlib.metadata import version
 from typing import cast
 
 import tyro
@@ -30,9 +31,10 @@ class Exit(IntEnum):
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run `trl-suite` and leave the process with one of `Exit`'s codes."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal of latin-1 or ASCII gets "?" for what it cannot show
-            stream.reconfigure(errors="replace")
+    _let_any_text_through()
+    if list(words if words is not None else sys.argv[1:]) == ["--version"]:
+        print(f"trl-suite {version('trl-suite')}")
+        sys.exit(int(Exit.DONE))
     try:
         arguments = cast(Verb, tyro.cli(Arguments, prog="trl-suite", args=words, description=_DESCRIPTION))
         if arguments.workspace:
@@ -53,6 +55,13 @@ def main(words: Sequence[str] | None = None) -> None:
         code = Exit.DONE
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more Ctrl-C now would turn the exit code into a signal's
     sys.exit(int(code))
+
+
+def _let_any_text_through() -> None:
+    """Let a terminal of latin-1 or ASCII show "?" for what it has no character for."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 _MODULES = {"import": "import_zip"}  # no statement could import a module whose name is a keyword

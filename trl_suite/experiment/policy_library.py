@@ -21,12 +21,12 @@ def name(env: str, algorithm: str, seed: int) -> str:
 
 
 def card(env: str, algorithm: str, seed: int) -> Card:
-    """Return the card of a policy on the shelf.
+    """Return the card of a policy of the library; one that the suite ships goes before the workspace's of that name.
 
     Raises:
         InputError: there is none, or it is of another env, algorithm or seed than its name says.
     """
-    folder = content.find("policies", name(env, algorithm, seed))
+    folder = content.find_shipped("policies", name(env, algorithm, seed))
     card_ = store.read_card(folder)
     said, is_ = (env, algorithm, seed), (card_.training.env, card_.algorithm, card_.training.seed)
     if said != is_:

@@ -1,4 +1,4 @@
-"""Source runs that are taken from `policies/` instead of being trained; all that reads runs finds them as any other."""
+"""Source runs that stand for policies which are there already; all that reads runs finds them as any other."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,7 +40,7 @@ def take(root: Path, experiment: str, specs: Sequence[RunSpec]) -> None:
 def _take(folder: Path, experiment: str, spec: RunSpec) -> None:
     """Copy one policy; the record comes last, so that a folder with a record is whole."""
     policy_identity = spec.specification["policy"]
-    policy = content.find("policies", policy_identity["name"])
+    policy = content.find_shipped("policies", policy_identity["name"])
     card = store.read_card(policy)
     if card.sha256 != policy_identity["sha256"]:
         raise InputError(f"{policy}: is not the policy that the run was made with ({policy_identity['sha256'][:10]})")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from trl_suite import content, tables
+from trl_suite.errors import InputError
 from trl_suite.experiment.specification.experiment_checks import check
 from trl_suite.experiment.specification.experiment_keys import Experiment
 
@@ -17,7 +18,11 @@ def locate(where: str) -> Path:
     """
     path = Path(where)
     folder = path.parent if path.name == FILE else path
-    return folder if (folder / FILE).is_file() else content.find("experiments", path.name)
+    if (folder / FILE).is_file():
+        return folder
+    if folder.parent.name not in ("", "experiments"):  # neither a name nor `experiments/NAME`: it leads nowhere
+        raise InputError(f"{folder / FILE}: no such file; name a folder with one, or an experiment: {folder.name}")
+    return content.find("experiments", folder.name)
 
 
 def load(folder: Path) -> Experiment:
