@@ -21,9 +21,9 @@ def components(contrasts: Sequence[Contrast], unit: str) -> Figure:
     with styled():
         figure = canvas(1.0 + 0.52 * len(contrasts))
         axis: Axes = figure.subplots()
-        for height, found in enumerate(reversed(contrasts)):
-            look: Look = COPY if found.kind == "copying" else FREEZE
-            intervals(axis, [height], [found.effect], look)
+        for height, contrast in enumerate(reversed(contrasts)):
+            look: Look = COPY if contrast.kind == "copying" else FREEZE
+            intervals(axis, [height], [contrast.effect], look)
         axis.axvline(0, color=INK, linewidth=1)
         names = [f"{c.kind} {', '.join(c.components)}\n({c.more} over {c.less})" for c in reversed(contrasts)]
         axis.set_yticks(range(len(names)), names, fontsize=9)

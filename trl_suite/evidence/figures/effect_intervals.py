@@ -42,16 +42,22 @@ def forest(rows: Sequence[MeasureRow], overall: Sequence[Overall], style: dict[s
     envs = list(dict.fromkeys(row.env for row in rows))
     methods = list(dict.fromkeys(row.method for row in rows))
     step = 1.0 / (len(methods) + 0.6)
-    summed = [found for found in overall if found.speed_up.n]
+    summed = [overall_row for overall_row in overall if overall_row.speed_up.n]
     with styled():
         figure = canvas(1.3 + 0.24 * (len(rows) + 1.2 * len(summed)) + 0.14 * len(envs))
         axis: Axes = figure.subplots()
         for method in methods:
-            mine = [row for row in rows if row.method == method]
-            heights = [-envs.index(row.env) - step * methods.index(method) for row in mine]
-            intervals(axis, heights, [row.speed_up for row in mine], style[method], size=6)
-        for found in summed:
-            _diamond(axis, -len(envs) - step * methods.index(found.method), found, style[found.method], step)
+            method_rows = [row for row in rows if row.method == method]
+            heights = [-envs.index(row.env) - step * methods.index(method) for row in method_rows]
+            intervals(axis, heights, [row.speed_up for row in method_rows], style[method], size=6)
+        for overall_row in summed:
+            _diamond(
+                axis,
+                -len(envs) - step * methods.index(overall_row.method),
+                overall_row,
+                style[overall_row.method],
+                step,
+            )
         middle = step * (len(methods) - 1) / 2
         axis.axhline(-len(envs) + 0.5 * (1 - step * (len(methods) - 1)), color=SOFT, linewidth=0.8)
         names = [*envs, *(["all targets"] if summed else [])]
@@ -89,9 +95,9 @@ def gains(rows: Sequence[MeasureRow], look: Look, columns: int = 2) -> Figure:
     return figure
 
 
-def _diamond(axis: Axes, height: float, found: Overall, look: Look, step: float) -> None:
+def _diamond(axis: Axes, height: float, overall_row: Overall, look: Look, step: float) -> None:
     """Draw an overall effect: as wide as its interval over these envs, a line for envs like these."""
-    effect, wider = found.speed_up, found.speed_up_elsewhere
+    effect, wider = overall_row.speed_up, overall_row.speed_up_elsewhere
     if wider.has_interval:
         axis.plot([wider.low, wider.high], [height, height], color=look.colour, linewidth=1.0)
     if effect.has_interval:

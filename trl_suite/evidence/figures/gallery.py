@@ -37,30 +37,30 @@ def style(results: Results) -> dict[str, Look]:
 
 def across(results: Results, rows: Sequence[MeasureRow], overall: Sequence[Overall]) -> list[CaptionedFigure]:
     """Return the pictures of the whole experiment."""
-    found = [*_forest(results, rows, overall), *_matrices(rows), *_severities(results, rows), *_depths(rows, overall)]
-    return [*found, *_scores(results)]
+    figures = [*_forest(results, rows, overall), *_matrices(rows), *_severities(results, rows), *_depths(rows, overall)]
+    return [*figures, *_scores(results)]
 
 
 def of_target(results: Results, env: str, rows: Sequence[MeasureRow]) -> list[CaptionedFigure]:
     """Return the pictures of one target; `rows` are its own."""
     curves = [results.curves[env, method] for method in results.methods(env) if (env, method) in results.curves]
     reference, looked = results.scales.get(env), style(results)
-    found: list[CaptionedFigure] = []
+    figures: list[CaptionedFigure] = []
     if curves:
         figure = learning_curves.learning(curves, reference, looked)
-        found.append(CaptionedFigure(f"learning-{env}", env, "", _learning(results, env, len(curves)), figure))
+        figures.append(CaptionedFigure(f"learning-{env}", env, "", _learning(results, env, len(curves)), figure))
     timed = [row for row in rows if row.speed_up.n]
     if timed:
-        found.append(
+        figures.append(
             CaptionedFigure(
                 f"speed-up-{env}", env, "Speed-up over scratch", SPEED_UP, effect_intervals.speed_ups(timed, looked)
             )
         )
-    whole = [found for found in curves if found.complete.any()]
+    whole = [method_curves for method_curves in curves if method_curves.complete.any()]
     if whole and reference is not None and reference.usable and len(whole[0].steps) > 1:
         figure = survival.survival(whole, reference.threshold, looked)
-        found.append(CaptionedFigure(f"survival-{env}", env, "Who has reached the threshold when", SURVIVAL, figure))
-    return [*found, *_components(results, env)]
+        figures.append(CaptionedFigure(f"survival-{env}", env, "Who has reached the threshold when", SURVIVAL, figure))
+    return [*figures, *_components(results, env)]
 
 
 def _forest(results: Results, rows: Sequence[MeasureRow], overall: Sequence[Overall]) -> Iterator[CaptionedFigure]:
@@ -69,16 +69,20 @@ def _forest(results: Results, rows: Sequence[MeasureRow], overall: Sequence[Over
         return
     if len(timed) > LONGEST:  # one method then, the plan's first: a picture of hundreds of lines shows none
         timed = [row for row in timed if row.method == timed[0].method][:LONGEST]
-        overall = [found for found in overall if found.method == timed[0].method]
+        overall = [overall_row for overall_row in overall if overall_row.method == timed[0].method]
     yield CaptionedFigure(
         "forest", "", "Speed-up on every target", FOREST, effect_intervals.forest(timed, overall, style(results))
     )
 
 
 def _matrices(rows: Sequence[MeasureRow]) -> Iterator[CaptionedFigure]:
-    for method, mine in transfer_matrix.matrices(rows).items():
+    for method, method_rows in transfer_matrix.matrices(rows).items():
         yield CaptionedFigure(
-            f"matrix-{method}", "", f"From each source to each target: {method}", MATRIX, transfer_matrix.matrix(mine)
+            f"matrix-{method}",
+            "",
+            f"From each source to each target: {method}",
+            MATRIX,
+            transfer_matrix.matrix(method_rows),
         )
 
 
@@ -100,9 +104,11 @@ def _depths(rows: Sequence[MeasureRow], overall: Sequence[Overall]) -> Iterator[
 
 
 def _scores(results: Results) -> Iterator[CaptionedFigure]:
-    found = {method: values for method, values in across_targets.scores(results).items() if len(values)}
-    if len(results.envs) > 1 and found:
-        yield CaptionedFigure("scores", "", "Scores of all runs", SCORES, profiles.scores(found, style(results)))
+    method_scores = {method: values for method, values in across_targets.scores(results).items() if len(values)}
+    if len(results.envs) > 1 and method_scores:
+        yield CaptionedFigure(
+            "scores", "", "Scores of all runs", SCORES, profiles.scores(method_scores, style(results))
+        )
 
 
 def _components(results: Results, env: str) -> Iterator[CaptionedFigure]:

@@ -27,7 +27,7 @@ def learning(curves: list[Curves], reference: ReturnScale | None, style: dict[st
         reference: where the threshold comes from, or None.
         style: the look of each method.
     """
-    singles = sum(len(found.seeds) for found in curves) <= SINGLES
+    singles = sum(len(method_curves.seeds) for method_curves in curves) <= SINGLES
     with styled():
         figure, axes = panels(curves)
         for axis, panel in axes:
@@ -35,7 +35,7 @@ def learning(curves: list[Curves], reference: ReturnScale | None, style: dict[st
             if reference is not None and reference.usable:
                 _threshold(axis, reference.threshold, label=len(axes) == 1)
         for axis, panel in axes:  # labels need the limits that all panels share
-            name_lines(axis, panel, [_end(found) for found in panel], style, small=len(axes) > 1)
+            name_lines(axis, panel, [_end(method_curves) for method_curves in panel], style, small=len(axes) > 1)
         figure.supxlabel("target env steps", fontsize=10.5)
         figure.supylabel("evaluation return", fontsize=10.5)
     return figure
@@ -58,7 +58,7 @@ def panels(curves: list[Curves]) -> tuple[Figure, list[tuple[Axes, list[Curves]]
         axis.xaxis.set_major_formatter(EngFormatter(sep=""))
         axis.grid(axis="y", color="#e8e8e8", linewidth=0.7)
         axis.set_axisbelow(True)
-        axis.set_xlim(0, max(1.0, *(float(found.steps[-1]) for found in curves)))
+        axis.set_xlim(0, max(1.0, *(float(method_curves.steps[-1]) for method_curves in curves)))
     return figure, list(zip(axes.flat, groups, strict=False))
 
 
@@ -76,7 +76,13 @@ def name_lines(axis: Axes, panel: list[Curves], ends: list[float], style: dict[s
         last = panel[-1].method
         axis.set_title(last, color=style[last].colour, fontsize=10.5, fontweight="bold", loc="left")
         return
-    label_ends(axis, [(end, found.method, style[found.method]) for end, found in zip(ends, panel, strict=True)])
+    label_ends(
+        axis,
+        [
+            (end, method_curves.method, style[method_curves.method])
+            for end, method_curves in zip(ends, panel, strict=True)
+        ],
+    )
 
 
 def mean(curves: Curves) -> Band:
@@ -98,8 +104,8 @@ def _by_unit(returns: Floats, units: list[str]) -> Floats:
 
 
 def _panel(axis: Axes, curves: list[Curves], style: dict[str, Look], small: bool, singles: bool) -> None:
-    for found in curves:
-        _curve(axis, found, style[found.method], small, singles)
+    for method_curves in curves:
+        _curve(axis, method_curves, style[method_curves.method], small, singles)
     axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.6g}".replace("-", "\u2212"))
 
 
@@ -117,10 +123,10 @@ def _curve(axis: Axes, curves: Curves, look: Look, small: bool, singles: bool) -
             axis.plot(curves.steps, row, color=look.colour, alpha=0.45, linewidth=0.8, gid="single")
         if not whole and (last := int(np.isfinite(row).sum())):
             axis.plot(curves.steps[last - 1], row[last - 1], marker="x", color=look.colour, markersize=6)
-    found = mean(curves)
-    steps = curves.steps[: len(found.value)]
-    axis.fill_between(steps, found.low, found.high, color=look.colour, alpha=0.13, linewidth=0)
-    axis.plot(steps, found.value, **_line(look, len(steps), small))
+    band = mean(curves)
+    steps = curves.steps[: len(band.value)]
+    axis.fill_between(steps, band.low, band.high, color=look.colour, alpha=0.13, linewidth=0)
+    axis.plot(steps, band.value, **_line(look, len(steps), small))
 
 
 def _line(look: Look, points: int, small: bool) -> dict[str, Any]:
@@ -139,5 +145,5 @@ def _line(look: Look, points: int, small: bool) -> dict[str, Any]:
 def _end(curves: Curves) -> float:
     """Return the height where the mean ends."""
     centre = mean(curves).value
-    known = centre[np.isfinite(centre)]
-    return float(known[-1]) if len(known) else math.nan
+    finite = centre[np.isfinite(centre)]
+    return float(finite[-1]) if len(finite) else math.nan

@@ -29,36 +29,45 @@ def severities(
 
     Only axes with two values or more, the nominal env among them where it is a target.
     """
-    found: dict[tuple[str, str], dict[str, list[Point]]] = {}
+    points_by_axis: dict[tuple[str, str], dict[str, list[Point]]] = {}
     timed = [row for row in rows if row.speed_up.n]
     for row in timed:
         if shift := shifts.get(row.env):
-            found.setdefault((shift.env, shift.axis), {}).setdefault(row.method, []).append((shift.value, row.speed_up))
-    for (env, _), methods in found.items():
+            points_by_axis.setdefault((shift.env, shift.axis), {}).setdefault(row.method, []).append(
+                (shift.value, row.speed_up)
+            )
+    for (env, _), methods in points_by_axis.items():
         for method, points in methods.items():
             points += [(1.0, row.speed_up) for row in timed if (row.env, row.method) == (env, method)]
             points.sort(key=lambda point: point[0])
-    several = {key: {m: points for m, points in methods.items() if len(points) > 1} for key, methods in found.items()}
+    several = {
+        key: {m: points for m, points in methods.items() if len(points) > 1} for key, methods in points_by_axis.items()
+    }
     return {key: methods for key, methods in several.items() if methods}
 
 
 def depths(rows: Sequence[MeasureRow]) -> dict[str, list[Point]]:
     """Return the speed-ups of the freeze-depth profile by env, in order of depth; only envs with two depths or more."""
-    found: dict[tuple[str, str], list[Point]] = {}
+    points_by_source: dict[tuple[str, str], list[Point]] = {}
     for row in rows:
         depth = conditions.depth(row.base or row.method)
         if depth is not None and row.speed_up.n:
-            found.setdefault((row.env, row.source), []).append((depth, row.speed_up))
-    several = {key: sorted(points, key=lambda point: point[0]) for key, points in found.items() if len(points) > 1}
+            points_by_source.setdefault((row.env, row.source), []).append((depth, row.speed_up))
+    several = {
+        key: sorted(points, key=lambda point: point[0]) for key, points in points_by_source.items() if len(points) > 1
+    }
     sources = Counter(env for env, _ in several)
     return {env + (f" from {source}" if sources[env] > 1 else ""): points for (env, source), points in several.items()}
 
 
 def overall_depths(overall: Sequence[Overall]) -> dict[str, list[Point]]:
     """Return the freeze-depth profile over all targets, for where they are too many to tell apart."""
-    found = [(conditions.depth(one.method), one) for one in overall if one.speed_up.n]
+    by_depth = [
+        (conditions.depth(overall_row.method), overall_row) for overall_row in overall if overall_row.speed_up.n
+    ]
     points: list[Point] = sorted(
-        ((depth, one.speed_up) for depth, one in found if depth is not None), key=lambda point: point[0]
+        ((depth, overall_row.speed_up) for depth, overall_row in by_depth if depth is not None),
+        key=lambda point: point[0],
     )
     return {f"all {overall[0].targets} targets": points} if len(points) > 1 else {}
 
@@ -125,15 +134,15 @@ def _panels(robots: Robots, style: dict[str, Look], below: str, nothing: float) 
 def _ranked(points: Sequence[Point]) -> list[Point]:
     """Return the points in order of their distance from nominal, at 1, 2, ..."""
     ordered = sorted(points, key=lambda point: abs(np.log(point[0])))
-    return [(1.0 + place, found) for place, (_, found) in enumerate(ordered)]
+    return [(1.0 + place, estimate) for place, (_, estimate) in enumerate(ordered)]
 
 
 def _line(axis: Axes, points: Sequence[Point], look: Look, shift: float) -> None:
     """Draw a line of points with their intervals, a little beside the others."""
-    x, y = [place + shift for place, _ in points], [found.value for _, found in points]
+    x, y = [place + shift for place, _ in points], [estimate.value for _, estimate in points]
     axis.plot(x, y, color=look.colour, linestyle=look.dash, linewidth=1.7, marker=look.marker, markersize=6,
               markeredgecolor="white")  # fmt: skip
-    low, high = ([getattr(found, end) for _, found in points] for end in ("low", "high"))
+    low, high = ([getattr(estimate, end) for _, estimate in points] for end in ("low", "high"))
     axis.vlines(x, low, high, color=look.colour, linewidth=1.3)
 
 
@@ -154,15 +163,15 @@ def scores(methods: dict[str, Floats], style: dict[str, Look]) -> Figure:
         methods: score of each run, any shape; 0 is untrained and 1 the reference.
         style: the look of each method.
     """
-    everything = np.concatenate([found[np.isfinite(found)] for found in methods.values()])
+    everything = np.concatenate([method_scores[np.isfinite(method_scores)] for method_scores in methods.values()])
     low, high = np.quantile(everything, [0.01, 0.99])
     thresholds = np.linspace(min(0.0, float(low)), max(1.0, float(high)), 101)
     with styled():
         figure = canvas(3.6)
         axis: Axes = figure.subplots()
-        for method, found in methods.items():
+        for method, method_scores in methods.items():
             look = style[method]
-            share = estimates.performance_profile(found, thresholds)
+            share = estimates.performance_profile(method_scores, thresholds)
             axis.plot(thresholds, share, color=look.colour, linestyle=look.dash, linewidth=2.1, marker=look.marker,
                       markevery=12, markersize=5, markeredgecolor="white", label=method)  # fmt: skip
         axis.set_ylim(-0.03, 1.03)
@@ -183,10 +192,10 @@ def _ratios(lines: dict[str, list[Point]], style: dict[str, Look], logarithmic: 
     for place, (name, points) in enumerate(lines.items()):
         look, shift = style[name], width * (place - (len(lines) - 1) / 2)
         x = [value * np.exp(shift) if logarithmic else value + shift for value, _ in points]
-        y = [found.value for _, found in points]
+        y = [estimate.value for _, estimate in points]
         axis.plot(x, y, color=look.colour, linestyle=look.dash, linewidth=1.9, marker=look.marker, markersize=7,
                   markeredgecolor="white")  # fmt: skip
-        low, high = ([getattr(found, end) for _, found in points] for end in ("low", "high"))
+        low, high = ([getattr(estimate, end) for _, estimate in points] for end in ("low", "high"))
         axis.vlines(x, low, high, color=look.colour, linewidth=1.4)
     axis.axhline(1, color=INK, linewidth=1)
     axis.set_ylabel("speed-up over scratch")

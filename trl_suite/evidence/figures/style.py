@@ -83,10 +83,10 @@ def ratio_axis(axis: Axes, vertical: bool = False) -> None:
     (axis.set_yscale if vertical else axis.set_xscale)("log")  # first, so that margins are ratios too
     low, high = axis.get_ylim() if vertical else axis.get_xlim()
     low, high = max(min(low, 0.8), 1e-4), min(max(high, 1.25), 1e5)
-    kept = next((ticks for ticks in _ladders(low, high) if len(ticks) <= 8), [1.0])
+    ladder = next((ticks for ticks in _ladders(low, high) if len(ticks) <= 8), [1.0])
     (axis.set_ylim if vertical else axis.set_xlim)(low, high)
     line = axis.yaxis if vertical else axis.xaxis
-    line.set_major_locator(FixedLocator(kept))
+    line.set_major_locator(FixedLocator(ladder))
     line.set_minor_locator(NullLocator())
     line.set_major_formatter(lambda value, _: f"{value:g}\u00d7")
 
@@ -107,8 +107,8 @@ def label_ends(axis: Axes, ends: list[tuple[float, str, Look]]) -> None:
     """
     low, high = axis.get_ylim()
     gap = 0.055 * (high - low)  # of the panel's height: a line of text in the large one
-    known = sorted((end for end in ends if np.isfinite(end[0])), key=lambda end: end[0])
-    for (_, label, look), y in zip(known, _apart([end[0] for end in known], gap, high), strict=True):
+    finite_ends = sorted((end for end in ends if np.isfinite(end[0])), key=lambda end: end[0])
+    for (_, label, look), y in zip(finite_ends, _apart([end[0] for end in finite_ends], gap, high), strict=True):
         place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
         axis.annotate(label, (1, y), xytext=(15, 0), va="center", color=look.colour, fontweight="bold",
                       annotation_clip=False, **place)  # fmt: skip
@@ -126,17 +126,20 @@ def _apart(heights: Sequence[float], gap: float, top: float) -> list[float]:
     return placed
 
 
-def intervals(axis: Axes, heights: Sequence[float], found: Sequence[Estimate], look: Look, size: float = 8) -> None:
+def intervals(axis: Axes, heights: Sequence[float], estimates: Sequence[Estimate], look: Look, size: float = 8) -> None:
     """Draw estimates and their intervals, each at its height; in two strokes, because a forest has hundreds."""
-    known = [(height, one) for height, one in zip(heights, found, strict=True) if one.has_interval]
-    if known:
-        low, high = [one.low for _, one in known], [one.high for _, one in known]
-        axis.hlines([height for height, _ in known], low, high, color=look.colour, linewidth=2.0)
-    for height, one in zip(heights, found, strict=True):
-        if one.at_least != one.at_most:  # a bound has an arrow towards where the number may lie
-            _arrow(axis, height, one, look)
-    axis.plot([one.value for one in found], heights, linestyle="none", marker=look.marker, color=look.colour,
-              markersize=size, markeredgecolor="white")  # fmt: skip
+    with_interval = [
+        (height, estimate) for height, estimate in zip(heights, estimates, strict=True) if estimate.has_interval
+    ]
+    if with_interval:
+        low, high = [estimate.low for _, estimate in with_interval], [estimate.high for _, estimate in with_interval]
+        axis.hlines([height for height, _ in with_interval], low, high, color=look.colour, linewidth=2.0)
+    for height, estimate in zip(heights, estimates, strict=True):
+        if estimate.at_least != estimate.at_most:  # a bound has an arrow towards where the number may lie
+            _arrow(axis, height, estimate, look)
+    values = [estimate.value for estimate in estimates]
+    axis.plot(values, heights, linestyle="none", marker=look.marker, color=look.colour, markersize=size,
+              markeredgecolor="white")  # fmt: skip
 
 
 def _arrow(axis: Axes, height: float, bound: Estimate, look: Look) -> None:

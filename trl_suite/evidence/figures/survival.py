@@ -24,7 +24,10 @@ def survival(curves: list[Curves], threshold: float, style: dict[str, Look]) -> 
     with styled():
         figure, axes = panels(curves)
         for axis, panel in axes:
-            ends = [_line(axis, found, threshold, style[found.method], i) for i, found in enumerate(panel)]
+            ends = [
+                _line(axis, method_curves, threshold, style[method_curves.method], i)
+                for i, method_curves in enumerate(panel)
+            ]
             axis.set_ylim(-0.04, 1.04)
             axis.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
             name_lines(axis, panel, ends, style, small=len(axes) > 1)

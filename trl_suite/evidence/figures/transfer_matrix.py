@@ -17,14 +17,14 @@ STRONGEST = 4.0  # speed-up, or slow-down, of the darkest cell
 
 def matrices(rows: Sequence[MeasureRow]) -> dict[str, list[MeasureRow]]:
     """Return the rows with a speed-up by method; only methods of which a target has several sources."""
-    found: dict[str, list[MeasureRow]] = {}
+    rows_by_method: dict[str, list[MeasureRow]] = {}
     for row in rows:
         if row.source and row.speed_up.n:
-            found.setdefault(row.base or row.method, []).append(row)
+            rows_by_method.setdefault(row.base or row.method, []).append(row)
     return {
-        method: mine
-        for method, mine in found.items()
-        if len({(row.env, row.source) for row in mine}) > len({row.env for row in mine})
+        method: method_rows
+        for method, method_rows in rows_by_method.items()
+        if len({(row.env, row.source) for row in method_rows}) > len({row.env for row in method_rows})
     }
 
 

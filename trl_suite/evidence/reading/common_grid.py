@@ -11,17 +11,17 @@ from trl_suite.evidence.reading.run_records import Irregularity, RecordedRun, ir
 
 def once(members: list[RecordedRun], findings: list[Irregularity]) -> list[RecordedRun]:
     """Return the usable runs of an env, each arm, seed and source once: the first in the plan counts."""
-    kept: dict[tuple[str, int, str], RecordedRun] = {}
+    first_runs: dict[tuple[str, int, str], RecordedRun] = {}
     for member in members:
         key = (member.condition.name, member.planned.seed, member.planned.source)
         if member.curve is None or not len(member.curve.steps):
             continue
-        if key in kept:
-            what = f"same env, method, seed and source as {kept[key].planned.folder}"
+        if key in first_runs:
+            what = f"same env, method, seed and source as {first_runs[key].planned.folder}"
             findings.append(irregularity("duplicate", member.planned, what, "the first one counts, this one does not"))
         else:
-            kept[key] = member
-    return list(kept.values())
+            first_runs[key] = member
+    return list(first_runs.values())
 
 
 def gather(env: str, members: list[RecordedRun], findings: list[Irregularity]) -> dict[str, Curves]:
@@ -34,16 +34,16 @@ def gather(env: str, members: list[RecordedRun], findings: list[Irregularity]) -
     arms: dict[str, list[RecordedRun]] = {}
     for member in fitting:
         arms.setdefault(member.condition.name, []).append(member)
-    return {name: _stack(env, name, grid, mine) for name, mine in arms.items()}
+    return {name: _stack(env, name, grid, condition_runs) for name, condition_runs in arms.items()}
 
 
 def stochastic(curves: Curves, members: dict[str, RecordedRun]) -> Curves | None:
     """Return the same runs as the stochastic policy was evaluated, or None where none of them was."""
     returns = np.full(curves.returns.shape, np.nan)
     for row, folder in enumerate(curves.folders):
-        found = members[folder].curve
-        if found is not None and found.stochastic is not None:
-            returns[row, : len(found.stochastic)] = found.stochastic
+        curve = members[folder].curve
+        if curve is not None and curve.stochastic is not None:
+            returns[row, : len(curve.stochastic)] = curve.stochastic
     return replace(curves, returns=returns) if np.isfinite(returns).any() else None
 
 

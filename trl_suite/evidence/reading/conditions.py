@@ -1,4 +1,4 @@
-"""What the names in a plan mean: arms of several sources, freeze depths, shifts of one axis; reads no files."""
+"""The meaning of a plan's names: conditions of several sources, freeze depths, shifts of one axis; reads no files."""
 
 import re
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ _QUERY = re.compile(r"(?P<axis>[a-z][a-z0-9_-]*)=(?P<value>\d+(?:\.\d+)?)")
 
 
 class Condition(NamedTuple):
-    """What is compared with scratch: a method, and the env of its source where a target has more than one."""
+    """A method that is compared with scratch, and the env of its source where a target has more than one."""
 
     name: str  # `finetune`, or `finetune from hopper`
     method: str
@@ -36,21 +36,21 @@ def conditions_of(plan: Plan) -> dict[str, Condition]:
     for planned in plan.runs:
         if planned.source:
             sources.setdefault((planned.env, planned.method), set()).add(envs.get(planned.source, ""))
-    found: dict[str, Condition] = {}
+    conditions: dict[str, Condition] = {}
     for planned in plan.runs:
         source = envs.get(planned.source, "")
         several = len(sources.get((planned.env, planned.method), ())) > 1
         name = f"{planned.method} from {source or 'an unknown source'}" if several else planned.method
-        found[planned.folder] = Condition(name, planned.method, source)
-    return found
+        conditions[planned.folder] = Condition(name, planned.method, source)
+    return conditions
 
 
 def depth(method: str) -> int | None:
     """Return how many trunk layers a method of the freeze-depth profile holds; None for methods outside it."""
     if method == FULL:
         return 0
-    found = _DEPTH.fullmatch(method)
-    return int(found[1]) if found else None
+    match = _DEPTH.fullmatch(method)
+    return int(match[1]) if match else None
 
 
 def robot(env: str) -> str:
@@ -81,8 +81,8 @@ def _scaled(env: str, variation: Mapping[str, Any]) -> Shift | None:
 
 def _named(env: str) -> Shift | None:
     for separator, pattern in ((".", _VARIANT), ("?", _QUERY)):
-        name, found, rest = env.partition(separator)
-        match = pattern.fullmatch(rest) if found else None
+        name, matched_separator, rest = env.partition(separator)
+        match = pattern.fullmatch(rest) if matched_separator else None
         if match and float(match["value"]) > 0:
             return Shift(name, match["axis"], float(match["value"]))
     return None

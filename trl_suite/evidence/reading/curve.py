@@ -135,10 +135,10 @@ def _digits(body: str, header: str) -> str:
     if header == HEADER:
         return body.replace("\n", ",0\n") + ",0"
     lines = body.count("\n") + 1
-    known = sum(body.count(f",{mode}") for mode in MODES)
+    lines_with_mode = sum(body.count(f",{mode}") for mode in MODES)
     for place, mode in enumerate(MODES):
         body = body.replace(f",{mode}", f",{place}")
-    return body if known == lines else ""
+    return body if lines_with_mode == lines else ""
 
 
 def _line(line: str, header: str) -> tuple[float, ...]:
@@ -154,7 +154,7 @@ def _line(line: str, header: str) -> tuple[float, ...]:
 
 @lru_cache(maxsize=64)
 def _layout(keys: bytes, episodes: int) -> _Layout:
-    """Return what belongs together, of steps, episodes and modes; a ValueError says what no crash can explain.
+    """Return the lines of each evaluation, by mode; a ValueError says what no crash can explain.
 
     The writer appends whole evaluations in order, starting at step 0.
     """
@@ -173,30 +173,30 @@ def _layout(keys: bytes, episodes: int) -> _Layout:
 
 
 def _check_once(table: Floats) -> None:
-    found, count = np.unique(table, axis=0, return_counts=True)
-    if len(found) < len(table):
-        raise ValueError(f"an episode of step {found[count > 1][0, 0]:.0f} is there twice")
+    distinct, count = np.unique(table, axis=0, return_counts=True)
+    if len(distinct) < len(table):
+        raise ValueError(f"an episode of step {distinct[count > 1][0, 0]:.0f} is there twice")
 
 
 def _mode(steps: Floats, grid: Floats, lines: Ints, episodes: int) -> _Mode:
     """Return the whole evaluations among some lines of a file; only the last may be unfinished."""
-    mine, first, count = np.unique(steps[lines], return_index=True, return_counts=True)
-    if not len(mine):
+    mode_steps, first, count = np.unique(steps[lines], return_index=True, return_counts=True)
+    if not len(mode_steps):
         return _Mode(lines[:0], lines[:0], lines[:0], episodes)
     expected = episodes or int(count[0])
-    unfinished = len(mine) - 1 if mine[-1] == grid[-1] else len(mine)
+    unfinished = len(mode_steps) - 1 if mode_steps[-1] == grid[-1] else len(mode_steps)
     if (count[:unfinished] != expected).any() or count[-1] > expected:
         raise ValueError(f"evaluations of {count.min()} to {count.max()} episodes, expected {expected} in each")
-    keep = len(mine) - int(count[-1] < expected)
-    end = int(first[keep]) if keep < len(mine) else len(lines)
-    return _Mode(lines[:end], first[:keep], np.searchsorted(grid, mine[:keep]), expected)
+    keep = len(mode_steps) - int(count[-1] < expected)
+    end = int(first[keep]) if keep < len(mode_steps) else len(lines)
+    return _Mode(lines[:end], first[:keep], np.searchsorted(grid, mode_steps[:keep]), expected)
 
 
 def _means(values: Floats, mode: _Mode, evaluations: int) -> Floats:
     """Return the mean of each evaluation, NaN where there is none or a value is not finite: (evaluations,)."""
     means = np.full(evaluations, np.nan)
     if len(mode.first):
-        chosen = values[mode.lines]
-        finite = np.where(np.isfinite(chosen), chosen, np.nan)
+        mode_values = values[mode.lines]
+        finite = np.where(np.isfinite(mode_values), mode_values, np.nan)
         means[mode.at] = np.add.reduceat(finite, mode.first) / mode.episodes
     return means

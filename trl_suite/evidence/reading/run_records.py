@@ -64,47 +64,47 @@ def files(runs: Path) -> Files:
 
 
 def _on_disk(runs: Path) -> Files:
-    """Return what stands in every folder that holds a run's record; one walk, and no question for a single file."""
-    found: Files = {}
+    """Return the files of every folder that holds a run's record; one walk, and no question for a single file."""
+    files_by_run: Files = {}
     for folder, below, names in os.walk(runs):
         if RUN in names:
             place = Path(folder)
-            found[place.relative_to(runs).as_posix()] = {name: place / name for name in names}
+            files_by_run[place.relative_to(runs).as_posix()] = {name: place / name for name in names}
             below.clear()  # a run lies in no other's folder
-    return found
+    return files_by_run
 
 
-def surplus(found: Files, plan: Plan) -> list[Irregularity]:
+def surplus(files_by_run: Files, plan: Plan) -> list[Irregularity]:
     """Return a finding for every run on disk that the plan does not know."""
     return [
         Irregularity(
             kind="not planned", where=folder, what="stands on disk and not in plan.json", treatment="not counted"
         )
-        for folder in sorted(found.keys() - {p.folder for p in plan.runs})
+        for folder in sorted(files_by_run.keys() - {p.folder for p in plan.runs})
     ]
 
 
 def recorded_run(
-    runs: Path, found: Files, planned: PlannedRun, arm: Condition, plan: Plan, findings: list[Irregularity]
+    runs: Path, files_by_run: Files, planned: PlannedRun, arm: Condition, plan: Plan, findings: list[Irregularity]
 ) -> RecordedRun:
     """Return one run as read; whatever is wrong with it is added to the findings."""
-    mine = found.get(planned.folder, {})
+    run_files = files_by_run.get(planned.folder, {})
     nothing = RecordedRun(planned=planned, condition=arm)
     try:
         _check_inside(planned.folder)
-        if RUN not in mine:
+        if RUN not in run_files:
             findings.append(irregularity("missing", planned, "has not been run", "its pair is not counted"))
             return nothing
-        run = decode(mine[RUN], RunRecord)
-        _check_same(mine[RUN], run, planned)
+        run = decode(run_files[RUN], RunRecord)
+        _check_same(run_files[RUN], run, planned)
         findings.extend(_circumstances(run, planned))
         optional = planned.role == "source" or run.status != "done"  # a run may end before its first evaluation
-        if optional and EVALUATIONS not in mine:
+        if optional and EVALUATIONS not in run_files:
             return RecordedRun(planned=planned, condition=arm, run=run)
-        if EVALUATIONS not in mine:
+        if EVALUATIONS not in run_files:
             raise InputError(f"{planned.folder}: done, and no {EVALUATIONS}")
-        curve = read(mine[EVALUATIONS], 0 if planned.role == "source" else plan.episodes)
-        home = read(mine[HOME]) if planned.source and HOME in mine else None
+        curve = read(run_files[EVALUATIONS], 0 if planned.role == "source" else plan.episodes)
+        home = read(run_files[HOME]) if planned.source and HOME in run_files else None
     except InputError as error:
         findings.append(irregularity("unreadable", planned, str(error).replace(f"{runs}/", ""), "not counted"))
         return nothing

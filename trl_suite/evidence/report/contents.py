@@ -1,4 +1,4 @@
-"""What a report shows, as plain data: the same for HTML and Markdown; knows no markup."""
+"""The contents of a report, as plain data: the same for HTML and Markdown; knows no markup."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ class RunNumbers(NamedTuple):
 
 
 class TargetSection(NamedTuple):
-    """What the page shows of one env."""
+    """The part of the page about one env."""
 
     env: str
     rows: list[MeasureRow]
@@ -90,13 +90,13 @@ class ReportContents(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def contents(results: Results, detailed: int | None = None) -> ReportContents:
-    """Return what a report shows, with the pictures of the first `detailed` targets, or of as many as is sensible."""
+    """Return a report's contents, with the pictures of the first `detailed` targets, or of as many as is sensible."""
     if detailed is None:
         detailed = DETAILED if len(results.plan.runs) <= LARGE else 1
     rows = results.measures()
     overall = across_targets.overall(results)
     runs = [m.run for m in results.recorded if m.run is not None]
-    ranked = {found.env: found for found in mode_ranking.rankings(results)}
+    ranked = {ranking.env: ranking for ranking in mode_ranking.rankings(results)}
     by_env: dict[str, list[MeasureRow]] = {}
     for row in rows:
         by_env.setdefault(row.env, []).append(row)
@@ -133,7 +133,7 @@ def _findings(findings: Sequence[Irregularity]) -> list[IrregularityGroup]:
     for finding in findings:
         kinds.setdefault(finding.kind, []).append(finding)
     limit = MOST_LISTED_RUNS if len(findings) <= MOST_LISTED_RUNS else EXAMPLES
-    return [IrregularityGroup(mine[:limit], len(mine)) for mine in kinds.values()]
+    return [IrregularityGroup(irregularities[:limit], len(irregularities)) for irregularities in kinds.values()]
 
 
 def _target(
@@ -149,7 +149,9 @@ def _target(
         evaluations=len(curves[0].steps) if curves else 0,
         figures=gallery.of_target(results, env, rows) if drawn else [],
         ranking=ranked,
-        singles=[single for found in curves for single in _singles(found, reference)] if singles else [],
+        singles=[single for method_curves in curves for single in _singles(method_curves, reference)]
+        if singles
+        else [],
     )
 
 

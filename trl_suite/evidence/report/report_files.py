@@ -96,7 +96,7 @@ def _inline(film: FilmFile) -> str:
     return f"data:image/gif;base64,{base64.b64encode(film.path.read_bytes()).decode()}"
 
 
-def _fill(template: str, found: ReportContents, pictures: Mapping[str, Any], escape: bool) -> str:
+def _fill(template: str, report: ReportContents, pictures: Mapping[str, Any], escape: bool) -> str:
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=escape,
@@ -105,11 +105,11 @@ def _fill(template: str, found: ReportContents, pictures: Mapping[str, Any], esc
         lstrip_blocks=True,
     )
     templates.filters.update({name: getattr(number_format, name) for name in FILTERS})
-    own: dict[str, Any] = {**pictures, "cell": _cell, "suggest": suggest}
-    templates.filters.update(own)
-    shown: dict[str, Any] = msgspec.structs.asdict(found)
+    filters: dict[str, Any] = {**pictures, "cell": _cell, "suggest": suggest}
+    templates.filters.update(filters)
+    fields: dict[str, Any] = msgspec.structs.asdict(report)
     constants = {"fraction": FRACTION, "late": LATE, "scratch": SCRATCH}
-    return templates.get_template(template).render(shown | constants)
+    return templates.get_template(template).render(fields | constants)
 
 
 def _cell(text: Any) -> str:

@@ -95,14 +95,18 @@ def _name(method: str) -> str:
 
 def _method(folder: Path, curves: list[Curves]) -> None:
     with _Events(folder) as events:
-        events.add(_charts([found.env for found in curves]))
-        for found in curves:
-            band = mean(found)
-            middle = interquartile_mean(found.returns[found.complete]) if found.complete.any() else band.value * np.nan
+        events.add(_charts([env_curves.env for env_curves in curves]))
+        for env_curves in curves:
+            band = mean(env_curves)
+            middle = (
+                interquartile_mean(env_curves.returns[env_curves.complete])
+                if env_curves.complete.any()
+                else band.value * np.nan
+            )
             lines = {"mean": band.value, "low": band.low, "high": band.high, "iqm": middle}
             for name, values in lines.items():
-                for step, value in zip(found.steps, values, strict=False):
-                    events.scalar(f"{found.env}/{name}", float(value), int(step))
+                for step, value in zip(env_curves.steps, values, strict=False):
+                    events.scalar(f"{env_curves.env}/{name}", float(value), int(step))
 
 
 def _charts(envs: list[str]) -> Any:
@@ -137,23 +141,27 @@ def _measures(folder: Path, results: Results) -> None:
         with _Events(folder / row.env.replace("/", "-") / _name(row.method)) as events:
             events.add(_start(session))
             for name in METRICS:
-                found: Estimate = getattr(row, name)
-                for tag, value in ((name, found.value), (f"{name}_low", found.low), (f"{name}_high", found.high)):
+                estimate: Estimate = getattr(row, name)
+                for tag, value in (
+                    (name, estimate.value),
+                    (f"{name}_low", estimate.low),
+                    (f"{name}_high", estimate.high),
+                ):
                     events.scalar(f"measures/{tag}", value)
             events.scalar("measures/fraction_reached", row.reached / row.timed if row.timed else np.nan)
             events.add(_hparams(metadata.SESSION_END_INFO_TAG, session_end_info=end))
 
 
 def _session(results: Results, row: MeasureRow) -> dict[str, str | float]:
-    """Return what the HParams tab can sort and filter by."""
+    """Return the values that the HParams tab can sort and filter by."""
     depth = conditions.depth(row.base or row.method)
-    found: dict[str, str | float] = {"method": row.method, "env": row.env, "source": row.source or "none"}
+    hparams: dict[str, str | float] = {"method": row.method, "env": row.env, "source": row.source or "none"}
     if row.jumpstart.n:
-        found |= {"claim": row.area_claim, "claim on time": row.time_claim}
-    found |= {"runs": float(row.complete), "episodes": float(results.plan.episodes)}
+        hparams |= {"claim": row.area_claim, "claim on time": row.time_claim}
+    hparams |= {"runs": float(row.complete), "episodes": float(results.plan.episodes)}
     if shift := results.shifts.get(row.env):
-        found |= {"axis": shift.axis, "value": shift.value}
-    return found | ({"frozen layers": float(depth)} if depth is not None else {})
+        hparams |= {"axis": shift.axis, "value": shift.value}
+    return hparams | ({"frozen layers": float(depth)} if depth is not None else {})
 
 
 def _experiment(sessions: list[dict[str, str | float]]) -> Any:
@@ -191,11 +199,11 @@ def _hparam(name: str, values: list[str | float]) -> Any:
 
 def _figures(folder: Path, results: Results) -> None:
     rows = results.measures()
-    shown = gallery.across(results, rows, across_targets.overall(results))
+    figures = gallery.across(results, rows, across_targets.overall(results))
     for env in results.envs[:PICTURED]:
-        shown += gallery.of_target(results, env, [row for row in rows if row.env == env])
+        figures += gallery.of_target(results, env, [row for row in rows if row.env == env])
     with _Events(folder) as events:
-        for picture in shown:
+        for picture in figures:
             image = _summary.Summary.Image(encoded_image_string=png(picture.figure), **_size(picture))
             value = _summary.Summary.Value(tag=f"figures/{picture.name}", image=image)
             events.add(_summary.Summary(value=[value]))

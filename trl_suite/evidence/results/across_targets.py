@@ -34,17 +34,17 @@ def overall(results: Results, envs: Sequence[str] = ()) -> list[Overall]:
     over = envs or results.envs
     methods = dict.fromkeys(method for env in over for method in results.methods(env) if method != SCRATCH)
     generator = np.random.default_rng(SEED)
-    found = [_overall(results, method, over, generator) for method in methods] if len(over) > 1 else []
-    return [method for method in found if method.targets > 1]
+    rows = [_overall(results, method, over, generator) for method in methods] if len(over) > 1 else []
+    return [method for method in rows if method.targets > 1]
 
 
 def scores(results: Results) -> dict[str, Floats]:
     """Return the scores of all complete runs by method, over all targets with a reference: (runs,) each."""
-    found: dict[str, list[Floats]] = {}
+    scores_by_method: dict[str, list[Floats]] = {}
     for (env, method), curves in results.curves.items():
         if (reference := _usable(results, env)) is not None and len(curves.steps) > 1:
-            found.setdefault(method, []).append(_scores(curves, reference))
-    return {method: np.concatenate(values) for method, values in found.items()}
+            scores_by_method.setdefault(method, []).append(_scores(curves, reference))
+    return {method: np.concatenate(values) for method, values in scores_by_method.items()}
 
 
 class _Target(NamedTuple):

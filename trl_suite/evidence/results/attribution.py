@@ -20,7 +20,7 @@ class Contrast(NamedTuple):
 
 
 class _Treatment(NamedTuple):
-    """What a method does to components on an env."""
+    """The components that a method copies and freezes on an env."""
 
     method: str
     source: str  # env, "" without one
@@ -30,20 +30,20 @@ class _Treatment(NamedTuple):
 
 def contrasts(results: Results, env: str) -> list[Contrast]:
     """Return all contrasts of an env between neighbours: no other method of the plan lies between the two."""
-    known, treatments = _treatments(results, env)
-    found: list[Contrast] = []
+    components, treatments = _treatments(results, env)
+    neighbour_contrasts: list[Contrast] = []
     for more in treatments:
         for less in (other for other in treatments if other.source in ("", more.source)):
             if less.frozen == more.frozen and _next(less.copied, more.copied, _copies(treatments, more)):
-                found.append(_contrast(results, env, "copying", more, less, known))
+                neighbour_contrasts.append(_contrast(results, env, "copying", more, less, components))
             if less.copied == more.copied and _next(less.frozen, more.frozen, _freezes(treatments, more)):
-                found.append(_contrast(results, env, "freezing", more, less, known))
-    return [contrast for contrast in found if contrast.effect.n]
+                neighbour_contrasts.append(_contrast(results, env, "freezing", more, less, components))
+    return [contrast for contrast in neighbour_contrasts if contrast.effect.n]
 
 
-def fold(components: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
+def fold(components: Iterable[str], all_components: Iterable[str]) -> tuple[str, ...]:
     """Return components with whole families written as one: all that begin with `critic.` become `critic`."""
-    left, everything = set(components), set(known)
+    left, everything = set(components), set(all_components)
     prefixes = {".".join(name.split(".")[:depth]) for name in left for depth in range(1, name.count(".") + 1)}
     for prefix in sorted(prefixes, key=lambda prefix: prefix.count(".")):
         family = {name for name in everything if name.startswith(f"{prefix}.")}
@@ -54,13 +54,13 @@ def fold(components: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
 
 def _treatments(results: Results, env: str) -> tuple[set[str], list[_Treatment]]:
     """Return all components of an env's runs, and what each method did to them."""
-    known: set[str] = set()
-    found: dict[str, _Treatment] = {}
+    components: set[str] = set()
+    treatments: dict[str, _Treatment] = {}
     for member in results.recorded:
         transplant = member.run.transplant if member.run else None
         if member.planned.role != "target" or member.planned.env != env or transplant is None:
             continue
-        known |= {*transplant.copied, *transplant.synced, *transplant.fresh}
+        components |= {*transplant.copied, *transplant.synced, *transplant.fresh}
         if (env, member.condition.name) in results.curves:
             treatment = _Treatment(
                 member.condition.name,
@@ -68,8 +68,8 @@ def _treatments(results: Results, env: str) -> tuple[set[str], list[_Treatment]]
                 frozenset(transplant.copied),
                 frozenset(transplant.frozen),
             )
-            found.setdefault(member.condition.name, treatment)
-    return known, list(found.values())
+            treatments.setdefault(member.condition.name, treatment)
+    return components, list(treatments.values())
 
 
 def _copies(treatments: list[_Treatment], like: _Treatment) -> list[frozenset[str]]:
@@ -90,11 +90,11 @@ def _contrast(
     kind: Literal["copying", "freezing"],
     more: _Treatment,
     less: _Treatment,
-    known: set[str],
+    components: set[str],
 ) -> Contrast:
     cells = comparison.area_differences(results.curves[env, more.method], results.curves[env, less.method])
     reference = results.scales.get(env)
     scale = reference.reference - reference.random if reference is not None and reference.usable else 1.0
     added = more.copied - less.copied if kind == "copying" else more.frozen - less.frozen
     effect = estimates.effect(cells.by_source / scale)
-    return Contrast(kind, fold(added, known), more.method, less.method, effect)
+    return Contrast(kind, fold(added, components), more.method, less.method, effect)

@@ -17,7 +17,7 @@ from trl_suite.evidence.statistics.estimates import NAN, Estimate, holm
 
 
 class SourceCost(NamedTuple):
-    """What one source policy cost; 0 without a source, NaN where it is not known."""
+    """The cost of one source policy; 0 without a source, NaN where it is not known."""
 
     steps: float = 0.0  # env steps
     seconds: float = 0.0  # wall time

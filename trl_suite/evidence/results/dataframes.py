@@ -24,8 +24,8 @@ def evaluations(results: "Results") -> "pd.DataFrame":
     """
     import pandas as pd
 
-    both = zip(MODES, (results.curves, results.stochastic), strict=True)
-    parts = [_long(results, curves, mode) for mode, found in both for curves in found.values()]
+    curves_by_mode = zip(MODES, (results.curves, results.stochastic), strict=True)
+    parts = [_long(results, curves, mode) for mode, mode_curves in curves_by_mode for curves in mode_curves.values()]
     columns: dict[str, Any] = {}
     for name in COLUMNS:
         values = [part[name] for part in parts]
@@ -47,10 +47,17 @@ def runs(results: "Results") -> "pd.DataFrame":
     rows: list[dict[str, Any]] = []
     for member in results.recorded:
         planned, run = member.planned, member.run
-        known = {"status": run.status, "steps": run.steps, "seconds": run.seconds} if run else {"status": "missing"}
-        own = {"run": planned.folder, "role": planned.role, "env": planned.env, "method": member.condition.name}
+        run_columns = (
+            {"status": run.status, "steps": run.steps, "seconds": run.seconds} if run else {"status": "missing"}
+        )
+        plan_columns = {
+            "run": planned.folder,
+            "role": planned.role,
+            "env": planned.env,
+            "method": member.condition.name,
+        }
         more = {"source": planned.source, "seed": planned.seed}
-        rows.append(own | more | known | numbers.get(planned.folder, {}))
+        rows.append(plan_columns | more | run_columns | numbers.get(planned.folder, {}))
     return pd.DataFrame(rows)
 
 
@@ -66,22 +73,22 @@ def irregularities(results: "Results") -> "pd.DataFrame":
     import pandas as pd
 
     columns = ["kind", "where", "what", "treatment"]
-    return pd.DataFrame([msgspec.to_builtins(found) for found in results.irregularities], columns=columns)
+    return pd.DataFrame([msgspec.to_builtins(irregularity) for irregularity in results.irregularities], columns=columns)
 
 
 def flat(row: MeasureRow) -> dict[str, Any]:
     """Return a row of measures with each estimate spread over four columns."""
-    found: dict[str, Any] = {}
+    columns: dict[str, Any] = {}
     for name in row.__struct_fields__:
         value = getattr(row, name)
         if isinstance(value, Estimate):
             ends = {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high, f"{name}_n": value.n}
-            found |= ends | ({f"{name}_p": value.p} if name in ("speed_up", "area_gain", "end_gain") else {})
+            columns |= ends | ({f"{name}_p": value.p} if name in ("speed_up", "area_gain", "end_gain") else {})
         elif not isinstance(value, tuple):
-            found[name] = value
+            columns[name] = value
     if row.jumpstart.n:
-        found |= {"area_claim": row.area_claim, "end_claim": row.end_claim, "time_claim": row.time_claim}
-    return found
+        columns |= {"area_claim": row.area_claim, "end_claim": row.end_claim, "time_claim": row.time_claim}
+    return columns
 
 
 COLUMNS = ("env", "method", "source", "seed", "run", "complete", "mode", "step", "return", "score")
@@ -106,13 +113,13 @@ def _long(results: "Results", curves: Curves, mode: str) -> dict[str, Any]:
 
 def _numbers(results: "Results", curves: Curves) -> dict[str, dict[str, float | bool]]:
     """Return the measures of single runs, by folder."""
-    found: dict[str, Any] = {"zero_shot": measures.zero_shot(curves.returns)}
+    by_measure: dict[str, Any] = {"zero_shot": measures.zero_shot(curves.returns)}
     reference = results.scales.get(curves.env)
     if len(curves.steps) > 1:
-        found["area"] = measures.area(curves.steps, curves.whole)
-        found["asymptote"] = measures.asymptote(curves.steps, curves.whole)
+        by_measure["area"] = measures.area(curves.steps, curves.whole)
+        by_measure["asymptote"] = measures.asymptote(curves.steps, curves.whole)
     if len(curves.steps) > 1 and reference is not None and reference.usable:
         times = measures.time_to_threshold(curves.steps, curves.whole, reference.threshold)
-        found["time_to_threshold"] = np.where(curves.complete, times.steps, np.nan)
-        found["reached"] = times.reached
-    return {folder: {name: values[i] for name, values in found.items()} for i, folder in enumerate(curves.folders)}
+        by_measure["time_to_threshold"] = np.where(curves.complete, times.steps, np.nan)
+        by_measure["reached"] = times.reached
+    return {folder: {name: values[i] for name, values in by_measure.items()} for i, folder in enumerate(curves.folders)}

@@ -59,16 +59,16 @@ class Results:
             )
         plan = decode(path, Plan)
         arms = conditions.conditions_of(plan)
-        found = files(runs)
-        findings = surplus(found, plan)
+        files_by_run = files(runs)
+        findings = surplus(files_by_run, plan)
         members = tuple(
-            recorded_run(runs, found, planned, arms[planned.folder], plan, findings) for planned in plan.runs
+            recorded_run(runs, files_by_run, planned, arms[planned.folder], plan, findings) for planned in plan.runs
         )
         curves = _gather([m for m in members if m.planned.role == "target"], findings)
         cohorts = _gather([m for m in members if m.planned.role == "reference"], findings)
         _compare(curves, plan, findings)
-        scratch = {env: found for (env, arm), found in curves.items() if arm == SCRATCH}
-        apart = {env: found for (env, arm), found in cohorts.items() if arm == SCRATCH}
+        scratch = {env: env_curves for (env, arm), env_curves in curves.items() if arm == SCRATCH}
+        apart = {env: env_curves for (env, arm), env_curves in cohorts.items() if arm == SCRATCH}
         envs = tuple(dict.fromkeys(env for env, _ in curves))
         scales = return_scale.find(plan, envs, scratch, apart, findings)
         return cls(
@@ -110,18 +110,18 @@ class Results:
     def _conditions(self) -> dict[str, dict[str, tuple[Condition, int]]]:
         """The conditions of each target env with the number of runs planned."""
         conditions_by_run = {m.planned.folder: m.condition for m in self.recorded}
-        found: dict[str, dict[str, tuple[Condition, int]]] = {}
+        conditions_by_env: dict[str, dict[str, tuple[Condition, int]]] = {}
         counts = Counter((p.env, conditions_by_run[p.folder]) for p in self.plan.runs if p.role == "target")
         for (env, arm), count in counts.items():
-            found.setdefault(env, {})[arm.name] = (arm, count)
-        return found
+            conditions_by_env.setdefault(env, {})[arm.name] = (arm, count)
+        return conditions_by_env
 
     @cached_property
     def shifts(self) -> dict[str, Shift]:
         """How far each target is from its nominal form, of those that depart from it along one axis."""
         worlds = {m.planned.env: m.run.specification.get("env_spec", {}) for m in self.recorded if m.run is not None}
-        found = {env: conditions.shift(env, world.get("variation", {})) for env, world in worlds.items()}
-        return {env: shift for env, shift in found.items() if shift is not None}
+        shift_by_env = {env: conditions.shift(env, world.get("variation", {})) for env, world in worlds.items()}
+        return {env: shift for env, shift in shift_by_env.items() if shift is not None}
 
     @cached_property
     def _sources(self) -> dict[str, RecordedRun]:
@@ -132,15 +132,17 @@ class Results:
         return {m.planned.folder: m for m in self.recorded}
 
     def source_cost(self, curves: Curves) -> SourceCost:
-        """Return what one source policy of these runs cost: 0 without a source, NaN where unknown."""
+        """Return the cost of one source policy of these runs: 0 without a source, NaN where unknown."""
         folders = {self._members[folder].planned.source for folder in curves.folders} - {""}
         runs = [self._sources[folder].run for folder in folders if folder in self._sources]
-        known = [run for run in runs if run is not None]
+        recorded_runs = [run for run in runs if run is not None]
         if not folders:
             return SourceCost()
-        if not known:
+        if not recorded_runs:
             return SourceCost(float("nan"), float("nan"))
-        return SourceCost(float(np.mean([run.steps for run in known])), float(np.mean([run.seconds for run in known])))
+        return SourceCost(
+            float(np.mean([run.steps for run in recorded_runs])), float(np.mean([run.seconds for run in recorded_runs]))
+        )
 
     def frame(self) -> "pd.DataFrame":
         """Return one row per run and evaluation as a data frame: see `dataframes.evaluations` for its columns."""
@@ -204,16 +206,16 @@ class Results:
 
     def _retained(self, curves: Curves) -> Floats:
         """Return the share of the source's gain on its own env that each policy kept: (runs,), NaN if not measured."""
-        kept = np.full(len(curves.folders), np.nan)
+        retained = np.full(len(curves.folders), np.nan)
         for row, folder in enumerate(curves.folders):
-            mine = self._members[folder]
-            source = self._sources.get(mine.planned.source)
-            if mine.home is None or not len(mine.home.steps) or source is None or source.curve is None:
+            member = self._members[folder]
+            source = self._sources.get(member.planned.source)
+            if member.home is None or not len(member.home.steps) or source is None or source.curve is None:
                 continue
             if len(source.curve.steps):
-                before, after = mine.home.returns[[0]], mine.home.returns[[-1]]
-                kept[row] = measures.retention(before, after, random=float(source.curve.returns[0]))[0]
-        return kept
+                before, after = member.home.returns[[0]], member.home.returns[[-1]]
+                retained[row] = measures.retention(before, after, random=float(source.curve.returns[0]))[0]
+        return retained
 
 
 def load(runs: str | Path) -> Results:
@@ -232,12 +234,12 @@ def _view(name: str) -> Any:
 def _gather(members: list[RecordedRun], findings: list[Irregularity]) -> dict[tuple[str, str], Curves]:
     """Return the curves of all envs, each on its own grid."""
     envs: dict[str, list[RecordedRun]] = {}
-    for found in members:
-        envs.setdefault(found.planned.env, []).append(found)
+    for member in members:
+        envs.setdefault(member.planned.env, []).append(member)
     return {
         (env, arm): curves
-        for env, mine in envs.items()
-        for arm, curves in gather(env, once(mine, findings), findings).items()
+        for env, env_members in envs.items()
+        for arm, curves in gather(env, once(env_members, findings), findings).items()
     }
 
 
@@ -245,17 +247,17 @@ def _stochastic(
     curves: dict[tuple[str, str], Curves], members: tuple[RecordedRun, ...]
 ) -> dict[tuple[str, str], Curves]:
     folders = {m.planned.folder: m for m in members}
-    both = {key: stochastic(found, folders) for key, found in curves.items()}
-    return {key: found for key, found in both.items() if found is not None}
+    stochastic_curves = {key: stochastic(method_curves, folders) for key, method_curves in curves.items()}
+    return {key: method_curves for key, method_curves in stochastic_curves.items() if method_curves is not None}
 
 
 def _compare(curves: dict[tuple[str, str], Curves], plan: Plan, findings: list[Irregularity]) -> None:
     """Note every run that has no scratch run of its seed."""
     folders: dict[str, PlannedRun] = {p.folder: p for p in plan.runs}
-    for (env, method), found in curves.items():
+    for (env, method), method_curves in curves.items():
         scratch = curves.get((env, SCRATCH))
         seeds = set() if scratch is None else set(scratch.seeds.tolist())
-        for folder, seed in zip(found.folders, found.seeds.tolist(), strict=True):
+        for folder, seed in zip(method_curves.folders, method_curves.seeds.tolist(), strict=True):
             if method != SCRATCH and seed not in seeds:
                 treatment = "in the method's own measures, not in the comparison"
                 findings.append(irregularity("no pair", folders[folder], f"no scratch run with seed {seed}", treatment))

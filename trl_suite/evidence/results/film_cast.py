@@ -46,8 +46,8 @@ def cast(results: Results, env: str = "") -> FilmCast:
     run = _middle(results.curves[env, row.method], scratch)
     if run is None:
         raise InputError(f"{results.folder}: no run of {row.method} on {env} has a scratch run of its seed")
-    mine = results.curves[env, row.method]
-    seed, folder = int(mine.seeds[run]), mine.folders[run]
+    method_curves = results.curves[env, row.method]
+    seed, folder = int(method_curves.seeds[run]), method_curves.folders[run]
     return FilmCast(
         env=env, home=row.source, method=row.method, seed=seed, best=folder,
         source=next(member.planned.source for member in results.recorded if member.planned.folder == folder),
@@ -55,16 +55,18 @@ def cast(results: Results, env: str = "") -> FilmCast:
     )  # fmt: skip
 
 
-def _middle(mine: Curves, scratch: Curves) -> int | None:
+def _middle(method_curves: Curves, scratch: Curves) -> int | None:
     """Return the complete run with a complete scratch run of its seed whose end is the median of those."""
     complete = {seed for seed, whole in zip(scratch.seeds.tolist(), scratch.complete, strict=True) if whole}
-    paired = [run for run, seed in enumerate(mine.seeds.tolist()) if mine.complete[run] and seed in complete]
-    ends = measures.asymptote(mine.steps, mine.returns)
+    paired = [
+        run for run, seed in enumerate(method_curves.seeds.tolist()) if method_curves.complete[run] and seed in complete
+    ]
+    ends = measures.asymptote(method_curves.steps, method_curves.returns)
     return sorted(paired, key=lambda run: ends[run])[len(paired) // 2] if paired else None
 
 
 class FilmFile(NamedTuple):
-    """What a page can say of the film."""
+    """The film's file, as a page describes it."""
 
     path: Path
     size: int  # bytes, 0 where there is none

@@ -31,21 +31,23 @@ def rankings(results: Results) -> list[ModeRanking]:
     if not results.stochastic:
         return []
     modes = [{(row.env, row.method): row for row in results.measures(mode)} for mode in ("deterministic", "stochastic")]
-    found = [
+    env_rankings = [
         _ranking(env, [(modes[0][key], modes[1][key]) for key in modes[1] if key[0] == env]) for env in results.envs
     ]
-    return [ranking for ranking in found if ranking.places]
+    return [ranking for ranking in env_rankings if ranking.places]
 
 
 def _ranking(env: str, rows: list[tuple[MeasureRow, MeasureRow]]) -> ModeRanking:
-    known = [pair for pair in rows if all(row.area.n for row in pair)]
-    heights = [[pair[mode].area.value for pair in known] for mode in (0, 1)]
-    places = [[1 + sum(other > mine for other in mode) for mine in mode] for mode in heights]
+    evaluated = [pair for pair in rows if all(row.area.n for row in pair)]
+    heights = [[pair[mode].area.value for pair in evaluated] for mode in (0, 1)]
+    places = [[1 + sum(other > height for other in mode) for height in mode] for mode in heights]
     swapped = tuple(
-        (known[i][0].method, known[j][0].method)
-        for a, b in combinations(range(len(known)), 2)
+        (evaluated[i][0].method, evaluated[j][0].method)
+        for a, b in combinations(range(len(evaluated)), 2)
         for i, j in (((a, b) if heights[0][a] > heights[0][b] else (b, a)),)
         if np.sign(heights[0][i] - heights[0][j]) * np.sign(heights[1][i] - heights[1][j]) < 0
     )
-    found = tuple(ModeRank(det.method, det, sto, (places[0][i], places[1][i])) for i, (det, sto) in enumerate(known))
-    return ModeRanking(env, tuple(sorted(found, key=lambda place: place.places)), swapped)
+    ranks = tuple(
+        ModeRank(det.method, det, sto, (places[0][i], places[1][i])) for i, (det, sto) in enumerate(evaluated)
+    )
+    return ModeRanking(env, tuple(sorted(ranks, key=lambda place: place.places)), swapped)

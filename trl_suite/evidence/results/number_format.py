@@ -33,53 +33,53 @@ def times(value: float) -> str:
     return f"{number(value)}\u00d7" if math.isfinite(value) else number(value)
 
 
-def estimate(found: Estimate, signed: bool = False) -> str:
+def estimate(estimate: Estimate, signed: bool = False) -> str:
     """Return `+1,180 [+950, +1,410]`, without brackets where there is no interval."""
-    text = number(found.value, signed)
-    return f"{text} {bounds(found, signed)}".rstrip()
+    text = number(estimate.value, signed)
+    return f"{text} {bounds(estimate, signed)}".rstrip()
 
 
-def bounds(found: Estimate, signed: bool = False) -> str:
+def bounds(estimate: Estimate, signed: bool = False) -> str:
     """Return `[+950, +1,410]`, or nothing where there is no interval."""
-    return f"[{number(found.low, signed)}, {number(found.high, signed)}]" if found.has_interval else ""
+    return f"[{number(estimate.low, signed)}, {number(estimate.high, signed)}]" if estimate.has_interval else ""
 
 
-def speed_up(found: Estimate) -> str:
+def speed_up(estimate: Estimate) -> str:
     """Return `3.1x [1.9, 5.0]`, with a sign where it is a bound."""
-    return f"{ratio(found)} {bounds(found)}".rstrip()
+    return f"{ratio(estimate)} {bounds(estimate)}".rstrip()
 
 
-def ratio(found: Estimate) -> str:
+def ratio(estimate: Estimate) -> str:
     """Return the value of a speed-up, with a sign where it is a bound: see `bound_sign`."""
-    return _sign(found) + times(found.value)
+    return _sign(estimate) + times(estimate.value)
 
 
-def bound_sign(found: Estimate) -> str:
+def bound_sign(estimate: Estimate) -> str:
     """Return `at least `, `at most `, or `about ` where some pairs bound a ratio from below and others from above."""
-    if not found.n or not (found.at_least or found.at_most):
+    if not estimate.n or not (estimate.at_least or estimate.at_most):
         return ""
-    return "about " if found.at_least and found.at_most else "at least " if found.at_least else "at most "
+    return "about " if estimate.at_least and estimate.at_most else "at least " if estimate.at_least else "at most "
 
 
-def _sign(found: Estimate) -> str:
+def _sign(estimate: Estimate) -> str:
     signs = {"at least ": "\u2265 ", "at most ": "\u2264 ", "about ": "\u2248 ", "": ""}
-    return signs[bound_sign(found)]
+    return signs[bound_sign(estimate)]
 
 
-def percent(found: Estimate) -> str:
+def percent(estimate: Estimate) -> str:
     """Return a share with its interval: `20 % [1, 72]`."""
-    if not found.n:
+    if not estimate.n:
         return NOTHING
-    interval = f" [{100 * found.low:.0f}, {100 * found.high:.0f}]" if found.has_interval else ""
-    return f"{100 * found.value:.0f} %{interval}"
+    interval = f" [{100 * estimate.low:.0f}, {100 * estimate.high:.0f}]" if estimate.has_interval else ""
+    return f"{100 * estimate.value:.0f} %{interval}"
 
 
-def targets(found: Estimate) -> str:
+def targets(estimate: Estimate) -> str:
     """Return a number of targets, rounded up: `14 [10, 25]`, or `never`."""
-    if not found.n:
+    if not estimate.n:
         return NOTHING
-    value, low, high = (_targets(bound) for bound in (found.value, found.low, found.high))
-    return f"{value} [{low}, {high}]" if found.has_interval and low != "never" else value
+    value, low, high = (_targets(bound) for bound in (estimate.value, estimate.low, estimate.high))
+    return f"{value} [{low}, {high}]" if estimate.has_interval and low != "never" else value
 
 
 def _targets(value: float) -> str:

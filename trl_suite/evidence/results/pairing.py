@@ -124,8 +124,12 @@ def _spread_together(values: Floats, places: Sequence[int], starts: Floats, widt
     rows = np.array(places, dtype=np.int64)[finite]
     if len(rows) < FEWEST_SAMPLES:
         return np.full((2, 2), NAN)
-    both = np.stack([values[finite] - starts[rows], widths[rows]])
-    spread = np.cov(both) * estimates.squared_half_width(both[0]) / max(1e-300, float(np.var(both[0], ddof=1)))
+    gains_and_widths = np.stack([values[finite] - starts[rows], widths[rows]])
+    spread = (
+        np.cov(gains_and_widths)
+        * estimates.squared_half_width(gains_and_widths[0])
+        / max(1e-300, float(np.var(gains_and_widths[0], ddof=1)))
+    )
     spread[1, 1] = estimates.squared_half_width(widths)
     return spread
 

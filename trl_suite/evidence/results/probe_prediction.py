@@ -38,18 +38,18 @@ def predictions(results: Results) -> list[Prediction]:
     Raises:
         InputError: `probes.json` is there and cannot be read.
     """
-    known = _known(results)
+    probes_by_pair = _probes_by_pair(results)
     methods: dict[str, list[MeasureRow]] = {}
     for row in results.measures():
         if row.speed_up.n:
             methods.setdefault(row.base or row.method, []).append(row)
-    found: list[Prediction] = []
+    all_predictions: list[Prediction] = []
     for method, rows in methods.items():
         for probe in PROBES:
-            those = [_pair(row, _value(results, row, probe, known)) for row in rows]
+            those = [_pair(row, _value(results, row, probe, probes_by_pair)) for row in rows]
             if sum(math.isfinite(pair.probe) for pair in those) >= FEWEST_PROBED_PAIRS:
-                found.append(prediction(probe, method, those))
-    return found
+                all_predictions.append(prediction(probe, method, those))
+    return all_predictions
 
 
 def prediction(probe: str, method: str, pairs: Sequence[Pair]) -> Prediction:
@@ -61,18 +61,18 @@ def prediction(probe: str, method: str, pairs: Sequence[Pair]) -> Prediction:
 
 
 def pairs(results: Results, row: MeasureRow, probes: Sequence[str]) -> dict[str, Pair]:
-    """Return what each probe that was made said of a row's source and target, beside the log speed-up."""
-    known = _known(results)
-    told = {probe: _value(results, row, probe, known) for probe in probes}
-    return {probe: _pair(row, value) for probe, value in told.items() if math.isfinite(value)}
+    """Return the value of each probe that was made of a row's source and target, beside the log speed-up."""
+    probes_by_pair = _probes_by_pair(results)
+    values = {probe: _value(results, row, probe, probes_by_pair) for probe in probes}
+    return {probe: _pair(row, value) for probe, value in values.items() if math.isfinite(value)}
 
 
 def _pair(row: MeasureRow, value: float) -> Pair:
     return Pair(value, math.log(row.speed_up.value), conditions.robot(row.env))
 
 
-def _known(results: Results) -> dict[tuple[str, str], Probes]:
-    return {(found.env, found.source): found.probes for found in probed(results)}
+def _probes_by_pair(results: Results) -> dict[tuple[str, str], Probes]:
+    return {(probed_pair.env, probed_pair.source): probed_pair.probes for probed_pair in probed(results)}
 
 
 def _value(results: Results, row: MeasureRow, probe: str, probes: dict[tuple[str, str], Probes]) -> float:
@@ -82,8 +82,8 @@ def _value(results: Results, row: MeasureRow, probe: str, probes: dict[tuple[str
         if reference is None or not reference.usable:
             return math.nan
         return (row.zero_shot.value - reference.random) / (reference.reference - reference.random)
-    known = probes.get((row.env, row.source)) or probes.get((row.env, ""))
-    return float(getattr(known, probe)) if known is not None else math.nan
+    pair_probes = probes.get((row.env, row.source)) or probes.get((row.env, ""))
+    return float(getattr(pair_probes, probe)) if pair_probes is not None else math.nan
 
 
 def probed(results: Results) -> list[Probed]:

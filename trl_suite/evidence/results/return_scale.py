@@ -1,4 +1,4 @@
-"""What scores 0 and what scores 1 on an env, and the thresholds between: given, measured apart, or from scratch."""
+"""The returns that score 0 and 1 on an env, and the thresholds between: given, measured apart, or from scratch."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -40,7 +40,7 @@ class ScaleDraws(NamedTuple):
 
 
 class ReturnScale(msgspec.Struct, frozen=True, kw_only=True):
-    """What scores 0 and what scores 1 on one env, in units of return."""
+    """The returns that score 0 and 1 on one env."""
 
     random: float
     reference: float
@@ -110,17 +110,17 @@ def find(
     Raises:
         InputError: the specification's references are malformed.
     """
-    found = _given(plan)
+    scales = _given(plan)
     for env in envs:
-        if env not in found and env in cohorts:
-            found |= _cohort(env, cohorts[env], scratch.get(env), findings)
-        if env not in found and env in scratch:
-            found |= _measured(env, scratch[env], "scratch runs of this experiment", paired=True)
-        if env not in found or not found[env].usable:
-            what = "no finished scratch run" if env not in found else "scratch ended no better than it started"
+        if env not in scales and env in cohorts:
+            scales |= _cohort(env, cohorts[env], scratch.get(env), findings)
+        if env not in scales and env in scratch:
+            scales |= _measured(env, scratch[env], "scratch runs of this experiment", paired=True)
+        if env not in scales or not scales[env].usable:
+            what = "no finished scratch run" if env not in scales else "scratch ended no better than it started"
             treatment = "no threshold, so no time to threshold and no speed-up"
             findings.append(Irregularity(kind="no reference", where=env, what=what, treatment=treatment))
-    return found
+    return scales
 
 
 def _given(plan: Plan) -> dict[str, ReturnScale]:
@@ -138,8 +138,8 @@ def _cohort(env: str, cohort: Curves, scratch: Curves | None, findings: list[Irr
         what = f"{int(shared.sum())} reference runs have seeds of scratch runs that methods are compared with"
         treatment = "those are left out of the reference"
         findings.append(Irregularity(kind="not independent", where=env, what=what, treatment=treatment))
-    own = replace(cohort, complete=cohort.complete & ~shared)
-    return _measured(env, own, "scratch runs of their own seeds, which no method is compared with", paired=False)
+    unshared = replace(cohort, complete=cohort.complete & ~shared)
+    return _measured(env, unshared, "scratch runs of their own seeds, which no method is compared with", paired=False)
 
 
 def _measured(env: str, runs: Curves, whose: str, paired: bool) -> dict[str, ReturnScale]:

@@ -21,7 +21,7 @@ class Hash(NamedTuple):
 
 
 class Treatment(NamedTuple):
-    """What became of the components in those runs of a method on an env that were treated alike."""
+    """The fate of the components in those runs of a method on an env that were treated alike."""
 
     env: str
     method: str
@@ -35,11 +35,16 @@ class Treatment(NamedTuple):
     @property
     def hashes(self) -> tuple[Hash, ...]:
         """The numbers of every frozen component, before and after."""
-        return tuple(found for mine in self.runs if mine.run for found in _hashes(mine.run, mine.planned.folder))
+        return tuple(
+            component_hash
+            for recorded in self.runs
+            if recorded.run
+            for component_hash in _hashes(recorded.run, recorded.planned.folder)
+        )
 
 
 class Cost(NamedTuple):
-    """What the runs of one method on one env took."""
+    """The steps and seconds that the runs of one method on one env took."""
 
     env: str
     method: str
@@ -56,7 +61,7 @@ class Circumstance(NamedTuple):
 
 
 def treatments(results: Results) -> list[Treatment]:
-    """Return what was copied, frozen and fresh, one entry for all runs that were treated alike."""
+    """Return the components copied, frozen and fresh, one entry for all runs that were treated alike."""
     groups: dict[tuple[object, ...], list[RecordedRun]] = {}
     for member in results.recorded:
         if member.run is not None and member.run.role == "target" and member.run.transplant is not None:
@@ -76,18 +81,18 @@ def proof(run: RunRecord) -> Proof:
 
 
 def costs(results: Results) -> list[Cost]:
-    """Return what was spent, by env and method, in planned order; sources first where the plan has them first."""
-    found: dict[tuple[str, str], Cost] = {}
+    """Return the steps and seconds by env and method, in planned order; sources first where the plan has them first."""
+    costs_by_method: dict[tuple[str, str], Cost] = {}
     for member in results.recorded:
         if (run := member.run) is None:
             continue
         steps = float(member.curve.steps[-1]) if member.curve is not None and len(member.curve.steps) else 0.0
         trained = float(run.steps) if run.status == "done" else steps
         method = f"{run.method}, reference" if run.role == "reference" else run.method
-        had = found.get((run.env, method), Cost(run.env, method, 0, 0.0, 0.0))
+        had = costs_by_method.get((run.env, method), Cost(run.env, method, 0, 0.0, 0.0))
         spent = (had.steps + trained, had.seconds + run.seconds)
-        found[run.env, method] = Cost(run.env, method, had.runs + 1, *spent)
-    return list(found.values())
+        costs_by_method[run.env, method] = Cost(run.env, method, had.runs + 1, *spent)
+    return list(costs_by_method.values())
 
 
 def circumstances(results: Results) -> list[Circumstance]:
@@ -99,12 +104,12 @@ def circumstances(results: Results) -> list[Circumstance]:
         "engine": lambda run: f"{run.engine} on {run.device}",
         "trained together": lambda run: str(run.cohort_size),
     }
-    found = [Circumstance(name, _values(runs, read)) for name, read in names.items()]
+    facts = [Circumstance(name, _values(runs, read)) for name, read in names.items()]
     for name in dict.fromkeys(name for run in runs for name in run.versions):
-        found.append(Circumstance(name, tuple(Counter(run.versions.get(name, "?") for run in runs).items())))
+        facts.append(Circumstance(name, tuple(Counter(run.versions.get(name, "?") for run in runs).items())))
     for name in dict.fromkeys(name for run in runs for name in run.machine):
-        found.append(Circumstance(name, tuple(Counter(run.machine.get(name, "?") for run in runs).items())))
-    return found
+        facts.append(Circumstance(name, tuple(Counter(run.machine.get(name, "?") for run in runs).items())))
+    return facts
 
 
 def _commit(run: RunRecord) -> str:

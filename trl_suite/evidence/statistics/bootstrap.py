@@ -101,9 +101,9 @@ def hierarchical(
         return Estimate(value=centre, level=level, n=fewest)
     size = max(1, CHUNK_WEIGHTS // cells.size)
     counts = [min(size, replicates - start) for start in range(0, replicates, size)]
-    found = np.concatenate([measure(_draw(cells, labels, resample_tasks, n, generator)) for n in counts])
+    replicate_values = np.concatenate([measure(_draw(cells, labels, resample_tasks, n, generator)) for n in counts])
     tail = _expanded(level, fewest)
-    low, high = np.nanquantile(found, [tail, 1 - tail], method="weibull")
+    low, high = np.nanquantile(replicate_values, [tail, 1 - tail], method="weibull")
     return Estimate(value=centre, low=float(low), high=float(high), level=level, n=fewest)
 
 
@@ -179,35 +179,35 @@ def _once(cells: Floats, labels: Ints) -> _Draw:
 
 def _draw(cells: Floats, labels: Ints, resample_tasks: bool, replicates: int, generator: np.random.Generator) -> _Draw:
     """Return one resample per replicate: of the seeds of each group, and of the tasks where they are drawn too."""
-    known = [np.isfinite(cells[labels == label]) for label in range(int(labels.max()) + 1)]
+    finite_by_group = [np.isfinite(cells[labels == label]) for label in range(int(labels.max()) + 1)]
     everything = np.ones(len(cells), dtype=np.bool_)
     return _Draw(
-        np.stack([_counts(_any(mine, (0, 2)), replicates, generator) for mine in known]),
-        np.stack([_counts(_any(mine, (0, 1)), replicates, generator) for mine in known]),
+        np.stack([_counts(_any(finite, (0, 2)), replicates, generator) for finite in finite_by_group]),
+        np.stack([_counts(_any(finite, (0, 1)), replicates, generator) for finite in finite_by_group]),
         _counts(everything, replicates, generator) if resample_tasks else np.ones((len(cells), 1), np.float32),
     )
 
 
-def _counts(known: Flags, replicates: int, generator: np.random.Generator) -> Weights:
-    """Return how often each of the known units is drawn: (units, replicates), 0 for the others."""
-    places = np.flatnonzero(known)
-    n, width = len(places), len(known)
+def _counts(has_value: Flags, replicates: int, generator: np.random.Generator) -> Weights:
+    """Return how often each of the units with a value is drawn: (units, replicates), 0 for the others."""
+    places = np.flatnonzero(has_value)
+    n, width = len(places), len(has_value)
     drawn = places[generator.integers(0, n, (n, replicates))] * replicates + np.arange(replicates)
     return np.bincount(drawn.ravel(), minlength=replicates * width).reshape(width, replicates).astype(np.float32)
 
 
 def _mean(cells: Floats, labels: Ints) -> Callable[[_Draw], Floats]:
     """Return the function that gives the mean of the drawn tasks' means: (replicates,)."""
-    known = np.isfinite(cells)
-    filled, present = np.where(known, cells, 0.0).astype(np.float32), known.astype(np.float32)
+    finite = np.isfinite(cells)
+    filled, present = np.where(finite, cells, 0.0).astype(np.float32), finite.astype(np.float32)
 
     def drawn(values: Weights, draw: _Draw) -> Weights:
         """Return the sum of each task's drawn cells: (tasks, replicates)."""
-        found = np.empty((len(values), draw.sources.shape[2]), np.float32)
+        totals = np.empty((len(values), draw.sources.shape[2]), np.float32)
         for label, (sources, targets) in enumerate(zip(draw.sources, draw.targets, strict=True)):
             columns = values[labels == label].transpose(2, 0, 1) @ sources  # (targets, tasks, replicates)
-            found[labels == label] = (columns * targets[:, None]).sum(axis=0)
-        return found
+            totals[labels == label] = (columns * targets[:, None]).sum(axis=0)
+        return totals
 
     def measure(draw: _Draw) -> Floats:
         total, count = drawn(filled, draw), drawn(present, draw)
@@ -237,8 +237,10 @@ def _interquartile(cells: Floats, labels: Ints) -> Callable[[_Draw], Floats]:
         blocks = _Blocks.of(weights, ordered)
         total = blocks.drawn[-1]
         cut = np.floor(total / 4)  # as scipy's trim_mean, which cuts whole values
-        kept, middle = total - 2 * cut, blocks.lowest(total - cut) - blocks.lowest(cut)
-        return np.divide(middle, kept, out=np.full(len(kept), np.nan, np.float32), where=kept > 0).astype(np.float64)
+        remaining, middle = total - 2 * cut, blocks.lowest(total - cut) - blocks.lowest(cut)
+        return np.divide(
+            middle, remaining, out=np.full(len(remaining), np.nan, np.float32), where=remaining > 0
+        ).astype(np.float64)
 
     return measure
 

@@ -73,12 +73,12 @@ def effect(values: Floats, level: float = 0.95) -> Estimate:
 
     The p is the exact sign flip's up to 20 values, and Student's beyond.
     """
-    found = mean(values, level)
-    if found.n < FEWEST_SAMPLES:
-        return found
+    estimate = mean(values, level)
+    if estimate.n < FEWEST_SAMPLES:
+        return estimate
     finite = values[np.isfinite(values)]
-    p = sign_flip(finite) if found.n <= EXACT else float(2 * stats.t.sf(*_t(finite)))
-    return msgspec.structs.replace(found, p=p)
+    p = sign_flip(finite) if estimate.n <= EXACT else float(2 * stats.t.sf(*_t(finite)))
+    return msgspec.structs.replace(estimate, p=p)
 
 
 def exponential(logarithm: Estimate, at_least: bool = False, at_most: bool = False) -> Estimate:
@@ -185,10 +185,10 @@ def band(values: Floats, level: float = 0.95) -> Band:
         values: (units, columns).
         level: of the intervals, each alone.
     """
-    known = np.isfinite(values)
-    n = known.sum(axis=0)
-    centre = np.where(known, values, 0).sum(axis=0) / np.where(n > 0, n, np.nan)
-    squares = np.where(known, values - centre, 0) ** 2
+    finite = np.isfinite(values)
+    n = finite.sum(axis=0)
+    centre = np.where(finite, values, 0).sum(axis=0) / np.where(n > 0, n, np.nan)
+    squares = np.where(finite, values - centre, 0) ** 2
     enough = n >= FEWEST_SAMPLES
     deviation = np.sqrt(squares.sum(axis=0) / np.where(enough, n - 1, np.nan))
     half = stats.t.ppf((1 + level) / 2, np.where(enough, n - 1, 1)) * deviation / np.sqrt(np.where(enough, n, np.nan))
@@ -206,8 +206,8 @@ def ratio_of_means(numerators: Floats, denominators: Floats, level: float = 0.95
         denominators: (units,), at least 0; a pair with a value that is not finite is left out.
         level: of the interval.
     """
-    known = np.isfinite(numerators) & np.isfinite(denominators)
-    above, below = numerators[known], denominators[known]
+    finite = np.isfinite(numerators) & np.isfinite(denominators)
+    above, below = numerators[finite], denominators[finite]
     n = len(above)
     if n == 0:
         return Estimate(level=level)
@@ -262,9 +262,9 @@ def probability_of_improvement(scores: Sequence[Floats], others: Sequence[Floats
         scores: per task (runs,).
         others: per task (other runs,), the same tasks in the same order.
     """
-    found = [_above(x[np.isfinite(x)], y[np.isfinite(y)]) for x, y in zip(scores, others, strict=True)]
-    known = [chance for chance in found if not math.isnan(chance)]
-    return float(np.mean(known)) if known else NAN
+    chances = [_above(x[np.isfinite(x)], y[np.isfinite(y)]) for x, y in zip(scores, others, strict=True)]
+    defined = [chance for chance in chances if not math.isnan(chance)]
+    return float(np.mean(defined)) if defined else NAN
 
 
 def _above(x: Floats, y: Floats) -> float:
@@ -322,11 +322,11 @@ def smallest_p(n: int) -> float:
 
 def holm(ps: Sequence[float]) -> list[float]:
     """Return the p values adjusted for their number, in the same order; NaN stays NaN and doesn't count. Holm 1979."""
-    given = np.asarray(ps, dtype=float)
-    known = np.flatnonzero(np.isfinite(given))
-    order = known[np.argsort(given[known], kind="stable")]
-    steps = given[order] * np.arange(len(order), 0, -1)
-    adjusted = given.copy()
+    p_values = np.asarray(ps, dtype=float)
+    finite = np.flatnonzero(np.isfinite(p_values))
+    order = finite[np.argsort(p_values[finite], kind="stable")]
+    steps = p_values[order] * np.arange(len(order), 0, -1)
+    adjusted = p_values.copy()
     adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
     return [float(p) for p in adjusted]
 
@@ -342,12 +342,12 @@ def by_sample(values: Floats, units: Sequence[str]) -> Floats:
     Runs that start from one source policy are not independent: the source is the unit.
     """
     places = {name: place for place, name in enumerate(dict.fromkeys(units))}
-    known = np.isfinite(values)
+    finite = np.isfinite(values)
     if len(places) == len(units):
-        return np.where(known, values, NAN)
-    rows = np.array([places[name] for name in units], dtype=np.int64)[known]
+        return np.where(finite, values, NAN)
+    rows = np.array([places[name] for name in units], dtype=np.int64)[finite]
     count = np.bincount(rows, minlength=len(places))
-    total = np.bincount(rows, weights=values[known], minlength=len(places))
+    total = np.bincount(rows, weights=values[finite], minlength=len(places))
     return np.divide(total, count, out=np.full(len(places), NAN), where=count > 0)
 
 

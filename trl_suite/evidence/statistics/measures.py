@@ -121,8 +121,8 @@ def forward_transfer(transfer: Floats, scratch: Floats) -> Floats:
     Raises:
         ValueError: an area lies outside [0, 1].
     """
-    both = np.stack([transfer, scratch])
-    if (both < 0).any() or (both > 1).any():
+    areas = np.stack([transfer, scratch])
+    if (areas < 0).any() or (areas > 1).any():
         raise ValueError("forward transfer is defined for scores in [0, 1] only; use the area's difference")
     return (transfer - scratch) / np.where(scratch < 1, 1 - scratch, np.nan)
 

@@ -27,7 +27,7 @@ PENALTIES = tuple(10.0**power for power in range(-3, 5))  # of the ridge; the be
 
 
 class Probes(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a source and a target before training; NaN where a probe was not made."""
+    """The measures of a source and a target before training; NaN where a probe was not made."""
 
     zero_shot: float = NAN  # normalised return of the source policy on the target: 0 is untrained, 1 the reference
     dynamics: float = NAN  # paired-transition distance; 0 is the same world
@@ -131,11 +131,11 @@ def decodability(features: Floats, targets: Floats, episodes: Sequence[int] | Fl
         ValueError: fewer than two episodes.
     """
     names = np.asarray(episodes)
-    found = np.unique(names)
-    if len(found) < 2:
-        raise ValueError(f"{len(found)} episodes; two are needed, one to fit and one to hold out")
+    distinct = np.unique(names)
+    if len(distinct) < 2:
+        raise ValueError(f"{len(distinct)} episodes; two are needed, one to fit and one to hold out")
     values = targets.reshape(len(targets), -1)
-    even = np.isin(names, found[::2])
+    even = np.isin(names, distinct[::2])
     errors = np.zeros(len(PENALTIES))
     total = 0.0
     for fold in (even, ~even):
@@ -148,15 +148,15 @@ def _held_out(features: Floats, values: Floats, others: Floats, truth: Floats) -
     """Return the squared error on other states for each penalty: (penalties,)."""
     centre, scale = features.mean(axis=0), features.std(axis=0)
     usable = scale > 1e-12
-    x, held = ((array[:, usable] - centre[usable]) / scale[usable] for array in (features, others))
+    x, x_held_out = ((array[:, usable] - centre[usable]) / scale[usable] for array in (features, others))
     left, singular, right = np.linalg.svd(x, full_matrices=False)
     middle = values.mean(axis=0)
     inner = left.T @ (values - middle)
-    found = [
-        middle + held @ (right.T @ ((singular / (singular**2 + penalty * len(x) / 100))[:, None] * inner))
+    guesses = [
+        middle + x_held_out @ (right.T @ ((singular / (singular**2 + penalty * len(x) / 100))[:, None] * inner))
         for penalty in PENALTIES
     ]
-    return np.array([((truth - guess) ** 2).sum() for guess in found])
+    return np.array([((truth - guess) ** 2).sum() for guess in guesses])
 
 
 def freeze_depth(layers: Sequence[float], tolerance: float = TOLERANCE) -> int:
@@ -177,22 +177,26 @@ def freeze_depth(layers: Sequence[float], tolerance: float = TOLERANCE) -> int:
 def suggest(probes: Probes) -> Suggestion:
     """Return the method that the rules name for a pair, with the rule in words. No rule has been validated yet."""
     depth = freeze_depth(probes.layers) if probes.layers else 0
-    shown = f"zero-shot {probes.zero_shot:.2f}"
+    evidence = f"zero-shot {probes.zero_shot:.2f}"
     if math.isnan(probes.zero_shot):
         return Suggestion("finetune", depth, "zero-shot return unknown: fine-tuning is the method that assumes least")
     if probes.zero_shot > NEAR:
-        return Suggestion("finetune", depth, f"{shown} > {NEAR}: the policy works already, keep all of it")
+        return Suggestion("finetune", depth, f"{evidence} > {NEAR}: the policy works already, keep all of it")
     if probes.zero_shot >= SOME:
         critic = "" if math.isnan(probes.critic) else f", critic's explained variance {probes.critic:.2f}"
         return Suggestion(
-            "critic-warmup", depth, f"{SOME} <= {shown} <= {NEAR}{critic}: warm the critic up before the actor moves"
+            "critic-warmup",
+            depth,
+            f"{SOME} <= {evidence} <= {NEAR}{critic}: warm the critic up before the actor moves",
         )
     if probes.layers and max(probes.layers[1:], default=-math.inf) > probes.layers[0]:
-        rule = f"{shown} < {SOME}, and layers tell more than the observation: keep the features, not the behaviour"
+        rule = f"{evidence} < {SOME}, and layers tell more than the observation: keep the features, not the behaviour"
         return Suggestion("feature-extraction", depth, rule)
     if probes.critic < 0:
-        return Suggestion("scratch", 0, f"{shown} < {SOME} and the critic misleads ({probes.critic:.2f}): start afresh")
-    return Suggestion("scratch", 0, f"{shown} < {SOME} and no layer tells more than the observation: start afresh")
+        return Suggestion(
+            "scratch", 0, f"{evidence} < {SOME} and the critic misleads ({probes.critic:.2f}): start afresh"
+        )
+    return Suggestion("scratch", 0, f"{evidence} < {SOME} and no layer tells more than the observation: start afresh")
 
 
 def prediction(pairs: Sequence[Pair], generator: np.random.Generator, replicates: int = 10_000) -> Estimate:
@@ -212,13 +216,17 @@ def prediction(pairs: Sequence[Pair], generator: np.random.Generator, replicates
     """
     robots = _robots(pairs)
     n, freedom = sum(map(len, robots)), sum(map(len, robots)) - len(robots) - 1
-    rho = float(_correlations(robots, [np.ones((1, len(known))) for known in robots])[0]) if freedom > 0 else NAN
+    rho = (
+        float(_correlations(robots, [np.ones((1, len(robot_pairs))) for robot_pairs in robots])[0])
+        if freedom > 0
+        else NAN
+    )
     if not math.isfinite(rho):
         return Estimate(n=n)
     p = permutation_p(robots)
     if freedom < FEWEST_PAIRS - 2:
         return Estimate(value=rho, p=p, n=n)
-    sizes = [len(known) for known in robots]
+    sizes = [len(robot_pairs) for robot_pairs in robots]
     counts = [generator.multinomial(size, np.full(size, 1 / size), replicates).astype(float) for size in sizes]
     most = 1 - 12 / (n * (n * n - 1))  # half a rank swap short of 1, which has no place on Fisher's scale
     spread = float(np.nanstd(np.arctanh(np.clip(_correlations(robots, counts), -most, most))))
@@ -233,17 +241,19 @@ def leave_one_out(pairs: Sequence[Pair]) -> tuple[float, float]:
     if sum(map(len, robots)) < 4:
         return NAN, NAN
     left = 1 - np.eye(sum(map(len, robots)))
-    found = _correlations(robots, np.split(left, np.cumsum([len(known) for known in robots])[:-1], axis=1))
-    return float(found.min()), float(found.max())
+    correlations = _correlations(
+        robots, np.split(left, np.cumsum([len(robot_pairs) for robot_pairs in robots])[:-1], axis=1)
+    )
+    return float(correlations.min()), float(correlations.max())
 
 
 def _robots(pairs: Sequence[Pair]) -> list[Floats]:
     """Return the pairs that count by robot: (pairs, 2) each."""
-    found: dict[str, list[tuple[float, float]]] = {}
+    pairs_by_robot: dict[str, list[tuple[float, float]]] = {}
     for pair in pairs:
         if math.isfinite(pair.probe) and math.isfinite(pair.log_speed_up):
-            found.setdefault(pair.robot, []).append((pair.probe, pair.log_speed_up))
-    return [np.array(known) for known in found.values() if len(known) > 1]
+            pairs_by_robot.setdefault(pair.robot, []).append((pair.probe, pair.log_speed_up))
+    return [np.array(robot_pairs) for robot_pairs in pairs_by_robot.values() if len(robot_pairs) > 1]
 
 
 def _correlations(robots: Sequence[Floats], counts: Sequence[Floats]) -> Floats:
@@ -253,17 +263,19 @@ def _correlations(robots: Sequence[Floats], counts: Sequence[Floats]) -> Floats:
         robots: the pairs of each (pairs, 2).
         counts: of each (samples, pairs).
     """
-    each = [_moments(known, often) / len(known) ** 2 for known, often in zip(robots, counts, strict=True)]
-    product, x, y = np.sum(each, axis=0)
+    moments = [
+        _moments(robot_pairs, often) / len(robot_pairs) ** 2 for robot_pairs, often in zip(robots, counts, strict=True)
+    ]
+    product, x, y = np.sum(moments, axis=0)
     size = np.sqrt(x * y)
     return np.divide(product, size, out=np.full(len(product), np.nan), where=size > 0)
 
 
-def _moments(known: Floats, counts: Floats) -> Floats:
+def _moments(robot_pairs: Floats, counts: Floats) -> Floats:
     """Return the sums of the ranks' products and of their squares (3, samples), each rank from its sample's mean."""
     middle = (counts.sum(axis=1, keepdims=True) + 1) / 2
-    x, y = (_ranks(counts, column) - middle for column in known.T)
-    return np.stack([(counts * both).sum(axis=1) for both in (x * y, x * x, y * y)])
+    x, y = (_ranks(counts, column) - middle for column in robot_pairs.T)
+    return np.stack([(counts * product).sum(axis=1) for product in (x * y, x * x, y * y)])
 
 
 def _ranks(counts: Floats, values: Floats) -> Floats:
