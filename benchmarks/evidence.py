@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from trl_suite import provenance
-from trl_suite.record import SOURCE, Freeze, Plan, PlannedRun, RunRecord, Transplant, encode
+from trl_suite.record import SOURCE_METHOD, Freeze, Plan, PlannedRun, RunRecord, Transplant, encode
 
 SEEDS, METHODS = 10, ("scratch", *(f"partial-freeze-{depth}" for depth in range(1, 9)))
 PACKAGES = ("trl-suite", "numpy", "scipy", "matplotlib", "msgspec", "jinja2")
@@ -27,7 +27,7 @@ PACKAGES = ("trl-suite", "numpy", "scipy", "matplotlib", "msgspec", "jinja2")
 
 def planned(runs: int) -> list[PlannedRun]:
     """Return sources and targets, as many envs as it takes."""
-    found = [PlannedRun(folder=f"home/source/seed-{s}", role="source", env="home", method=SOURCE, seed=s)
+    found = [PlannedRun(folder=f"home/source/seed-{s}", role="source", env="home", method=SOURCE_METHOD, seed=s)
              for s in range(SEEDS)]  # fmt: skip
     for number in range(runs // (SEEDS * len(METHODS)) + 1):
         env = f"home.mass-{1 + number / 10:.1f}"

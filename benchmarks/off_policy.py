@@ -29,7 +29,7 @@ from trl_suite.algorithms.sac import SACHyperparameters
 from trl_suite.training import engines
 from trl_suite.training.cohort.adam import Adam
 from trl_suite.training.cohort.cohort_key import bytes_of
-from trl_suite.training.cohort.critics import ADAM_EPSILON
+from trl_suite.training.cohort.critics import OFF_POLICY_ADAM_EPSILON
 from trl_suite.training.cohort.off_policy import layouts
 from trl_suite.training.cohort.stack import Stack
 from trl_suite.training.policy_import import spaces_of
@@ -89,7 +89,7 @@ def arithmetic(hyperparameters: SACHyperparameters) -> float:
     for name, layout in layouts(hyperparameters, len(place.interface.observation), len(place.interface.action)).items():
         if not name.startswith("target."):
             stack = Stack.zeros(layout, members, torch.device("cpu"))
-            moved += fastest(Adam(stack, stack.zeros_like(), 3e-4, ADAM_EPSILON).step) / members
+            moved += fastest(Adam(stack, stack.zeros_like(), 3e-4, OFF_POLICY_ADAM_EPSILON).step) / members
     return operations(hyperparameters) / per_us + moved
 
 

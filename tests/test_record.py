@@ -32,7 +32,7 @@ def today(specification: dict[str, Any]) -> str:
 def test_the_runs_of_an_archive_are_those_that_its_experiment_asks_for_today(name):
     runs = archived(name)
     assert runs
-    assert {run.schema for run in runs} == {record.SCHEMA}
+    assert {run.schema for run in runs} == {record.RECORD_SCHEMA}
     assert all(run.digest == record.digest_of(run.specification) for run in runs)
     wanted = {spec.digest: spec for spec in grid.run_specs(experiment_file.load(EXPERIMENTS / name))}
     changed = {today(spec.specification): spec for spec in wanted.values()}
@@ -48,7 +48,7 @@ def test_the_plan_of_an_archive_keeps_its_folders_and_is_converted_to_the_presen
     path = EXPERIMENTS / name / "results" / "plan.json"
     plan = record.decode(path, Plan)
     assert [run.folder for run in plan.runs] == [run["folder"] for run in json.loads(path.read_bytes())["runs"]]
-    assert {run.method for run in plan.runs} - {record.SOURCE} <= {*plan.specification["methods"]}
+    assert {run.method for run in plan.runs} - {record.SOURCE_METHOD} <= {*plan.specification["methods"]}
 
 
 def test_a_record_of_schema_1_that_was_edited_keeps_a_digest_that_is_not_its_own(tmp_path):

@@ -58,15 +58,15 @@ class StorageError(OSError):
         return type(self), self.args, {"full": self.full}  # it is sent from worker to parent
 
 
-def suggestion(wrong: str, known: Iterable[str]) -> str:
+def suggestion(wrong: str, names: Iterable[str]) -> str:
     """Return `" (did you mean 'frame_skip'?)"`, or `""` where nothing known is near."""
-    near = difflib.get_close_matches(wrong, list(known), n=1, cutoff=0.6)
+    near = difflib.get_close_matches(wrong, list(names), n=1, cutoff=0.6)
     return f" (did you mean '{near[0]}'?)" if near else ""
 
 
-def unknown(kind: str, wrong: str, known: Iterable[str], where: str = "") -> InputError:
+def unknown(kind: str, wrong: str, names: Iterable[str], where: str = "") -> InputError:
     """Return the error for a name that does not exist, with the nearest one and the list of those that do."""
-    options = sorted(known)
+    options = sorted(names)
     place = f"{where}: " if where else ""
     return InputError(f"{place}unknown {kind} '{wrong}'{suggestion(wrong, options)}; known: {_listed(wrong, options)}")
 

@@ -32,7 +32,7 @@ def _version(package: str) -> str:
 
 @cache
 def machine() -> dict[str, str]:
-    """Return what the results' speed, and their last bits, depend on."""
+    """Return the facts of the machine on which the results' speed, and their last bits, depend."""
     return {
         "system": f"{platform.system()} {platform.release()}",
         "processor": _processor(),

@@ -1,4 +1,4 @@
-"""What a run and an experiment leave behind on disk; written by `experiment.running`, read by `evidence`.
+"""Files that a run and an experiment leave behind; written by `experiment.running`, read by `evidence`.
 
 `runs/<experiment>/plan.json` is a `Plan`; `runs/<experiment>/<folder>/run.json` is a `RunRecord`, and beside it stand
 `evaluations.csv` (`step,episode,return,length,mode`, one line per episode, step 0 before any update), `policy/` and
@@ -14,17 +14,17 @@ import msgspec
 
 from trl_suite.errors import InputError
 
-SCHEMA = 2
+RECORD_SCHEMA = 2
 Status = Literal["waiting", "running", "done", "failed", "interrupted"]
 Role = Literal["source", "target", "reference"]
 SCRATCH = "scratch"  # the method that every other is compared with
-SOURCE = "source"  # what stands for a method where a source policy is trained
+SOURCE_METHOD = "source"  # what stands for a method where a source policy is trained
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 
 class Transplant(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of every component; each name stands in one of copied, synced and fresh, and may be frozen too."""
+    """Fate of every component; each name stands in one of copied, synced and fresh, and may be frozen too."""
 
     method: str
     source: str  # digest of the source policy's weights, "" without a source
@@ -76,14 +76,14 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     experiment: str
     role: Role
     env: str  # the address of what was trained on: `half-cheetah.gravity-1.5`
-    method: str  # SOURCE where a source policy was trained
+    method: str  # SOURCE_METHOD where a source policy was trained
     algorithm: str
     seed: int
     steps: int  # budget in env steps
     digest: str  # of the specification: the run's identity
     specification: dict[str, Any]
     status: Status
-    schema: int = SCHEMA
+    schema: int = RECORD_SCHEMA
     source: str = ""  # folder of the source run, relative to the experiment's; "" for scratch and for sources
     started: str = ""  # ISO 8601, UTC
     seconds: float = 0.0  # wall time of all attempts that the result is made of; of a cohort's, this run's share
@@ -127,7 +127,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     every: int  # env steps between two evaluations of a target run
     episodes: int  # per evaluation
     specification: dict[str, Any]
-    schema: int = SCHEMA
+    schema: int = RECORD_SCHEMA
     version: int = 1  # of the experiment file, counted by its changes; earlier ones are kept in versions/
 
 
@@ -140,7 +140,7 @@ class Readable(Protocol):
     """A file by its content, wherever it lies; `str` names it."""
 
     def read_bytes(self) -> bytes:
-        """Return what it holds."""
+        """Return its content."""
         ...
 
 
@@ -161,11 +161,11 @@ def decode(path: Readable, into: type[T]) -> T:
         if schema == 1 and issubclass(into, RunRecord | Plan):
             table = msgspec.json.decode(content, type=dict[str, Any])
             return msgspec.convert(_upgraded_run(table) if "digest" in table else _upgraded_plan(table), into)
-        if schema <= SCHEMA:
+        if schema <= RECORD_SCHEMA:
             return msgspec.json.decode(content, type=into)
     except (OSError, msgspec.DecodeError, msgspec.ValidationError, RecursionError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: {error}") from None
-    raise InputError(f"{path}: schema {schema} is newer than this version reads ({SCHEMA}); update trl-suite")
+    raise InputError(f"{path}: schema {schema} is newer than this version reads ({RECORD_SCHEMA}); update trl-suite")
 
 
 def relinked(runs: Iterable[RunRecord]) -> list[RunRecord]:
@@ -193,12 +193,12 @@ class _Schema(msgspec.Struct):
 def _upgraded_run(table: dict[str, Any]) -> dict[str, Any]:
     """Return a run's record under the present names; one that was edited keeps a digest that is not its own."""
     before: dict[str, Any] = table.get("specification", {})
-    now = _renamed(before, _SPECIFICATION_KEYS) | {"schema": SCHEMA}
+    now = _renamed(before, _SPECIFICATION_KEYS) | {"schema": RECORD_SCHEMA}
     if isinstance(now.get("method"), dict):
         now["method"] = _upgraded_method(cast(dict[str, Any], now["method"]))
     former = str(table.get("digest", ""))
     digest = digest_of(now) if digest_of(before) == former else former
-    names = {"method": _METHODS.get(str(table.get("method")), table.get("method")), "schema": SCHEMA}
+    names = {"method": _METHODS.get(str(table.get("method")), table.get("method")), "schema": RECORD_SCHEMA}
     return table | names | {"specification": now, "digest": digest, "former_digest": former}
 
 
@@ -206,16 +206,16 @@ def _upgraded_plan(table: dict[str, Any]) -> dict[str, Any]:
     """Return a plan under the present names; folders keep theirs, which are those on disk."""
     before: dict[str, Any] = table.get("specification", {})
     definitions: dict[str, dict[str, Any]] = before.get("method", {})
-    own = {name: _upgraded_method(definition) for name, definition in definitions.items()}
-    names = {old: new for old, new in _METHODS.items() if old not in own}
-    now = before | {"method": own}
+    methods = {name: _upgraded_method(definition) for name, definition in definitions.items()}
+    names = {old: new for old, new in _METHODS.items() if old not in methods}
+    now = before | {"method": methods}
     if "methods" in before:
         now["methods"] = [names.get(name, name) for name in before["methods"]]
     if "expected" in before:
         now["expected"] = _renamed(before["expected"], names)
     runs: list[dict[str, Any]] = table.get("runs", [])
     runs = [run | {"method": names.get(str(run.get("method")), run.get("method"))} for run in runs]
-    return table | {"specification": now, "runs": runs, "schema": SCHEMA}
+    return table | {"specification": now, "runs": runs, "schema": RECORD_SCHEMA}
 
 
 def _upgraded_method(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -226,15 +226,19 @@ def _upgraded_method(table: Mapping[str, Any]) -> dict[str, Any]:
     now = _renamed(table, _METHOD_KEYS)
     copied: list[str] = now.get("copy", [])
     frozen: list[str] = now.get("freeze", [])
-    held = any(_is_statistics(name) for name in frozen)
-    counted = [name for name in copied if _is_statistics(name) and not (held and name == "normaliser.observation")]
+    freezes_statistics = any(_is_statistics(name) for name in frozen)
+    counted = [
+        name
+        for name in copied
+        if _is_statistics(name) and not (freezes_statistics and name == "normaliser.observation")
+    ]
     if "log_std" in copied:
         now |= {"copy": [name for name in copied if name != "log_std"], "log_std": "copied"}
-    if held:
+    if freezes_statistics:
         now["freeze"] = [name for name in frozen if not _is_statistics(name)]
-    if counted or (held and any(_is_statistics(name) for name in now.get("thaw", {}))):
-        now["normaliser"] = {"slow": _FORMER_SAMPLES} | ({"frozen": True} if held else {})
-    elif held:
+    if counted or (freezes_statistics and any(_is_statistics(name) for name in now.get("thaw", {}))):
+        now["normaliser"] = {"slow": _FORMER_SAMPLES} | ({"frozen": True} if freezes_statistics else {})
+    elif freezes_statistics:
         now["normaliser"] = "frozen"
     return {key: value for key, value in now.items() if value != []}
 

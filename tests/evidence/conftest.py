@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from trl_suite.record import SOURCE, Freeze, Plan, PlannedRun, RunRecord, Transplant, encode
+from trl_suite.record import SOURCE_METHOD, Freeze, Plan, PlannedRun, RunRecord, Transplant, encode
 
 ENV = "half-cheetah.gravity-1.5"
 STEPS = np.arange(0, 100_001, 10_000)
@@ -104,8 +104,8 @@ class Experiment:
             self.write(planned)
 
     def source(self, seed: int) -> PlannedRun:
-        return PlannedRun(folder=f"half-cheetah/source/seed-{seed}", role="source", env="half-cheetah", method=SOURCE,
-                       seed=seed)  # fmt: skip
+        return PlannedRun(folder=f"half-cheetah/source/seed-{seed}", role="source", env="half-cheetah",
+                       method=SOURCE_METHOD, seed=seed)  # fmt: skip
 
     def target(self, method: str, seed: int, env: str = ENV) -> PlannedRun:
         source = f"half-cheetah/source/seed-{seed}" if method in COPIED else ""

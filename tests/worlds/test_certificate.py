@@ -97,7 +97,7 @@ def test_a_certificate_is_stored_beside_the_table(shift):
     shift("strong = { gear = 1.5 }")
     one = certificate.certify("mine", "strong")
     path = certificate.write("mine", [one])
-    assert path == content.find("envs", "mine") / certificate.FILE
+    assert path == content.find("envs", "mine") / certificate.CERTIFICATES_FILE
     assert certificate.stored("mine") == {"strong": one}
     path.write_text("{")
     with pytest.raises(InputError, match=r"certificates.json"):

@@ -84,7 +84,7 @@ def method_page(name: str, text: str) -> str:
 
 def method_tables() -> dict[str, str]:
     """The tables of `methods.toml` by the method's name, as they stand there."""
-    parts = re.split(r"^(?=\[)", methods.SHIPPED.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    parts = re.split(r"^(?=\[)", methods.SHIPPED_METHODS.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
     return {part[1:].partition("]")[0]: part for part in parts}
 
 

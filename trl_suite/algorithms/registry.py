@@ -9,9 +9,9 @@ from trl_suite.algorithms.descriptor import AlgorithmDescriptor
 from trl_suite.errors import unknown
 
 _FILES = sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]))
-_MODULES = {name: import_module(f"trl_suite.algorithms.{name}") for name in _FILES if name != "registry"}
+_ALGORITHM_MODULES = {name: import_module(f"trl_suite.algorithms.{name}") for name in _FILES if name != "registry"}
 DESCRIPTORS: dict[str, AlgorithmDescriptor] = {
-    name: module.DESCRIPTOR for name, module in _MODULES.items() if hasattr(module, "DESCRIPTOR")
+    name: module.DESCRIPTOR for name, module in _ALGORITHM_MODULES.items() if hasattr(module, "DESCRIPTOR")
 }
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What each verb takes. Nothing heavy is imported here, so that `--help` answers at once."""
+"""The arguments of each verb. Nothing heavy is imported here, so that `--help` answers at once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Positional = tyro.conf.Positional
 
 @dataclass(frozen=True, kw_only=True)
 class Verb:
-    """What all verbs take."""
+    """Arguments that all verbs take."""
 
     workspace: Path | None = None
     """Folder with envs/, policies/ and experiments/ of your own; the working directory where not given."""
@@ -246,18 +246,18 @@ class Show(Verb):
 
 
 def aliases(pairs: Sequence[str]) -> dict[str, str]:
-    """Return what `--alias` said.
+    """Return the aliases that `--alias` asked for: target -> source.
 
     Raises:
         InputError: one is not TARGET=SOURCE.
     """
-    found: dict[str, str] = {}
+    sources: dict[str, str] = {}
     for text in pairs:
         target, equals, source = text.partition("=")
         if not (target and equals and source):
             raise InputError(f"--alias {text}: TARGET=SOURCE expected, as in thigh_left_joint=thigh_joint")
-        found[target] = source
-    return found
+        sources[target] = source
+    return sources
 
 
 Arguments = (

@@ -35,12 +35,12 @@ with mujoco.Renderer(model, 16, 16) as renderer:
 
 def execute(arguments: Doctor) -> int:
     """Print the findings and return the exit code: 0, since nothing that is missing keeps one from training."""
-    found = findings()
+    report = findings()
     if arguments.json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(report, indent=2))
         return 0
     table = Table(show_header=False, box=None)
-    for name, value in found.items():
+    for name, value in report.items():
         table.add_row(name, value)
     Console().print(table, highlight=False)
     return 0
@@ -77,17 +77,19 @@ def _warp() -> str:
     done = subprocess.run([sys.executable, "-c", _PHYSICS, *_ROBOTS], capture_output=True, text=True, check=False)
     if done.returncode:
         return f"does not work: {done.stderr.strip().splitlines()[-1]}"
-    *_, physics, each = done.stdout.splitlines()
+    *_, physics, env_bytes = done.stdout.splitlines()
     where = "there" if physics == "warp" else "on the CPU's cores unless physics = 'warp'"
-    return f"Warp is installed; cohorts have their physics {where}. A world takes: {each}"
+    return f"Warp is installed; cohorts have their physics {where}. A world takes: {env_bytes}"
 
 
 def _rendering() -> str:
     """Draw one small picture in a process of its own: a wrong display aborts the process, which cannot be caught."""
-    chosen = os.environ.get("MUJOCO_GL", "")
-    if chosen not in _RENDERERS:
-        return f"MUJOCO_GL={chosen} is not one of {', '.join(filter(None, _RENDERERS))}: mujoco cannot start; unset it"
-    for backend in (chosen,) if chosen else ("egl", "osmesa"):
+    configured = os.environ.get("MUJOCO_GL", "")
+    if configured not in _RENDERERS:
+        return (
+            f"MUJOCO_GL={configured} is not one of {', '.join(filter(None, _RENDERERS))}: mujoco cannot start; unset it"
+        )
+    for backend in (configured,) if configured else ("egl", "osmesa"):
         if _draws(backend):
             return f"works with MUJOCO_GL={backend}"
     return "does not work; training does not need it. On Debian: apt install libegl1 libegl-mesa0 libgl1-mesa-dri"

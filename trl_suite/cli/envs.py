@@ -20,10 +20,10 @@ def execute(arguments: Envs) -> int:
         }
         print(json.dumps(table, indent=2))
         return 0
-    shown = Table(box=None)
+    printed_table = Table(box=None)
     for column in ("env", "gymnasium id", "variants"):
-        shown.add_column(column, no_wrap=column != "variants", overflow="fold")
+        printed_table.add_column(column, no_wrap=column != "variants", overflow="fold")
     for name, spec in specs.items():
-        shown.add_row(name, gymnasium_id(name, spec), ", ".join(spec.variants))
-    Console().print(shown, highlight=False)
+        printed_table.add_row(name, gymnasium_id(name, spec), ", ".join(spec.variants))
+    Console().print(printed_table, highlight=False)
     return 0

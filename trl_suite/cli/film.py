@@ -25,10 +25,10 @@ def execute(arguments: Film) -> int:
     console = Console(markup=False)
     if arguments.out:
         filming.check(arguments.out)
-    found, path = experiment_results.load(arguments.runs), arguments.out or arguments.runs / casting.FILE
-    cast = casting.cast(found, arguments.env)
+    results, path = experiment_results.load(arguments.runs), arguments.out or arguments.runs / casting.FILE
+    cast = casting.cast(results, arguments.env)
     with threads(1):
-        scenes = list(_scenes(arguments.runs, cast, found.plan.specification.get("alias", {}), console))
+        scenes = list(_scenes(arguments.runs, cast, results.plan.specification.get("alias", {}), console))
         filming.write(path, *filming.side_by_side(scenes, arguments.seconds))
     console.print(f"film: {path}", soft_wrap=True, highlight=False)
     if path == arguments.runs / casting.FILE:

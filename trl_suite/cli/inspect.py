@@ -77,7 +77,7 @@ def _normalises(card: Card) -> str:
 
 
 def _memory(card: Card) -> str:
-    """Return what lies beside the weights."""
+    """Return the list of everything that lies beside the weights."""
     if card.memory is None:
         return ""
     transitions = (f"{card.memory.transitions:,} transitions",) if card.memory.transitions else ()

@@ -18,7 +18,7 @@ from trl_suite.errors import InputError, NotInstalledError, StorageError
 
 
 class Exit(IntEnum):
-    """What the exit code says."""
+    """Exit codes and their meaning."""
 
     DONE = 0
     SOME_FAILED = 1
@@ -64,14 +64,14 @@ def _let_any_text_through() -> None:
             stream.reconfigure(errors="replace")
 
 
-_MODULES = {"import": "import_zip"}  # no statement could import a module whose name is a keyword
+_VERB_MODULES = {"import": "import_zip"}  # no statement could import a module whose name is a keyword
 _DESCRIPTION = "Transfer reinforcement learning on robots: how much sooner is a task learned from another's policy?"
 
 
 def _execute(arguments: Verb) -> int:
     """Import the verb's module only now: training needs torch, and listing envs should not wait for it."""
     verb = type(arguments).__name__.lower()
-    return importlib.import_module(f"trl_suite.cli.{_MODULES.get(verb, verb)}").execute(arguments)
+    return importlib.import_module(f"trl_suite.cli.{_VERB_MODULES.get(verb, verb)}").execute(arguments)
 
 
 def _say(error: Exception, code: Exit) -> Exit:

@@ -39,8 +39,8 @@ def _slots(seen: Preview) -> Table:
     table = Table("", "target", "unit", "source", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     before = ""
     for match in seen.slots:
-        shown = Text("none", style="yellow") if match.source is None else match.source
-        table.add_row(match.kind if match.kind != before else "", match.slot, match.unit, shown)
+        source = Text("none", style="yellow") if match.source is None else match.source
+        table.add_row(match.kind if match.kind != before else "", match.slot, match.unit, source)
         before = match.kind
     return table
 

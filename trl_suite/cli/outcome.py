@@ -12,7 +12,7 @@ from trl_suite.evidence.results.number_format import estimate, number, speed_up
 from trl_suite.evidence.statistics.claim import Claim
 
 NOTES = 5  # findings that the terminal shows; the report has them all
-_COLUMNS = ("method", "return\nstep 0", "return\nend", "gain over\nscratch", "steps to\nthreshold", "speed-up")
+_MEASURE_COLUMNS = ("method", "return\nstep 0", "return\nend", "gain over\nscratch", "steps to\nthreshold", "speed-up")
 
 
 def show(console: Console, results: Results) -> None:
@@ -20,9 +20,9 @@ def show(console: Console, results: Results) -> None:
     rows = results.measures()
     for env in results.envs:
         console.print(_table(env, [row for row in rows if row.env == env]))
-    found = headline(results, rows)
-    console.print(found.sentence, style="bold", highlight=False)
-    for caveat in found.caveats:
+    summary = headline(results, rows)
+    console.print(summary.sentence, style="bold", highlight=False)
+    for caveat in summary.caveats:
         console.print(f"- {caveat}", highlight=False)
     for finding in results.irregularities[:NOTES]:
         note = f"note: {finding.where}: {finding.what}; {finding.treatment}"
@@ -40,7 +40,7 @@ def _table(env: str, rows: list[MeasureRow]) -> Table:
     table = Table(
         title=f"{env}: mean and 95 % interval", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )
-    for column in _COLUMNS:
+    for column in _MEASURE_COLUMNS:
         table.add_column(column, justify="left" if column == "method" else "right", no_wrap=True)
     for row in rows:
         table.add_row(

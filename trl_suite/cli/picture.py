@@ -12,7 +12,7 @@ from trl_suite.errors import InputError
 from trl_suite.interface import Interface
 from trl_suite.mechanisms.preview import Preview, SlotMatch
 
-SUFFIXES = (".png", ".svg", ".pdf")
+PICTURE_SUFFIXES = (".png", ".svg", ".pdf")
 INK, FAINT, MATCHED, ALONE = "#1a1a1a", "#8a8a8a", "#0072b2", "#d55e00"  # Okabe & Ito's blue and vermilion
 _LEFT, _RIGHT, _GAP = 0.36, 0.64, 2.0  # the columns' places, and rows between observations and actions
 _STYLE: Any = {"font.family": ["DejaVu Sans"], "font.size": 9.0, "text.parse_math": False, "svg.fonttype": "none"}
@@ -22,10 +22,10 @@ def check(path: Path) -> None:
     """Refuse a path that no picture can be written to.
 
     Raises:
-        InputError: its ending is none of `SUFFIXES`, or its folder does not exist.
+        InputError: its ending is none of `PICTURE_SUFFIXES`, or its folder does not exist.
     """
-    if path.suffix not in SUFFIXES:
-        raise InputError(f"{path}: a picture ends with one of {', '.join(SUFFIXES)}")
+    if path.suffix not in PICTURE_SUFFIXES:
+        raise InputError(f"{path}: a picture ends with one of {', '.join(PICTURE_SUFFIXES)}")
     if not path.parent.is_dir():
         raise InputError(f"{path}: no folder {path.parent}")
 

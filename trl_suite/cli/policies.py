@@ -12,7 +12,7 @@ from trl_suite.cli.arguments import Policies
 from trl_suite.errors import InputError
 from trl_suite.networks import store
 
-_COLUMNS = ("name", "env", "by", "steps", "return")  # what fits into 80 columns; --json tells more
+_POLICY_COLUMNS = ("name", "env", "by", "steps", "return")  # what fits into 80 columns; --json tells more
 
 
 def execute(arguments: Policies) -> int:
@@ -21,7 +21,7 @@ def execute(arguments: Policies) -> int:
     if arguments.json:
         print(json.dumps(rows, indent=2))
         return 0
-    console, table = Console(markup=False), Table(*_COLUMNS, box=None)
+    console, table = Console(markup=False), Table(*_POLICY_COLUMNS, box=None)
     table.columns[0].no_wrap, table.columns[0].min_width = True, max(map(len, rows), default=0)  # names are typed again
     table.columns[1].overflow = "fold"
     for column in table.columns[3:]:

@@ -22,15 +22,15 @@ def execute(arguments: Probe) -> int:
     target = f"{arguments.env}.{arguments.variant}" if arguments.variant else arguments.env
     policy, alias = load_policy(arguments.policy), aliases(arguments.alias)
     with threads(1):
-        found = probe(policy, target, alias=alias, episodes=arguments.episodes, reference=arguments.reference)
-    suggestion = similarity.suggest(found.probes)
+        report = probe(policy, target, alias=alias, episodes=arguments.episodes, reference=arguments.reference)
+    suggestion = similarity.suggest(report.probes)
     if arguments.json:
-        table = msgspec.to_builtins(found) | {"suggestion": suggestion._asdict()}
+        table = msgspec.to_builtins(report) | {"suggestion": suggestion._asdict()}
         print(msgspec.json.format(msgspec.json.encode(table), indent=2).decode())
         return 0
     console = Console(markup=False)
-    console.print(_table(found, arguments.reference), highlight=False)
-    for note in found.notes:
+    console.print(_table(report, arguments.reference), highlight=False)
+    for note in report.notes:
         console.print(note, style="yellow", highlight=False, soft_wrap=True)
     depth = f", of whose trunk {suggestion.freeze_depth} layers may be held" if suggestion.method != "scratch" else ""
     console.print(f"suggested: {suggestion.method}{depth}", style="bold", highlight=False)
@@ -38,25 +38,25 @@ def execute(arguments: Probe) -> int:
     return 0
 
 
-def _table(found: ProbeReport, reference: float | None) -> Table:
-    probes = found.probes
-    one = "its return at home" if reference is None else "the reference given"
-    returns = f"{number(found.target_return)} on the target, {number(found.source_return)} at home"
+def _table(report: ProbeReport, reference: float | None) -> Table:
+    probes = report.probes
+    upper_anchor = "its return at home" if reference is None else "the reference given"
+    returns = f"{number(report.target_return)} on the target, {number(report.source_return)} at home"
     table = Table("probe", "value", "what it says", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    zero = f"0: random actions ({number(found.random_return)}), 1: {one}; returns: {returns}"
+    zero = f"0: random actions ({number(report.random_return)}), 1: {upper_anchor}; returns: {returns}"
     table.add_row("zero-shot", number(probes.zero_shot), zero)
-    apart = f"0: the same world, 1: as far apart as two steps{_joints(found)}"
+    apart = f"0: the same world, 1: as far apart as two steps{_joints(report)}"
     table.add_row("dynamics", number(probes.dynamics), apart)
     table.add_row(
         "critic", number(probes.critic), "1: its critic predicts the returns there, 0: no more than a constant"
     )
-    told = "share of return and motion to come that can be read off it"
+    layer_meaning = "share of return and motion to come that can be read off it"
     for layer, value in enumerate(probes.layers):
-        table.add_row(f"layer {layer}" if layer else "observation", number(value), "" if layer else told)
+        table.add_row(f"layer {layer}" if layer else "observation", number(value), "" if layer else layer_meaning)
     return table
 
 
-def _joints(found: ProbeReport) -> str:
-    most = sorted(found.joints.items(), key=lambda joint: -joint[1])[:JOINTS_NAMED_MAX]
-    shown = ", ".join(f"{name} {number(distance)}" for name, distance in most if 0 < distance < math.inf)
-    return f"; most: {shown}" if shown else ""
+def _joints(report: ProbeReport) -> str:
+    most = sorted(report.joints.items(), key=lambda joint: -joint[1])[:JOINTS_NAMED_MAX]
+    listed = ", ".join(f"{name} {number(distance)}" for name, distance in most if 0 < distance < math.inf)
+    return f"; most: {listed}" if listed else ""

@@ -11,18 +11,18 @@ from trl_suite.evidence.results import experiment_results
 
 def execute(arguments: Report) -> int:
     """Write the page, print the table, and return the exit code."""
-    found = experiment_results.load(arguments.runs)
+    results = experiment_results.load(arguments.runs)
     page = report_files.write(arguments.runs)
     if arguments.keep:
         archive_results(arguments.runs, arguments.keep)
     if arguments.out:
-        page = found.report(arguments.out)
+        page = results.report(arguments.out)
     if arguments.tensorboard:
-        found.tensorboard()
+        results.tensorboard()
     if arguments.json:
-        print(as_json(found))
+        print(as_json(results))
         return 0
     console = Console()
-    show(console, found)
+    show(console, results)
     console.print(f"report: {page}", soft_wrap=True, highlight=False)
     return 0

@@ -45,11 +45,11 @@ def execute(arguments: Run) -> int:
 
 
 def _plan(console: Console, arguments: Run) -> int:
-    found = planned(arguments.experiment, arguments.workers)
+    plan = planned(arguments.experiment, arguments.workers)
     if arguments.json:
-        print(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+        print(msgspec.json.format(msgspec.json.encode(plan), indent=2).decode())
         return 0
-    for line in summary(found):
+    for line in summary(plan):
         console.print(line, highlight=False, soft_wrap=True, markup=False)
     return 0
 

@@ -21,27 +21,27 @@ def execute(arguments: Status) -> int:
     """
     if (arguments.runs / run_archive.NAME).is_file():
         raise InputError(f"{arguments.runs}: results that were kept; `trl-suite report {arguments.runs}` shows them")
-    found = overview(arguments.runs)
+    current = overview(arguments.runs)
     if arguments.json:
-        print(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+        print(msgspec.json.format(msgspec.json.encode(current), indent=2).decode())
         return 0
     console = Console()
-    for line in _lines(found):
+    for line in _lines(current):
         console.print(line, highlight=False, soft_wrap=True, markup=False)
     return 0
 
 
-def _lines(found: Overview) -> list[str]:
-    total = sum(found.counts.values())
-    counts = ", ".join(f"{count:,} {name}" for name, count in found.counts.items() if count)
-    left = "" if found.seconds_left is None else f"; about {duration(found.seconds_left)} left"
-    lines = [found.question, f"{total:,} runs: {counts}{left}"]
-    lines += _some("running", [_running(one) for one in found.running])
-    lines += _some("failed", [f"{name}: {why}" for name, why in found.failed.items()])
-    lines += _some("left alone", [f"{name}: {why}" for name, why in found.refused.items()])
-    versions = Counter(found.earlier.values())
+def _lines(current: Overview) -> list[str]:
+    total = sum(current.counts.values())
+    counts = ", ".join(f"{count:,} {name}" for name, count in current.counts.items() if count)
+    left = "" if current.seconds_left is None else f"; about {duration(current.seconds_left)} left"
+    lines = [current.question, f"{total:,} runs: {counts}{left}"]
+    lines += _some("running", [_running(run) for run in current.running])
+    lines += _some("failed", [f"{name}: {why}" for name, why in current.failed.items()])
+    lines += _some("left alone", [f"{name}: {why}" for name, why in current.refused.items()])
+    versions = Counter(current.earlier.values())
     if versions:
-        lines.append(f"the plan is version {found.version} of the experiment file; runs that it no longer wants:")
+        lines.append(f"the plan is version {current.version} of the experiment file; runs that it no longer wants:")
         lines += [f"  {count:,} of {_version(version)}" for version, count in sorted(versions.items())]
     return lines
 
@@ -53,9 +53,9 @@ def _some(kind: str, lines: list[str]) -> list[str]:
     return [f"{kind}:", *(f"  {line}" for line in lines[:SHOWN]), *more]
 
 
-def _running(one: Running) -> str:
-    speed = "" if one.speed is None else f", {one.speed:,.0f}/s"
-    return f"{one.run}  {one.step:,} / {one.steps:,} steps{speed}, on {one.host} since {one.since}"
+def _running(run: Running) -> str:
+    speed = "" if run.speed is None else f", {run.speed:,.0f}/s"
+    return f"{run.run}  {run.step:,} / {run.steps:,} steps{speed}, on {run.host} since {run.since}"
 
 
 def _version(version: int) -> str:

@@ -13,17 +13,17 @@ from trl_suite.worlds.env_spec import load
 
 def execute(arguments: Verify) -> int:
     """Compute, store and print the certificates; return 0, or 1 where one does not prove its variant."""
-    wanted = _wanted(arguments)
+    pairs = _wanted(arguments)
     errors = Console(stderr=True)
-    found = [certify(env, variant) for env, variant in track(wanted, "verifying", console=errors, transient=True)]
+    certificates = [certify(env, variant) for env, variant in track(pairs, "verifying", console=errors, transient=True)]
     if not arguments.dry:
-        for env in dict.fromkeys(env for env, _ in wanted):
-            write(env, [certificate for certificate in found if certificate.env == env])
+        for env in dict.fromkeys(env for env, _ in pairs):
+            write(env, [certificate for certificate in certificates if certificate.env == env])
     if arguments.json:
-        print(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+        print(msgspec.json.format(msgspec.json.encode(certificates), indent=2).decode())
     else:
-        _print(found)
-    return 0 if all(certificate.proved for certificate in found) else 1
+        _print(certificates)
+    return 0 if all(certificate.proved for certificate in certificates) else 1
 
 
 def _wanted(arguments: Verify) -> list[tuple[str, str]]:
@@ -37,7 +37,7 @@ def _variants(env: str, arguments: Verify) -> list[str]:
     return [arguments.variant] if arguments.variant else list(load(env).variants)
 
 
-def _print(found: list[Certificate]) -> None:
+def _print(certificates: list[Certificate]) -> None:
     table = Table(box=None)
     for column in (
         "variant",
@@ -48,13 +48,13 @@ def _print(found: list[Certificate]) -> None:
         "",
     ):
         table.add_column(column, overflow="fold")
-    for one in found:
+    for certificate in certificates:
         table.add_row(
-            f"{one.env}.{one.variant}",
-            ", ".join(one.fields) or "none",
-            one.acts_on,
-            ", ".join(f"{distance:.2g}" for distance in one.parted.values()),
-            f"{one.random.mean:,.1f} [{one.random.low:,.1f}, {one.random.high:,.1f}]",
-            "proved" if one.proved else "NOT PROVED: " + "; ".join(one.problems),
+            f"{certificate.env}.{certificate.variant}",
+            ", ".join(certificate.fields) or "none",
+            certificate.acts_on,
+            ", ".join(f"{distance:.2g}" for distance in certificate.parted.values()),
+            f"{certificate.random.mean:,.1f} [{certificate.random.low:,.1f}, {certificate.random.high:,.1f}]",
+            "proved" if certificate.proved else "NOT PROVED: " + "; ".join(certificate.problems),
         )
     Console().print(table, highlight=False)

@@ -16,7 +16,7 @@ FILES = (store.CARD, store.WEIGHTS, CURVE)
 
 
 def name(env: str, algorithm: str, seed: int) -> str:
-    """Return what a policy is called: `half-cheetah-ppo-seed-0`."""
+    """Return the name of a policy: `half-cheetah-ppo-seed-0`."""
     return f"{folder_name(env)}-{algorithm}-seed-{seed}"
 
 

@@ -15,7 +15,7 @@ from trl_suite.errors import InputError
 from trl_suite.mechanisms.mechanism import Mechanism, Strength, during, everywhere
 from trl_suite.networks.adapted_layers import AdaptedLayer, ColumnLayer, LowRankLayer, MappedLayer, ResidualHead
 from trl_suite.networks.align import Alignment
-from trl_suite.networks.components import ADAPTER, LOG_STD, SOURCE, TARGET, Components, slot_axes
+from trl_suite.networks.components import ADAPTER, LOG_STD, SOURCE_PREFIX, TARGET, Components, slot_axes
 
 Added = dict[str, dict[str, torch.Tensor]]
 Part = Literal["actor", "critic"]
@@ -122,14 +122,14 @@ def features_below(component: str, prefix: str, added: Added) -> int:
         added: what `additions` returned.
     """
     part = "actor" if component == LOG_STD else component.partition(".")[0]
-    column = trunk(f"{SOURCE}{part}", added)
-    depth = column.index(SOURCE + component) if SOURCE + component in column else len(column)
+    column = trunk(f"{SOURCE_PREFIX}{part}", added)
+    depth = column.index(SOURCE_PREFIX + component) if SOURCE_PREFIX + component in column else len(column)
     return len(added[column[depth - 1]][f"{prefix}bias"]) if depth else 0
 
 
 def _followed(name: str, learner: Components) -> bool:
     """Whether a target network follows what was added; it shares the frozen layers of a source."""
-    return not name.startswith(SOURCE) and TARGET + name.removeprefix(ADAPTER) in learner
+    return not name.startswith(SOURCE_PREFIX) and TARGET + name.removeprefix(ADAPTER) in learner
 
 
 def trunk(part: str, components: Components) -> list[str]:
@@ -185,7 +185,7 @@ def _columns(parts: tuple[str, ...], learner: Components, source: Components, al
                 f"the {part}'s trunk has {len(source_layers)} layers in the source and {len(layers)} in the target: "
                 "columns beside each other need as many of both"
             )
-        added |= {SOURCE + name: _room(name, source[name], alignment) for name in source_layers}
+        added |= {SOURCE_PREFIX + name: _room(name, source[name], alignment) for name in source_layers}
     return added
 
 
@@ -222,7 +222,7 @@ def _residual(learner: Components, source: Components, alignment: Alignment) -> 
         raise InputError(f"a residual corrects the source's actions, and the source has none for {slots}")
     head = {name: torch.zeros_like(tensor) for name, tensor in learner["actor.head"].items()}
     room = _room("actor.head", source["actor.head"], alignment)
-    return _columns(("actor",), learner, source, alignment) | {f"{SOURCE}actor.head": room, "actor.head": head}
+    return _columns(("actor",), learner, source, alignment) | {f"{SOURCE_PREFIX}actor.head": room, "actor.head": head}
 
 
 def kind_of(adapter: Adapter, component: str) -> type[AdaptedLayer]:

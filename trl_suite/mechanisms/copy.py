@@ -18,7 +18,7 @@ from trl_suite.networks.components import (
     ADAPTER,
     LOG_STD,
     OBSERVATION_STATISTICS,
-    SOURCE,
+    SOURCE_PREFIX,
     TARGET,
     Axis,
     Components,
@@ -53,7 +53,7 @@ def transplant(
             shape differs. Nothing has been written then.
     """
     where = f"method '{name}'"
-    columns = tuple(component for component in into if component.startswith(SOURCE))
+    columns = tuple(component for component in into if component.startswith(SOURCE_PREFIX))
     frozen = select((*method.frozen_selectors, *columns), into, where)
     if not method.needs_source:
         return Transplant(
@@ -85,7 +85,9 @@ def _recorded(fit: Fit, name: str, synced: tuple[str, ...]) -> Transplant:
         fresh=tuple(component for component in fit.into if component not in fit.copied + synced),
         frozen=fit.frozen,
         missing=tuple(component for component in fit.requested if component not in fit.offered),
-        left_over=tuple(component for component in components if not {component, SOURCE + component} & {*fit.copied}),
+        left_over=tuple(
+            component for component in components if not {component, SOURCE_PREFIX + component} & {*fit.copied}
+        ),
         unmatched=fit.alignment.unmatched,
         normaliser=described(fit.method, fit.copied, fit.into),
         log_std="none" if LOG_STD not in fit.into else "copied" if LOG_STD in fit.copied else "fresh",

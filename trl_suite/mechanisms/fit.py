@@ -17,7 +17,7 @@ from trl_suite.networks.components import (
     OPTIMISER,
     OPTIONAL,
     REPLAY,
-    SOURCE,
+    SOURCE_PREFIX,
     TARGET,
     Axis,
     Components,
@@ -91,13 +91,13 @@ class Fit:
         return {
             **components,
             **self.source.memory,
-            **{name: components[name.removeprefix(SOURCE)] for name in self.columns},
+            **{name: components[name.removeprefix(SOURCE_PREFIX)] for name in self.columns},
         }
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
         """The components of the learner that are the source's own, frozen beside it."""
-        return tuple(component for component in self.into if component.startswith(SOURCE))
+        return tuple(component for component in self.into if component.startswith(SOURCE_PREFIX))
 
     @cached_property
     def requested(self) -> tuple[str, ...]:
@@ -155,7 +155,7 @@ def _check_sides(fit: Fit) -> None:
 
 
 def _check_residual(fit: Fit) -> None:
-    acting = any(component.removeprefix(SOURCE).startswith("actor.") for component in fit.copied)
+    acting = any(component.removeprefix(SOURCE_PREFIX).startswith("actor.") for component in fit.copied)
     if acting and fit.source.card.network.residual is not None:
         raise InputError(
             f"{fit.where}: the source is a residual policy, whose actor is more than layers: it can guide and be "

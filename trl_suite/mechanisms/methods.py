@@ -28,7 +28,7 @@ from trl_suite.mechanisms.source_replay import REPLAYED
 from trl_suite.mechanisms.weight_regularizer import WEIGHT_REGULARIZER, WeightRegularizer
 from trl_suite.networks.components import LOG_STD, Components
 
-SHIPPED = Path(__file__).with_name("methods.toml")
+SHIPPED_METHODS = Path(__file__).with_name("methods.toml")
 RENAMED_METHODS: Mapping[str, str] = {"jumpstart": "jsrl"}  # of earlier versions -> what they are called now
 DEPTH = "K"  # stands for a number in a name and in its selectors: partial-freeze-K, actor.trunk.:K
 MECHANISMS: tuple[Mechanism, ...] = (
@@ -148,7 +148,7 @@ def fresh_values(method: Method, components: Components) -> dict[str, dict[str, 
 
 def shipped() -> dict[str, Method]:
     """Return the suite's methods by name; `K` in a name stands for a number."""
-    return read(tables.load(SHIPPED), str(SHIPPED.name))
+    return read(tables.load(SHIPPED_METHODS), str(SHIPPED_METHODS.name))
 
 
 def read(table: Mapping[str, object], where: str) -> dict[str, Method]:

@@ -11,7 +11,7 @@ from trl_suite.algorithms.registry import Algorithm, find
 from trl_suite.interface import Interface
 from trl_suite.tables import Unbounded
 
-SCHEMA = 1
+CARD_SCHEMA = 1
 SMALLEST, LARGEST = sys.float_info.min, sys.float_info.max  # that a positive, finite number can be
 Positive = Annotated[float, msgspec.Meta(ge=SMALLEST, le=LARGEST)]
 Width = Annotated[int, msgspec.Meta(gt=0, le=65536)]
@@ -79,7 +79,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Content of `card.toml`."""
 
-    schema: int = SCHEMA
+    schema: int = CARD_SCHEMA
     algorithm: Algorithm
     network: Network
     interface: Interface

@@ -20,7 +20,7 @@ RETURN_STATISTICS = "normaliser.return"
 LOG_STD = "log_std"  # PPO: one free number per action; SAC: a head beside the actor's
 TEMPERATURE = "temperature"  # SAC: log_ent_coef
 TARGET = "target."  # opens the slowly following copies of SAC and TD3: target.critic.head
-SOURCE = "source."  # opens the layers of a source that stand, frozen, beside the learner's: source.actor.trunk.0
+SOURCE_PREFIX = "source."  # opens the layers of a source that stand, frozen, beside the learner's: source.actor.trunk.0
 ADAPTER = "adapter."  # opens the weights that an adapter adds to a layer: adapter.actor.trunk.0
 REPLAY = "replay"  # SAC and TD3: transitions
 OPTIMISER = "optimiser."  # opens the moments of the optimisers: optimiser.actor
@@ -76,7 +76,7 @@ def group(algorithm: str, parameters: Iterable[tuple[str, torch.Tensor]]) -> dic
 
 def slot_axes(component: str, tensor: str) -> dict[int, Axis]:
     """Return which dimensions of a tensor run over slots: `{1: "observation"}` for a first layer's weight."""
-    component = component.removeprefix(TARGET).removeprefix(SOURCE)
+    component = component.removeprefix(TARGET).removeprefix(SOURCE_PREFIX)
     if component in ("actor.trunk.0", "critic.trunk.0") and tensor.endswith("weight"):
         return {1: "both" if tensor.startswith("q") else "observation"}
     if component in ("actor.head", LOG_STD):

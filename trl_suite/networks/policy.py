@@ -17,7 +17,7 @@ from trl_suite.interface import Interface
 from trl_suite.networks import policy_memory, store, zip_export
 from trl_suite.networks.adapted_layers import Plain, corrected
 from trl_suite.networks.card import Card
-from trl_suite.networks.components import LOG_STD, OBSERVATION_STATISTICS, SOURCE, Components
+from trl_suite.networks.components import LOG_STD, OBSERVATION_STATISTICS, SOURCE_PREFIX, Components
 
 FOREIGN_SUFFIXES = (".zip", ".pkl", ".pt", ".pth")
 LOG_STD_RANGE = (-20.0, 2.0)  # SB3's SAC clamps to it
@@ -127,7 +127,7 @@ class Policy:
         head, bound = components["actor.head"], self.card.network.residual
         if bound is None:
             return _linear(features, head)
-        source = components[f"{SOURCE}actor.head"]
+        source = components[f"{SOURCE_PREFIX}actor.head"]
         return corrected(features, Plain(**source), Plain(**head), bound)
 
     def _drawn(self, mean: torch.Tensor, log_std: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:

@@ -14,7 +14,7 @@ from trl_suite.networks.components import OPTIMISER, REPLAY, TARGET, TEMPERATURE
 from trl_suite.networks.store import Shapes
 
 MEMORY_FILE = "memory.safetensors"
-TERM = "term."  # opens the names of the reward's terms among a replay's tensors
+TERM_PREFIX = "term."  # opens the names of the reward's terms among a replay's tensors
 MOMENTS = ("exp_avg", "exp_avg_sq")  # Adam's, of each parameter, beside its number of steps
 STEP = "step"
 
@@ -32,7 +32,7 @@ def save(folder: Path, memory: Components) -> Memory | None:
     return Memory(
         sha256=hashlib.sha256(content).hexdigest(),
         transitions=len(replay["rewards"]) if replay else 0,
-        terms=tuple(sorted(name.removeprefix(TERM) for name in replay if name.startswith(TERM))),
+        terms=tuple(sorted(name.removeprefix(TERM_PREFIX) for name in replay if name.startswith(TERM_PREFIX))),
         moments=tuple(name for name in memory if name.startswith(OPTIMISER)),
     )
 
@@ -87,5 +87,5 @@ def _replay(card: Card, memory: Memory) -> Shapes:
         "actions": ((count, actions), torch.float32),
     }
     shapes |= {name: ((count,), torch.float32) for name in ("rewards", "dones", "timeouts")}
-    shapes |= {f"{TERM}{name}": ((count,), torch.float64) for name in memory.terms}
+    shapes |= {f"{TERM_PREFIX}{name}": ((count,), torch.float64) for name in memory.terms}
     return {f"{REPLAY}/{name}": shape for name, shape in shapes.items()}

@@ -17,12 +17,12 @@ from trl_suite import tables
 from trl_suite.algorithms.registry import find
 from trl_suite.errors import InputError
 from trl_suite.files import read_limited, reason_of, write_atomically
-from trl_suite.networks.card import SCHEMA, Card
+from trl_suite.networks.card import CARD_SCHEMA, Card
 from trl_suite.networks.components import (
     LOG_STD,
     OBSERVATION_STATISTICS,
     RETURN_STATISTICS,
-    SOURCE,
+    SOURCE_PREFIX,
     TARGET,
     TEMPERATURE,
     Components,
@@ -32,7 +32,7 @@ CARD, WEIGHTS = "card.toml", "weights.safetensors"
 WEIGHTS_MAX_BYTES = 2 * 1024**3
 HEADER_MAX_BYTES = 1024**2  # what safetensors says about its tensors; a policy's takes a few kilobytes
 
-_UNREADABLE = (  # by which safetensors and torch refuse a file
+_STORE_ERRORS = (  # by which safetensors and torch refuse a file
     safetensors.SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, OverflowError,
     struct.error,
 )  # fmt: skip
@@ -93,9 +93,9 @@ def read_card(folder: Path) -> Card:
     """
     path = folder / CARD
     table = tables.load(path)
-    schema = table.get("schema", SCHEMA)
-    if isinstance(schema, int) and schema > SCHEMA:
-        raise InputError(f"{path}: schema {schema} is newer than this version reads ({SCHEMA}); update trl-suite")
+    schema = table.get("schema", CARD_SCHEMA)
+    if isinstance(schema, int) and schema > CARD_SCHEMA:
+        raise InputError(f"{path}: schema {schema} is newer than this version reads ({CARD_SCHEMA}); update trl-suite")
     card = tables.convert(table, Card, str(path))
     if not all(map(str.isprintable, _texts(table))):
         raise InputError(f"{path}: holds control or invisible characters, which could act on a terminal")
@@ -127,7 +127,7 @@ def tensors(content: bytes, where: Path) -> dict[str, torch.Tensor]:
     """
     try:
         return safetensors.torch.load(content)
-    except _UNREADABLE as error:
+    except _STORE_ERRORS as error:
         raise InputError(f"{where}: not a readable safetensors file: {reason_of(error)}") from None
 
 
@@ -154,7 +154,7 @@ def expected(card: Card) -> Shapes:
     observations, actions, network = len(card.interface.observation), len(card.interface.action), card.network
     shapes = _stack("actor", observations, network.actor, actions)
     if network.residual is not None:
-        shapes |= _layer(f"{SOURCE}actor.head", network.actor[-1] if network.actor else observations, actions)
+        shapes |= _layer(f"{SOURCE_PREFIX}actor.head", network.actor[-1] if network.actor else observations, actions)
     algorithm = find(card.algorithm)
     seen, prefixes = (observations, [""]) if algorithm.on_policy else (observations + actions, _twins(network.critics))
     for prefix in prefixes:
@@ -175,7 +175,7 @@ def expected(card: Card) -> Shapes:
 
 
 def _twins(critics: int) -> list[str]:
-    """Return what opens the names of each critic's tensors."""
+    """Return the prefix of each critic's tensors."""
     return [f"q{net}_" for net in range(critics)]
 
 

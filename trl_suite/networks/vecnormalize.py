@@ -19,7 +19,7 @@ STATISTICS_MAX_BYTES = 64 * 1024**2
 COUNT_BEFORE_FREEZE = "count_before_freeze"  # in a pickle of frozen statistics, whose count is out of all reach
 Statistics = dict[str, dict[str, torch.Tensor]]
 
-_ADMITTED = re.compile(
+_ADMITTED_IN_VECNORMALIZE = re.compile(
     r"stable_baselines3\.common\.vec_env\.vec_normalize\.VecNormalize"
     r"|stable_baselines3\.common\.running_mean_std\.RunningMeanStd"
     r"|(gym|gymnasium)\.spaces\.[a-z_]+\.[A-Z][A-Za-z]+"
@@ -38,7 +38,7 @@ def read(path: Path) -> tuple[Normaliser, Statistics]:
             anything but arrays, spaces and SB3's two classes.
     """
     where = str(path)
-    wrapper = pickled.read(_bytes(path), lambda name: bool(_ADMITTED.fullmatch(name)), where)
+    wrapper = pickled.read(_bytes(path), lambda name: bool(_ADMITTED_IN_VECNORMALIZE.fullmatch(name)), where)
     if not (
         isinstance(wrapper, Instance) and wrapper.maker.endswith(".VecNormalize") and isinstance(wrapper.state, dict)
     ):

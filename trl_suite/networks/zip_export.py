@@ -106,7 +106,7 @@ def _model(card: Card, vec_env: Any, components: Components) -> Any:
 
 
 def _hyperparameters(card: Card) -> dict[str, Any]:
-    """Return what the card tells of the hyperparameters that SB3's class takes, as it takes them."""
+    """Return the card's hyperparameters that SB3's class takes, as it takes them."""
     recorded = card.training.hyperparameters
     values = {name: _value(name, recorded[name]) for name in hyperparameter_names(card.algorithm) if name in recorded}
     values = {name: value for name, value in values.items() if value is not None}

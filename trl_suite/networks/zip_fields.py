@@ -66,7 +66,7 @@ _POLICY_CLASSES = {  # whose networks are plain layers where the observations ar
 }
 _POLICY_MODULES = {path.rpartition(".")[0] for path in _POLICY_CLASSES}
 _EXTRACTOR = "stable_baselines3.common.torch_layers.FlattenExtractor"
-_ACTIVATIONS: dict[str, Activation] = {"Tanh": "tanh", "ReLU": "relu"}
+_ACTIVATION_NAMES: dict[str, Activation] = {"Tanh": "tanh", "ReLU": "relu"}
 _HYPERPARAMETERS: dict[Algorithm, tuple[str, ...]] = {  # those that SB3's own class takes
     "a2c": (
         "learning_rate", "n_steps", "gamma", "gae_lambda", "normalize_advantage", "ent_coef", "vf_coef",
@@ -89,7 +89,7 @@ _HYPERPARAMETERS: dict[Algorithm, tuple[str, ...]] = {  # those that SB3's own c
         "gradient_steps", "ent_coef", "target_update_interval", "target_entropy",
     ),
 }  # fmt: skip
-_ADMITTED = re.compile(  # names that spaces, arrays and frequencies need
+_ADMITTED_IN_FIELDS = re.compile(  # names that spaces, arrays and frequencies need
     r"(gym|gymnasium)\.spaces\.[a-z_]+\.[A-Z][A-Za-z]+"
     r"|numpy\.(ndarray|dtype)|numpy\.(_core|core)\.(multiarray\.(_reconstruct|scalar)|numeric\._frombuffer)"
     r"|numpy\.random\.\w+(\.\w+)?|(gym|gymnasium)\.utils\.seeding\.\w+"
@@ -162,7 +162,7 @@ def activation(fields: Fields, algorithm: Algorithm, asserted: Activation | None
             raise InputError(f"{where}: its plain fields do not tell the activation: give activation= one of {choices}")
         return asserted
     written = _class_name(_table(fields, "policy_kwargs").get("activation_fn"))
-    stated = _ACTIVATIONS.get(written) if written else find(algorithm).activation
+    stated = _ACTIVATION_NAMES.get(written) if written else find(algorithm).activation
     if stated is None:
         raise InputError(f"{where}: its activation is {written[:80]}; a policy folder can hold one of {choices}")
     if asserted and asserted != stated:
@@ -294,7 +294,7 @@ def was_normalised(fields: Fields, algorithm: Algorithm) -> bool:
 
 
 def hyperparameters(fields: Fields, algorithm: Algorithm) -> dict[str, Any]:
-    """Return what the zip tells of the algorithm's hyperparameters, by SB3's names; a schedule as its text."""
+    """Return the algorithm's hyperparameters from the zip, by SB3's names; a schedule as its text."""
     values = {name: _plain(fields, name) for name in ("n_envs", *hyperparameter_names(algorithm))}
     return {name: value for name, value in values.items() if value is not None}
 
@@ -371,7 +371,7 @@ def _unpickled(entry: Mapping[str, Any]) -> Any:
     """Return the value of a pickle that is read as data; None where it is not one, or asks for more than arrays."""
     try:
         content = base64.b64decode(str(entry.get(SERIALISED, "")), validate=True)
-        return pickled.read(content, lambda name: bool(_ADMITTED.fullmatch(name)), FIELDS)
+        return pickled.read(content, lambda name: bool(_ADMITTED_IN_FIELDS.fullmatch(name)), FIELDS)
     except (InputError, binascii.Error, ValueError):
         return None
 

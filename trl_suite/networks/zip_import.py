@@ -26,7 +26,7 @@ from trl_suite.networks.zip_reader import Archive
 PARAMETERS, VARIABLES, VERSION = "policy.pth", "pytorch_variables.pth", "_stable_baselines3_version"
 PARAMETERS_MAX_BYTES, VARIABLES_MAX_BYTES = 1024**3, 16 * 1024**2
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # the number with which torch's files began before 1.6
-_UNREADABLE = (  # by which torch's weights-only reader refuses a file
+_TORCH_FILE_ERRORS = (  # by which torch's weights-only reader refuses a file
     pickle.UnpicklingError, RuntimeError, ValueError, EOFError, LookupError, TypeError, AttributeError, OverflowError,
     AssertionError, ImportError, ArithmeticError, MemoryError, struct.error, OSError,
 )  # fmt: skip
@@ -127,7 +127,7 @@ def _tensors(archive: Archive, member: str, limit: int, where: str) -> dict[str,
     try:
         with warnings.catch_warnings(action="ignore"):  # of odd protocols, which are refused below or do no harm
             loaded = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
-    except _UNREADABLE as error:
+    except _TORCH_FILE_ERRORS as error:
         reason = reason_of(error)
         raise InputError(f"{where}: {member} is not a plain table of tensors, and was not executed: {reason}") from None
     if not isinstance(loaded, dict):

@@ -18,7 +18,7 @@ MAX_MEMBERS = 1000
 ARCHIVE_MAX_BYTES = 2 * 1024**3  # of all members together, unpacked
 MAX_UNPACKED_TO_PACKED = 100  # unpacked to packed: numbers hardly shrink, a bomb does
 
-_UNREADABLE = (  # by which zipfile and the unpackers below it refuse a member or a directory; RuntimeError: encrypted
+_ARCHIVE_ERRORS = (  # by which zipfile and its unpackers refuse a member or a directory; RuntimeError: encrypted
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError, struct.error,
     OverflowError, IndexError, MemoryError,
 )  # fmt: skip
@@ -45,7 +45,7 @@ class Archive:
             self._zip = zipfile.ZipFile(io.BytesIO(content) if isinstance(content, bytes) else content)
         except zipfile.BadZipFile:
             raise InputError(f"{where}: not a zip, or one that was cut off or damaged") from None
-        except _UNREADABLE as error:
+        except _ARCHIVE_ERRORS as error:
             raise InputError(f"{where}: not a zip that can be read: {reason_of(error)}") from None
         try:
             self._check(self._zip.infolist())
@@ -76,7 +76,7 @@ class Archive:
             raise InputError(f"{self._where}: {name} has {size} bytes; {limit} are the most that it may have")
         try:
             return self._zip.read(name)
-        except _UNREADABLE as error:
+        except _ARCHIVE_ERRORS as error:
             raise InputError(f"{self._where}: {name} is damaged or cannot be unpacked: {reason_of(error)}") from None
 
     def _check(self, members: list[zipfile.ZipInfo]) -> None:

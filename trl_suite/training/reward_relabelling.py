@@ -6,7 +6,7 @@ import msgspec
 import torch
 
 from trl_suite.errors import InputError
-from trl_suite.networks.policy_memory import TERM
+from trl_suite.networks.policy_memory import TERM_PREFIX
 from trl_suite.worlds.address import FOREIGN, Address
 from trl_suite.worlds.env import built
 from trl_suite.worlds.env_spec import EnvSpec, Term
@@ -36,10 +36,10 @@ def relabelled(replay: Mapping[str, torch.Tensor], source: str, target: str) -> 
     if target_spec.reward == source_spec.reward:
         return replay["rewards"]
     scales = {term.label: _scale(term, source_spec, where) for term in target_spec.reward}
-    missing = [name for name in scales if f"{TERM}{name}" not in replay]
+    missing = [name for name in scales if f"{TERM_PREFIX}{name}" not in replay]
     if missing:
         raise InputError(f"{where}: the source has not kept {', '.join(missing)}")
-    paid = torch.stack([scale * replay[f"{TERM}{name}"] for name, scale in scales.items()])
+    paid = torch.stack([scale * replay[f"{TERM_PREFIX}{name}"] for name, scale in scales.items()])
     return paid.sum(0).float()
 
 

@@ -14,7 +14,7 @@ class Dynamics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class SourceTraining(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What a source's training may have that a target's has not."""
+    """Options of a source's training that a target's has not."""
 
     heads: bool = False  # a head for each address of the mix, on a shared trunk
     dynamics: Dynamics | None = None  # learn this instead of the task

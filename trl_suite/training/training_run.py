@@ -1,4 +1,4 @@
-"""What is to be trained, who watches, and what comes of it: the same for every engine."""
+"""Training order, its observers and its outcome: the same for every engine."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -81,7 +81,7 @@ class BatchSpec:
 
     @property
     def perturbation_specs(self) -> list[PerturbationSpec] | None:
-        """What lies between policy and world, per world; None where nothing does in any."""
+        """Perturbations between policy and world, per world; None where no world has any."""
         if not any(applies(variation) for *_, variation in self._built.values()):
             return None
         return [perturbation_spec(each_env, self.interface) for each_env in self.variations]

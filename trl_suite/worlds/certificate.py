@@ -30,8 +30,8 @@ from trl_suite.worlds.vector_env import RobotVectorEnv
 
 Floats = NDArray[np.float64]
 Acts = Literal["motion", "observation", "reward", "termination", "start", "slots"]
-FILE = "certificates.json"  # beside env.toml
-STEPS = (1, 10, 100, 1000)
+CERTIFICATES_FILE = "certificates.json"  # beside env.toml
+DIVERGENCE_STEPS = (1, 10, 100, 1000)
 _EPISODES = 10
 _ROUNDING = 1e-9
 _RECOMPILED = 1e-5  # relative difference that MuJoCo's rounding in XML may make
@@ -139,7 +139,7 @@ def _refuted(env: str, spec: EnvSpec, variant: str, refutations: Sequence[str]) 
 
 def write(env: str, certificates: Sequence[Certificate]) -> Path:
     """Store certificates beside the env's table, in place of those of the same variants; return the file."""
-    path = content.find("envs", env) / FILE
+    path = content.find("envs", env) / CERTIFICATES_FILE
     by_variant = stored(env) | {certificate.variant: certificate for certificate in certificates}
     ordered = {name: by_variant[name] for name in load(env).variants if name in by_variant}
     path.write_bytes(msgspec.json.format(msgspec.json.encode(ordered), indent=1) + b"\n")
@@ -152,7 +152,7 @@ def stored(env: str) -> dict[str, Certificate]:
     Raises:
         InputError: there is no such env, or the file is not what `write` writes.
     """
-    path = content.find("envs", env) / FILE
+    path = content.find("envs", env) / CERTIFICATES_FILE
     if not path.is_file():
         return {}
     try:
@@ -288,7 +288,7 @@ def _parted(base: RobotEnv, varied: RobotEnv, acts_on: Acts) -> dict[int, float]
     if acts_on == "slots":
         return {0: float(len(set(base.interface.observation) ^ set(varied.interface.observation)))}
     distance: dict[int, float] = {}
-    for steps in (STEPS[:-1], STEPS[-1:]):
+    for steps in (DIVERGENCE_STEPS[:-1], DIVERGENCE_STEPS[-1:]):
         first, second = (trace(world, acts_on, max(steps)) for world in (base, varied))
         apart = np.nan_to_num(np.abs(first - second).max(axis=1), nan=np.inf)
         distance |= {step: float(apart[:step].max()) for step in steps}

@@ -23,7 +23,7 @@ from trl_suite.worlds.axes.variation import Variation
 from trl_suite.worlds.env_spec import Camera, EnvSpec, load
 from trl_suite.worlds.model.compilation import compiled
 from trl_suite.worlds.perturbations import SINGLE_ENV, Perturbations, applies, perturbation_spec
-from trl_suite.worlds.physics import FULL, full_state, reset_data
+from trl_suite.worlds.physics import FULL_STATE, full_state, reset_data
 from trl_suite.worlds.task import BoundTask
 from trl_suite.worlds.terms.sensors import flat_fields
 
@@ -168,7 +168,7 @@ class RobotEnv(gymnasium.Env[Array, Array], EzPickle):
 
     def restore(self, state: Mapping[str, Array]) -> None:
         """Put the world where `state` found it."""
-        mujoco.mj_setState(self.model, self.data, state["state"], FULL)
+        mujoco.mj_setState(self.model, self.data, state["state"], FULL_STATE)
         self._faults[:] = state["warnings"]
         for name in self._task.fields:
             flat_fields(self.data)(name)[:] = state[f"field.{name}"]

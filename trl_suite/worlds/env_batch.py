@@ -1,4 +1,4 @@
-"""What every batch of envs has, on the host or on a device: its spaces, its time limit, its seeds; steps nothing."""
+"""Base of every batch of envs, on the host or on a device: its spaces, its time limit, its seeds; steps nothing."""
 
 from collections.abc import Sequence
 from typing import Any, TypeVar

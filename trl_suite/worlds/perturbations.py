@@ -1,4 +1,4 @@
-"""What lies between a policy and a world: noise, masks, delays, inversion and scale of what it sees and does.
+"""Perturbations between a policy and a world: noise, masks, delays, inversion and scale of observations and actions.
 
 For many worlds at once; one world is a batch of one. Knows nothing of models.
 """
@@ -132,7 +132,7 @@ class Perturbations:
         return self._acts.passed(actions, rngs, env_indices).astype(actions.dtype)
 
     def sense(self, observations: Array, rngs: Sequence[np.random.Generator], env_indices: Array) -> Array:
-        """Return what the policies see (all worlds, observations); only the given worlds (booleans) draw noise."""
+        """Return the policies' observations (all worlds, observations); only the given worlds (booleans) draw noise."""
         return self._senses.passed(observations, rngs, env_indices)
 
     def state(self, env_indices: Array) -> dict[str, Array]:

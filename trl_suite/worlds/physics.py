@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from trl_suite import machine_resources
 
 Array = NDArray[Any]
-NOTHING = int(mujoco.mjtStage.mjSTAGE_NONE)
-FULL = int(mujoco.mjtState.mjSTATE_INTEGRATION)
+NO_STAGE = int(mujoco.mjtStage.mjSTAGE_NONE)
+FULL_STATE = int(mujoco.mjtState.mjSTATE_INTEGRATION)
 
 
 class Physics(Protocol):
@@ -92,9 +92,9 @@ def reset_data(model: mujoco.MjModel, data: mujoco.MjData, keyframe: int) -> Non
 
 
 def full_state(model: mujoco.MjModel, data: mujoco.MjData) -> Array:
-    """Return what MuJoCo integrates, controls and warm start included."""
-    row = np.empty(mujoco.mj_stateSize(model, FULL))
-    mujoco.mj_getState(model, data, row, FULL)
+    """Return the full state that MuJoCo integrates, controls and warm start included."""
+    row = np.empty(mujoco.mj_stateSize(model, FULL_STATE))
+    mujoco.mj_getState(model, data, row, FULL_STATE)
     return row
 
 
@@ -145,7 +145,7 @@ class MujocoBatch:
 
     def restart(self, envs: Array, positions: Array, velocities: Array) -> None:
         """Put worlds into states as a new episode does."""
-        self._batch.reset(envs, keyframe=self._keyframes[envs], stage=NOTHING)
+        self._batch.reset(envs, keyframe=self._keyframes[envs], stage=NO_STAGE)
         self.field("qpos")[envs], self.field("qvel")[envs] = positions, velocities
         self._batch.forward(envs)
         self._warnings[envs] = 0
@@ -238,7 +238,7 @@ class ThreadPoolBatch:
         """Put worlds where `state` found them."""
         for row, index in enumerate(envs.tolist()):
             model, data, *_ = self._per_env[index]
-            mujoco.mj_setState(model, data, state["state"][row], FULL)
+            mujoco.mj_setState(model, data, state["state"][row], FULL_STATE)
             self._warnings[index][:] = state["warnings"][row]
             for name, views in self._views.items():
                 views[index][:] = state[name][row]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-WIDTH = 6  # state and increment, 128 bits each, and a half-used draw
+RNG_STATE_WORDS = 6  # state and increment, 128 bits each, and a half-used draw
 _LOW = 2**64 - 1
 
 Row = NDArray[np.uint64]
@@ -15,7 +15,7 @@ Row = NDArray[np.uint64]
 def pack_rng(generators: Sequence[np.random.Generator]) -> Row:
     """Return the states (generators, 6) of PCG64 generators, NumPy's default."""
     return np.array([_row(generator.bit_generator.state) for generator in generators], dtype=np.uint64).reshape(
-        -1, WIDTH
+        -1, RNG_STATE_WORDS
     )
 
 

@@ -93,7 +93,7 @@ class BoundTask:
 
     @property
     def structure(self) -> tuple[Any, ...]:
-        """What two tasks must share to be judged together; their numbers may differ."""
+        """Structure that two tasks must share to be evaluated together; their numbers may differ."""
         terms = [(term.name, term.group, term.cap, _where(term.reading)) for term in self.terms]
         return (tuple(map(_where, self.observed)), tuple(map(_where, self.bounded)), self.ends, *terms, self.labels)
 
@@ -141,7 +141,7 @@ def stacked(tasks: Sequence[BoundTask]) -> BoundTask:
 
 
 class TaskEvaluator:
-    """What a task observes, pays for and ends on one state; the state's arrays are read anew at every call."""
+    """Observation, reward and end of a task on one state; the state's arrays are read anew at every call."""
 
     def __init__(self, task: BoundTask, fields: Fields, join: Callable[..., Any]) -> None:
         self._task, self._join = task, join

@@ -27,7 +27,7 @@ Array = NDArray[Any]
 
 
 class EvaluatedStep(NamedTuple):
-    """What a control step gave all worlds."""
+    """Results of a control step in all worlds."""
 
     observation: Array  # (worlds, slots)
     reward: Array  # (worlds,)

@@ -30,7 +30,7 @@ DEFAULT_GAMMA = 0.99  # where the card tells none
 
 
 class ProbeReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found of one policy on one target."""
+    """Measurements of one policy on one target."""
 
     source_return: float  # return of the policy in the world that it was trained in
     random_return: float  # return of random actions on the target
@@ -48,7 +48,7 @@ class _Visit(NamedTuple):
 
     @property
     def seen(self) -> Floats:
-        """What the source saw: (steps, its slots)."""
+        """Observations of the source: (steps, its slots)."""
         return self.recording.observations[:, self.actor.observation]
 
 
@@ -60,7 +60,7 @@ def probe(
     episodes: int = EPISODES_PER_RETURN,
     reference: float | None = None,
 ) -> ProbeReport:
-    """Return what can be known of a policy on a target without training.
+    """Return everything that can be known of a policy on a target without training.
 
     Args:
         policy: the source.
@@ -113,7 +113,7 @@ def _at_random(env: str) -> Act:
 
 
 def _try(notes: list[str], what: str, make: Callable[[], T]) -> T | None:
-    """Return what is made, or None with a note where the two worlds do not allow it."""
+    """Return the result of `make`, or None with a note where the two worlds do not allow it."""
     try:
         return make()
     except InputError as error:

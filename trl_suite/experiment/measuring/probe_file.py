@@ -18,7 +18,7 @@ from trl_suite.files import write_atomically
 from trl_suite.networks.align import Alias
 from trl_suite.networks.policy import load
 
-FILE = "probes.json"
+PROBES_FILE = "probes.json"
 
 
 def write(root: Path, specs: Sequence[RunSpec], count: int, alias: Alias) -> None:
@@ -31,7 +31,7 @@ def write(root: Path, specs: Sequence[RunSpec], count: int, alias: Alias) -> Non
         alias: names in the target -> names in the source.
     """
     done = {spec.folder: spec.planned for spec in specs if spec.role == "source" and _done(root, spec)}
-    probed = {entry.env: entry for entry in _read(root / FILE)}
+    probed = {entry.env: entry for entry in _read(root / PROBES_FILE)}
     for env in dict.fromkeys(spec.env for spec in specs if spec.role == "target"):
         used = dict.fromkeys(spec.source for spec in specs if spec.env == env)
         policies = tuple(folder for folder in used if folder in done)[:count]
@@ -39,7 +39,7 @@ def write(root: Path, specs: Sequence[RunSpec], count: int, alias: Alias) -> Non
             continue
         probes = [probe(load(root / folder / POLICY), env, alias=alias).probes for folder in policies]
         probed[env] = Probed(env=env, source=done[policies[0]].env, policies=policies, probes=mean(probes))
-        write_atomically(root / FILE, _encoded(list(probed.values())))
+        write_atomically(root / PROBES_FILE, _encoded(list(probed.values())))
 
 
 def _done(root: Path, spec: RunSpec) -> bool:

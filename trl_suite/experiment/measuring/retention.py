@@ -1,4 +1,4 @@
-"""What a source policy can still do at home after its target: measured on finished runs, which stay as they are."""
+"""Return of a source policy at home after its target: measured on finished runs, which stay as they are."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from trl_suite.networks.align import align
 from trl_suite.networks.policy import Policy, load
 from trl_suite.training.acting.evaluation import Act, Episode, Evaluator, append
 
-FILE = "retention.csv"  # as evaluations.csv: the source policy at step 0, and at the end what the target made of it
+RETENTION_FILE = "retention.csv"  # as evaluations.csv: the source policy at step 0, and at the end after its target
 
 
 class RetentionEvaluator:
@@ -62,7 +62,7 @@ def write(root: Path, specs: Sequence[RunSpec]) -> list[str]:
     evaluators: dict[str, RetentionEvaluator] = {}
     notes: dict[str, None] = {}
     for spec in specs:
-        source, path = sources.get(spec.source), root / spec.folder / FILE
+        source, path = sources.get(spec.source), root / spec.folder / RETENTION_FILE
         if source is None or path.is_file() or state_of(root, spec).condition != "done":
             continue
         if source.env not in evaluators:

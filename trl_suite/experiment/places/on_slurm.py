@@ -20,7 +20,7 @@ from trl_suite.experiment.specification.experiment_keys import ExecutionOptions
 SLURM_POLL_SECONDS = 0.5  # seconds
 NOTICE_SECONDS = 120  # seconds before the end of its time at which a job is told
 REQUEUES_MAX = 10_000  # times that a job may be queued again: as often as it takes
-FOLDER = "slurm"  # below the experiment's: submitit's scripts, logs and pickles
+SLURM_FOLDER = "slurm"  # below the experiment's: submitit's scripts, logs and pickles
 
 
 class SlurmJob(RemoteCohort):
@@ -35,7 +35,7 @@ class SlurmJob(RemoteCohort):
         return last_news
 
     def checkpoint(self) -> Any:
-        """Return what goes on after this job was queued again: itself, from what its runs have kept."""
+        """Return the submission that goes on after this job was queued again: the same order, from checkpoints."""
         return _submitit().helpers.DelayedSubmission(self)
 
 
@@ -58,7 +58,7 @@ class OnSlurm:
             raise InputError("--on slurm: there is no sbatch on this machine; run this where jobs are submitted")
         self.size = execution.slurm.jobs
         self._executor = self._submitit.AutoExecutor(
-            folder=root / FOLDER / "%j",
+            folder=root / SLURM_FOLDER / "%j",
             cluster=cluster or "slurm",
             slurm_max_num_timeout=REQUEUES_MAX,
         )

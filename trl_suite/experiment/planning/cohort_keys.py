@@ -46,7 +46,7 @@ class CohortPlanner:
         self._cache: dict[tuple[str, int, bytes], CohortKey] = {}
 
     def __call__(self, spec: RunSpec) -> CohortKey:
-        """Return what the run shares with those that it trains with."""
+        """Return the key that the run shares with those that it trains with."""
         if is_shipped(spec):
             return CohortKey(spec.folder, "sb3", "a shipped policy, which is taken as it is")
         if self._engine == "sb3":
@@ -85,7 +85,7 @@ class CohortPlanner:
         return self._cache[cache_key]
 
     def _limited_key(self, spec: RunSpec, job: TrainingRun) -> CohortKey:
-        """Return what the run is trained with, and how many of its kind fit into a worker's share of the memory."""
+        """Return the key of the run's cohort, with how many of its kind fit into a worker's share of the memory."""
         physics: Physics = self._physics
         key = cohort_key(job)
         if physics == "warp":
@@ -112,7 +112,7 @@ class CohortPlanner:
 
 
 def _one_batch(job: TrainingRun) -> str:
-    """Return what a training's worlds share on Warp; runs of one cohort share it too."""
+    """Return the key that a training's worlds share on Warp; runs of one cohort share it too."""
     if job.redraw:
         raise InputError("physics = 'warp' draws no models anew at each episode (source.randomise); 'mujoco' does")
     addresses = {shared(address): address for address in (job.env, *job.training_variants)}
@@ -122,7 +122,7 @@ def _one_batch(job: TrainingRun) -> str:
 
 
 def _smaller(job: TrainingRun, excess: int) -> str:
-    """Return what could be made smaller by so many bytes."""
+    """Return the options that could be made smaller by so many bytes."""
     if not isinstance(job.hyperparameters, OffPolicyHyperparameters):
         return "fewer n_envs or n_steps"
     hyperparameters = job.hyperparameters

@@ -11,7 +11,7 @@ from trl_suite.training.engines import Device, Engine
 
 
 class CohortKey(NamedTuple):
-    """What runs must have in common to train together."""
+    """Properties that runs must share to train together."""
 
     name: str
     engine: Engine

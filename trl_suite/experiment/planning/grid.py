@@ -14,7 +14,7 @@ from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.methods import Method
 from trl_suite.mechanisms.source_replay import remembered
 from trl_suite.networks.card import Card
-from trl_suite.record import SCRATCH, SOURCE, Plan, PlannedRun
+from trl_suite.record import SCRATCH, SOURCE_METHOD, Plan, PlannedRun
 from trl_suite.training import settings
 from trl_suite.training.seeds import seed_for
 from trl_suite.worlds.identity import folder_name, identity
@@ -38,7 +38,7 @@ def run_specs(experiment: Experiment) -> list[RunSpec]:
 
 
 def plan_record(name: str, experiment: Experiment, command: str, specs: Sequence[RunSpec] | None = None) -> Plan:
-    """Return what the report needs to know of the experiment besides its runs.
+    """Return the plan: everything that the report needs of the experiment besides its runs' results.
 
     Args:
         name: of the experiment.
@@ -99,7 +99,7 @@ class _Grid:
 
     def _source(self, env: str, seed: int) -> RunSpec:
         experiment, source = self._experiment, self._experiment.source
-        planned = PlannedRun(folder="", role="source", env=env, method=SOURCE, seed=seed)
+        planned = PlannedRun(folder="", role="source", env=env, method=SOURCE_METHOD, seed=seed)
         if source.shipped:
             return self._shipped(planned)
         budget = self._budget(env, seed)
@@ -124,7 +124,7 @@ class _Grid:
         return policy_library.card(env, self._experiment.algorithm, seed)
 
     def _source_training(self) -> dict[str, Any]:
-        """Return what is special about the source's training; nothing where nothing is."""
+        """Return the special options of the source's training; empty where there are none."""
         source, definitions = self._experiment.source, self._methods.values()
         stored = tuple(sorted({name for definition in definitions for name in remembered(definition)}))
         options = settings.SourceTraining(heads=source.heads, dynamics=source.dynamics, keep=stored)
@@ -140,7 +140,7 @@ class _Grid:
     ) -> RunSpec:
         """Return the run with the digest and the folder that its specification gives it."""
         specification: dict[str, Any] = {
-            "schema": record.SCHEMA,
+            "schema": record.RECORD_SCHEMA,
             "role": planned.role,
             "env": planned.env,
             "env_spec": self._env_specs[planned.env],
@@ -177,7 +177,7 @@ class _Grid:
 
 
 def _acting(method: Method) -> dict[str, Any]:
-    """Return what the method does, without what only describes it."""
+    """Return the acting part of the method, without its summary."""
     return msgspec.to_builtins(msgspec.structs.replace(method, summary=""))
 
 

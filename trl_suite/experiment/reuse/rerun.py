@@ -144,7 +144,7 @@ def _weights_equal(recorded: Path, repetition: Path) -> bool | None:
 
 
 def _circumstances(then: RunRecord, now: RunRecord) -> dict[str, str]:
-    """Return what was different besides the run itself."""
+    """Return the circumstances that differed besides the run itself."""
     pairs = {name: (then.versions.get(name, ""), now.versions.get(name, "")) for name in then.versions | now.versions}
     pairs |= {name: (then.machine.get(name, ""), now.machine.get(name, "")) for name in then.machine | now.machine}
     pairs["commit"] = (then.commit[:10], now.commit[:10])

@@ -9,7 +9,7 @@ import msgspec
 from trl_suite import files, provenance, record
 from trl_suite.errors import InputError
 from trl_suite.evidence.reading import run_records
-from trl_suite.experiment.measuring.retention import FILE as HOME
+from trl_suite.experiment.measuring.retention import RETENTION_FILE as HOME
 from trl_suite.experiment.planning.cohort_queue import CohortKey
 from trl_suite.experiment.planning.run_spec import RunSpec
 from trl_suite.experiment.policy_library import POLICY

@@ -22,16 +22,16 @@ from trl_suite import files
 from trl_suite.errors import InputError
 from trl_suite.training.training_run import Snapshot
 
-FOLDER = "checkpoint"  # in a run's folder
+CHECKPOINT_FOLDER = "checkpoint"  # in a run's folder
 CHECKPOINTS_MAX = 2
-SCHEMA = 1
+CHECKPOINT_SCHEMA = 1
 _ARRAYS, _FACTS, _MANIFEST = "arrays.safetensors", "facts.json", "manifest.json"
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 
 class CheckpointFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a checkpoint says besides its numbers."""
+    """Facts of a checkpoint besides its numbers."""
 
     digest: str  # of the run's specification
     step: int
@@ -40,7 +40,7 @@ class CheckpointFacts(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float  # wall time that the training had taken
     versions: dict[str, str]
     facts: dict[str, Any]  # the snapshot's
-    schema: int = SCHEMA
+    schema: int = CHECKPOINT_SCHEMA
 
 
 class CheckpointFile(msgspec.Struct, frozen=True):
@@ -174,8 +174,10 @@ def _read(path: Path, digest: str) -> tuple[CheckpointFacts, Snapshot]:
         arrays = safetensors.numpy.load_file(contents[_ARRAYS])
     except (KeyError, msgspec.DecodeError, msgspec.ValidationError, safetensors.SafetensorError, OSError) as error:
         raise _DamagedError(str(error)) from None
-    if facts.schema > SCHEMA:
-        raise InputError(f"{path}: schema {facts.schema} is newer than this version reads ({SCHEMA}); update trl-suite")
+    if facts.schema > CHECKPOINT_SCHEMA:
+        raise InputError(
+            f"{path}: schema {facts.schema} is newer than this version reads ({CHECKPOINT_SCHEMA}); update trl-suite"
+        )
     if facts.digest != digest:
         raise InputError(f"{path}: is the checkpoint of another run; remove it to start this one anew")
     segments = {name.removesuffix(".safetensors"): path for name, path in contents.items() if name not in _OWN}

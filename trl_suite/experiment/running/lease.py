@@ -200,7 +200,7 @@ def _put_stale_aside(folder: Path) -> bool:
 
 
 def _sign_of_life(folder: Path) -> tuple[bytes, bytes] | None:
-    """Return what changes with every sign of life; None where there is no lease."""
+    """Return the lease's content, which changes with every sign of life; None where there is no lease."""
     if not (folder / LEASE).exists():
         return None
     return _content(folder / LEASE / _OWNER), _content(folder / LEASE / _HEARTBEAT)

@@ -1,4 +1,4 @@
-"""What one sees while an experiment runs: a live line per cohort in a terminal, plain lines elsewhere."""
+"""Display while an experiment runs: a live line per cohort in a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Sequence

@@ -127,7 +127,7 @@ class RunFolder:
             versions=provenance.versions(),
             facts=dict(snapshot.facts),
         )
-        checkpoint.save(self.path / checkpoint.FOLDER, facts, snapshot)
+        checkpoint.save(self.path / checkpoint.CHECKPOINT_FOLDER, facts, snapshot)
         now = time.monotonic()
         self._next = now + self._wait(now - begun)
 
@@ -150,7 +150,7 @@ class RunFolder:
             unstable_episodes=outcome.unstable_episodes,
         )
         if outcome.finished:
-            checkpoint.discard(self.path / checkpoint.FOLDER)
+            checkpoint.discard(self.path / checkpoint.CHECKPOINT_FOLDER)
 
     def fail(self, error: str) -> None:
         """Close the record as failed."""
@@ -162,8 +162,8 @@ class RunFolder:
         why = "no checkpoint to go on from"
         if self._of_another_engine():
             why = "it was begun on another engine"
-            checkpoint.discard(self.path / checkpoint.FOLDER)
-        while checkpointed := checkpoint.load(self.path / checkpoint.FOLDER, self._spec.digest):
+            checkpoint.discard(self.path / checkpoint.CHECKPOINT_FOLDER)
+        while checkpointed := checkpoint.load(self.path / checkpoint.CHECKPOINT_FOLDER, self._spec.digest):
             facts, snapshot = checkpointed
             self._check_versions(facts, mixed)
             evaluations = self._evaluations()[: facts.evaluation_bytes]
@@ -174,7 +174,7 @@ class RunFolder:
                 return snapshot
             changed = f"{self.path / EVALUATIONS}: is not as it was at the checkpoint of step {facts.step}"
             warnings.warn(f"{changed}; an earlier one is used", stacklevel=2)
-            checkpoint.discard_newest(self.path / checkpoint.FOLDER)
+            checkpoint.discard_newest(self.path / checkpoint.CHECKPOINT_FOLDER)
         self._begin_anew(why)
         return None
 
@@ -197,7 +197,7 @@ class RunFolder:
             raise InputError(
                 f"{self.path}: the run was begun with other versions ({', '.join(changed)}), and going on would give a "
                 f"result of neither; install those, allow it with --mix-versions, or begin anew by removing "
-                f"{self.path / checkpoint.FOLDER}"
+                f"{self.path / checkpoint.CHECKPOINT_FOLDER}"
             )
 
     def _opened(self) -> RunRecord:
@@ -262,7 +262,7 @@ def tidy(root: Path, spec: RunSpec) -> None:
     folder = root / spec.folder
     if (folder / lease.LEASE).exists() and (claimed := Lease.claim(folder, LeaseObserver())):
         _sweep(folder)
-        checkpoint.discard(folder / checkpoint.FOLDER)
+        checkpoint.discard(folder / checkpoint.CHECKPOINT_FOLDER)
         claimed.release()
 
 

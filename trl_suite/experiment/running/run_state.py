@@ -14,7 +14,7 @@ Condition = Literal["waiting", "running", "done", "failed", "interrupted", "refu
 
 
 class RunState(NamedTuple):
-    """What a run's folder says."""
+    """State of a run, read from its folder."""
 
     condition: Condition
     why: str = ""  # of what failed or is refused
@@ -32,7 +32,7 @@ class _Head(msgspec.Struct, frozen=True):
     specification: msgspec.Raw
     steps: int = 0
     seconds: float = 0.0
-    schema: int = record.SCHEMA
+    schema: int = record.RECORD_SCHEMA
     attempts: int = 1
     failures: int = 0
     error: str = ""
@@ -68,8 +68,9 @@ def read(folder: Path, digest: str = "") -> RunState:
 
 
 def _wrong(head: _Head, folder: Path, digest: str, digest_now: str) -> str:
-    if head.schema > record.SCHEMA:
-        return f"{RUN} is of schema {head.schema}, newer than this version reads ({record.SCHEMA}); update trl-suite"
+    if head.schema > record.RECORD_SCHEMA:
+        newest = f"newer than this version reads ({record.RECORD_SCHEMA})"
+        return f"{RUN} is of schema {head.schema}, {newest}; update trl-suite"
     if (digest and head.digest != digest) or not folder.name.endswith(head.digest[:10]):
         return f"{RUN} is of another run ({head.digest[:10]}): was the folder copied?"
     if head.status == "waiting":

@@ -38,7 +38,7 @@ _FOR_GOOD = (DivergedError, InputError, UnstableError)  # what would come out th
 
 @dataclass(frozen=True, kw_only=True)
 class News:
-    """What a worker tells the process that started it."""
+    """News from a worker to the process that started it."""
 
     run: str  # folder of the run
     step: int = 0
@@ -57,7 +57,7 @@ Tell = Callable[[News], None]
 
 @dataclass(frozen=True, kw_only=True)
 class CohortOrder:
-    """What a worker needs to know: it is sent to other processes and machines."""
+    """Order to a worker, complete: it is sent to other processes and machines."""
 
     root: Path  # the experiment's folder
     experiment: str

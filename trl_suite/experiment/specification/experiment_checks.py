@@ -1,4 +1,4 @@
-"""What an experiment cannot mean, found before anything is trained, and what it probably does not mean."""
+"""Checks, before anything is trained, of meanings that an experiment cannot have or probably does not intend."""
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager

@@ -7,7 +7,7 @@ from trl_suite.errors import InputError
 from trl_suite.experiment.specification.experiment_checks import check
 from trl_suite.experiment.specification.experiment_keys import Experiment
 
-FILE = "experiment.toml"
+EXPERIMENT_FILE = "experiment.toml"
 
 
 def locate(where: str) -> Path:
@@ -17,11 +17,11 @@ def locate(where: str) -> Path:
         InputError: there is none; the message lists those that exist.
     """
     path = Path(where)
-    folder = path.parent if path.name == FILE else path
-    if (folder / FILE).is_file():
+    folder = path.parent if path.name == EXPERIMENT_FILE else path
+    if (folder / EXPERIMENT_FILE).is_file():
         return folder
     if folder.parent.name not in ("", "experiments"):  # neither a name nor `experiments/NAME`: it leads nowhere
-        raise InputError(f"{folder / FILE}: no such file; name a folder with one, or an experiment: {folder.name}")
+        raise InputError(f"{folder / EXPERIMENT_FILE}: no such file; name a folder with one, or an experiment: {folder.name}")
     return content.find("experiments", folder.name)
 
 
@@ -31,7 +31,7 @@ def load(folder: Path) -> Experiment:
     Raises:
         InputError: as `tables.read` and `experiment_checks.check` do.
     """
-    path = folder / FILE
+    path = folder / EXPERIMENT_FILE
     experiment = tables.read(path, Experiment)
     check(path, experiment)
     return experiment

@@ -17,7 +17,7 @@ Seed = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 
 
 class SourceOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the source policies are trained on, one per seed; or whose shipped ones are taken."""
+    """Training of the source policies, one per seed; or the env whose shipped ones are taken."""
 
     env: str | dict[str, str]  # of all targets; or the target's robot -> the env that its source comes from
     steps: Count | None = None  # needed unless the policies are shipped, whose cards say it
@@ -31,7 +31,7 @@ class SourceOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class TargetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What every method is measured on."""
+    """Envs and steps on which every method is measured."""
 
     envs: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     steps: Count

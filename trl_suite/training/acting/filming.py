@@ -18,7 +18,7 @@ from trl_suite.worlds.address import FOREIGN
 from trl_suite.worlds.env import make
 from trl_suite.worlds.picture import draw_without_a_screen, rendered
 
-SUFFIXES = (".gif", ".png", ".webp", ".mp4")
+FILM_SUFFIXES = (".gif", ".png", ".webp", ".mp4")
 FRAME_PIXELS = (256, 192)  # of one picture, in pixels
 HEAD, FOOT, GAP = 34, 18, 4  # heights of the words above and below, and the space between pictures, in pixels
 MAX_FRAMES_PER_SECOND = 12.5  # pictures a second, at most
@@ -137,10 +137,10 @@ def check(path: Path) -> None:
     """Refuse a path that no film can be written to.
 
     Raises:
-        InputError: its ending is none of `SUFFIXES`, or its folder does not exist.
+        InputError: its ending is none of `FILM_SUFFIXES`, or its folder does not exist.
     """
-    if path.suffix not in SUFFIXES:
-        raise InputError(f"{path}: a film ends with one of {', '.join(SUFFIXES)}")
+    if path.suffix not in FILM_SUFFIXES:
+        raise InputError(f"{path}: a film ends with one of {', '.join(FILM_SUFFIXES)}")
     if not path.parent.is_dir():
         raise InputError(f"{path}: no folder {path.parent}")
 

@@ -1,4 +1,4 @@
-"""What every member is worth: its episodes of `training.evaluation`, those of all members side by side."""
+"""Evaluation of every member: its episodes of `training.evaluation`, those of all members side by side."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,4 +1,4 @@
-"""What trainings must have in common to be members of one cohort, and what keeps one from being a member."""
+"""Properties that trainings must share to be members of one cohort, and obstacles to being a member."""
 
 import hashlib
 from typing import cast

@@ -1,4 +1,4 @@
-"""What a cohort needs of the algorithm that its members learn by."""
+"""Interface of the algorithm that a cohort's members learn by."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol

@@ -15,7 +15,7 @@ from trl_suite.training.cohort.network import Networks
 from trl_suite.training.cohort.parameter_layout import aligned
 from trl_suite.training.cohort.stack import Stack
 
-ADAM_EPSILON = 1e-8  # torch's default, which SB3 leaves to SAC and TD3
+OFF_POLICY_ADAM_EPSILON = 1e-8  # torch's default, which SB3 leaves to SAC and TD3
 Factors = Mapping[str, npt.NDArray[np.float64]]  # stack -> factors of the learning rate (rows, members, parts)
 
 
@@ -30,7 +30,7 @@ class Critics:
         factors: npt.NDArray[np.float64] | None,
     ) -> None:
         self.stack, self.target = stack, target
-        self.adam = Adam(stack, stack.zeros_like(), hyperparameters.learning_rate, ADAM_EPSILON, factors)
+        self.adam = Adam(stack, stack.zeros_like(), hyperparameters.learning_rate, OFF_POLICY_ADAM_EPSILON, factors)
         self._tau = hyperparameters.tau
         self._networks = Networks(stack, self.adam.gradient, hyperparameters.activation)
         self._first = Networks(stack.first(), self.adam.gradient.first(), hyperparameters.activation)

@@ -1,4 +1,4 @@
-"""What every member is worth, measured where the worlds are on the learner's device."""
+"""Evaluation of every member where the worlds are on the learner's device."""
 
 from collections.abc import Callable
 from functools import partial

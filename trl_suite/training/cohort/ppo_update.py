@@ -25,7 +25,7 @@ from trl_suite.training.cohort.stack import Stack, Tensors
 KL_TOLERANCE = 1.5  # SB3 stops where the divergence exceeds target_kl by this factor
 NORM_EPSILON = 1e-6  # as torch.nn.utils.clip_grad_norm_
 ADVANTAGE_EPSILON = 1e-8
-ADAM_EPSILON = 1e-5
+PPO_ADAM_EPSILON = 1e-5
 
 
 class Transitions(NamedTuple):
@@ -193,7 +193,7 @@ class PPOUpdate:
 
     def optimizer(self, hyperparameters: OnPolicyHyperparameters, factors: RateFactors | None) -> Adam:
         """Return the optimizer of all parameters."""
-        return Adam(self.stack, self.gradient, hyperparameters.learning_rate, ADAM_EPSILON, factors)
+        return Adam(self.stack, self.gradient, hyperparameters.learning_rate, PPO_ADAM_EPSILON, factors)
 
     def _clip(self) -> None:
         """Scale each member's gradient to the largest norm allowed; what is frozen does not count."""

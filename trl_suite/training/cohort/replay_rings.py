@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from trl_suite.networks.policy_memory import TERM
+from trl_suite.networks.policy_memory import TERM_PREFIX
 from trl_suite.training.cohort.cohort_envs import StepResult
 
 SEGMENT = 8 * 2**20  # bytes of a ring that a snapshot keeps together
@@ -128,7 +128,7 @@ class ReplayRings:
             "dones": (follows != 0).float(),
             "timeouts": cut.float(),
         }
-        fields |= {TERM + name: rows[..., self._reward + 1 + i].double() for i, name in enumerate(self._terms)}
+        fields |= {TERM_PREFIX + name: rows[..., self._reward + 1 + i].double() for i, name in enumerate(self._terms)}
         return {name: values.flatten(0, 1).cpu().contiguous() for name, values in fields.items()}
 
     def _after(self, slots: npt.NDArray[np.int64], first_slot: Any) -> npt.NDArray[np.int64]:

@@ -12,7 +12,7 @@ import torch
 from trl_suite.algorithms.sac import SACHyperparameters
 from trl_suite.networks.policy import LOG_STD_RANGE
 from trl_suite.training.cohort.adam import Adam
-from trl_suite.training.cohort.critics import ADAM_EPSILON, Critics, Factors
+from trl_suite.training.cohort.critics import OFF_POLICY_ADAM_EPSILON, Critics, Factors
 from trl_suite.training.cohort.network import Networks
 from trl_suite.training.cohort.replay_rings import TransitionBatch
 from trl_suite.training.cohort.stack import Stack
@@ -39,7 +39,9 @@ class SACUpdate:
         self.hyperparameters, self.stacks = hyperparameters, stacks
         actor = stacks["actor"]
         self.critics = Critics(hyperparameters, stacks["critic"], stacks["target.critic"], factors.get("critic"))
-        self.adam = Adam(actor, actor.zeros_like(), hyperparameters.learning_rate, ADAM_EPSILON, factors.get("actor"))
+        self.adam = Adam(
+            actor, actor.zeros_like(), hyperparameters.learning_rate, OFF_POLICY_ADAM_EPSILON, factors.get("actor")
+        )
         self._here, self._ahead, self._acting = (
             Networks(actor, self.adam.gradient, hyperparameters.activation) for _ in range(3)
         )  # fmt: skip
@@ -48,7 +50,7 @@ class SACUpdate:
         if "temperature" in stacks:
             tuned = stacks["temperature"]
             self._temperature = Adam(
-                tuned, tuned.zeros_like(), hyperparameters.learning_rate, ADAM_EPSILON, gentle=False
+                tuned, tuned.zeros_like(), hyperparameters.learning_rate, OFF_POLICY_ADAM_EPSILON, gentle=False
             )
             self.optimisers["temperature"] = self._temperature
 

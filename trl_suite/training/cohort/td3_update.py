@@ -9,7 +9,7 @@ import torch
 
 from trl_suite.algorithms.td3 import TD3Hyperparameters
 from trl_suite.training.cohort.adam import Adam
-from trl_suite.training.cohort.critics import ADAM_EPSILON, Critics, Factors, follow
+from trl_suite.training.cohort.critics import OFF_POLICY_ADAM_EPSILON, Critics, Factors, follow
 from trl_suite.training.cohort.network import Networks
 from trl_suite.training.cohort.replay_rings import TransitionBatch
 from trl_suite.training.cohort.stack import Stack
@@ -25,7 +25,9 @@ class TD3Update:
         self.hyperparameters, self.stacks = hyperparameters, stacks
         actor = stacks["actor"]
         self.critics = Critics(hyperparameters, stacks["critic"], stacks["target.critic"], factors.get("critic"))
-        self.adam = Adam(actor, actor.zeros_like(), hyperparameters.learning_rate, ADAM_EPSILON, factors.get("actor"))
+        self.adam = Adam(
+            actor, actor.zeros_like(), hyperparameters.learning_rate, OFF_POLICY_ADAM_EPSILON, factors.get("actor")
+        )
         self.optimisers = {"actor": self.adam, "critic": self.critics.adam}
         self.updates, self.phases = 0, hyperparameters.policy_delay  # so far, and after how many the same is due again
         self._here, self._acting = (Networks(actor, self.adam.gradient, hyperparameters.activation) for _ in range(2))

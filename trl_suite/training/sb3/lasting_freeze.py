@@ -39,7 +39,7 @@ def persist(model: Model, components: Components, frozen: tuple[str, ...]) -> No
 
 
 def remembered(model: Model) -> tuple[str, ...] | None:
-    """Return what was frozen when the model was saved; None where nothing says so."""
+    """Return the components that were frozen when the model was saved; None where nothing says so."""
     names = getattr(model, FROZEN, None)
     return tuple(map(str, names)) if isinstance(names, list | tuple) else None
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from trl_suite.mechanisms.adapters import Adapter, Added, Residual, features_below, kind_of
 from trl_suite.networks.adapted_layers import FoldableLayer, FrozenLayer, ResidualHead
-from trl_suite.networks.components import ADAPTER, SOURCE, TARGET, Components, places
+from trl_suite.networks.components import ADAPTER, SOURCE_PREFIX, TARGET, Components, places
 from trl_suite.training.sb3.learners import Model, algorithm_of
 
 Layer = TypeVar("Layer", bound=nn.Module)
@@ -46,7 +46,7 @@ def folded(model: Model, components: Components) -> dict[str, dict[str, torch.Te
     for place, layer in layers(model, FoldableLayer):
         plain[place.component] |= {place.prefix + key: value for key, value in layer.folded()._asdict().items()}
         if isinstance(layer, ResidualHead) and not place.component.startswith(TARGET):
-            plain[SOURCE + place.component] = layer.folded_source()._asdict()
+            plain[SOURCE_PREFIX + place.component] = layer.folded_source()._asdict()
     return plain
 
 
@@ -56,7 +56,7 @@ def bound_of(model: Model) -> float | None:
 
 
 def _added(component: str) -> bool:
-    return component.removeprefix(TARGET).startswith((ADAPTER, SOURCE))
+    return component.removeprefix(TARGET).startswith((ADAPTER, SOURCE_PREFIX))
 
 
 def adapt(model: Model, adapter: Adapter, added: Added) -> None:
@@ -68,7 +68,7 @@ def adapt(model: Model, adapter: Adapter, added: Added) -> None:
     for place, linear in layers(model, nn.Linear):
         base, prefix = place.component.removeprefix(TARGET), place.prefix
         weight, bias = _begun(linear, added.get(place.component, {}), prefix)
-        if tensors := _of_net(added.get(SOURCE + base, {}), prefix):
+        if tensors := _of_net(added.get(SOURCE_PREFIX + base, {}), prefix):
             source_layers.setdefault(prefix + base, FrozenLayer(tensors))
         beside = _of_net(added.get(place.component.removesuffix(base) + ADAPTER + base, {}), prefix)
         source, before = source_layers.get(prefix + base), features_below(base, prefix, added)

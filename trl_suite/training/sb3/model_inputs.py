@@ -31,8 +31,8 @@ def check_inputs(model: Model) -> None:
         for path in _wrappers(vec_env):
             if not neutral(path):
                 raise InputError(
-                    f"the model's env is wrapped in {path}: what the model sees is not known to be what that "
-                    "env gives: take the wrapper away, or write an env that names its slots"
+                    f"the model's env is wrapped in {path}, which may change the observations. "
+                    "Take the wrapper away, or write an env that names its slots"
                 )
 
 

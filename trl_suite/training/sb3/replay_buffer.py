@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.buffers import ReplayBuffer
 
-TERM = "reward_"  # opens the terms in an env's info
+REWARD_PREFIX = "reward_"  # opens the terms in an env's info
 
 
 class SourceReplayBuffer(ReplayBuffer):
@@ -30,8 +30,8 @@ class SourceReplayBuffer(ReplayBuffer):
         """Add one transition of each world."""
         for world, info in enumerate(infos):
             for key, value in info.items():
-                if key.startswith(TERM):
-                    self._term(key.removeprefix(TERM))[self.pos, world] = value
+                if key.startswith(REWARD_PREFIX):
+                    self._term(key.removeprefix(REWARD_PREFIX))[self.pos, world] = value
         super().add(obs, next_obs, action, reward, done, infos)
         if self.pos == 0:  # full: SB3 starts again at the first row
             self.pos = self.held

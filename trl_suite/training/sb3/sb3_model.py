@@ -35,7 +35,7 @@ from trl_suite.worlds.vector_env import batch_arguments
 
 HELD_COUNT = 2.0**900  # a power of two: var * count / count is var to the bit, and any batch is nothing beside it
 
-_ACTIVATIONS: dict[Activation, type[torch.nn.Module]] = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}
+_ACTIVATION_CLASSES: dict[Activation, type[torch.nn.Module]] = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}
 
 
 def build(
@@ -140,7 +140,7 @@ def _arguments(worlds: VecEnv, hyperparameters: Hyperparameters, seed: int) -> d
     algorithm, values = find(hyperparameters.algorithm), msgspec.structs.asdict(hyperparameters)
     policy: dict[str, Any] = {
         "net_arch": list(hyperparameters.hidden),
-        "activation_fn": _ACTIVATIONS[hyperparameters.activation],
+        "activation_fn": _ACTIVATION_CLASSES[hyperparameters.activation],
     }
     arguments: dict[str, Any] = {
         "policy": "MlpPolicy",
@@ -349,10 +349,10 @@ def activation_of(model: Model) -> Activation:
         InputError: it is none of those that a policy folder can hold.
     """
     activation_fn = model.policy.activation_fn
-    for name, kind in _ACTIVATIONS.items():
+    for name, kind in _ACTIVATION_CLASSES.items():
         if activation_fn is kind:
             return name
-    raise InputError(f"activation {activation_fn.__name__} is not one of {', '.join(_ACTIVATIONS)}")
+    raise InputError(f"activation {activation_fn.__name__} is not one of {', '.join(_ACTIVATION_CLASSES)}")
 
 
 def normaliser_of(model: Model) -> Normaliser | None:

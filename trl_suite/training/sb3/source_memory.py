@@ -14,7 +14,7 @@ from trl_suite.mechanisms.methods import Method
 from trl_suite.networks.align import Alignment
 from trl_suite.networks.components import OPTIMISER, REPLAY, Components, select
 from trl_suite.networks.policy import Policy
-from trl_suite.networks.policy_memory import MOMENTS, STEP, TERM, owner
+from trl_suite.networks.policy_memory import MOMENTS, STEP, TERM_PREFIX, owner
 from trl_suite.training.reward_relabelling import relabelled
 from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.training.sb3.learners import Model, has_temperature, is_on_policy
@@ -24,7 +24,7 @@ from trl_suite.training.training_run import TrainingRun
 
 Tensors = dict[str, torch.Tensor]
 
-_STATES = ("observations", "next_observations")
+_OBSERVATION_FIELDS = ("observations", "next_observations")
 _NUMBERS = ("rewards", "dones", "timeouts")
 
 
@@ -92,7 +92,7 @@ def fitted(source: Policy, model: Model, alignment: Alignment, method: Method, g
         )
     drawn = torch.randperm(len(rewards), generator=generator)[:count]
     seen, moved = (torch.tensor(alignment.indices(axis)) for axis in ("observation", "action"))
-    fields = {name: replay[name][drawn][:, seen] for name in _STATES}
+    fields = {name: replay[name][drawn][:, seen] for name in _OBSERVATION_FIELDS}
     fields |= {"actions": replay["actions"][drawn][:, moved], "rewards": rewards[drawn]}
     return fields | {name: replay[name][drawn] for name in _NUMBERS[1:]}
 
@@ -116,7 +116,7 @@ def collected(model: Model) -> Tensors:
     buffer = None if is_on_policy(model) else model.replay_buffer
     if not isinstance(buffer, SourceReplayBuffer) or not buffer.given:
         return {}
-    fields = {name: getattr(buffer, name)[: buffer.given] for name in (*_STATES, "actions", *_NUMBERS)}
+    fields = {name: getattr(buffer, name)[: buffer.given] for name in (*_OBSERVATION_FIELDS, "actions", *_NUMBERS)}
     return {name: torch.as_tensor(values.reshape(-1, *values.shape[2:]).copy()) for name, values in fields.items()}
 
 
@@ -125,7 +125,7 @@ def given(model: Model) -> dict[str, Tensors]:
     if is_on_policy(model) or not isinstance(model.replay_buffer, SourceReplayBuffer) or not model.replay_buffer.held:
         return {}
     buffer = model.replay_buffer
-    names = (*_STATES, "actions", *_NUMBERS)
+    names = (*_OBSERVATION_FIELDS, "actions", *_NUMBERS)
     return {REPLAY: {name: torch.from_numpy(getattr(buffer, name)[: buffer.held]) for name in names}}
 
 
@@ -148,10 +148,10 @@ def _transitions(buffer: ReplayBuffer) -> Tensors:
     def flat(values: NDArray[Any], kind: torch.dtype) -> torch.Tensor:
         return torch.as_tensor(values[:rows].reshape(-1, *values.shape[2:]).copy(), dtype=kind)
 
-    fields = {name: flat(getattr(buffer, name), torch.float64) for name in _STATES}
+    fields = {name: flat(getattr(buffer, name), torch.float64) for name in _OBSERVATION_FIELDS}
     fields |= {name: flat(getattr(buffer, name), torch.float32) for name in ("actions", *_NUMBERS)}
     terms = buffer.terms if isinstance(buffer, SourceReplayBuffer) else {}
-    return fields | {TERM + name: flat(values, torch.float64) for name, values in terms.items()}
+    return fields | {TERM_PREFIX + name: flat(values, torch.float64) for name, values in terms.items()}
 
 
 def _check_bounds(source: Policy, model: Model, alignment: Alignment) -> None:

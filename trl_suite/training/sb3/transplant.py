@@ -16,7 +16,7 @@ from trl_suite.mechanisms.methods import Method
 from trl_suite.mechanisms.weight_regularizer import WeightRegularizer, regularize
 from trl_suite.networks.align import Alias, Alignment, align
 from trl_suite.networks.card import Normaliser, Training
-from trl_suite.networks.components import SOURCE, Components, select
+from trl_suite.networks.components import SOURCE_PREFIX, Components, select
 from trl_suite.networks.policy import Policy
 from trl_suite.record import Transplant
 from trl_suite.training.acting.source_states import importance
@@ -158,7 +158,7 @@ def _policy_of(source: object, env: str | None) -> Policy | None:
 
 
 def _notes(model: Model, record: Transplant) -> tuple[str, ...]:
-    """Return what the reader of a record should know besides it."""
+    """Return the notes that the reader of a record needs besides it."""
     waits = int(getattr(model, "learning_starts", 0)) - model.num_timesteps
     acts = any(component.startswith("actor.") for component in record.copied)
     if isinstance(model, ActsFirst) or is_on_policy(model) or waits <= 0 or not acts:
@@ -191,7 +191,9 @@ def implant(
     renew_optimisers(into, components, method.rate)
     source_memory.write_optimizer_state(into, components, record.copied)
     if isinstance(into, ActsFirst):
-        into.acts_first = any(component.startswith(("actor.", f"{SOURCE}actor.head")) for component in record.copied)
+        into.acts_first = any(
+            component.startswith(("actor.", f"{SOURCE_PREFIX}actor.head")) for component in record.copied
+        )
     return record
 
 

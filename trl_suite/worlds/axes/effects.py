@@ -6,7 +6,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-_STATES = 3
+_SAMPLED_STATES = 3
 _BODY = int(mujoco.mjtTrn.mjTRN_BODY)  # adhesion: its moment needs a contact, its force does not
 
 
@@ -30,8 +30,8 @@ def effects(model: mujoco.MjModel, limits: NDArray[np.float64], seed: int = 0) -
     """
     rng = np.random.default_rng(seed)
     data = mujoco.MjData(model)
-    forces = np.zeros((_STATES, model.nu, max(model.nv, 1)))
-    for row in range(_STATES):
+    forces = np.zeros((_SAMPLED_STATES, model.nu, max(model.nv, 1)))
+    for row in range(_SAMPLED_STATES):
         mujoco.mj_resetData(model, data)
         mujoco.mj_integratePos(model, data.qpos, rng.uniform(-1, 1, model.nv), 0.3)
         data.qvel[:], data.act[:] = rng.uniform(-1, 1, model.nv), rng.uniform(0, 1, model.na)

@@ -6,7 +6,7 @@ import numpy as np
 from trl_suite.errors import InputError
 
 _BITS = mujoco.mjtDisableBit
-_SWITCHES: dict[str, dict[str, int]] = {
+_DISABLING_BITS: dict[str, dict[str, int]] = {
     "gravity": {"gravity": _BITS.mjDSBL_GRAVITY},
     "friction": {"contact": _BITS.mjDSBL_CONTACT, "constraint": _BITS.mjDSBL_CONSTRAINT},
     "joint_range": {"limit": _BITS.mjDSBL_LIMIT, "constraint": _BITS.mjDSBL_CONSTRAINT},
@@ -25,7 +25,7 @@ def refuse_disabled(model: mujoco.MjModel, axis: str) -> None:
     Raises:
         InputError: they do.
     """
-    for flag, bit in _SWITCHES.get(axis, {}).items():
+    for flag, bit in _DISABLING_BITS.get(axis, {}).items():
         if model.opt.disableflags & int(bit):
             raise InputError(f"the model switches it off: <flag {flag}='disable'/>")
     if axis == "friction" and model.opt.enableflags & int(mujoco.mjtEnableBit.mjENBL_OVERRIDE):

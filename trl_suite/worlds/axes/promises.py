@@ -18,7 +18,7 @@ from trl_suite.worlds.axes.explicit import index_of
 from trl_suite.worlds.axes.shape_promises import Shares, promise_length, promise_size
 from trl_suite.worlds.axes.variation import Change, ControlRange, Gear, Gravity, Joint, Mass, Range, Variation
 
-_TOLERANCE = 1e-6  # relative to the number, and to a thousandth of its field's largest
+_NUMBER_TOLERANCE = 1e-6  # relative to the number, and to a thousandth of its field's largest
 _OBJECT = mujoco.mjtObj
 _PREFIXES = {
     "body": _OBJECT.mjOBJ_BODY,
@@ -189,7 +189,9 @@ def _close(expected: NDArray[Any], value: NDArray[Any]) -> NDArray[np.bool_]:
     if expected.dtype.kind != "f":
         return np.asarray(expected == value)
     size = np.abs(expected[np.isfinite(expected)]).max(initial=0.0)
-    return np.isclose(value, expected, rtol=_TOLERANCE, atol=_TOLERANCE * max(1e-6, 1e-3 * size), equal_nan=True)
+    return np.isclose(
+        value, expected, rtol=_NUMBER_TOLERANCE, atol=_NUMBER_TOLERANCE * max(1e-6, 1e-3 * size), equal_nan=True
+    )
 
 
 def _in_words(name: str, expected: NDArray[Any], value: NDArray[Any], model: mujoco.MjModel) -> str:
@@ -219,8 +221,8 @@ def _weaker(strength: NDArray[np.float64], nominal: mujoco.MjModel, edited: mujo
     before, after = effects(nominal, limits), effects(edited, limits)
     for index in range(nominal.nu):
         expected = before[:, index] * strength[index]
-        tolerance = _TOLERANCE * max(1e-6, float(np.abs(before[:, index]).max()))
-        if not np.allclose(after[:, index], expected, rtol=10 * _TOLERANCE, atol=10 * tolerance):
+        tolerance = _NUMBER_TOLERANCE * max(1e-6, float(np.abs(before[:, index]).max()))
+        if not np.allclose(after[:, index], expected, rtol=10 * _NUMBER_TOLERANCE, atol=10 * tolerance):
             name = _name_of(nominal, _OBJECT.mjOBJ_ACTUATOR, index)
             yield f"the force of actuator {name} is not {strength[index]:g} of what it was"
 
@@ -334,7 +336,7 @@ _PROMISES: dict[str, Callable[[mujoco.MjModel, mujoco.MjModel, Any], None]] = {
     "fluid": _fluid,
     "timestep": _timestep,
 }
-_KINDS = {"body": _OBJECT.mjOBJ_BODY, "joint": _OBJECT.mjOBJ_JOINT, "actuator": _OBJECT.mjOBJ_ACTUATOR}
+_OBJECT_TYPES = {"body": _OBJECT.mjOBJ_BODY, "joint": _OBJECT.mjOBJ_JOINT, "actuator": _OBJECT.mjOBJ_ACTUATOR}
 
 
 def _listed(change: Any, kind: type[Any]) -> tuple[Any, ...]:
@@ -349,7 +351,7 @@ def _parts(
     """Yield each element's index in the compiled model with its change; an unnamed change is of `every`."""
     for part in _listed(change, kind):
         name = getattr(part, element)
-        for index in [index_of(nominal, _KINDS[element], name)] if name else every:
+        for index in [index_of(nominal, _OBJECT_TYPES[element], name)] if name else every:
             yield index, part
 
 

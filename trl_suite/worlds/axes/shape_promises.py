@@ -13,7 +13,7 @@ from trl_suite.worlds.axes.solids import LONG, SOLID, inertia, volume
 from trl_suite.worlds.axes.variation import Length, Size
 
 _OBJECT = mujoco.mjtObj
-_TOLERANCE = 1e-5
+_SHAPE_TOLERANCE = 1e-5
 
 
 class Shares(NamedTuple):
@@ -115,8 +115,8 @@ def _rest(nominal: mujoco.MjModel, body: int, masses: Shares, ways: Any) -> _Ine
     solids, whole = _total(nominal, nominal, body, masses), _of_body(nominal, body)
     rest = _Inertial(whole.mass - solids.mass, whole.moment - solids.moment, whole.tensor - solids.tensor)
     unknown = np.isnan(masses.mass) & (nominal.geom_bodyid == body)
-    off = abs(rest.mass) > _TOLERANCE * whole.mass
-    off |= bool(np.abs(rest.tensor).max() > _TOLERANCE * np.abs(whole.tensor).max())
+    off = abs(rest.mass) > _SHAPE_TOLERANCE * whole.mass
+    off |= bool(np.abs(rest.tensor).max() > _SHAPE_TOLERANCE * np.abs(whole.tensor).max())
     if off and not unknown.any():
         name = nominal.body(body).name
         raise InputError(f"the mass of body '{name}' is not that of its geoms: it cannot follow a shape")

@@ -74,7 +74,7 @@ def _stretch(model: mujoco.MjSpec, nominal: mujoco.MjModel, change: Length) -> N
 
 def _place(element: Any, nominal: mujoco.MjModel) -> Any:
     """Return the place of an element in its body's frame, of a child body that of its joint: it hangs on it."""
-    kind = _KINDS[type(element).__name__]
+    kind = _ELEMENT_TYPES[type(element).__name__]
     index = index_of(nominal, kind, element.name)
     if index < 0:
         raise InputError(f"'{element.name}' is merged into another element by the compiler")
@@ -88,7 +88,7 @@ def _place(element: Any, nominal: mujoco.MjModel) -> Any:
     return nominal.body_pos[index] + turned(nominal.body_quat[index], joint)
 
 
-_KINDS = {
+_ELEMENT_TYPES = {
     "MjsGeom": mujoco.mjtObj.mjOBJ_GEOM,
     "MjsSite": mujoco.mjtObj.mjOBJ_SITE,
     "MjsJoint": mujoco.mjtObj.mjOBJ_JOINT,

@@ -23,8 +23,8 @@ class BrokenPromiseError(InputError):
 
 
 FAMILY = "family:"  # opens the name of a model that `families` builds
-FILE = "file:"  # opens the path of a user's own model: see `EnvSpec.read`
-SHIPPED = "gymnasium:"  # opens the name of a model that Gymnasium's package holds
+FILE_PREFIX = "file:"  # opens the path of a user's own model: see `EnvSpec.read`
+GYMNASIUM_PREFIX = "gymnasium:"  # opens the name of a model that Gymnasium's package holds
 _ASSETS = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
 _EXPECTED = ".*'settotalmass' is deprecated.*"  # half_cheetah.xml; MuJoCo 4 compiles it all the same
 
@@ -56,7 +56,7 @@ def compiled(spec: EnvSpec, variation: Variation) -> mujoco.MjModel:
 
 def _content(spec: EnvSpec) -> str:
     """Return the digest of a user's model, "" of one whose name alone says what it is."""
-    return mjcf.digest(Path(spec.model.removeprefix(FILE))) if spec.model.startswith(FILE) else ""
+    return mjcf.digest(Path(spec.model.removeprefix(FILE_PREFIX))) if spec.model.startswith(FILE_PREFIX) else ""
 
 
 def recompiled(spec: EnvSpec, variation: Variation) -> mujoco.MjModel:
@@ -73,9 +73,9 @@ def recompiled(spec: EnvSpec, variation: Variation) -> mujoco.MjModel:
 
 def _assets(model: str) -> dict[str, bytes]:
     """Return the files that a user's model needs, by their path below its folder."""
-    if not model.startswith(FILE):
+    if not model.startswith(FILE_PREFIX):
         return {}
-    path = Path(model.removeprefix(FILE))
+    path = Path(model.removeprefix(FILE_PREFIX))
     folder = path.parent.resolve()
     return {str(file.relative_to(folder)): file.read_bytes() for file in mjcf.sources(path).assets}
 
@@ -157,7 +157,7 @@ def _refuse_unfit(model: mujoco.MjModel, name: str) -> None:
 
 
 def _readable(model: str) -> str:
-    return model.removeprefix(FILE)
+    return model.removeprefix(FILE_PREFIX)
 
 
 def _in_one_line(error: Exception) -> str:
@@ -177,8 +177,8 @@ def read(model: str, shape: Mapping[str, int]) -> mujoco.MjSpec:
     Raises:
         InputError: there is no such model, its file is not one, or a family has no member of that shape.
     """
-    if model.startswith(FILE):
-        mjcf.vet(Path(model.removeprefix(FILE)))
+    if model.startswith(FILE_PREFIX):
+        mjcf.vet(Path(model.removeprefix(FILE_PREFIX)))
     if model.startswith(FAMILY):
         return build(model.removeprefix(FAMILY), shape)
     path = _path(model)
@@ -199,14 +199,15 @@ def read(model: str, shape: Mapping[str, int]) -> mujoco.MjSpec:
 
 
 def _path(model: str) -> Path:
-    if model.startswith(FILE):
-        return Path(model.removeprefix(FILE))
-    if not model.startswith(SHIPPED):
+    if model.startswith(FILE_PREFIX):
+        return Path(model.removeprefix(FILE_PREFIX))
+    if not model.startswith(GYMNASIUM_PREFIX):
         raise InputError(
-            f"model '{model}': a model's name opens with '{SHIPPED}' or '{FAMILY}', or it is a file beside env.toml"
+            f"model '{model}': a model's name opens with '{GYMNASIUM_PREFIX}' or '{FAMILY}', "
+            "or it is a file beside env.toml"
         )
     models = {path.name: path for path in _ASSETS.glob("*.xml")}
-    name = model.removeprefix(SHIPPED)
+    name = model.removeprefix(GYMNASIUM_PREFIX)
     if name not in models:
         raise unknown("model", name, models)
     return models[name]

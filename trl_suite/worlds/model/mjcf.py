@@ -23,7 +23,7 @@ from trl_suite.errors import InputError
 MAX_BYTES = 4 * 1024 * 1024
 MEMORY = 4 * 1024**3  # bytes of address space of the child
 SECONDS = 30
-LARGEST = {  # sizes of the compiled model
+MODEL_SIZES_MAX = {  # sizes of the compiled model
     "nq": 2_000,
     "nbody": 5_000,
     "ngeom": 20_000,
@@ -113,7 +113,7 @@ def wrong(model: mujoco.MjModel) -> str:
     """Return in words the fault of a compiled model, "" where it has none."""
     if not 0 < model.opt.timestep <= 0.1:
         return f"a timestep is above 0 and 0.1 s at most, not {model.opt.timestep}"
-    for name, most in LARGEST.items():
+    for name, most in MODEL_SIZES_MAX.items():
         if (size := getattr(model, name, 0)) > most:
             return f"{name} is {size}, more than {most}"
     for holder, prefix in ((model, ""), (model.opt, "opt.")):

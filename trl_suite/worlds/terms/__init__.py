@@ -1,1 +1,1 @@
-"""What a task is made of: reward terms, sensors, and the arithmetic that both share."""
+"""Parts of a task: reward terms, sensors, and the arithmetic that both share."""

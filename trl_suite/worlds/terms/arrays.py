@@ -1,4 +1,4 @@
-"""What NumPy's arrays and torch's tensors share, and the arithmetic of the terms on either.
+"""Operations that NumPy's arrays and torch's tensors share, and the arithmetic of the terms on either.
 
 Each operation is one whose rounding does not depend on leading dimensions, so that an env in a batch gets the numbers
 that it gets alone. Methods and operators serve both libraries; where NumPy has only a function, or where Gymnasium's

@@ -27,7 +27,7 @@ class NamedScalar(NamedTuple):
 
 
 class Quantity(NamedTuple):
-    """What can be read of a state: which array holds it, how names are looked up there, what is made of a number."""
+    """Readable quantity of a state: the array that holds it, the lookup of names there, the form of a number."""
 
     field: str  # of MjData
     find: Callable[[mujoco.MjModel], list[NamedScalar]]  # every number of it, in the order of the model
@@ -58,7 +58,7 @@ class Reading(NamedTuple):
         return self._replace(indices=indices, origin=origin)
 
     def of(self, fields: Fields) -> Callable[[], Any]:
-        """Return what reads the numbers (..., n) of a state that is stepped in place; a plain reading is no copy."""
+        """Return the reader of the numbers (..., n) of a state that is stepped in place; a plain reading is no copy."""
         read = self._raw(fields(self.field))
         if self.form is not None:
             return _composed(self.form, read)

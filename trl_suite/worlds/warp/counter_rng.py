@@ -19,11 +19,11 @@ def _signed(number: int) -> int:
 _GAMMA = _signed(0x9E3779B97F4A7C15)
 _FIRST = _signed(0xBF58476D1CE4E5B9)
 _SECOND = _signed(0x94D049BB133111EB)
-_PLACES = 2**16  # of one draw: more than any robot has coordinates or slots, several times over
+_NUMBERS_PER_DRAW = 2**16  # of one draw: more than any robot has coordinates or slots, several times over
 
 
 class DrawPurpose(IntEnum):
-    """What a draw is for. The numbers are part of every result: none is ever given another meaning."""
+    """Purpose of a draw. The numbers are part of every result: none is ever given another meaning."""
 
     POSITION = 1
     VELOCITY = 2
@@ -49,7 +49,7 @@ class CounterRng:
         self._keys[envs] = mixed(seeds)
 
     def keys(self) -> Tensor:
-        """Return what the seeds have become (worlds,), in place."""
+        """Return the keys made of the seeds (worlds,), in place."""
         return self._keys
 
     def uniform(self, use: DrawPurpose, times: Tensor, width: int) -> Tensor:
@@ -65,7 +65,7 @@ class CounterRng:
     def _bits(self, use: DrawPurpose, times: Tensor, width: int) -> Tensor:
         keys = mixed(self._keys + _signed(use * _GAMMA))
         places = torch.arange(width, dtype=torch.int64, device=keys.device)
-        return mixed(keys[:, None] + (times[:, None] * _PLACES + places + 1) * _GAMMA)
+        return mixed(keys[:, None] + (times[:, None] * _NUMBERS_PER_DRAW + places + 1) * _GAMMA)
 
 
 def mixed(state: Tensor) -> Tensor:

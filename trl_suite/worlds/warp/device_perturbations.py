@@ -40,7 +40,7 @@ class DevicePerturbations:
         return self._acts.passed(actions, DrawPurpose.ACTION, times)
 
     def sense(self, observations: Tensor, times: Tensor) -> Tensor:
-        """Return what the policies see (worlds, observations)."""
+        """Return the policies' observations (worlds, observations)."""
         return self._senses.passed(observations, DrawPurpose.OBSERVATION, times)
 
     @property

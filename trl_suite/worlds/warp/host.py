@@ -29,7 +29,7 @@ class HostWarpEnv:
         return _double(observation), {}
 
     def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
-        """Return what `WarpVectorEnv.step` does."""
+        """Return the results of `WarpVectorEnv.step`, on the host."""
         device_actions = torch.as_tensor(actions, dtype=torch.float32, device=self.on_device.device)
         observation, reward, terminated, truncated, infos = self.on_device.step(device_actions)
         host_infos = {key: _own(value) for key, value in infos.items()}

@@ -16,7 +16,7 @@ from trl_suite.worlds.env import built
 from trl_suite.worlds.warp import warp_library
 from trl_suite.worlds.warp.merge import device_model, solvable
 
-STEPS = 1000  # control steps of a measurement, shared out among many models
+MEASURED_CONTROL_STEPS = 1000  # control steps of a measurement, shared out among many models
 EPISODE = 50  # of them from one pose
 HEADROOM, SPARE_ROWS = 1.5, 8
 _PAIRS = 256  # more candidates of contact than this per world are not provided for
@@ -32,13 +32,13 @@ class Limits(NamedTuple):
 
 
 def limits(models: Sequence[mujoco.MjModel], frame_skip: int) -> Limits:
-    """Return what worlds of these models need, the same for all of them.
+    """Return the limits that worlds of these models need, the same for all of them.
 
     Args:
         models: with solvers that Warp has.
         frame_skip: physics steps of a control step.
     """
-    steps = max(STEPS // len(models), 2 * EPISODE)
+    steps = max(MEASURED_CONTROL_STEPS // len(models), 2 * EPISODE)
     measured = [_measured(model, frame_skip, steps) for model in models]
     pairs = max(_candidates(model) for model in models)
     contacts = max(_with_headroom(max(need.contacts for need in measured)), min(pairs, _PAIRS))

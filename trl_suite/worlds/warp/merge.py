@@ -19,7 +19,7 @@ from trl_suite.worlds.warp import warp_library
 
 NEWTON_ITERATIONS = 100  # MuJoCo's default
 # whether any world's numbers ask for a computation; worlds whose numbers do not get nothing from it
-_SWITCHES = ("has_fluid", "has_tendon_stiffness", "has_tendon_damping", "has_efm_actuator")
+_FEATURE_FLAGS = ("has_fluid", "has_tendon_stiffness", "has_tendon_damping", "has_efm_actuator")
 _UNUSED = ("dof_length", "stat")  # by sleeping worlds, and by the camera
 
 
@@ -85,7 +85,7 @@ def merged(models: Sequence[mujoco.MjModel], model_indices: NDArray[np.int64], n
         values = [entry.of(item) for item in device_models]
         if warp_library.per_world(entry.kind):
             _spread(entry, first, values, model_indices)
-        elif entry.name in _SWITCHES:
+        elif entry.name in _FEATURE_FLAGS:
             setattr(entry.holder(first), entry.name, any(values))
         else:
             _refuse_unless_equal(entry, values, names)
@@ -96,7 +96,7 @@ def structure(model: mujoco.MjModel) -> str:
     """Return a digest that models share exactly when their worlds can be of one batch."""
     device, digest = device_model(solvable(model)), hashlib.sha256()
     for entry in _entries():
-        if not warp_library.per_world(entry.kind) and entry.name not in _SWITCHES:
+        if not warp_library.per_world(entry.kind) and entry.name not in _FEATURE_FLAGS:
             digest.update(repr((entry.label, _plain(entry.of(device)))).encode())
     return digest.hexdigest()[:16]
 

@@ -16,11 +16,11 @@ from trl_suite.worlds.warp.limits import Limits, data_of
 from trl_suite.worlds.warp.merge import merged
 from trl_suite.worlds.warp.warp_library import library
 
-LARGEST = 1e10  # MuJoCo's mjMAXVAL: a state beyond it is no state
+STATE_VALUE_MAX = 1e10  # MuJoCo's mjMAXVAL: a state beyond it is no state
 # of what follows from a state, what kinematics gives; the rest takes a whole forward pass
 _KINEMATIC = frozenset({"qpos", "qvel", "xpos", "xquat", "xmat", "xipos", "ximat", "site_xpos", "cinert", "cvel"})
 _LEFT_AT_ZERO = frozenset({"cfrc_ext"})  # by MuJoCo, until a step's end
-_PLACES = ("geom_xpos", "geom_xmat", "site_xpos", "site_xmat", "xpos", "xquat", "xmat", "xipos", "ximat")
+_POSE_FIELDS = ("geom_xpos", "geom_xmat", "site_xpos", "site_xmat", "xpos", "xquat", "xmat", "xipos", "ximat")
 
 
 class StartControls(NamedTuple):
@@ -148,7 +148,7 @@ class Simulation:
 
     def unstable(self) -> Tensor:
         """Return which worlds have left what MuJoCo calls a state (worlds,)."""
-        data_of_models = [array.abs() < LARGEST for array in (self.position, self.velocity, self._acceleration)]
+        data_of_models = [array.abs() < STATE_VALUE_MAX for array in (self.position, self.velocity, self._acceleration)]
         return ~torch.cat(data_of_models, dim=1).all(1)
 
     def _shared(self, name: str) -> Any:
@@ -168,7 +168,7 @@ class Simulation:
         for model in models:
             data_of_models.append(mujoco.MjData(model))
             mujoco.mj_kinematics(model, data_of_models[-1])
-        for name in _PLACES:
+        for name in _POSE_FIELDS:
             places = self.field(name)
             rows = np.array([getattr(data, name).reshape(-1) for data in data_of_models], dtype=np.float32)
             places.copy_(torch.from_numpy(rows[model_indices]).to(places.device))

@@ -216,7 +216,7 @@ class WarpVectorEnv(EnvBatch[Tensor]):
             values[rows] = torch.as_tensor(state[name], device=self.device)
 
     def _state_arrays(self) -> dict[str, Tensor]:
-        """Return what worlds need to go on exactly, in place, a row per world."""
+        """Return the state that worlds need to go on exactly, in place, a row per world."""
         arrays = {f"physics.{name}": values for name, values in self._simulation.state_arrays.items()}
         if self._perturbations is not None:
             arrays |= {f"channel.{name}": values for name, values in self._perturbations.state_arrays.items()}

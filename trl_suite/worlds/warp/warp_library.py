@@ -30,11 +30,11 @@ def obstacle() -> str:
     """Return why physics cannot be Warp's at all, or `""` if it can; imports neither package."""
     for package, tested in TESTED.items():
         try:
-            found = version(package)
+            installed = version(package)
         except PackageNotFoundError:
             return f"{package} is not installed: {_INSTALL}"
-        if found != tested:
-            return f"{package} is {found}, and the suite was tested with {tested}: {_INSTALL}"
+        if installed != tested:
+            return f"{package} is {installed}, and the suite was tested with {tested}: {_INSTALL}"
     return ""
 
 
@@ -69,9 +69,9 @@ def refuse_unless_usable(device: torch.device) -> None:
         raise InputError(f"physics on Warp: there is no CUDA device here; {_OFFER}")
     driver = warp.get_cuda_driver_version()
     if driver is None or driver < DRIVER:
-        found = "unknown" if driver is None else ".".join(map(str, driver))
+        driver_text = "unknown" if driver is None else ".".join(map(str, driver))
         raise InputError(
-            f"physics on Warp: the CUDA driver is {found}, {'.'.join(map(str, DRIVER))} is needed; {_OFFER}"
+            f"physics on Warp: the CUDA driver is {driver_text}, {'.'.join(map(str, DRIVER))} is needed; {_OFFER}"
         )
 
 
@@ -113,9 +113,9 @@ def _plane_capsule(wp: Any, core: Any) -> Any:
         along = axis - wp.dot(normal, axis) * normal
         along = wp.normalize(along) if wp.length(along) > 1.0e-6 else wp.vec3(1.0, 0.0, 0.0)  # or it stands upright
         across = wp.cross(normal, along)
-        one, there = plane_sphere(normal, place, centre + half * axis, radius)
-        other, here = plane_sphere(normal, place, centre - half * axis, radius)
+        distance_a, there = plane_sphere(normal, place, centre + half * axis, radius)
+        distance_b, here = plane_sphere(normal, place, centre - half * axis, radius)
         frame = wp.mat33(normal[0], normal[1], normal[2], along[0], along[1], along[2], across[0], across[1], across[2])
-        return wp.vec2(one, other), places(there[0], there[1], there[2], here[0], here[1], here[2]), frame
+        return wp.vec2(distance_a, distance_b), places(there[0], there[1], there[2], here[0], here[1], here[2]), frame
 
     return plane_capsule
