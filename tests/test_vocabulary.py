@@ -23,7 +23,7 @@ FILLERS = {
 MOST_WORDS = 30  # in a sentence
 
 # rule -> offences that are still there
-UNSWEPT = {"module names": 4, "constants": 26, "fillers": 287, "docstrings": 101, "errors": 1, "pages": 61}
+UNSWEPT = {"module names": 4, "constants": 3, "fillers": 2, "docstrings": 0, "errors": 0, "pages": 61}
 
 
 # --- Rule 1: a class name and a module name are used once ---

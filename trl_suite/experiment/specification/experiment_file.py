@@ -21,7 +21,9 @@ def locate(where: str) -> Path:
     if (folder / EXPERIMENT_FILE).is_file():
         return folder
     if folder.parent.name not in ("", "experiments"):  # neither a name nor `experiments/NAME`: it leads nowhere
-        raise InputError(f"{folder / EXPERIMENT_FILE}: no such file; name a folder with one, or an experiment: {folder.name}")
+        raise InputError(
+            f"{folder / EXPERIMENT_FILE}: no such file; name a folder with one, or an experiment: {folder.name}"
+        )
     return content.find("experiments", folder.name)
 
 
