@@ -1,6 +1,7 @@
 """Policies of others act here as they do under SB3, to the bit, or are refused by name."""
 
 import json
+import re
 import shutil
 import zipfile
 
@@ -14,6 +15,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import trl_suite
 from trl_suite.errors import InputError
+from trl_suite.networks.activation_functions import ACTIVATIONS
 from trl_suite.networks.zip_export import left_to_sb3
 from trl_suite.training.policy_import import load_policy
 
@@ -60,6 +62,38 @@ def test_a_policy_acts_as_under_sb3_also_after_an_export(tmp_path, kind, name):
     loader = {"ppo": PPO, "a2c": A2C, "sac": SAC, "td3": TD3}[policy.card.algorithm]
     assert np.array_equal(loader.load(exported, device="cpu").predict(states, deterministic=True)[0], expected)
     assert load_policy(exported, env=ENV).digest == policy.digest
+
+
+@pytest.mark.parametrize("kind", [PPO, SAC])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation_acts_as_under_sb3_also_after_an_export(tmp_path, kind, activation):
+    made, path = saved(tmp_path, kind, policy_kwargs={"activation_fn": ACTIVATIONS[activation].module})
+    policy = load_policy(path, env=ENV)
+    assert policy.card.network.activation == activation
+    states = np.random.default_rng(0).normal(size=(100, 4)) * 5
+    expected = made.predict(states, deterministic=True)[0]
+    assert np.array_equal(policy.predict(states)[0], expected)
+    policy.save(tmp_path / "folder")
+    assert np.array_equal(load_policy(tmp_path / "folder").predict(states)[0], expected)
+    exported = policy.to_sb3(tmp_path / "again.zip")[0]
+    assert np.array_equal(kind.load(exported, device="cpu").predict(states, deterministic=True)[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("<class 'torch.nn.modules.activation.Mish'>", "its activation is Mish;"),
+        ("<class 'mine.SiLU'>", "its activation is mine.SiLU;"),
+        (
+            "functools.partial(<class 'torch.nn.modules.activation.ELU'>, alpha=2)",
+            "its activation is functools.partial",
+        ),
+    ],
+)
+def test_another_activation_is_refused_by_its_name(tmp_path, written, message):
+    path = with_fields(saved(tmp_path, PPO)[1], {"policy_kwargs": {"activation_fn": written}})
+    with pytest.raises(InputError, match=re.escape(message)):
+        load_policy(path, env=ENV)
 
 
 @pytest.mark.parametrize(

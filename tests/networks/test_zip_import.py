@@ -332,7 +332,7 @@ def test_missing_arguments_are_named(exported):
     edited(path, {"data": None})
     with pytest.raises(InputError, match="give algorithm= one of a2c, ppo, sac, td3, tqc"):
         load_policy(path, env=ENV)
-    with pytest.raises(InputError, match="give activation= one of tanh, relu"):
+    with pytest.raises(InputError, match="give activation= one of tanh, relu, elu"):
         load_policy(path, env=ENV, algorithm="ppo")
     assert load_policy(path, env=ENV, algorithm="ppo", activation="tanh").card.algorithm == "ppo"
 
@@ -347,7 +347,7 @@ def test_arguments_that_contradict_the_zip_are_refused(exported):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"policy_kwargs": {"activation_fn": "<class 'torch.nn.modules.activation.ELU'>"}}, "its activation is ELU"),
+        ({"policy_kwargs": {"activation_fn": "<class 'torch.nn.modules.activation.Mish'>"}}, "its activation is Mish"),
         ({"use_sde": True}, "state-dependent exploration"),
         ({"policy_kwargs": {"squash_output": True}}, "squashed"),
     ],

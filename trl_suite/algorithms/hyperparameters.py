@@ -10,7 +10,7 @@ NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Discount = Annotated[float, msgspec.Meta(gt=0, le=1)]
 Whole = Annotated[int, msgspec.Meta(ge=0)]
-Activation = Literal["tanh", "relu"]
+Activation = Literal["tanh", "relu", "elu", "silu", "leaky_relu"]  # with torch's default constants
 
 
 class Hyperparameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

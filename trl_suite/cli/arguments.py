@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from trl_suite.algorithms.hyperparameters import Activation
 from trl_suite.algorithms.registry import Algorithm
 from trl_suite.errors import InputError
 
@@ -97,7 +98,7 @@ class Import(Verb):
     """The VecNormalize file; looked for beside the zip where not given."""
     algorithm: Algorithm | None = None
     """Where the zip does not tell it."""
-    activation: Literal["tanh", "relu"] | None = None
+    activation: Activation | None = None
     """Where the zip does not tell it."""
     out: Path | None = None
     """Policy folder to make; policies/NAME in the workspace where not given. Of runs: the folder for all of them."""

@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional
 
 from trl_suite.algorithms.registry import find
+from trl_suite.networks.activation_functions import ACTIVATIONS
 from trl_suite.networks.components import RETURN_STATISTICS
 from trl_suite.networks.policy import Policy
 
@@ -50,7 +51,7 @@ def _value(policy: Policy, normalized_obs: torch.Tensor, prefix: str) -> torch.T
 
 
 def _layers(policy: Policy, part: str, normalized_obs: torch.Tensor, prefix: str = "") -> list[torch.Tensor]:
-    activation = torch.tanh if policy.card.network.activation == "tanh" else torch.relu
+    activation = ACTIVATIONS[policy.card.network.activation].apply
     outputs = [normalized_obs]
     for layer in range(len(getattr(policy.card.network, part))):
         outputs.append(activation(_linear(outputs[-1], policy.components[f"{part}.trunk.{layer}"], prefix)))

@@ -15,6 +15,7 @@ from trl_suite.algorithms.registry import find
 from trl_suite.errors import InputError
 from trl_suite.interface import Interface
 from trl_suite.networks import policy_memory, store, zip_export
+from trl_suite.networks.activation_functions import ACTIVATIONS
 from trl_suite.networks.adapted_layers import Plain, corrected
 from trl_suite.networks.card import Card
 from trl_suite.networks.components import LOG_STD, OBSERVATION_STATISTICS, SOURCE_PREFIX, Components
@@ -118,7 +119,7 @@ class Policy:
         return np.clip(scaled, -normaliser.clip_observation, normaliser.clip_observation).astype(np.float32)
 
     def _features(self, features: torch.Tensor, components: Components) -> torch.Tensor:
-        activation = torch.tanh if self.card.network.activation == "tanh" else torch.relu
+        activation = ACTIVATIONS[self.card.network.activation].apply
         for layer in range(len(self.card.network.actor)):
             features = activation(_linear(features, components[f"actor.trunk.{layer}"]))
         return features

@@ -13,6 +13,7 @@ import torch
 from trl_suite.algorithms.registry import find
 from trl_suite.errors import InputError
 from trl_suite.files import reason_of
+from trl_suite.networks.activation_functions import ACTIVATIONS
 from trl_suite.networks.card import Card
 from trl_suite.networks.components import (
     OBSERVATION_STATISTICS,
@@ -87,7 +88,7 @@ def _model(card: Card, vec_env: Any, components: Components) -> Any:
     sb3_class = algorithm.imported()
     keywords: dict[str, Any] = {
         "net_arch": {"pi": list(network.actor), "vf" if algorithm.on_policy else "qf": list(network.critic)},
-        "activation_fn": {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}[network.activation],
+        "activation_fn": ACTIVATIONS[network.activation].module,
     }
     hyperparameters = _hyperparameters(card)
     if not _is_fixed(hyperparameters.get("ent_coef"), components.get(TEMPERATURE)):

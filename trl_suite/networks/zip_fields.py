@@ -14,6 +14,7 @@ from trl_suite.errors import InputError
 from trl_suite.files import reason_of
 from trl_suite.interface import Spaces
 from trl_suite.networks import pickled, vecnormalize
+from trl_suite.networks.activation_functions import ACTIVATIONS
 from trl_suite.networks.pickled import Instance
 from trl_suite.networks.zip_reader import Archive
 
@@ -66,7 +67,10 @@ _POLICY_CLASSES = {  # whose networks are plain layers where the observations ar
 }
 _POLICY_MODULES = {path.rpartition(".")[0] for path in _POLICY_CLASSES}
 _EXTRACTOR = "stable_baselines3.common.torch_layers.FlattenExtractor"
-_ACTIVATION_NAMES: dict[str, Activation] = {"Tanh": "tanh", "ReLU": "relu"}
+_TORCH_MODULE = "torch.nn."
+_ACTIVATION_NAMES: Mapping[str, Activation] = {
+    f"{f.module.__module__}.{f.module.__name__}": name for name, f in ACTIVATIONS.items()
+}
 _HYPERPARAMETERS: dict[Algorithm, tuple[str, ...]] = {  # those that SB3's own class takes
     "a2c": (
         "learning_rate", "n_steps", "gamma", "gae_lambda", "normalize_advantage", "ent_coef", "vf_coef",
@@ -161,10 +165,11 @@ def activation(fields: Fields, algorithm: Algorithm, asserted: Activation | None
         if asserted is None:
             raise InputError(f"{where}: its plain fields do not tell the activation: give activation= one of {choices}")
         return asserted
-    written = _class_name(_table(fields, "policy_kwargs").get("activation_fn"))
-    stated = _ACTIVATION_NAMES.get(written) if written else find(algorithm).activation
+    written = _table(fields, "policy_kwargs").get("activation_fn")
+    stated = _ACTIVATION_NAMES.get(_class_path(written)) if written else find(algorithm).activation
     if stated is None:
-        raise InputError(f"{where}: its activation is {written[:80]}; a policy folder can hold one of {choices}")
+        name = _class_name(written) if _class_path(written).startswith(_TORCH_MODULE) else _class_path(written)
+        raise InputError(f"{where}: its activation is {name[:80]}; a policy folder can hold one of {choices}")
     if asserted and asserted != stated:
         raise InputError(f"{where}: its activation is {stated} by its fields, not {asserted}")
     return stated

@@ -132,7 +132,7 @@ def test_imitating_asks_nothing_of_the_host(algorithm, nowhere):
 
 @pytest.mark.parametrize("adapter", [None, LowRank()])
 def test_an_epoch_of_ppo_asks_nothing_of_the_host(adapter, nowhere):
-    hyperparameters = PPOHyperparameters(activation="relu")  # the other reads a number of the host's, which a graph may
+    hyperparameters = PPOHyperparameters(activation="relu")  # tanh reads a number of the host's, which a graph may
     learner = PPOUpdate(hyperparameters, Stack.zeros(on_policy(17, 6, hyperparameters.hidden, adapter), 4, nowhere))
     some = np.ones_like(learner.adam.learning)
     some[0, 1] = False

@@ -26,6 +26,10 @@ HOWS = {
     "sac with fixed temperature": SACHyperparameters(batch_size=SIZE, hidden=(48, 32), buffer_size=10, ent_coef=0.1),
     "td3": TD3Hyperparameters(batch_size=SIZE, hidden=(40, 30), buffer_size=10),
     "td3 without delay": TD3Hyperparameters(batch_size=SIZE, hidden=(40, 30), buffer_size=10, policy_delay=1, tau=0.1),
+    **{
+        f"sac {activation}": SACHyperparameters(batch_size=SIZE, hidden=(24, 16), buffer_size=10, activation=activation)
+        for activation in ("elu", "silu", "leaky_relu")
+    },
 }
 OURS = {"sac": SACUpdate, "td3": TD3Update}
 

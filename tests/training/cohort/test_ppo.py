@@ -12,6 +12,7 @@ from stable_baselines3.common.logger import Logger
 from trl_suite.algorithms.ppo import PPOHyperparameters
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.adapters import LowRank
+from trl_suite.networks.activation_functions import ACTIVATIONS
 from trl_suite.networks.card import Training
 from trl_suite.networks.components import group
 from trl_suite.training.cohort.parameter_layout import on_policy
@@ -188,7 +189,7 @@ def test_members_stop_at_target_kl_where_sb3_does(dtype, limit):
 
 
 @pytest.mark.parametrize("clip", [1e3, 0.05, 1e-6], ids=["no sample clipped", "some", "nearly all"])
-@pytest.mark.parametrize("activation", ["tanh", "relu"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_the_gradient_is_autograds(clip, activation):
     hyperparameters = PPOHyperparameters(
         n_envs=4, n_steps=100, clip_range=clip, ent_coef=0.01, activation=activation, hidden=(24, 32)
@@ -221,7 +222,7 @@ def _loss(parameters, batch, hyperparameters) -> torch.Tensor:
     normalized_obs, action, rest = batch[:, :7], batch[:, 7:10], batch[:, 10:]
 
     def output(net):
-        features, act = normalized_obs, getattr(torch, hyperparameters.activation)
+        features, act = normalized_obs, ACTIVATIONS[hyperparameters.activation].module()
         for layer in ("trunk.0", "trunk.1"):
             own = parameters[f"{net}.{layer}"]
             features = act(torch.nn.functional.linear(features, own["weight"], own["bias"]))

@@ -11,15 +11,9 @@ from typing import NamedTuple
 import torch
 
 from trl_suite.algorithms.hyperparameters import Activation
+from trl_suite.training.cohort.layer_activations import LAYER_ACTIVATIONS
 from trl_suite.training.cohort.parameter_layout import ALIGNMENT, aligned, whole
 from trl_suite.training.cohort.stack import Stack
-
-_MINUS_ONE = torch.tensor(-1.0)
-
-
-def _tanh_(doubled: torch.Tensor) -> torch.Tensor:
-    """Return tanh(z) in place of 2 z, as 2 sigmoid(2 z) - 1: torch's tanh takes three times as long without AVX-512."""
-    return torch.add(_MINUS_ONE, doubled.sigmoid_(), alpha=2.0, out=doubled)
 
 
 class _Buffers(NamedTuple):
@@ -29,6 +23,7 @@ class _Buffers(NamedTuple):
     outputs: torch.Tensor  # of the networks (N, B, width)
     trunk: list[torch.Tensor]  # outputs of every trunk layer (N, B, width)
     trunk_whole: list[torch.Tensor]  # the same as one flat view each
+    trunk_z: list[torch.Tensor]  # what went into every trunk layer's activation, likewise; the outputs, where those do
     into: list[list[torch.Tensor]]  # where each layer's products go
     trunk_grads: list[torch.Tensor]  # the loss's gradient by the outputs of every trunk layer
     trunk_grads_flat: list[torch.Tensor]
@@ -42,7 +37,7 @@ class Networks:
     """
 
     def __init__(self, stack: Stack, gradient: Stack, activation: Activation) -> None:
-        self._stack, self._tanh = stack, activation == "tanh"
+        self._stack, self._activation = stack, LAYER_ACTIVATIONS[activation]
         layout, self._nets = stack.layout, stack.flat.shape[0] * stack.members
         self._factors = [
             [(bias[part], weight[part].transpose(1, 2)) for part in self._parts(layer)]
@@ -62,10 +57,10 @@ class Networks:
         The result is overwritten by the next call with as many rows.
         """
         buffers = self._buffers_for(normalized_obs.shape[1])
-        below, scale = self._in_lines(normalized_obs, buffers), 2.0 if self._tanh else 1.0
+        below, scale = self._in_lines(normalized_obs, buffers), self._activation.scale
         for layer, out in enumerate(buffers.trunk):
             self._product(layer, below, buffers, scale)
-            _ = _tanh_(buffers.trunk_whole[layer]) if self._tanh else buffers.trunk_whole[layer].relu_()
+            self._activation.forward(buffers.trunk_z[layer], buffers.trunk_whole[layer])
             below = out
         for layer in range(len(buffers.trunk), len(buffers.into)):
             self._product(layer, below, buffers, 1.0)
@@ -132,15 +127,8 @@ class Networks:
                     if head
                     else torch.bmm(head_grad, weight, out=passed)
                 )
-        self._through(buffers.trunk_grads_flat[layer], buffers.trunk_whole[layer])
+        self._activation.backward(buffers.trunk_grads_flat[layer], buffers.trunk_z[layer], buffers.trunk_whole[layer])
         return passed
-
-    def _through(self, grad: torch.Tensor, output: torch.Tensor) -> None:
-        """Turn the gradient above an activation into the one below, in place."""
-        if self._tanh:
-            torch.ops.aten.tanh_backward.grad_input(grad, output, grad_input=grad)
-        else:
-            torch.ops.aten.threshold_backward.grad_input(grad, output, 0.0, grad_input=grad)
 
     def _in_lines(self, normalized_obs: torch.Tensor, buffers: _Buffers) -> torch.Tensor:
         """Return the observations with rows of whole lines, as they are where they have them."""
@@ -162,12 +150,14 @@ class Networks:
         layout, like = self._stack.layout, self._stack.flat
         trunk, trunk_grads = ([aligned((self._nets, rows, w), like) for w in layout.hidden] for _ in range(2))
         outputs, output_grads = (aligned((self._nets, rows, layout.width), like) for _ in range(2))
-        layers = [*trunk, *(outputs[..., lane] for lane in self._lanes)]
+        products = [aligned(layer.shape, like) for layer in trunk] if self._activation.needs_z else trunk
+        layers = [*products, *(outputs[..., lane] for lane in self._lanes)]
         return _Buffers(
             inputs=aligned((self._stack.members, rows, layout.inputs), like),
             outputs=outputs,
             trunk=trunk,
             trunk_whole=[whole(rows_of_layer) for rows_of_layer in trunk],
+            trunk_z=[whole(rows_of_layer) for rows_of_layer in products],
             into=[[out[part] for part in self._parts(layer)] for layer, out in enumerate(layers)],
             trunk_grads=trunk_grads,
             trunk_grads_flat=[whole(rows_of_layer) for rows_of_layer in trunk_grads],

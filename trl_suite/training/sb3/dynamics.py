@@ -8,6 +8,7 @@ from gymnasium.spaces import Box
 from torch.nn import functional
 
 from trl_suite.mechanisms.adapters import trunk
+from trl_suite.networks.activation_functions import ACTIVATIONS
 from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.training.sb3.learners import Model, is_deterministic, is_on_policy
 from trl_suite.training.sb3.observer import StoppedError
@@ -80,7 +81,7 @@ class _Trunk:
         self._layers = [
             tuple(components[name][prefix + key] for key in ("weight", "bias")) for name in trunk(part, components)
         ]
-        self._activation = torch.tanh if sb3.activation_of(model) == "tanh" else torch.relu
+        self._activation = ACTIVATIONS[sb3.activation_of(model)].apply
         self.width = len(self._layers[-1][1])
 
     def __call__(self, seen: torch.Tensor) -> torch.Tensor:

@@ -17,6 +17,7 @@ from trl_suite.algorithms.hyperparameters import Activation, Hyperparameters
 from trl_suite.algorithms.registry import find
 from trl_suite.errors import InputError
 from trl_suite.interface import Interface, Spaces
+from trl_suite.networks.activation_functions import ACTIVATIONS
 from trl_suite.networks.card import Card, Network, Normaliser, Training
 from trl_suite.networks.components import OBSERVATION_STATISTICS, RETURN_STATISTICS, TEMPERATURE, Components, group
 from trl_suite.networks.policy import Policy
@@ -34,8 +35,6 @@ from trl_suite.worlds.env import interface_of, make
 from trl_suite.worlds.vector_env import batch_arguments
 
 HELD_COUNT = 2.0**900  # a power of two: var * count / count is var to the bit, and any batch is nothing beside it
-
-_ACTIVATION_CLASSES: dict[Activation, type[torch.nn.Module]] = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}
 
 
 def build(
@@ -140,7 +139,7 @@ def _arguments(worlds: VecEnv, hyperparameters: Hyperparameters, seed: int) -> d
     algorithm, values = find(hyperparameters.algorithm), msgspec.structs.asdict(hyperparameters)
     policy: dict[str, Any] = {
         "net_arch": list(hyperparameters.hidden),
-        "activation_fn": _ACTIVATION_CLASSES[hyperparameters.activation],
+        "activation_fn": ACTIVATIONS[hyperparameters.activation].module,
     }
     arguments: dict[str, Any] = {
         "policy": "MlpPolicy",
@@ -349,10 +348,11 @@ def activation_of(model: Model) -> Activation:
         InputError: it is none of those that a policy folder can hold.
     """
     activation_fn = model.policy.activation_fn
-    for name, kind in _ACTIVATION_CLASSES.items():
-        if activation_fn is kind:
+    for name, function in ACTIVATIONS.items():
+        if activation_fn is function.module:
             return name
-    raise InputError(f"activation {activation_fn.__name__} is not one of {', '.join(_ACTIVATION_CLASSES)}")
+    written = getattr(activation_fn, "__name__", activation_fn)
+    raise InputError(f"activation {written} is not one of {', '.join(ACTIVATIONS)}")
 
 
 def normaliser_of(model: Model) -> Normaliser | None:
