@@ -195,6 +195,16 @@ class Report(Verb):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Browse(Verb):
+    """Write one page, which needs no server, to filter, draw and compare the runs of several experiments."""
+
+    runs: Positional[tuple[Path, ...]]
+    """Folders of experiments' runs, or of kept results: runs/quickstart experiments/methods/results."""
+    out: Path = Path("browse.html")
+    """The page to write."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Film(Verb):
     """Show the source at home and at step 0, the best method and scratch at the end, in motion, side by side."""
 
@@ -276,6 +286,7 @@ Arguments = (
     | Annotated[Status, tyro.conf.subcommand("status")]
     | Annotated[Rerun, tyro.conf.subcommand("rerun")]
     | Annotated[Report, tyro.conf.subcommand("report")]
+    | Annotated[Browse, tyro.conf.subcommand("browse")]
     | Annotated[Film, tyro.conf.subcommand("film")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
 )

@@ -125,21 +125,22 @@ def standalone(body: str) -> str:
 
 
 def _html(results: Results, path: Path) -> None:
-    _replace(path, render(results))
+    replace_text(path, render(results))
 
 
 def _markdown(results: Results, path: Path) -> None:
-    _replace(path, markdown(results, path.parent / FIGURES))
+    replace_text(path, markdown(results, path.parent / FIGURES))
 
 
 def _folder(results: Results, path: Path) -> None:
     path.mkdir(parents=True, exist_ok=True)
     _html(results, path / NAME)
-    _replace(path / MARKDOWN, markdown(results, path / FIGURES, detailed=len(results.envs)))
+    replace_text(path / MARKDOWN, markdown(results, path / FIGURES, detailed=len(results.envs)))
     table_files.write_all(results, path / TABLES)
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_text(path: Path, text: str) -> None:
+    """Write a page whole or not at all, without signs that a viewer would obey."""
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         part.write_text("".join(map(_visible, text.removesuffix("\n").split("\n"))), encoding="utf-8")

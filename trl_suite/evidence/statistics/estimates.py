@@ -64,7 +64,7 @@ def mean(values: Floats, level: float = 0.95) -> Estimate:
     if n < FEWEST_SAMPLES:
         return Estimate(value=centre, level=level, n=n)
     distance = finite - centre
-    half = _quantile((1 + level) / 2, n - 1) * math.sqrt(float(distance @ distance) / (n - 1) / n)
+    half = student_quantile((1 + level) / 2, n - 1) * math.sqrt(float(distance @ distance) / (n - 1) / n)
     return Estimate(value=centre, low=centre - half, high=centre + half, level=level, n=n)
 
 
@@ -110,7 +110,9 @@ def widened(estimate: Estimate, redrawn: Floats, seeds: int) -> Estimate:
     if finite.mean() < estimate.level:
         return msgspec.structs.replace(estimate, low=-math.inf, high=math.inf)
     half = (
-        _quantile((1 + estimate.level) / 2, seeds - 1) * float(redrawn[finite].std()) * math.sqrt(seeds / (seeds - 1))
+        student_quantile((1 + estimate.level) / 2, seeds - 1)
+        * float(redrawn[finite].std())
+        * math.sqrt(seeds / (seeds - 1))
     )
     low = estimate.value - math.hypot(estimate.value - estimate.low, half)
     high = estimate.value + math.hypot(estimate.high - estimate.value, half)
@@ -150,7 +152,7 @@ def _width_bounds(x: float, y: float, spread: Floats) -> tuple[float, float]:
 def squared_half_width(values: Floats, level: float = 0.95) -> float:
     """Return the squared half-width of the t interval of a mean of finite values."""
     n = len(values)
-    return _quantile((1 + level) / 2, n - 1) ** 2 * float(np.var(values, ddof=1)) / n
+    return student_quantile((1 + level) / 2, n - 1) ** 2 * float(np.var(values, ddof=1)) / n
 
 
 def redrawn_together(estimate: Estimate, redrawn: Floats) -> Estimate:
@@ -166,7 +168,7 @@ def redrawn_together(estimate: Estimate, redrawn: Floats) -> Estimate:
     if finite.mean() < estimate.level:
         return msgspec.structs.replace(estimate, low=-math.inf, high=math.inf)
     n = estimate.n
-    half = _quantile((1 + estimate.level) / 2, n - 1) * float(redrawn[finite].std()) * math.sqrt(n / (n - 1))
+    half = student_quantile((1 + estimate.level) / 2, n - 1) * float(redrawn[finite].std()) * math.sqrt(n / (n - 1))
     return msgspec.structs.replace(estimate, low=estimate.value - half, high=estimate.value + half)
 
 
@@ -215,7 +217,7 @@ def ratio_of_means(numerators: Floats, denominators: Floats, level: float = 0.95
     value = x / y if y else math.inf if x else NAN
     if n < FEWEST_SAMPLES:
         return Estimate(value=value, level=level, n=n)
-    low, high = _fieller(x, y, _covariance(above, below) / n, _quantile((1 + level) / 2, n - 1))
+    low, high = _fieller(x, y, _covariance(above, below) / n, student_quantile((1 + level) / 2, n - 1))
     return Estimate(value=value, low=low, high=high, level=level, n=n)
 
 
@@ -352,7 +354,7 @@ def by_sample(values: Floats, units: Sequence[str]) -> Floats:
 
 
 @lru_cache
-def _quantile(p: float, degrees: int) -> float:
+def student_quantile(p: float, degrees: int) -> float:
     """Return Student's quantile; a report asks for the same one thousands of times."""
     return float(stats.t.ppf(p, degrees))
 

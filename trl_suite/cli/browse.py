@@ -1,0 +1,12 @@
+"""`trl-suite browse`: every run of several experiments on one page."""
+
+from trl_suite.cli.arguments import Browse
+from trl_suite.evidence.report import browse_page
+from trl_suite.evidence.results import experiment_results
+
+
+def execute(arguments: Browse) -> int:
+    """Write the page, say where it is, and return the exit code."""
+    page = browse_page.write([experiment_results.load(runs) for runs in arguments.runs], arguments.out)
+    print(f"{page}: open it in a browser")
+    return 0
