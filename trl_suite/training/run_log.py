@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 from torch.utils.tensorboard.writer import SummaryWriter
 
-from trl_suite.training.acting.evaluation import Episode
+from trl_suite.training.acting.evaluation import Episode, Mode
+
+_EVALUATION_PREFIXES: Mapping[Mode, str] = {"deterministic": "", "stochastic": "stochastic_"}
 
 
 class EventFile:
@@ -57,6 +59,11 @@ class RunLog:
         self._file = EventFile(folder, step) if folder is not None else None
         self._values: dict[str, float] = {}
 
+    @property
+    def writes(self) -> bool:
+        """Whether what is recorded goes anywhere."""
+        return self._file is not None
+
     def record(self, name: str, value: float) -> None:
         """Remember a value for the next `dump`."""
         self._values[name] = value
@@ -74,8 +81,10 @@ class RunLog:
 
 
 def of_evaluation(episodes: Sequence[Episode]) -> dict[str, float]:
-    """Return the scalars of an evaluation: mean return and length of its deterministic episodes."""
-    return {
-        "eval/mean_reward": float(np.mean([episode.value for episode in episodes])),
-        "eval/mean_ep_length": float(np.mean([episode.length for episode in episodes])),
-    }
+    """Return the scalars of an evaluation: mean return and length, of drawn actions under names of their own."""
+    scalars: dict[str, float] = {}
+    for mode, prefix in _EVALUATION_PREFIXES.items():
+        if of_mode := [episode for episode in episodes if episode.mode == mode]:
+            scalars[f"eval/{prefix}mean_reward"] = float(np.mean([episode.value for episode in of_mode]))
+            scalars[f"eval/{prefix}mean_ep_length"] = float(np.mean([episode.length for episode in of_mode]))
+    return scalars

@@ -3,16 +3,29 @@
 Axes: P members, B transitions of a rollout, which is one batch.
 """
 
+from typing import ClassVar
+
 import torch
 
 from trl_suite.algorithms.a2c import A2CHyperparameters
 from trl_suite.algorithms.hyperparameters import OnPolicyHyperparameters
 from trl_suite.training.cohort.adam import Adam, RateFactors, RMSprop
-from trl_suite.training.cohort.ppo_update import LossGradients, PPOUpdate, gaussian, normalized_advantage
+from trl_suite.training.cohort.ppo_update import (
+    ENTROPY_LOSS,
+    VALUE_LOSS,
+    LossGradients,
+    PPOUpdate,
+    entropy_loss,
+    gaussian,
+    normalized_advantage,
+)
+from trl_suite.training.cohort.update_metrics import UpdateScalars
 
 
 class A2CUpdate(PPOUpdate):
     """One step on the whole rollout by the plain policy gradient."""
+
+    scalars: ClassVar[tuple[str, ...]] = ("train/policy_loss", VALUE_LOSS, ENTROPY_LOSS)
 
     def optimizer(self, hyperparameters: OnPolicyHyperparameters, factors: RateFactors | None) -> Adam:
         """Return the optimizer of all parameters."""
@@ -45,11 +58,17 @@ class A2CUpdate(PPOUpdate):
         error = outputs[members:, :, 0] - recorded[..., actions + 2]
         torch.mul(density.by_mean, by_log_prob, out=grad[:members, :, :actions])
         torch.mul(error, 2.0 * hyperparameters.vf_coef / size, out=grad[members:, :, 0])
-        value_loss = error.square().mean(1)
-        unmoved = torch.zeros_like(value_loss)  # divergence and clip fraction: it is the rollout's policy that moves
         return LossGradients(
             outputs=grad,
             # d log N / d log sigma = ((a - mu) / sigma)^2 - 1; the entropy grows by 1 with each log sigma
             log_std=((density.squares - 1.0) * by_log_prob).sum(1) - hyperparameters.ent_coef,
-            report=torch.stack([unmoved, value_loss, unmoved]) if report else None,
+            report=self._reported(advantage * density.log_prob, error) if report else None,
         )
+
+    def losses(self, last: UpdateScalars) -> UpdateScalars:
+        """Return nothing: SB3 logs no whole loss of A2C."""
+        return {}
+
+    def _reported(self, objective: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
+        """Return the scalars (Q, P), in the order of `scalars`."""
+        return torch.stack([-objective.mean(1), error.square().mean(1), entropy_loss(self.stack.free)])

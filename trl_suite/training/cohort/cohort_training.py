@@ -158,7 +158,7 @@ class _CohortLoop:
         """Tell a member's watcher and TensorBoard of an evaluation."""
         member.last = [episode for episode in episodes if episode.mode == "deterministic"]
         member.watcher.evaluated(point - self._run.head_start, episodes)
-        for name, value in of_evaluation(member.last).items():
+        for name, value in of_evaluation(episodes).items():
             member.logger.record(name, value)
         member.logger.dump(point)
 

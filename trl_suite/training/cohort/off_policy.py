@@ -106,6 +106,8 @@ class OffPolicyLearner:
             if env_steps % self.rollout == 0 and env_steps > self._hyperparameters.learning_starts:
                 metrics |= self._learn(steps)
         self._worlds.check()
+        if metrics:
+            metrics["train/learning_rate"] = torch.full((len(self._members),), self._hyperparameters.learning_rate)
         return {name: value.cpu().numpy().astype(np.float64) for name, value in metrics.items()}
 
     def act(self, normalized_obs: torch.Tensor, draws: torch.Tensor | None) -> torch.Tensor:
@@ -194,7 +196,7 @@ class OffPolicyLearner:
 
     def _update(self, drawn: Tensors) -> Tensors:
         """Make the updates that there are batches and noise for; nothing is asked of the host."""
-        metrics: Tensors = {}
+        reports: dict[str, list[torch.Tensor]] = {}
         for index, (places, noise) in enumerate(zip(drawn["places"], drawn["noise"], strict=True)):
             for pull in self._pulls:
                 pull.imitation.show(drawn, index)
@@ -204,8 +206,9 @@ class OffPolicyLearner:
                 next_obs=self._statistics.normalized_obs(batch.next_obs),
                 reward=self._statistics.scaled(batch.reward),
             )
-            metrics |= self.learner.update(batch, noise.transpose(0, 1))
-        return metrics
+            for name, value in self.learner.update(batch, noise.transpose(0, 1)).items():
+                reports.setdefault(name, []).append(value)
+        return {name: sum(values[1:], values[0]) / len(values) for name, values in reports.items()}
 
 
 class _OnReplay:

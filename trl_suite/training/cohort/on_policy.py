@@ -102,13 +102,8 @@ class OnPolicyLearner:
         for imitation in self._imitations:
             imitation.begin(iteration, (step + size) / self._members[0].run.total, *self._states(imitation, rollout))
         orders = noise.permutations(self._seeds, iteration, self._hyperparameters.passes, self.rollout)
-        report = self.learner.update(rollout, orders, learning["policy"])
-        return {
-            "train/approx_kl": report.divergence,
-            "train/value_loss": report.value_loss,
-            "train/clip_fraction": report.clip_fraction,
-            "train/std": self._stack.free.exp().mean(1).cpu().numpy().astype(np.float64),
-        }
+        logged = any(member.logger.writes for member in self._members)
+        return self.learner.update(rollout, orders, learning["policy"], report=logged)
 
     def act(self, normalized_obs: torch.Tensor, draws: torch.Tensor | None) -> torch.Tensor:
         """Return actions before they are clipped; see `Algorithm`."""

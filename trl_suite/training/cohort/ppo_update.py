@@ -6,7 +6,7 @@ Axes: P members, n transitions of a rollout, B of a minibatch.
 import math
 from collections.abc import Iterator
 from functools import partial
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,11 +21,15 @@ from trl_suite.training.cohort.network import Networks
 from trl_suite.training.cohort.parameter_layout import padded
 from trl_suite.training.cohort.source_gradients import MemberDistillation
 from trl_suite.training.cohort.stack import Stack, Tensors
+from trl_suite.training.cohort.update_metrics import APPROX_KL, UpdateMetrics, UpdateScalars, explained_variance
 
 KL_TOLERANCE = 1.5  # SB3 stops where the divergence exceeds target_kl by this factor
 NORM_EPSILON = 1e-6  # as torch.nn.utils.clip_grad_norm_
 ADVANTAGE_EPSILON = 1e-8
 PPO_ADAM_EPSILON = 1e-5
+POLICY_GRADIENT_LOSS, VALUE_LOSS, ENTROPY_LOSS = (
+    "train/policy_gradient_loss", "train/value_loss", "train/entropy_loss",
+)  # fmt: skip
 
 
 class Transitions(NamedTuple):
@@ -46,41 +50,20 @@ class Transitions(NamedTuple):
         return torch.cat(parts, dim=-1)
 
 
-class PPOMetrics(NamedTuple):
-    """Means over the last epoch of an update, per member (P,)."""
-
-    divergence: npt.NDArray[np.float64]  # approximate KL of the policy from the rollout's
-    value_loss: npt.NDArray[np.float64]
-    clip_fraction: npt.NDArray[np.float64]
-
-
 class LossGradients(NamedTuple):
     """The loss's gradient by what the networks give, and what is worth reporting."""
 
     outputs: torch.Tensor  # (2 P, B, outputs)
     log_std: torch.Tensor  # (P, actions)
-    report: torch.Tensor | None  # divergence, value loss and share of clipped samples (3, P), where they are wanted
-
-
-class _MetricMeans:
-    """The means over the last epoch of an update; of a member that stops early, over its own last one."""
-
-    def __init__(self, members: int) -> None:
-        self._sums, self._count = np.zeros((3, members)), np.zeros(members)
-
-    def add(self, report: torch.Tensor, learning: Cells, first: bool) -> None:
-        active = learning.any(axis=(0, 2))
-        if first:
-            self._sums[:, active], self._count[active] = 0.0, 0.0
-        self._sums[:, active] += report.double().cpu().numpy()[:, active]
-        self._count += active
-
-    def report(self) -> PPOMetrics:
-        return PPOMetrics(*(self._sums / np.maximum(self._count, 1)))
+    report: torch.Tensor | None  # the scalars of `PPOUpdate.scalars` (Q, P), where they are wanted
 
 
 class PPOUpdate:
     """Stacked parameters, their gradient and optimiser, and PPO's update of them."""
+
+    scalars: ClassVar[tuple[str, ...]] = (  # of each minibatch, by SB3's tags
+        APPROX_KL, POLICY_GRADIENT_LOSS, VALUE_LOSS, "train/clip_fraction", ENTROPY_LOSS,
+    )  # fmt: skip
 
     def __init__(
         self, hyperparameters: OnPolicyHyperparameters, stack: Stack, factors: RateFactors | None = None
@@ -94,6 +77,7 @@ class PPOUpdate:
         if self.low_rank:
             self.adam.after.append(self.low_rank.fold)
         self.pulls: list[MemberDistillation] = []
+        self._stopped = np.zeros(stack.members, dtype=bool)  # in this update, for their divergence (P,)
         self._firsts = torch.arange(stack.members, device=stack.flat.device)[:, None]
         self._mask: torch.Tensor | None = None  # 1 where a number learns and 0 where it is frozen (rows, P, size)
         self._masked: Cells = np.zeros(0, dtype=bool)  # what `_mask` is of
@@ -102,8 +86,10 @@ class PPOUpdate:
             for reports in (False, True)
         }
 
-    def update(self, rollout: Transitions, orders: npt.NDArray[np.int64], learning: Cells) -> PPOMetrics:
-        """Train on a rollout, as SB3 does; return what it did.
+    def update(
+        self, rollout: Transitions, orders: npt.NDArray[np.int64], learning: Cells, report: bool = True
+    ) -> UpdateScalars:
+        """Train on a rollout, as SB3 does; return SB3's `train/` scalars of it, if they are wanted.
 
         A member whose divergence exceeds `target_kl` makes no further step, as in SB3, and does not hold up the others.
 
@@ -111,25 +97,43 @@ class PPOUpdate:
             rollout: of all members.
             orders: the permutations of the transitions, (P, epochs, n).
             learning: the parts that learn (rows, P, parts).
+            report: whether anybody reads the scalars; they cost two hundredths of an update.
         """
         self._learn(learning)
         packed = rollout.packed()
         rows = packed.reshape(-1, packed.shape[-1])
         shuffled = torch.as_tensor(orders, device=rows.device) + (self._firsts * packed.shape[1])[:, None]
-        means = _MetricMeans(self.stack.members)
+        metrics, everyone = UpdateMetrics(self.scalars, self.stack.members), np.ones(self.stack.members, dtype=bool)
+        self._stopped = ~everyone
         for epoch in range(shuffled.shape[1]):
             inputs = {"rows": rows, "order": shuffled[:, epoch]}
             for pull in self.pulls:
                 inputs |= pull.drawn(-(-packed.shape[1] // self.hyperparameters.minibatch))
             if self.hyperparameters.largest_divergence is not None:
-                self._wary_epoch(inputs, means)
-            else:
-                outputs = self._epochs[epoch == shuffled.shape[1] - 1](inputs)
-                for index, report in enumerate(outputs["reports"].cpu() if outputs else ()):
-                    means.add(report, learning, index == 0)
+                self._wary_epoch(inputs, metrics, epoch)
+            elif outputs := self._epochs[report](inputs):
+                metrics.add(outputs["reports"], everyone, epoch)
             if not self.adam.learning.any():
                 break
-        return means.report()
+        return self._described(metrics, rollout) if report else {}
+
+    def _described(self, metrics: UpdateMetrics, rollout: Transitions) -> UpdateScalars:
+        """Return SB3's `train/` scalars of an update."""
+        return {
+            **metrics.means(),
+            **self.losses(metrics.last()),
+            "train/explained_variance": explained_variance(rollout.advantage, rollout.value_target),
+            "train/std": self.stack.free.exp().mean(1).double().cpu().numpy(),
+            "train/learning_rate": np.full(self.stack.members, self.hyperparameters.learning_rate),
+        }
+
+    def losses(self, last: UpdateScalars) -> UpdateScalars:
+        """Return the whole loss of the last minibatch, which SB3 logs for PPO, and the range of the clipping."""
+        assert isinstance(self.hyperparameters, PPOHyperparameters)
+        # L = L_CLIP + c_1 L_VF + c_2 L_entropy (Schulman et al. 2017, eq. 9)
+        policy, value, entropy = last[POLICY_GRADIENT_LOSS], last[VALUE_LOSS], last[ENTROPY_LOSS]
+        loss = policy + self.hyperparameters.ent_coef * entropy + self.hyperparameters.vf_coef * value
+        return {"train/loss": loss, "train/clip_range": np.full_like(loss, self.hyperparameters.clip_range)}
 
     def _learn(self, learning: Cells) -> None:
         """Let exactly these parts move."""
@@ -140,7 +144,7 @@ class PPOUpdate:
             self._mask, self._masked = None if learning.all() else mask, learning.copy()
 
     def _epoch(self, inputs: Tensors, reports: bool) -> Tensors:
-        """Make the steps of an epoch; return what each reports (minibatches, 3, P), if wanted. See `Launch`."""
+        """Make the steps of an epoch; return what each reports (minibatches, Q, P), if wanted. See `Launch`."""
         reports_of_steps: list[torch.Tensor] = []
         for batch in self._minibatches(inputs):
             grads = self.differentiate(batch, reports)
@@ -150,15 +154,16 @@ class PPOUpdate:
             self.adam.step()
         return {"reports": torch.stack(reports_of_steps)} if reports_of_steps else {}
 
-    def _wary_epoch(self, inputs: Tensors, means: _MetricMeans) -> None:
+    def _wary_epoch(self, inputs: Tensors, metrics: UpdateMetrics, epoch: int) -> None:
         """Make the steps of an epoch; members whose policy has gone too far make no further one."""
         assert self.hyperparameters.largest_divergence is not None
-        for index, batch in enumerate(self._minibatches(inputs)):
+        for batch in self._minibatches(inputs):
             grads = self.differentiate(batch, True)
             assert grads.report is not None
-            means.add(grads.report, self.adam.learning, index == 0)
-            stopped = (grads.report[0] > KL_TOLERANCE * self.hyperparameters.largest_divergence).cpu().numpy()
-            self.adam.set_learning(self.adam.learning & ~stopped[None, :, None])
+            metrics.add(grads.report[None], ~self._stopped, epoch)
+            too_far = grads.report[0] > KL_TOLERANCE * self.hyperparameters.largest_divergence
+            self._stopped = self._stopped | too_far.cpu().numpy()
+            self.adam.set_learning(self.adam.learning & ~self._stopped[None, :, None])
             if not self.adam.learning.any():
                 return
             self._clip()
@@ -263,18 +268,30 @@ def _loss_gradients(
     return LossGradients(
         outputs=grad,
         log_std=((density.squares - 1.0) * by_log_prob).sum(1) - hyperparameters.ent_coef,
-        report=_reported(ratio, log_ratio, error, hyperparameters) if report else None,
+        report=_reported(log_ratio, torch.minimum(gain, clipped), error, log_std, hyperparameters) if report else None,
     )
 
 
 def _reported(
-    ratio: torch.Tensor, log_ratio: torch.Tensor, error: torch.Tensor, hyperparameters: PPOHyperparameters
+    log_ratio: torch.Tensor,
+    objective: torch.Tensor,
+    error: torch.Tensor,
+    log_std: torch.Tensor,
+    hyperparameters: PPOHyperparameters,
 ) -> torch.Tensor:
-    """Return divergence, value loss and clip fraction of a minibatch (3, P)."""
+    """Return the scalars of a minibatch (Q, P), in the order of `PPOUpdate.scalars`."""
+    off_policy = torch.expm1(log_ratio)  # r - 1
     # KL(pi_old || pi) = E[(r - 1) - log r] (http://joschu.net/blog/kl-approx.html)
-    divergence = (ratio - 1.0 - log_ratio).mean(1)
-    clipped = ((ratio - 1.0).abs() > hyperparameters.clip_range).to(ratio.dtype).mean(1)
-    return torch.stack([divergence, error.square().mean(1), clipped])
+    divergence = off_policy - log_ratio
+    clipped = (off_policy.abs() > hyperparameters.clip_range).to(objective.dtype)
+    means = torch.stack([divergence, -objective, error.square(), clipped]).mean(2)
+    return torch.cat([means, entropy_loss(log_std)[None]])
+
+
+def entropy_loss(log_std: torch.Tensor) -> torch.Tensor:
+    """Return minus the entropy of Gaussians with these log deviations (P, actions): (P,)."""
+    # H = sum log sigma + n/2 (1 + log 2 pi)
+    return -(log_std.sum(1) + 0.5 * (1.0 + math.log(2 * math.pi)) * log_std.shape[1])
 
 
 def normalized_advantage(advantage: torch.Tensor) -> torch.Tensor:

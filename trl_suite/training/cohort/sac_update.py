@@ -68,7 +68,7 @@ class SACUpdate:
         """
         sampled = self._drawn(self._here.forward(batch.observation), draws[0])
         weight = self._weight()
-        self._tune(sampled.log_prob)
+        tuning = self._tune(sampled.log_prob)
         next_sampled = self._drawn(self._ahead.forward(batch.next_obs), draws[1])
         # V(s') = min_i Q_target_i(s', a') - alpha log pi(a'|s') (Haarnoja et al. 2018, arXiv 1812.05905, eq. 3)
         bootstrap_value = (
@@ -81,7 +81,7 @@ class SACUpdate:
         self._improve(batch.observation, sampled, weight, grad)
         self.critics.follow()
         actor_loss = (weight[:, None] * sampled.log_prob - value).mean(1)
-        return {"train/critic_loss": loss, "train/actor_loss": actor_loss, "train/ent_coef": weight}
+        return {"train/critic_loss": loss, "train/actor_loss": actor_loss, "train/ent_coef": weight, **tuning}
 
     def _weight(self) -> torch.Tensor:
         """Return how much entropy is worth, before this update tunes it (P,)."""
@@ -90,13 +90,17 @@ class SACUpdate:
             return self.adam.stack.flat.new_full((self.adam.stack.members,), self.hyperparameters.ent_coef)
         return self._temperature.stack.free[:, 0].exp()
 
-    def _tune(self, log_prob: torch.Tensor) -> None:
-        """Move the temperatures towards an entropy of one per action."""
-        if self._temperature is not None:
-            # L(alpha) = -mean(log alpha (log pi + H_target)), H_target = -actions (eq. 17, as SB3 in log alpha)
-            entropy = -float(self.adam.stack.layout.outputs)
-            self._temperature.gradient.free[:, 0] = -(log_prob + entropy).mean(1)
-            self._temperature.step()
+    def _tune(self, log_prob: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Move the temperatures towards an entropy of one per action; return their loss (P,), where they are tuned."""
+        if self._temperature is None:
+            return {}
+        # L(alpha) = -mean(log alpha (log pi + H_target)), H_target = -actions (eq. 17, as SB3 in log alpha)
+        entropy = -float(self.adam.stack.layout.outputs)
+        gradient = -(log_prob + entropy).mean(1)
+        loss = self._temperature.stack.free[:, 0] * gradient
+        self._temperature.gradient.free[:, 0] = gradient
+        self._temperature.step()
+        return {"train/ent_coef_loss": loss}
 
     def _improve(
         self, normalized_obs: torch.Tensor, sampled: SquashedActions, weight: torch.Tensor, grad: torch.Tensor

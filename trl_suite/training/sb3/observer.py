@@ -114,8 +114,9 @@ class RunObserver(BaseCallback):
     def _evaluate(self, step: int) -> None:
         policy = self.policy()
         self._last = self._evaluator(self._acting(lambda observations: policy.predict(observations)[0]))
-        self._watcher.evaluated(step - self._run.head_start, self._last + self._stochastic(policy))
-        events.log_scalars(self._learner.logger, step, of_evaluation(self._last))
+        episodes = self._last + self._stochastic(policy)
+        self._watcher.evaluated(step - self._run.head_start, episodes)
+        events.log_scalars(self._learner.logger, step, of_evaluation(episodes))
 
     def _stochastic(self, policy: Policy) -> list[Episode]:
         """Return the same episodes with actions that are drawn: the same draws at every step of the grid."""
