@@ -179,6 +179,22 @@ class Rerun(Verb):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Check(Verb):
+    """Make some runs of an archive again, drawn at random, and say of each: verified, consistent or different."""
+
+    results: Positional[Path]
+    """Folder of an experiment's runs or kept results: experiments/quickstart/results."""
+    runs: int = 3
+    """How many are made again."""
+    seed: int = 0
+    """Of the draw."""
+    out: Path | None = None
+    """Folder to make them in; a temporary one where not given."""
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report(Verb):
     """Make the report of an experiment again, complete or not."""
 
@@ -285,6 +301,7 @@ Arguments = (
     | Annotated[Run, tyro.conf.subcommand("run")]
     | Annotated[Status, tyro.conf.subcommand("status")]
     | Annotated[Rerun, tyro.conf.subcommand("rerun")]
+    | Annotated[Check, tyro.conf.subcommand("check")]
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Browse, tyro.conf.subcommand("browse")]
     | Annotated[Film, tyro.conf.subcommand("film")]

@@ -68,6 +68,16 @@ def mean(values: Floats, level: float = 0.95) -> Estimate:
     return Estimate(value=centre, low=centre - half, high=centre + half, level=level, n=n)
 
 
+def prediction_interval(values: Floats, level: float = 0.95) -> tuple[float, float]:
+    """Return the interval in which one more value would lie: mean +- t sd sqrt(1 + 1/n); NaN below two values."""
+    finite = values[np.isfinite(values)]
+    n = len(finite)
+    if n < 2:
+        return NAN, NAN
+    half = student_quantile((1 + level) / 2, n - 1) * float(finite.std(ddof=1)) * math.sqrt(1 + 1 / n)
+    return float(finite.mean()) - half, float(finite.mean()) + half
+
+
 def effect(values: Floats, level: float = 0.95) -> Estimate:
     """Return the mean of paired differences, or of log ratios, with its t interval and the p of no effect.
 
