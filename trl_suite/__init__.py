@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from trl_suite.training.policy_import import load_policy
     from trl_suite.training.sb3.transplant import hold_frozen as hold
     from trl_suite.training.sb3.transplant import transplant
+    from trl_suite.worlds.deployment import deployment_of
 
 _HOMES = {
     "Policy": ("trl_suite.networks.policy", "Policy"),
     "Method": ("trl_suite.mechanisms.methods", "Method"),
+    "deployment_of": ("trl_suite.worlds.deployment", "deployment_of"),
     "hold": ("trl_suite.training.sb3.transplant", "hold_frozen"),
     "load": ("trl_suite.evidence.results.experiment_results", "load"),
     "load_policy": ("trl_suite.training.policy_import", "load_policy"),
@@ -33,7 +35,10 @@ _HOMES = {
     "train": ("trl_suite.training.from_scratch", "train"),
     "transplant": ("trl_suite.training.sb3.transplant", "transplant"),
 }
-__all__ = ["Method", "Policy", "hold", "load", "load_policy", "measures", "run", "statistics", "train", "transplant"]
+__all__ = [
+    "Method", "Policy", "deployment_of", "hold", "load", "load_policy", "measures", "run", "statistics", "train",
+    "transplant",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

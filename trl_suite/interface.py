@@ -44,6 +44,23 @@ class Interface(msgspec.Struct, frozen=True, kw_only=True):
         return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:16]
 
 
+class Deployment(msgspec.Struct, frozen=True, kw_only=True):
+    """How a robot's controller is to run a policy; empty where nobody knows.
+
+    The names are those of mjlab's and Isaac Lab's exporters where they have one.
+    """
+
+    control_hz: float | None = None
+    action_scale: tuple[float, ...] = ()  # unit of the actuator per unit of action
+    action_offset: tuple[float, ...] = ()  # what the controller adds to scaled actions
+    joint_names: tuple[str, ...] = ()  # of hinges and slides, in the model's order
+    default_joint_pos: tuple[float, ...] = ()  # rad or m, by joint_names
+    joint_stiffness: tuple[float, ...] = ()  # N m/rad or N/m, by joint_names; 0 of a motor
+    joint_damping: tuple[float, ...] = ()  # N m s/rad or N s/m, by joint_names
+    command_names: tuple[str, ...] = ()
+    history_length: int = 1  # control steps that an observation shows
+
+
 _NEUTRAL = {  # package -> wrappers by which a policy sees and commands the same numbers
     "gymnasium": {
         "Autoreset", "ClipReward", "EnvCompatibility", "HumanRendering", "NormalizeReward", "OrderEnforcing",

@@ -106,12 +106,14 @@ class Import(Verb):
 
 @dataclass(frozen=True, kw_only=True)
 class Export(Verb):
-    """Write a policy as a zip that SB3 opens, with its VecNormalize file beside it."""
+    """Write a policy as an ONNX graph, or as a zip that SB3 opens with its VecNormalize file beside it."""
 
     policy: Positional[str]
     """Name or folder of a policy."""
     out: Positional[Path]
-    """The zip to make: OUT.zip."""
+    """The file to make: OUT.onnx for a robot's controller, OUT.zip for SB3."""
+    stochastic: bool = False
+    """ONNX: a second input, noise (standard normal), draws the action."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import msgspec
 
 from trl_suite.algorithms.hyperparameters import Activation
 from trl_suite.algorithms.registry import Algorithm, find
-from trl_suite.interface import Interface
+from trl_suite.interface import Deployment, Interface
 from trl_suite.tables import Unbounded
 
 CARD_SCHEMA = 1
@@ -86,6 +86,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     training: Training
     normaliser: Normaliser | None = None
     memory: Memory | None = None
+    deployment: Deployment | None = None  # of a policy that came with such facts
     sha256: str = ""  # of weights.safetensors
 
     def __post_init__(self) -> None:

@@ -18,6 +18,7 @@ Components = Mapping[str, Mapping[str, torch.Tensor]]  # component -> tensor nam
 OBSERVATION_STATISTICS = "normaliser.observation"
 RETURN_STATISTICS = "normaliser.return"
 LOG_STD = "log_std"  # PPO: one free number per action; SAC: a head beside the actor's
+LOG_STD_RANGE = (-20.0, 2.0)  # SB3 clamps what a head gives to it
 TEMPERATURE = "temperature"  # SAC: log_ent_coef
 TARGET = "target."  # opens the slowly following copies of SAC and TD3: target.critic.head
 SOURCE_PREFIX = "source."  # opens the layers of a source that stand, frozen, beside the learner's: source.actor.trunk.0

@@ -13,15 +13,21 @@ from torch.nn import functional
 from trl_suite import content
 from trl_suite.algorithms.registry import find
 from trl_suite.errors import InputError
-from trl_suite.interface import Interface
+from trl_suite.interface import Deployment, Interface
 from trl_suite.networks import policy_memory, store, zip_export
 from trl_suite.networks.activation_functions import ACTIVATIONS
 from trl_suite.networks.adapted_layers import Plain, corrected
 from trl_suite.networks.card import Card
-from trl_suite.networks.components import LOG_STD, OBSERVATION_STATISTICS, SOURCE_PREFIX, Components
+from trl_suite.networks.components import (
+    LOG_STD,
+    LOG_STD_RANGE,
+    OBSERVATION_STATISTICS,
+    SOURCE_PREFIX,
+    Components,
+)
+from trl_suite.networks.exchange import onnx_export
 
 FOREIGN_SUFFIXES = (".zip", ".pkl", ".pt", ".pth")
-LOG_STD_RANGE = (-20.0, 2.0)  # SB3's SAC clamps to it
 Array = npt.NDArray[np.float64] | npt.NDArray[np.float32]
 
 
@@ -102,6 +108,24 @@ class Policy:
         The zip has the hyperparameters that the card knows, and SB3's defaults for the others.
         """
         return zip_export.save(Path(path), self.card, self.components)
+
+    def to_onnx(self, path: str | Path, deployment: Deployment | None = None, stochastic: bool = False) -> Path:
+        """Write an ONNX graph, NAME.onnx, that gives the actions of `predict` for raw observations; return its path.
+
+        Input `obs` (batch, slots), output `actions` (batch, actions), float32. Slots, units, bounds and digest are its
+        metadata. Residual policies are one graph too.
+
+        Args:
+            path: the file.
+            deployment: control rate, scales, default pose and gains, for the metadata; `trl_suite.deployment_of(env)`.
+            stochastic: whether a second input `noise` (batch, actions), standard normal, draws the action.
+
+        Raises:
+            InputError: the name does not end in .onnx, or the policy has no deviation to draw from.
+            NotInstalledError: the package onnx is missing.
+        """
+        facts = deployment or self.card.deployment or Deployment()
+        return onnx_export.save(Path(path), self.card, self.components, self.digest, facts, stochastic)
 
     def _check(self, observation: Array) -> None:
         expected = len(self.interface.observation)

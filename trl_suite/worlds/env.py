@@ -102,6 +102,11 @@ class RobotEnv(gymnasium.Env[Array, Array], EzPickle):
         """The duration of a control step in seconds."""
         return self.model.opt.timestep * self.table.frame_skip
 
+    @property
+    def nominal_position(self) -> Array:
+        """Positions of the joints around which episodes start, in the model's order."""
+        return self._task.nominal.position
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
         """Return the first observation of a new episode."""
         super().reset(seed=seed, options=options)

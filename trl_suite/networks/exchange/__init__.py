@@ -1,0 +1,1 @@
+"""Policies as ONNX graphs, and back; no graph is ever executed here."""
