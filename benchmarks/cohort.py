@@ -36,14 +36,14 @@ from trl_suite import provenance
 from trl_suite.algorithms.hyperparameters import Hyperparameters
 from trl_suite.algorithms.ppo import PPOHyperparameters
 from trl_suite.training import engines, settings
-from trl_suite.training.cohort.adam import Adam
-from trl_suite.training.cohort.cohort_envs import Physics
 from trl_suite.training.cohort.cohort_key import bytes_of
-from trl_suite.training.cohort.parameter_layout import ParameterLayout, on_policy
-from trl_suite.training.cohort.stack import Stack
+from trl_suite.training.cohort.collecting.cohort_envs import Physics
+from trl_suite.training.cohort.stacked.adam import Adam
+from trl_suite.training.cohort.stacked.parameter_layout import ParameterLayout, on_policy
+from trl_suite.training.cohort.stacked.stack import Stack
 from trl_suite.training.policy_import import spaces_of
 from trl_suite.training.training_run import TrainingRun, Unwatched
-from trl_suite.worlds import physics
+from trl_suite.worlds.stepping import physics
 
 CORES = len(os.sched_getaffinity(0))
 ROLLOUTS = 10

@@ -27,11 +27,11 @@ from cohort import CORES, README, Trial, contend, fastest, write
 
 from trl_suite.algorithms.sac import SACHyperparameters
 from trl_suite.training import engines
-from trl_suite.training.cohort.adam import Adam
 from trl_suite.training.cohort.cohort_key import bytes_of
-from trl_suite.training.cohort.critics import OFF_POLICY_ADAM_EPSILON
-from trl_suite.training.cohort.off_policy import layouts
-from trl_suite.training.cohort.stack import Stack
+from trl_suite.training.cohort.learning.critics import OFF_POLICY_ADAM_EPSILON
+from trl_suite.training.cohort.learning.off_policy import layouts
+from trl_suite.training.cohort.stacked.adam import Adam
+from trl_suite.training.cohort.stacked.stack import Stack
 from trl_suite.training.policy_import import spaces_of
 from trl_suite.training.training_run import TrainingRun
 

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from trl_suite import provenance
-from trl_suite.worlds.vector_env import RobotVectorEnv
+from trl_suite.worlds.stepping.vector_env import RobotVectorEnv
 from trl_suite.worlds.warp.limits import bytes_per_world
 from trl_suite.worlds.warp.warp_env import WarpVectorEnv
 

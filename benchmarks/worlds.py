@@ -27,10 +27,10 @@ import mujoco
 import numpy as np
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 
-from trl_suite.worlds.env import RobotEnv
 from trl_suite.worlds.env_spec import load
 from trl_suite.worlds.registration import gymnasium_id
-from trl_suite.worlds.vector_env import RobotVectorEnv
+from trl_suite.worlds.stepping.env import RobotEnv
+from trl_suite.worlds.stepping.vector_env import RobotVectorEnv
 
 ROBOTS = ("half-cheetah", "hopper", "ant", "humanoid")
 WORLDS = (1, 16, 64, 256)

@@ -11,16 +11,16 @@ from trl_suite.errors import InputError
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.methods import Method
 from trl_suite.networks import store
-from trl_suite.networks.zip_import import load
+from trl_suite.networks.formats.zip_import import load
 from trl_suite.training import settings
 from trl_suite.training.cohort.cohort_key import obstacle
 from trl_suite.training.policy_import import spaces_of
-from trl_suite.training.sb3.learners import algorithm_of
 from trl_suite.training.sb3.loop import train
+from trl_suite.training.sb3.models.learners import algorithm_of
 from trl_suite.training.training_run import TrainingRun, Unwatched
 
 PACKAGE = Path(__file__).parent.parent / "trl_suite"
-ROOMS = [PACKAGE / "algorithms", *(PACKAGE / "training" / "cohort").glob("*_update.py")]
+ROOMS = [PACKAGE / "algorithms", *(PACKAGE / "training" / "cohort" / "learning").glob("*_update.py")]
 NAMES = "|".join(DESCRIPTORS)
 CLASSES = "|".join(
     [*(name.upper() for name in DESCRIPTORS), *(f"{name.upper()}Hyperparameters" for name in DESCRIPTORS)]

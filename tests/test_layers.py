@@ -45,7 +45,7 @@ MAY_LOAD = {
     "worlds.warp": {"torch"},
     "networks": {"torch"},
     "mechanisms": {"torch"},
-    "networks.zip_export": {"torch", "gymnasium", "stable_baselines3"},  # inside functions, for an export alone
+    "networks.formats.zip_export": {"torch", "gymnasium", "stable_baselines3"},  # inside functions, for an export alone
     "training": HEAVY,
     "experiment": {"torch"},
     "cli": {"torch"},
@@ -96,7 +96,7 @@ def test_a_room_imports_only_what_lies_below_it(path):
 def test_sb3_is_imported_only_by_its_engine_and_for_an_export():
     for path in FILES:
         if any(name.startswith("stable_baselines3") for name, _ in imports(path)):
-            assert module(path).startswith(("trl_suite.training.sb3", "trl_suite.networks.zip_export")), path
+            assert module(path).startswith(("trl_suite.training.sb3", "trl_suite.networks.formats.zip_export")), path
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -21,9 +21,10 @@ FILLERS = {
     "theirs", "ours", "each", "both",
 }  # fmt: skip
 MOST_WORDS = 30  # in a sentence
+ONE_IN_EACH_FILE = {"DESCRIPTOR"}  # `algorithms.registry` looks for this name in each file of its room
 
 # rule -> offences that are still there
-UNSWEPT = {"module names": 4, "constants": 3, "fillers": 2, "docstrings": 0, "errors": 0, "pages": 61}
+UNSWEPT = {"pages": 61}
 
 
 # --- Rule 1: a class name and a module name are used once ---
@@ -95,7 +96,9 @@ def constant_values() -> dict[str, set[str]]:
             targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
             value = getattr(node, "value", None)
             for target in targets:
-                if isinstance(target, ast.Name) and value and re.fullmatch(r"_?[A-Z][A-Z0-9_]+", target.id):
+                if not isinstance(target, ast.Name) or not value or target.id in ONE_IN_EACH_FILE:
+                    continue
+                if re.fullmatch(r"_?[A-Z][A-Z0-9_]+", target.id):
                     values[target.id].add(ast.unparse(value))
     return values
 

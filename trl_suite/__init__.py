@@ -13,27 +13,27 @@ if TYPE_CHECKING:
     from trl_suite.evidence.results.experiment_results import load
     from trl_suite.evidence.statistics import estimates as statistics
     from trl_suite.evidence.statistics import measures
-    from trl_suite.experiment.run import run
+    from trl_suite.experiment.run_experiment import run
     from trl_suite.mechanisms.methods import Method
     from trl_suite.networks.policy import Policy
     from trl_suite.training.from_scratch import train
     from trl_suite.training.policy_import import load_policy
-    from trl_suite.training.sb3.transplant import hold_frozen as hold
-    from trl_suite.training.sb3.transplant import transplant
+    from trl_suite.training.sb3.methods.transplant import hold_frozen as hold
+    from trl_suite.training.sb3.methods.transplant import transplant
     from trl_suite.worlds.deployment import deployment_of
 
 _HOMES = {
     "Policy": ("trl_suite.networks.policy", "Policy"),
     "Method": ("trl_suite.mechanisms.methods", "Method"),
     "deployment_of": ("trl_suite.worlds.deployment", "deployment_of"),
-    "hold": ("trl_suite.training.sb3.transplant", "hold_frozen"),
+    "hold": ("trl_suite.training.sb3.methods.transplant", "hold_frozen"),
     "load": ("trl_suite.evidence.results.experiment_results", "load"),
     "load_policy": ("trl_suite.training.policy_import", "load_policy"),
     "measures": ("trl_suite.evidence.statistics.measures", None),
-    "run": ("trl_suite.experiment.run", "run"),
+    "run": ("trl_suite.experiment.run_experiment", "run"),
     "statistics": ("trl_suite.evidence.statistics.estimates", None),
     "train": ("trl_suite.training.from_scratch", "train"),
-    "transplant": ("trl_suite.training.sb3.transplant", "transplant"),
+    "transplant": ("trl_suite.training.sb3.methods.transplant", "transplant"),
 }
 __all__ = [
     "Method", "Policy", "deployment_of", "hold", "load", "load_policy", "measures", "run", "statistics", "train",

@@ -47,7 +47,7 @@ def test_what_cannot_be_cast_is_said(experiment, build):
 def test_a_page_takes_in_a_small_film_and_says_where_there_is_none(build, monkeypatch, tmp_path):
     experiment = build(methods=["scratch", "finetune"], seeds=3)
     assert "No film was made" in report_files.render(load(experiment.root))
-    loop(experiment.root / film_cast.FILE)
+    loop(experiment.root / film_cast.FILM_FILE)
     text = report_files.markdown(load(experiment.root), tmp_path / "figures")
     assert "](figures/film.gif)" in text
     assert (tmp_path / "figures" / "film.gif").is_file()

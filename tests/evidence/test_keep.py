@@ -26,7 +26,7 @@ def test_what_is_kept_reports_the_same(experiment, tmp_path):
 def test_what_was_kept_is_kept_again_to_the_same_bytes(experiment, tmp_path):
     archive_results(experiment.root, tmp_path / "kept")
     archive_results(tmp_path / "kept", tmp_path / "again")
-    first, second = ((tmp_path / name / run_archive.NAME).read_bytes() for name in ("kept", "again"))
+    first, second = ((tmp_path / name / run_archive.ARCHIVE_FILE).read_bytes() for name in ("kept", "again"))
     assert first == second
 
 
@@ -42,9 +42,9 @@ def test_what_was_kept_before_leaves_nothing_behind(experiment, tmp_path):
 
 def test_kept_runs_unpack_to_the_folders_that_they_were(experiment, tmp_path):
     archive_results(experiment.root, tmp_path / "kept")
-    with tarfile.open(tmp_path / "kept" / run_archive.NAME) as kept:
+    with tarfile.open(tmp_path / "kept" / run_archive.ARCHIVE_FILE) as kept:
         kept.extractall(tmp_path / "unpacked", filter="data")
-    found = run_archive.read(tmp_path / "kept" / run_archive.NAME)
+    found = run_archive.read(tmp_path / "kept" / run_archive.ARCHIVE_FILE)
     for planned in experiment.planned:
         for name in ("run.json", "evaluations.csv"):
             was = (experiment.root / planned.folder / name).read_bytes()
@@ -55,13 +55,13 @@ def test_kept_runs_unpack_to_the_folders_that_they_were(experiment, tmp_path):
 def test_results_are_not_kept_where_the_runs_are(experiment):
     with pytest.raises(InputError, match="name another folder"):
         archive_results(experiment.root, experiment.root / "." / "")
-    assert not (experiment.root / run_archive.NAME).exists()
+    assert not (experiment.root / run_archive.ARCHIVE_FILE).exists()
 
 
 @pytest.mark.parametrize("length", [0, 10, 500])
 def test_a_damaged_archive_is_named(experiment, tmp_path, length):
     archive_results(experiment.root, tmp_path / "kept")
-    path = tmp_path / "kept" / run_archive.NAME
+    path = tmp_path / "kept" / run_archive.ARCHIVE_FILE
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(InputError, match=re.escape(str(path))):
         load(tmp_path / "kept")
@@ -76,7 +76,7 @@ def test_an_experiment_with_nothing_evaluated_is_kept_too(experiment, tmp_path):
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.DIRTYPE])
 def test_what_is_no_file_in_an_archive_is_passed_over(tmp_path, kind):
-    path = tmp_path / run_archive.NAME
+    path = tmp_path / run_archive.ARCHIVE_FILE
     with tarfile.open(path, "w:xz") as archive:
         entry = tarfile.TarInfo("env/finetune/seed-0/run.json")
         entry.type, entry.linkname = kind, "nowhere"
@@ -86,7 +86,7 @@ def test_what_is_no_file_in_an_archive_is_passed_over(tmp_path, kind):
 
 def test_a_record_that_is_too_large_is_refused_before_it_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(run_archive, "MOST_FILE_BYTES", 1_000)
-    path = run_archive.write(tmp_path / run_archive.NAME, [("env/run.json", bytes(1_001))])
+    path = run_archive.write(tmp_path / run_archive.ARCHIVE_FILE, [("env/run.json", bytes(1_001))])
     with pytest.raises(InputError, match=r"run\.json' has 1,001 bytes"):
         run_archive.read(path)
     monkeypatch.setattr(run_archive, "MOST_ARCHIVE_BYTES", 1_000)

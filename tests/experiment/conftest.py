@@ -64,7 +64,7 @@ def tiny(tmp_path: Path) -> Path:
 
 def made_of(text: str, folder: Path) -> Path:
     """Make an experiment once; return its run folders."""
-    from trl_suite.experiment.run import run
+    from trl_suite.experiment.run_experiment import run
 
     (folder / "tiny").mkdir()
     (folder / "tiny" / "experiment.toml").write_text(text)

@@ -11,7 +11,7 @@ from trl_suite.evidence.results import experiment_results, probe_prediction
 from trl_suite.evidence.statistics.similarity import Probes
 from trl_suite.experiment.measuring import probe_file, retention
 from trl_suite.experiment.planning import grid
-from trl_suite.experiment.run import run
+from trl_suite.experiment.run_experiment import run
 from trl_suite.experiment.specification import experiment_file
 
 REFERENCE = "\n[reference]\nseeds = [100, 101]\nsteps = 384\n"

@@ -13,7 +13,7 @@ from trl_suite.evidence.report.results_archive import archive_results
 from trl_suite.evidence.results import experiment_results
 from trl_suite.evidence.statistics import estimates
 from trl_suite.experiment.reuse import spot_check
-from trl_suite.experiment.reuse.rerun import Repetition
+from trl_suite.experiment.reuse.reproduction import Repetition
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from trl_suite.errors import StorageError
 from trl_suite.evidence.reading import run_archive
 from trl_suite.experiment.places.local import InProcess, Processes
 from trl_suite.experiment.planning import grid
-from trl_suite.experiment.run import run
+from trl_suite.experiment.run_experiment import run
 from trl_suite.experiment.running import run_folder, run_state
 from trl_suite.experiment.running.overview import overview
 from trl_suite.experiment.running.stop_request import Stop
@@ -350,7 +350,7 @@ def test_a_storage_error_keeps_what_it_says_on_its_way_between_processes():
 
 def test_the_shipped_results_are_what_they_claim(tmp_path):
     """A run's identity comes from what it was asked to do: no later option may change it."""
-    with tarfile.open(experiment_file.locate("quickstart") / "results" / run_archive.NAME) as kept:
+    with tarfile.open(experiment_file.locate("quickstart") / "results" / run_archive.ARCHIVE_FILE) as kept:
         kept.extractall(tmp_path, filter="data")
     found = [run_state.read(path.parent) for path in tmp_path.glob("*/*/*/run.json")]
     assert len(found) > 10

@@ -7,7 +7,7 @@ import pytest
 from trl_suite.cli.main import main
 from trl_suite.errors import NotInstalledError
 from trl_suite.training.acting import filming
-from trl_suite.worlds.picture import picture
+from trl_suite.worlds.variant_picture import picture
 
 pytestmark = pytest.mark.xdist_group("graphics")
 

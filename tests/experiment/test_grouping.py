@@ -11,7 +11,7 @@ from tests.experiment.conftest import TINY
 from trl_suite import machine_resources
 from trl_suite.algorithms.ppo import PPOHyperparameters
 from trl_suite.cli.arguments import Run
-from trl_suite.cli.run import execute
+from trl_suite.cli.verbs.run import execute
 from trl_suite.errors import InputError, NotInstalledError
 from trl_suite.experiment.planning import cohort_keys, grid, run_spec
 from trl_suite.experiment.planning.cohort_keys import CohortPlanner, assignments, summary

@@ -11,7 +11,7 @@ import trl_suite
 from trl_suite.algorithms.ppo import PPOHyperparameters
 from trl_suite.algorithms.sac import SACHyperparameters
 from trl_suite.errors import InputError
-from trl_suite.experiment.measuring.probe import probe
+from trl_suite.experiment.measuring.transfer_probe import probe
 from trl_suite.networks import activations
 from trl_suite.networks.policy import Policy
 from trl_suite.training.acting.evaluation import Evaluator

@@ -7,7 +7,7 @@ import pytest
 
 from trl_suite.errors import InputError
 from trl_suite.experiment.places.on_ray import OnRay
-from trl_suite.experiment.run import run
+from trl_suite.experiment.run_experiment import run
 from trl_suite.experiment.specification import experiment_keys
 
 from .conftest import Hearing, left_behind, make, results

@@ -11,7 +11,7 @@ from trl_suite.cli.main import main
 from trl_suite.errors import InputError
 from trl_suite.experiment.planning import grid
 from trl_suite.experiment.planning.cohort_queue import PlannedCohort
-from trl_suite.experiment.reuse.rerun import compare, rerun
+from trl_suite.experiment.reuse.reproduction import compare, rerun
 from trl_suite.experiment.running import progress
 from trl_suite.experiment.running.stop_request import Stop
 from trl_suite.experiment.running.worker import News

@@ -11,7 +11,7 @@ from trl_suite.evidence.results import experiment_results
 from trl_suite.experiment.planning import grid
 from trl_suite.experiment.planning.cohort_keys import CohortPlanner
 from trl_suite.experiment.reuse import reused_runs
-from trl_suite.experiment.run import run
+from trl_suite.experiment.run_experiment import run
 from trl_suite.experiment.specification import experiment_file
 
 MORE = TINY.replace('"random-frozen"', '"random-frozen", "actor-only"')

@@ -15,7 +15,7 @@ from trl_suite import record
 from trl_suite.errors import InputError
 from trl_suite.evidence.report import report_files
 from trl_suite.evidence.results import experiment_results
-from trl_suite.experiment.run import run
+from trl_suite.experiment.run_experiment import run
 from trl_suite.networks.policy import load
 from trl_suite.record import RunRecord
 

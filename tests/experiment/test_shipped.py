@@ -11,8 +11,8 @@ from trl_suite.evidence.results import experiment_results
 from trl_suite.experiment import policy_library
 from trl_suite.experiment.planning import grid
 from trl_suite.experiment.planning.cohort_keys import CohortPlanner, assignments, summary
-from trl_suite.experiment.reuse import rerun, shipped_sources
-from trl_suite.experiment.run import run
+from trl_suite.experiment.reuse import reproduction, shipped_sources
+from trl_suite.experiment.run_experiment import run
 from trl_suite.experiment.specification import experiment_file
 from trl_suite.networks import store
 
@@ -97,7 +97,7 @@ def test_a_policy_that_changed_is_another_source(workspace):
 def test_a_run_from_a_shipped_policy_can_be_made_again(workspace):
     folder = run(study(workspace), runs=workspace / "runs", on="here").folder
     last = record.decode(folder / "plan.json", record.Plan).runs[-1]
-    steps = rerun.specs_of(folder / last.folder)
+    steps = reproduction.specs_of(folder / last.folder)
     shipped_sources.take(workspace / "reruns", "shipped", steps)
     assert store.read_card(workspace / "reruns" / last.source / policy_library.POLICY).training.seed == 1
 

@@ -13,7 +13,7 @@ from trl_suite.experiment.places import on_slurm, remote_cohort
 from trl_suite.experiment.places.on_slurm import OnSlurm
 from trl_suite.experiment.planning import grid
 from trl_suite.experiment.planning.cohort_queue import PlannedCohort
-from trl_suite.experiment.run import run
+from trl_suite.experiment.run_experiment import run
 from trl_suite.experiment.running import lease
 from trl_suite.experiment.running.worker import CohortOrder
 from trl_suite.experiment.specification import experiment_file, experiment_keys

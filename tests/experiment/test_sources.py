@@ -4,7 +4,7 @@ import pytest
 
 from trl_suite import record
 from trl_suite.evidence.results.experiment_results import Results
-from trl_suite.experiment.run import run
+from trl_suite.experiment.run_experiment import run
 from trl_suite.networks.policy import load
 from trl_suite.record import RunRecord
 

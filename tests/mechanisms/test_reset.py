@@ -10,8 +10,8 @@ from tests.training.conftest import EVERYTHING, HOW, LESS, prepared, sources  # 
 from trl_suite.errors import InputError
 from trl_suite.mechanisms.methods import Method
 from trl_suite.mechanisms.reset import Reset
-from trl_suite.training.sb3 import sb3_model as sb3
-from trl_suite.training.sb3.rates import optimisers
+from trl_suite.training.sb3.models import sb3_model as sb3
+from trl_suite.training.sb3.models.rates import optimisers
 
 
 def resetting(*components: str, at: tuple[float, ...] = (0.5,), **more) -> Method:

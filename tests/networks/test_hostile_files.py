@@ -22,7 +22,8 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from tests.conftest import card, interface, random_components
 from trl_suite.errors import InputError, NotInstalledError, StorageError, printable
-from trl_suite.networks import store, vecnormalize, zip_import
+from trl_suite.networks import store
+from trl_suite.networks.formats import vecnormalize, zip_import
 from trl_suite.networks.policy import Policy
 from trl_suite.training.policy_import import load_policy, spaces_of
 

@@ -14,7 +14,7 @@ import pytest
 
 import trl_suite
 from trl_suite.errors import InputError, NotInstalledError
-from trl_suite.networks import hub
+from trl_suite.networks.formats import hub
 from trl_suite.training.policy_import import load_policy
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

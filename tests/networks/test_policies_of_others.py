@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 import trl_suite
 from trl_suite.errors import InputError
 from trl_suite.networks.activation_functions import ACTIVATIONS
-from trl_suite.networks.zip_export import left_to_sb3
+from trl_suite.networks.formats.zip_export import left_to_sb3
 from trl_suite.training.policy_import import load_policy
 
 ENV, ID = "inverted-pendulum", "InvertedPendulum-v5"

@@ -6,7 +6,7 @@ import pytest
 
 import trl_suite
 from trl_suite.errors import InputError
-from trl_suite.networks import policy_files
+from trl_suite.networks.formats import policy_files
 from trl_suite.training.policy_import import load_policy
 
 ID = "InvertedPendulum-v5"

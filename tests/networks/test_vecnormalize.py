@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from trl_suite.errors import InputError
-from trl_suite.networks import pickled
 from trl_suite.networks.components import OBSERVATION_STATISTICS, RETURN_STATISTICS
-from trl_suite.networks.vecnormalize import read
-from trl_suite.worlds.env import make
+from trl_suite.networks.formats import pickled
+from trl_suite.networks.formats.vecnormalize import read
+from trl_suite.worlds.stepping.env import make
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_statistics_of_a_dictionary_are_refused(wrapper, file):
 
 
 def test_a_file_that_is_too_large_or_missing_is_named(file, tmp_path, monkeypatch):
-    monkeypatch.setattr("trl_suite.networks.vecnormalize.STATISTICS_MAX_BYTES", 10)
+    monkeypatch.setattr("trl_suite.networks.formats.vecnormalize.STATISTICS_MAX_BYTES", 10)
     with pytest.raises(InputError, match="it may have 10 at most"):
         read(file)
     with pytest.raises(InputError, match="nowhere.pkl: no such file"):

@@ -16,10 +16,10 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import trl_suite
 from trl_suite.errors import InputError
-from trl_suite.networks import zip_fields, zip_reader
+from trl_suite.networks.formats import zip_fields, zip_reader
 from trl_suite.networks.store import verify
 from trl_suite.training.policy_import import load_policy
-from trl_suite.worlds.env import make
+from trl_suite.worlds.stepping.env import make
 
 ENV = "inverted-pendulum"
 KINDS = {"ppo": PPO, "sac": SAC, "td3": TD3}

@@ -20,9 +20,9 @@ from trl_suite.networks.card import Training
 from trl_suite.networks.policy import Policy
 from trl_suite.training import settings
 from trl_suite.training.from_scratch import Unwatched
-from trl_suite.training.sb3 import sb3_model as sb3
-from trl_suite.training.sb3.method_callbacks import MethodCallbacks
-from trl_suite.training.sb3.transplant import implant
+from trl_suite.training.sb3.methods.method_callbacks import MethodCallbacks
+from trl_suite.training.sb3.methods.transplant import implant
+from trl_suite.training.sb3.models import sb3_model as sb3
 from trl_suite.training.training_run import TrainingRun
 
 STEPS = 16  # of an episode of Follow

@@ -13,10 +13,10 @@ from trl_suite.mechanisms.adapters import Lateral, LearnedInput, LowRank, Residu
 from trl_suite.mechanisms.methods import Method
 from trl_suite.networks.align import align
 from trl_suite.networks.policy import load
-from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.training.sb3.loop import train
-from trl_suite.training.sb3.rates import optimisers
-from trl_suite.training.sb3.transplant import implant, transplant
+from trl_suite.training.sb3.methods.transplant import implant, transplant
+from trl_suite.training.sb3.models import sb3_model as sb3
+from trl_suite.training.sb3.models.rates import optimisers
 
 ALGORITHMS = pytest.mark.parametrize("algorithm", ["ppo", "sac", pytest.param("td3", marks=pytest.mark.slow)])
 ADAPTERS = [name for name, method in methods.shipped().items() if method.adapter]

@@ -9,7 +9,7 @@ from PIL import Image
 from trl_suite.errors import InputError, NotInstalledError
 from trl_suite.training.acting import filming
 from trl_suite.training.acting.filming import Scene
-from trl_suite.worlds.picture import picture
+from trl_suite.worlds.variant_picture import picture
 
 pytestmark = pytest.mark.xdist_group("graphics")
 

@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 import trl_suite
 from trl_suite.errors import InputError
 from trl_suite.training.policy_import import load_policy
-from trl_suite.training.sb3 import sb3_model
+from trl_suite.training.sb3.models import sb3_model
 
 ID, ENV = "InvertedPendulum-v5", "inverted-pendulum"
 SIZES = {

@@ -16,12 +16,12 @@ from trl_suite.networks.policy import Policy, load
 from trl_suite.training import settings
 from trl_suite.training.from_scratch import Unwatched
 from trl_suite.training.reward_relabelling import relabelled
-from trl_suite.training.sb3 import sb3_model as sb3
-from trl_suite.training.sb3 import source_memory
 from trl_suite.training.sb3.loop import train
-from trl_suite.training.sb3.rates import optimisers
-from trl_suite.training.sb3.transplant import implant, transplant
-from trl_suite.worlds.env import make
+from trl_suite.training.sb3.methods import source_memory
+from trl_suite.training.sb3.methods.transplant import implant, transplant
+from trl_suite.training.sb3.models import sb3_model as sb3
+from trl_suite.training.sb3.models.rates import optimisers
+from trl_suite.worlds.stepping.env import make
 
 SWIMMER = "swimmer"
 OFF = pytest.mark.parametrize("algorithm", ["sac", pytest.param("td3", marks=pytest.mark.slow)])

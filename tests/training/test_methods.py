@@ -18,13 +18,13 @@ from trl_suite.networks.align import align
 from trl_suite.networks.card import Training
 from trl_suite.training import settings
 from trl_suite.training.acting.source_states import visited_states
-from trl_suite.training.sb3 import sb3_model as sb3
-from trl_suite.training.sb3.action_distribution import gaussian_of
-from trl_suite.training.sb3.guided_env import GuidedEnv
 from trl_suite.training.sb3.loop import train
-from trl_suite.training.sb3.rates import optimisers
-from trl_suite.training.sb3.transplant import transplant
-from trl_suite.worlds.env import make
+from trl_suite.training.sb3.methods.action_distribution import gaussian_of
+from trl_suite.training.sb3.methods.guided_env import GuidedEnv
+from trl_suite.training.sb3.methods.transplant import transplant
+from trl_suite.training.sb3.models import sb3_model as sb3
+from trl_suite.training.sb3.models.rates import optimisers
+from trl_suite.worlds.stepping.env import make
 
 PENDULUM = "inverted-pendulum"
 SHIPPED = [name.replace("K", "1") for name in methods.shipped()]

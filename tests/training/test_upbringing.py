@@ -10,11 +10,11 @@ from trl_suite.algorithms.ppo import PPOHyperparameters
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.methods import Method
 from trl_suite.training.from_scratch import Unwatched
-from trl_suite.training.sb3 import sb3_model as sb3
 from trl_suite.training.sb3.dynamics import DynamicsTransitions, learn_trunks
 from trl_suite.training.sb3.loop import train
-from trl_suite.training.sb3.multi_head import Heads, Marked
-from trl_suite.training.sb3.transplant import implant
+from trl_suite.training.sb3.methods.transplant import implant
+from trl_suite.training.sb3.models import sb3_model as sb3
+from trl_suite.training.sb3.models.multi_head import Heads, Marked
 from trl_suite.training.settings import Dynamics, SourceTraining
 
 PENDULUM = "inverted-pendulum"

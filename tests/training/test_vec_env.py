@@ -6,8 +6,8 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize
 
 from trl_suite.errors import InputError
-from trl_suite.training.sb3.vec_env import BatchVecEnv
-from trl_suite.worlds.env import make
+from trl_suite.training.sb3.models.vec_env import BatchVecEnv
+from trl_suite.worlds.stepping.env import make
 
 
 @pytest.mark.parametrize("name", ["hopper", "ant"])

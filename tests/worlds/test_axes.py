@@ -10,9 +10,9 @@ from trl_suite import content
 from trl_suite.errors import InputError
 from trl_suite.worlds.axes import model_axes
 from trl_suite.worlds.axes.variation import Change, Gear, Gravity, Mass, Variation
-from trl_suite.worlds.env import RobotEnv
 from trl_suite.worlds.env_spec import load
 from trl_suite.worlds.model.compilation import compiled
+from trl_suite.worlds.stepping.env import RobotEnv
 
 INERTIAL = {"body_mass", "body_inertia", "body_subtreemass", "body_invweight0", "dof_invweight0", "dof_M0"}
 INERTIAL |= {"actuator_acc0", "tendon_invweight0", "cam_poscom0", "light_poscom0"}

@@ -13,9 +13,9 @@ from tests.worlds.conftest import TABLE, Robot
 from trl_suite import content
 from trl_suite.errors import InputError
 from trl_suite.worlds import registration
-from trl_suite.worlds.env import RobotEnv, interface_of, make
 from trl_suite.worlds.env_spec import load
-from trl_suite.worlds.vector_env import RobotVectorEnv
+from trl_suite.worlds.stepping.env import RobotEnv, interface_of, make
+from trl_suite.worlds.stepping.vector_env import RobotVectorEnv
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from trl_suite import content
 from trl_suite.errors import InputError
-from trl_suite.worlds.env import make
 from trl_suite.worlds.env_spec import load
-from trl_suite.worlds.vector_env import RobotVectorEnv
+from trl_suite.worlds.stepping.env import make
+from trl_suite.worlds.stepping.vector_env import RobotVectorEnv
 
 ENVS = content.names("envs")
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trl_suite.worlds.env import RobotEnv
+from trl_suite.worlds.stepping.env import RobotEnv
 
 
 def rolled(steps: int = 6, **axes):

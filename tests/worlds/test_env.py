@@ -12,7 +12,7 @@ from trl_suite import content
 from trl_suite.interface import anonymous
 from trl_suite.worlds import registration
 from trl_suite.worlds.address import Address
-from trl_suite.worlds.env import RobotEnv, interface_of, make
+from trl_suite.worlds.stepping.env import RobotEnv, interface_of, make
 
 AXES = {"gravity": 1.5, "mass": {"body": "torso", "scale": 2}, "friction": 0.5}
 
@@ -95,7 +95,7 @@ def test_a_state_that_stops_being_finite_in_the_last_substep_is_caught_too(monke
     def break_it(model, data, nstep):
         data.qpos[1] = np.nan
 
-    monkeypatch.setattr("trl_suite.worlds.env.mujoco.mj_step", break_it)
+    monkeypatch.setattr("trl_suite.worlds.stepping.env.mujoco.mj_step", break_it)
     observation, reward, terminated, _, info = world.step(np.zeros(6, np.float32))
     assert terminated
     assert info["sim_unstable"]

@@ -5,8 +5,8 @@ import pytest
 
 from trl_suite.errors import InputError
 from trl_suite.worlds.certificate import fields_of
-from trl_suite.worlds.env import RobotEnv, make
 from trl_suite.worlds.env_spec import load
+from trl_suite.worlds.stepping.env import RobotEnv, make
 
 TWINS = {
     "link-swimmer": "swimmer",

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from trl_suite import content
-from trl_suite.worlds.env import make
 from trl_suite.worlds.env_spec import load
+from trl_suite.worlds.stepping.env import make
 
 ENVS = [name for name in content.names("envs") if load(name).equals]
 pytestmark = pytest.mark.filterwarnings("ignore:.*settotalmass.*")  # Gymnasium's HalfCheetah, on every construction

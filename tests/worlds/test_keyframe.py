@@ -5,8 +5,8 @@ import pytest
 
 from tests.worlds.conftest import MOTOR, Robot
 from trl_suite.errors import InputError
-from trl_suite.worlds.env import RobotEnv
-from trl_suite.worlds.vector_env import RobotVectorEnv
+from trl_suite.worlds.stepping.env import RobotEnv
+from trl_suite.worlds.stepping.vector_env import RobotVectorEnv
 from trl_suite.worlds.warp import warp_library
 
 HOME = '<keyframe><key name="up" qpos="2"/><key name="home" qpos="1.0" qvel="0.5" ctrl="0.3"/></keyframe>'

@@ -13,8 +13,8 @@ from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as check_sb3
 
 from trl_suite import content
-from trl_suite.worlds.env import make
 from trl_suite.worlds.env_spec import load
+from trl_suite.worlds.stepping.env import make
 from trl_suite.worlds.terms.sensors import reading
 
 EVERY = 9  # in the fast run, one variant of so many
@@ -124,7 +124,7 @@ def test_slots_are_what_they_say(name: str):
     limits = [
         block.limit or np.inf
         for block in world.table.observation
-        if block.shown
+        if block.visible
         for _ in reading(world.model, block.kind, block.of).slots
     ]
     for _ in range(20):

@@ -7,9 +7,9 @@ import pytest
 
 from trl_suite import content
 from trl_suite.errors import InputError
-from trl_suite.worlds.env import make
 from trl_suite.worlds.identity import identity
 from trl_suite.worlds.model import mjcf
+from trl_suite.worlds.stepping.env import make
 
 BODY = """<worldbody>
 <body name="cart"><joint name="slide" type="slide" axis="1 0 0"/><geom name="box" size="0.1"/></body>

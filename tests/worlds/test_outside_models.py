@@ -10,9 +10,9 @@ import pytest
 from trl_suite import content
 from trl_suite.errors import InputError
 from trl_suite.worlds.certificate import certify
-from trl_suite.worlds.env import RobotEnv, make
 from trl_suite.worlds.identity import identity
 from trl_suite.worlds.model import mjcf
+from trl_suite.worlds.stepping.env import RobotEnv, make
 
 TABLE = """title = "m"
 about = ""

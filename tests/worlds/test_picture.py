@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from trl_suite.errors import InputError, NotInstalledError
-from trl_suite.worlds.picture import beside, draw_without_a_screen, picture, show
+from trl_suite.worlds.variant_picture import beside, draw_without_a_screen, picture, show
 
 
 @pytest.fixture(autouse=True)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from trl_suite.errors import InputError
-from trl_suite.worlds.env import RobotEnv
-from trl_suite.worlds.vector_env import RobotVectorEnv
+from trl_suite.worlds.stepping.env import RobotEnv
+from trl_suite.worlds.stepping.vector_env import RobotVectorEnv
 from trl_suite.worlds.warp import warp_library
 
 POOL = [{"gravity": 0.5}, {"gravity": 2.0, "observation_noise": 0.01}, {"timestep": 0.5}, {"target_speed": 1.0}]

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from trl_suite.errors import InputError
-from trl_suite.worlds import rng_state
-from trl_suite.worlds.env import make
-from trl_suite.worlds.vector_env import RobotVectorEnv
+from trl_suite.worlds.stepping import rng_state
+from trl_suite.worlds.stepping.env import make
+from trl_suite.worlds.stepping.vector_env import RobotVectorEnv
 
 DISTURBED = {"action_noise": 0.1, "action_delay": 2, "observation_noise": 0.05, "observation_delay": 1}
 CASES = [

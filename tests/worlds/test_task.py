@@ -5,7 +5,7 @@ import pytest
 from trl_suite.worlds.axes.variation import Variation
 from trl_suite.worlds.env_spec import Bound, Term, load
 from trl_suite.worlds.model.compilation import compiled
-from trl_suite.worlds.task import BoundTask
+from trl_suite.worlds.stepping.task import BoundTask
 from trl_suite.worlds.terms import arrays
 
 HOPPER = load("hopper")

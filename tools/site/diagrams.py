@@ -25,18 +25,18 @@ RUN = (
     Stage("components are matched by name, copied or left fresh", "mechanisms/copy.py", "record of the transplant"),
     Stage("what the method freezes is sealed by a hash", "mechanisms/freeze_schedule.py", "Freeze, before"),
     Stage("all members collect, learn and are measured", "training/cohort/cohort_training.py", "rollouts"),
-    Stage("a mask leaves frozen parts out of the gradient", "training/cohort/ppo_update.py", "gradient"),
-    Stage("Adam moves what learns, and nothing else", "training/cohort/adam.py", "new parameters"),
+    Stage("a mask leaves frozen parts out of the gradient", "training/cohort/learning/ppo_update.py", "gradient"),
+    Stage("Adam moves what learns, and nothing else", "training/cohort/stacked/adam.py", "new parameters"),
     Stage("at the end the hashes are compared", "mechanisms/freeze_schedule.py", "Freeze, after"),
     Stage("policy, curve and record go to disk", "experiment/running/run_folder.py", "run.json"),
 )
 UPDATE = (
-    Stage("all members act, and their envs step as one batch", "training/cohort/rollout.py", "rollout"),
-    Stage("advantages, and minibatches of each member's own", "training/cohort/on_policy.py", "minibatch"),
-    Stage("one batched product for each layer", "training/cohort/network.py", "ratio, value"),
-    Stage("the clipped loss, its gradient written out, the mask", "training/cohort/ppo_update.py", "gradient"),
-    Stage("what learns moves, at its own rate", "training/cohort/adam.py", "parameters"),
-    Stage("named components of each member again", "training/cohort/stack.py"),
+    Stage("all members act, and their envs step as one batch", "training/cohort/collecting/rollout.py", "rollout"),
+    Stage("advantages, and minibatches of each member's own", "training/cohort/learning/on_policy.py", "minibatch"),
+    Stage("one batched product for each layer", "training/cohort/stacked/network.py", "ratio, value"),
+    Stage("the clipped loss, its gradient written out, the mask", "training/cohort/learning/ppo_update.py", "gradient"),
+    Stage("what learns moves, at its own rate", "training/cohort/stacked/adam.py", "parameters"),
+    Stage("named components of each member again", "training/cohort/stacked/stack.py"),
 )
 DIAGRAMS = {"run": RUN, "update": UPDATE}
 

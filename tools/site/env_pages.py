@@ -12,10 +12,10 @@ from trl_suite.errors import InputError
 from trl_suite.worlds.axes.model_axes import edit_task
 from trl_suite.worlds.axes.variation import Variation
 from trl_suite.worlds.catalogue import described, rows
-from trl_suite.worlds.env import RobotEnv
 from trl_suite.worlds.env_spec import Block, Bound, EnvSpec, Spread, Term, load
 from trl_suite.worlds.model.compilation import compiled
 from trl_suite.worlds.registration import gymnasium_id
+from trl_suite.worlds.stepping.env import RobotEnv
 from trl_suite.worlds.terms.rewards import REWARD_TERMS
 from trl_suite.worlds.terms.sensors import reading
 
@@ -107,9 +107,9 @@ def _use(name: str, spec: EnvSpec, env: RobotEnv) -> str:
 
 def _observation(spec: EnvSpec, env: RobotEnv) -> str:
     slots = env.interface.observation
-    shown = [block for block in spec.observation if block.shown]
-    counts = [len(reading(env.model, block.kind, block.of).slots) for block in shown]
-    limits = [_limit(block) for block, count in zip(shown, counts, strict=True) for _ in range(count)]
+    visible = [block for block in spec.observation if block.visible]
+    counts = [len(reading(env.model, block.kind, block.of).slots) for block in visible]
+    limits = [_limit(block) for block, count in zip(visible, counts, strict=True) for _ in range(count)]
     body = [(i, f"`{slot.name}`", slot.unit, limit) for i, (slot, limit) in enumerate(zip(slots, limits, strict=True))]
     return _table(("", "slot", "unit", "clipped to"), body)
 

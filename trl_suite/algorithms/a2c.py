@@ -36,5 +36,5 @@ DESCRIPTOR = AlgorithmDescriptor(
     ),
     exported=("learning_rate", "gamma", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm"),
     card_facts=("n_envs", "n_steps", "learning_rate", "gamma", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm"),
-    cohort_update="trl_suite.training.cohort.a2c_update.A2CUpdate",
+    cohort_update="trl_suite.training.cohort.learning.a2c_update.A2CUpdate",
 )  # fmt: skip

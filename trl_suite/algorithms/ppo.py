@@ -52,5 +52,5 @@ DESCRIPTOR = AlgorithmDescriptor(
         "n_envs", "n_steps", "batch_size", "n_epochs", "learning_rate", "gamma", "gae_lambda", "ent_coef", "vf_coef",
         "max_grad_norm", "target_kl",
     ),
-    cohort_update="trl_suite.training.cohort.ppo_update.PPOUpdate",
+    cohort_update="trl_suite.training.cohort.learning.ppo_update.PPOUpdate",
 )  # fmt: skip

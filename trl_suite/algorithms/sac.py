@@ -34,5 +34,5 @@ DESCRIPTOR = AlgorithmDescriptor(
         "n_envs", "batch_size", "learning_rate", "gamma", "ent_coef", "buffer_size", "learning_starts", "tau",
         "gradient_steps",
     ),
-    cohort_update="trl_suite.training.cohort.sac_update.SACUpdate",
+    cohort_update="trl_suite.training.cohort.learning.sac_update.SACUpdate",
 )  # fmt: skip

@@ -38,5 +38,5 @@ DESCRIPTOR = AlgorithmDescriptor(
         "n_envs", "batch_size", "learning_rate", "gamma", "buffer_size", "learning_starts", "tau", "gradient_steps",
         "policy_delay",
     ),
-    cohort_update="trl_suite.training.cohort.td3_update.TD3Update",
+    cohort_update="trl_suite.training.cohort.learning.td3_update.TD3Update",
 )  # fmt: skip

@@ -71,7 +71,7 @@ _DESCRIPTION = "Transfer reinforcement learning on robots: how much sooner is a 
 def _execute(arguments: Verb) -> int:
     """Import the verb's module only now: training needs torch, and listing envs should not wait for it."""
     verb = type(arguments).__name__.lower()
-    return importlib.import_module(f"trl_suite.cli.{_VERB_MODULES.get(verb, verb)}").execute(arguments)
+    return importlib.import_module(f"trl_suite.cli.verbs.{_VERB_MODULES.get(verb, verb)}").execute(arguments)
 
 
 def _say(error: Exception, code: Exit) -> Exit:

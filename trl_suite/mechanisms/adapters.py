@@ -1,7 +1,7 @@
 """Adapters: components beside a learner's own, each with the value from which it learns.
 
-Learned inputs, low-rank products, lateral columns, residuals. On SB3 `training/sb3/layers.py` exchanges layers; in a
-cohort `training/cohort/low_rank.py` has low-rank products for PPO, and no other adapter.
+Learned inputs, low-rank products, lateral columns, residuals. On SB3 `training/sb3/models/layers.py` exchanges layers;
+in a cohort `training/cohort/stacked/low_rank.py` has low-rank products for PPO, and no other adapter.
 """
 
 from collections.abc import Iterator, Mapping

@@ -2,7 +2,7 @@
 
 On the learner's own states it is kickstarting (Schmitt et al. 2018), on states that the source visited in its own env
 behavioural cloning. On SB3 it is a hook on the actor's optimiser, here; in a cohort
-`training/cohort/source_gradients.py` writes the same gradient by hand.
+`training/cohort/learning/source_gradients.py` writes the same gradient by hand.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,7 @@
 """Freeze schedule: which components are held fixed and until when, and the proof that they were.
 
-On SB3 `requires_grad` holds a parameter; in a cohort `training/cohort/adam.py` leaves its part out of every step.
+On SB3 `requires_grad` holds a parameter; in a cohort `training/cohort/stacked/adam.py` leaves its part out of every
+step.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """Rate: a factor of the learning rate for each component (discriminative rates, Howard & Ruder 2018, section 3.2).
 
-On SB3 each factor has a parameter group of its own (`training/sb3/rates.py`); in a cohort every part of every member
-has a rate of its own (`training/cohort/adam.py`).
+On SB3 each factor has a parameter group of its own (`training/sb3/models/rates.py`); in a cohort every part of every
+member has a rate of its own (`training/cohort/stacked/adam.py`).
 """
 
 from collections.abc import Mapping

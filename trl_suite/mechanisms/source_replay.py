@@ -1,7 +1,7 @@
 """Replay and optimizer state: what a source keeps beside its weights, copied by the key `copy`.
 
-On SB3 `training/sb3/source_memory.py` fills the learner's replay and optimisers; in a cohort
-`training/cohort/replay_rings.py` and `training/cohort/optimizer_state.py` do.
+On SB3 `training/sb3/methods/source_memory.py` fills the learner's replay and optimisers; in a cohort
+`training/cohort/learning/replay_rings.py` and `training/cohort/stacked/optimizer_state.py` do.
 """
 
 from collections.abc import Sequence

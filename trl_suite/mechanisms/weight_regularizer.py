@@ -1,6 +1,6 @@
 """Weight regularizer: a decay towards the source's weights (L2-SP, Li et al. 2018; EWC, Kirkpatrick et al. 2017).
 
-On SB3 it is a hook on the optimisers, here; in a cohort `training/cohort/source_gradients.py` does it to one
+On SB3 it is a hook on the optimisers, here; in a cohort `training/cohort/learning/source_gradients.py` does it to one
 member's rows.
 """
 

@@ -14,7 +14,7 @@ from trl_suite import content
 from trl_suite.algorithms.registry import find
 from trl_suite.errors import InputError
 from trl_suite.interface import Deployment, Interface
-from trl_suite.networks import policy_memory, store, zip_export
+from trl_suite.networks import policy_memory, store
 from trl_suite.networks.activation_functions import ACTIVATIONS
 from trl_suite.networks.adapted_layers import Plain, corrected
 from trl_suite.networks.card import Card
@@ -26,6 +26,7 @@ from trl_suite.networks.components import (
     Components,
 )
 from trl_suite.networks.exchange import onnx_export
+from trl_suite.networks.formats import zip_export
 
 FOREIGN_SUFFIXES = (".zip", ".pkl", ".pt", ".pth")
 Array = npt.NDArray[np.float64] | npt.NDArray[np.float32]

@@ -8,8 +8,8 @@ import torch
 
 from trl_suite.errors import InputError
 from trl_suite.training.cohort import cohort_training as cohort
-from trl_suite.training.cohort.cohort_envs import Physics
 from trl_suite.training.cohort.cohort_key import obstacle
+from trl_suite.training.cohort.collecting.cohort_envs import Physics
 from trl_suite.training.sb3 import loop as sb3
 from trl_suite.training.training_run import Result, TrainingRun, Watcher
 from trl_suite.worlds.warp import warp_library

@@ -16,11 +16,12 @@ from trl_suite.algorithms.registry import Algorithm
 from trl_suite.errors import InputError
 from trl_suite.files import reason_of, regular_size
 from trl_suite.interface import Spaces
-from trl_suite.networks import hub, policy, policy_files, store, zip_import
+from trl_suite.networks import policy, store
+from trl_suite.networks.formats import hub, policy_files, zip_import
+from trl_suite.networks.formats.policy_files import PolicyFiles
 from trl_suite.networks.policy import Policy
-from trl_suite.networks.policy_files import PolicyFiles
 from trl_suite.worlds.address import FOREIGN
-from trl_suite.worlds.env import interface_of, make
+from trl_suite.worlds.stepping.env import interface_of, make
 
 _PICKLES = (".pkl", ".pt", ".pth", ".pickle", ".joblib")
 

@@ -8,8 +8,8 @@ import torch
 from trl_suite.errors import InputError
 from trl_suite.networks.policy_memory import TERM_PREFIX
 from trl_suite.worlds.address import FOREIGN, Address
-from trl_suite.worlds.env import built
 from trl_suite.worlds.env_spec import EnvSpec, Term
+from trl_suite.worlds.stepping.env import built
 
 
 def relabelled(replay: Mapping[str, torch.Tensor], source: str, target: str) -> torch.Tensor:

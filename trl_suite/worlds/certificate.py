@@ -22,11 +22,11 @@ from trl_suite.worlds.axes.model_axes import MODEL, SHAPE
 from trl_suite.worlds.axes.promises import fields_of
 from trl_suite.worlds.axes.task_axes import TASK
 from trl_suite.worlds.axes.variation import Variation
-from trl_suite.worlds.env import RobotEnv
 from trl_suite.worlds.env_spec import EnvSpec, load
 from trl_suite.worlds.identity import identity
 from trl_suite.worlds.model.compilation import breaches, edited_model, recompiled
-from trl_suite.worlds.vector_env import RobotVectorEnv
+from trl_suite.worlds.stepping.env import RobotEnv
+from trl_suite.worlds.stepping.vector_env import RobotVectorEnv
 
 Floats = NDArray[np.float64]
 Acts = Literal["motion", "observation", "reward", "termination", "start", "slots"]

@@ -6,7 +6,7 @@ import mujoco
 import numpy as np
 
 from trl_suite.interface import Deployment
-from trl_suite.worlds.env import make
+from trl_suite.worlds.stepping.env import make
 
 _SINGLE_AXIS = (int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_SLIDE))
 _ON_JOINT = (int(mujoco.mjtTrn.mjTRN_JOINT), int(mujoco.mjtTrn.mjTRN_JOINTINPARENT))

@@ -29,7 +29,7 @@ class Block(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     relative_to: str = ""  # what is subtracted
     limit: PositiveNumber | None = None  # clipped to +-limit
     name: str = ""  # by which the axis `observe` shows or hides it
-    shown: bool = True
+    visible: bool = msgspec.field(default=True, name="shown")  # the key in tables whose digests are recorded
 
 
 class Term(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -46,8 +46,8 @@ def register_one(name: str) -> None:
     spec = load(name)
     registration_spec = Registered(
         id=gymnasium_id(name, spec),
-        entry_point="trl_suite.worlds.env:RobotEnv",
-        vector_entry_point="trl_suite.worlds.vector_env:RobotVectorEnv",
+        entry_point="trl_suite.worlds.stepping.env:RobotEnv",
+        vector_entry_point="trl_suite.worlds.stepping.vector_env:RobotVectorEnv",
         max_episode_steps=spec.episode_steps,
         kwargs={"env": name},
     )

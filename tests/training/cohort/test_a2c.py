@@ -13,10 +13,10 @@ from tests.training.cohort.small import job, numbers, run, same
 from tests.training.cohort.test_ppo import difference, everything, rollout_of
 from trl_suite.algorithms.a2c import A2CHyperparameters
 from trl_suite.networks.components import group
-from trl_suite.training.cohort.a2c_update import A2CUpdate
-from trl_suite.training.cohort.parameter_layout import on_policy
-from trl_suite.training.cohort.stack import Stack
-from trl_suite.training.sb3 import sb3_model as sb3
+from trl_suite.training.cohort.learning.a2c_update import A2CUpdate
+from trl_suite.training.cohort.stacked.parameter_layout import on_policy
+from trl_suite.training.cohort.stacked.stack import Stack
+from trl_suite.training.sb3.models import sb3_model as sb3
 
 HYPERPARAMETERS = A2CHyperparameters(n_envs=4, n_steps=20, ent_coef=0.01)
 

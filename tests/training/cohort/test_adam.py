@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from trl_suite.training.cohort.adam import Adam
-from trl_suite.training.cohort.parameter_layout import on_policy
-from trl_suite.training.cohort.stack import Stack
+from trl_suite.training.cohort.stacked.adam import Adam
+from trl_suite.training.cohort.stacked.parameter_layout import on_policy
+from trl_suite.training.cohort.stacked.stack import Stack
 
 LAYOUT = on_policy(5, 3, (7, 6))
 PARTS = len(LAYOUT.parts)

@@ -9,11 +9,11 @@ from trl_suite.algorithms.ppo import PPOHyperparameters
 from trl_suite.algorithms.sac import SACHyperparameters
 from trl_suite.algorithms.td3 import TD3Hyperparameters
 from trl_suite.mechanisms import methods
-from trl_suite.training.cohort import graph
 from trl_suite.training.cohort.cohort_training import train
-from trl_suite.training.cohort.parameter_layout import on_policy
-from trl_suite.training.cohort.ppo_update import PPOUpdate, Transitions
-from trl_suite.training.cohort.stack import Stack
+from trl_suite.training.cohort.learning.ppo_update import PPOUpdate, Transitions
+from trl_suite.training.cohort.stacked import graph
+from trl_suite.training.cohort.stacked.parameter_layout import on_policy
+from trl_suite.training.cohort.stacked.stack import Stack
 from trl_suite.training.training_run import TrainingOutcome, Unwatched
 
 pytestmark = [

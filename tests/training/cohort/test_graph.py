@@ -12,16 +12,16 @@ from trl_suite.algorithms.sac import SACHyperparameters
 from trl_suite.algorithms.td3 import TD3Hyperparameters
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.adapters import LowRank
-from trl_suite.training.cohort import adam
-from trl_suite.training.cohort.graph import Launch
-from trl_suite.training.cohort.off_policy import layouts
-from trl_suite.training.cohort.parameter_layout import actors, on_policy
-from trl_suite.training.cohort.ppo_update import PPOUpdate
-from trl_suite.training.cohort.replay_rings import ReplayRings
-from trl_suite.training.cohort.sac_update import SACUpdate
-from trl_suite.training.cohort.source_gradients import DistillationGradient
-from trl_suite.training.cohort.stack import Stack
-from trl_suite.training.cohort.td3_update import TD3Update
+from trl_suite.training.cohort.learning.off_policy import layouts
+from trl_suite.training.cohort.learning.ppo_update import PPOUpdate
+from trl_suite.training.cohort.learning.replay_rings import ReplayRings
+from trl_suite.training.cohort.learning.sac_update import SACUpdate
+from trl_suite.training.cohort.learning.source_gradients import DistillationGradient
+from trl_suite.training.cohort.learning.td3_update import TD3Update
+from trl_suite.training.cohort.stacked import adam
+from trl_suite.training.cohort.stacked.graph import Launch
+from trl_suite.training.cohort.stacked.parameter_layout import actors, on_policy
+from trl_suite.training.cohort.stacked.stack import Stack
 
 SMALL = {"batch_size": 32, "hidden": (16, 16), "learning_starts": 64, "buffer_size": 300, "n_envs": 2}
 PPO = replace(HOW, n_epochs=12)

@@ -16,15 +16,15 @@ from trl_suite.algorithms.ppo import PPOHyperparameters
 from trl_suite.mechanisms.methods import Method
 from trl_suite.networks.components import group
 from trl_suite.training import settings
-from trl_suite.training.cohort import noise
 from trl_suite.training.cohort.cohort import Cohort
 from trl_suite.training.cohort.cohort_training import train
+from trl_suite.training.cohort.collecting.rollout import advantages
 from trl_suite.training.cohort.member import CohortMember
-from trl_suite.training.cohort.rollout import advantages
+from trl_suite.training.cohort.stacked import noise
 from trl_suite.training.policy_import import spaces_of
-from trl_suite.training.sb3 import sb3_model as sb3
-from trl_suite.training.sb3 import vec_env
-from trl_suite.training.sb3.transplant import implant
+from trl_suite.training.sb3.methods.transplant import implant
+from trl_suite.training.sb3.models import sb3_model as sb3
+from trl_suite.training.sb3.models import vec_env
 from trl_suite.training.seeds import seed_for
 from trl_suite.training.training_run import TrainingRun, Unwatched
 

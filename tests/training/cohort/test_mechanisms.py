@@ -20,8 +20,8 @@ from trl_suite.networks.store import digest
 from trl_suite.training import settings
 from trl_suite.training.acting.evaluation import Evaluator
 from trl_suite.training.cohort.cohort_key import bytes_of, cohort_key, obstacle
-from trl_suite.training.sb3 import sb3_model as sb3
-from trl_suite.worlds.env import make
+from trl_suite.training.sb3.models import sb3_model as sb3
+from trl_suite.worlds.stepping.env import make
 
 COPIED = ("actor", "critic", "normaliser")
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from trl_suite.training.cohort import noise
-from trl_suite.training.cohort.noise import NoiseStream
+from trl_suite.training.cohort.stacked import noise
+from trl_suite.training.cohort.stacked.noise import NoiseStream
 
 
 def test_philox_gives_the_known_answers():

@@ -13,12 +13,12 @@ from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from trl_suite.algorithms.sac import SACHyperparameters
 from trl_suite.algorithms.td3 import TD3Hyperparameters
 from trl_suite.networks.components import TARGET
-from trl_suite.training.cohort.off_policy import layouts
-from trl_suite.training.cohort.replay_rings import TransitionBatch
-from trl_suite.training.cohort.sac_update import SACUpdate
-from trl_suite.training.cohort.stack import Stack
-from trl_suite.training.cohort.td3_update import TD3Update
-from trl_suite.training.sb3 import sb3_model as sb3
+from trl_suite.training.cohort.learning.off_policy import layouts
+from trl_suite.training.cohort.learning.replay_rings import TransitionBatch
+from trl_suite.training.cohort.learning.sac_update import SACUpdate
+from trl_suite.training.cohort.learning.td3_update import TD3Update
+from trl_suite.training.cohort.stacked.stack import Stack
+from trl_suite.training.sb3.models import sb3_model as sb3
 
 SLOTS, ACTIONS, SIZE = 17, 6, 64
 HOWS = {

@@ -17,12 +17,12 @@ from trl_suite.networks.align import align
 from trl_suite.networks.components import REPLAY
 from trl_suite.networks.policy import Policy
 from trl_suite.training import settings
-from trl_suite.training.cohort import replay_rings
-from trl_suite.training.cohort.adam import Adam
 from trl_suite.training.cohort.cohort_key import obstacle
-from trl_suite.training.cohort.parameter_layout import actors
-from trl_suite.training.cohort.source_gradients import DistillationGradient
-from trl_suite.training.cohort.stack import Stack
+from trl_suite.training.cohort.learning import replay_rings
+from trl_suite.training.cohort.learning.source_gradients import DistillationGradient
+from trl_suite.training.cohort.stacked.adam import Adam
+from trl_suite.training.cohort.stacked.parameter_layout import actors
+from trl_suite.training.cohort.stacked.stack import Stack
 from trl_suite.training.sb3.loop import train as sb3_train
 from trl_suite.training.training_run import DivergedError, TrainingOutcome, TrainingRun
 

@@ -15,11 +15,11 @@ from trl_suite.mechanisms.adapters import LowRank
 from trl_suite.networks.activation_functions import ACTIVATIONS
 from trl_suite.networks.card import Training
 from trl_suite.networks.components import group
-from trl_suite.training.cohort.parameter_layout import on_policy
-from trl_suite.training.cohort.ppo_update import PPOUpdate, Transitions
-from trl_suite.training.cohort.stack import Stack
-from trl_suite.training.sb3 import sb3_model as sb3
-from trl_suite.training.sb3.transplant import implant
+from trl_suite.training.cohort.learning.ppo_update import PPOUpdate, Transitions
+from trl_suite.training.cohort.stacked.parameter_layout import on_policy
+from trl_suite.training.cohort.stacked.stack import Stack
+from trl_suite.training.sb3.methods.transplant import implant
+from trl_suite.training.sb3.models import sb3_model as sb3
 
 HOW = PPOHyperparameters(n_envs=4, n_steps=100, ent_coef=0.01, batch_size=64)
 

@@ -11,10 +11,11 @@ from trl_suite.mechanisms.methods import Method
 from trl_suite.networks.components import REPLAY
 from trl_suite.networks.policy import Policy, load
 from trl_suite.training import settings
-from trl_suite.training.cohort import optimizer_state, replay_rings
 from trl_suite.training.cohort.cohort import Cohort
 from trl_suite.training.cohort.cohort_key import bytes_of, cohort_key, obstacle
+from trl_suite.training.cohort.learning import replay_rings
 from trl_suite.training.cohort.member import CohortMember
+from trl_suite.training.cohort.stacked import optimizer_state
 from trl_suite.training.policy_import import spaces_of
 from trl_suite.training.training_run import TrainingOutcome, Unwatched
 

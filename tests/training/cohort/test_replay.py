@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from trl_suite.training.cohort import replay_rings
-from trl_suite.training.cohort.cohort_envs import StepResult
-from trl_suite.training.cohort.replay_rings import ReplayRings
+from trl_suite.training.cohort.collecting.cohort_envs import StepResult
+from trl_suite.training.cohort.learning import replay_rings
+from trl_suite.training.cohort.learning.replay_rings import ReplayRings
 
 MEMBERS, WORLDS, SLOTS, ACTIONS = 3, 2, 4, 2
 CPU = torch.device("cpu")

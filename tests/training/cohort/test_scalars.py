@@ -93,8 +93,8 @@ def test_off_policy_scalars_are_sb3s(hyperparameters, monkeypatch):
 
 def test_nothing_is_computed_for_nobody(monkeypatch):
     """Runs without an event file pay nothing for scalars."""
-    from trl_suite.training.cohort import ppo_update
     from trl_suite.training.cohort.cohort_training import train
+    from trl_suite.training.cohort.learning import ppo_update
 
     monkeypatch.setattr(ppo_update, "_reported", lambda *_: pytest.fail("computed"))
     list(train([a_job()], [Keeping()], [None], torch.device("cpu")))

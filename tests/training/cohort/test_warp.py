@@ -11,10 +11,10 @@ from trl_suite.algorithms.ppo import PPOHyperparameters
 from trl_suite.algorithms.sac import SACHyperparameters
 from trl_suite.errors import InputError
 from trl_suite.training.cohort.cohort import Cohort
-from trl_suite.training.cohort.cohort_evaluation import CohortEvaluator
 from trl_suite.training.cohort.cohort_training import train
+from trl_suite.training.cohort.collecting.cohort_evaluation import CohortEvaluator
+from trl_suite.training.cohort.collecting.rollout import Collector
 from trl_suite.training.cohort.member import CohortMember
-from trl_suite.training.cohort.rollout import Collector
 from trl_suite.training.policy_import import spaces_of
 from trl_suite.training.training_run import TrainingOutcome, Unwatched
 from trl_suite.worlds.warp import warp_library

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from trl_suite.worlds.env import make
+from trl_suite.worlds.stepping.env import make
 from trl_suite.worlds.warp import warp_library
 from trl_suite.worlds.warp.merge import NEWTON_ITERATIONS
 from trl_suite.worlds.warp.warp_env import WarpVectorEnv

@@ -5,7 +5,7 @@ import pytest
 
 from trl_suite import content
 from trl_suite.worlds.address import Address
-from trl_suite.worlds.env import built
+from trl_suite.worlds.stepping.env import built
 
 pytestmark = pytest.mark.xdist_group("warp")
 QUICK = ("half-cheetah", "hopper", "ant")

@@ -6,8 +6,8 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 from trl_suite.errors import InputError
-from trl_suite.worlds import task
-from trl_suite.worlds.vector_env import RobotVectorEnv
+from trl_suite.worlds.stepping import task
+from trl_suite.worlds.stepping.vector_env import RobotVectorEnv
 from trl_suite.worlds.warp import initial_states
 from trl_suite.worlds.warp.limits import Limits
 from trl_suite.worlds.warp.warp_env import WarpVectorEnv

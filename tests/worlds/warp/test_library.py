@@ -70,9 +70,9 @@ def test_a_robot_that_warp_cannot_run_is_refused_with_what_it_lacks(monkeypatch)
 
 def test_nothing_of_it_is_imported_until_worlds_are_asked_for():
     code = (
-        "import sys, trl_suite, trl_suite.worlds.vector_env\n"
+        "import sys, trl_suite, trl_suite.worlds.stepping.vector_env\n"
         "assert 'torch' not in sys.modules, 'torch'\n"
-        "import trl_suite.training.cohort.cohort_training, trl_suite.experiment.run\n"
+        "import trl_suite.training.cohort.cohort_training, trl_suite.experiment.run_experiment\n"
         "assert not {'warp', 'mujoco_warp'} & sys.modules.keys()\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -6,7 +6,7 @@ import torch
 
 from trl_suite import content
 from trl_suite.worlds.address import Address
-from trl_suite.worlds.env import built
+from trl_suite.worlds.stepping.env import built
 from trl_suite.worlds.warp.limits import bytes_per_world, limits
 from trl_suite.worlds.warp.merge import solvable
 from trl_suite.worlds.warp.warp_env import WarpVectorEnv

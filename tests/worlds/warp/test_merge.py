@@ -8,8 +8,8 @@ import torch
 from trl_suite import content
 from trl_suite.errors import InputError
 from trl_suite.worlds.address import Address
-from trl_suite.worlds.env import built
 from trl_suite.worlds.env_spec import load
+from trl_suite.worlds.stepping.env import built
 from trl_suite.worlds.warp.limits import limits
 from trl_suite.worlds.warp.merge import merged, solvable, structure
 from trl_suite.worlds.warp.simulation import Simulation, StartControls

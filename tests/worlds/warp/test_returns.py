@@ -6,7 +6,7 @@ import torch
 
 from trl_suite import content
 from trl_suite.training.policy_import import load_policy
-from trl_suite.worlds.vector_env import RobotVectorEnv
+from trl_suite.worlds.stepping.vector_env import RobotVectorEnv
 from trl_suite.worlds.warp.warp_env import WarpVectorEnv
 
 pytestmark = pytest.mark.xdist_group("warp")

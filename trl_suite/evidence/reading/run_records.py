@@ -60,7 +60,8 @@ def files(runs: Path) -> Files:
     Raises:
         InputError: the archive is damaged.
     """
-    return run_archive.read(runs / run_archive.NAME) if (runs / run_archive.NAME).is_file() else _on_disk(runs)
+    archive = runs / run_archive.ARCHIVE_FILE
+    return run_archive.read(archive) if archive.is_file() else _on_disk(runs)
 
 
 def _on_disk(runs: Path) -> Files:

@@ -60,7 +60,7 @@ class TargetSection(NamedTuple):
 class IrregularityGroup(NamedTuple):
     """The findings of one kind: examples, and how many there are."""
 
-    shown: list[Irregularity]
+    examples: list[Irregularity]
     total: int
 
 

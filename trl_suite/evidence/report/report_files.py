@@ -25,7 +25,7 @@ from trl_suite.evidence.results.return_scale import FRACTION, LATE
 from trl_suite.evidence.statistics.similarity import suggest
 from trl_suite.record import SCRATCH
 
-NAME = "report.html"
+REPORT_PAGE = "report.html"
 MARKDOWN = "report.md"
 FIGURES = "figures"
 TABLES = "tables"
@@ -39,7 +39,7 @@ def write(runs: Path) -> Path:
     Raises:
         InputError: the folder holds no plan that can be read.
     """
-    return save(Results.read(runs), runs / NAME)
+    return save(Results.read(runs), runs / REPORT_PAGE)
 
 
 def save(results: Results, path: Path) -> Path:
@@ -134,7 +134,7 @@ def _markdown(results: Results, path: Path) -> None:
 
 def _folder(results: Results, path: Path) -> None:
     path.mkdir(parents=True, exist_ok=True)
-    _html(results, path / NAME)
+    _html(results, path / REPORT_PAGE)
     replace_text(path / MARKDOWN, markdown(results, path / FIGURES, detailed=len(results.envs)))
     table_files.write_all(results, path / TABLES)
 

@@ -16,7 +16,7 @@ from trl_suite.evidence.results import film_cast, probe_prediction
 from trl_suite.evidence.results.experiment_results import load
 from trl_suite.record import Plan
 
-COPIED = ("plan.json", probe_prediction.FILE, film_cast.FILE)
+COPIED = ("plan.json", probe_prediction.PROBES_FILE, film_cast.FILM_FILE)
 RECORDS = (RUN, EVALUATIONS, HOME)
 SUMMARY = "summary.csv"  # a line for each env and method: what is claimed, and of which numbers
 
@@ -38,7 +38,7 @@ def archive_results(runs: Path, into: Path) -> Path:
             (into / name).unlink(missing_ok=True)
             if (runs / name).is_file():
                 shutil.copyfile(runs / name, into / name)
-        run_archive.write(into / run_archive.NAME, _records(files(runs), results.plan))
+        run_archive.write(into / run_archive.ARCHIVE_FILE, _records(files(runs), results.plan))
         table_files.write_brief(load(into), into / SUMMARY)
     except OSError as error:
         raise InputError(f"{into}: cannot be written: {error.strerror}") from None

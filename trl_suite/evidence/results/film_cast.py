@@ -9,7 +9,7 @@ from trl_suite.evidence.results.experiment_results import Results
 from trl_suite.evidence.statistics import measures
 from trl_suite.record import SCRATCH
 
-FILE = "film.gif"  # in the experiment's folder
+FILM_FILE = "film.gif"  # in the experiment's folder
 LARGEST = 2_500_000  # bytes that a page takes in: it is to stay below 5 MB
 
 
@@ -79,5 +79,5 @@ class FilmFile(NamedTuple):
 
 def find(results: Results) -> FilmFile:
     """Return the film in the experiment's folder."""
-    path = results.folder / FILE
+    path = results.folder / FILM_FILE
     return FilmFile(path, path.stat().st_size if path.is_file() else 0)

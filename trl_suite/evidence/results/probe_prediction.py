@@ -16,7 +16,7 @@ from trl_suite.evidence.statistics.estimates import Estimate
 from trl_suite.evidence.statistics.similarity import Pair, Probed, Probes
 
 PROBES = ("return at step 0", "zero_shot", "dynamics", "critic")
-FILE = "probes.json"  # in the experiment's folder, a list of `Probed`
+PROBES_FILE = "probes.json"  # in the experiment's folder, a list of `Probed`
 FEWEST_PROBED_PAIRS = 3  # pairs of source and target
 PREDICTION_REPLICATES = 2_000  # of the interval, whose width alone is taken from them
 
@@ -92,7 +92,7 @@ def probed(results: Results) -> list[Probed]:
     Raises:
         InputError: it cannot be read.
     """
-    path = results.folder / FILE
+    path = results.folder / PROBES_FILE
     if not path.is_file():
         return []
     try:

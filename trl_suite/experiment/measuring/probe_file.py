@@ -10,7 +10,7 @@ import numpy as np
 
 from trl_suite.errors import InputError
 from trl_suite.evidence.statistics.similarity import Probed, Probes
-from trl_suite.experiment.measuring.probe import probe
+from trl_suite.experiment.measuring.transfer_probe import probe
 from trl_suite.experiment.planning.run_spec import RunSpec
 from trl_suite.experiment.policy_library import POLICY
 from trl_suite.experiment.running.run_folder import state_of

@@ -15,9 +15,9 @@ from trl_suite.experiment.planning.run_spec import RunSpec, training_of
 from trl_suite.experiment.reuse.shipped_sources import is_shipped
 from trl_suite.experiment.specification.experiment_keys import Experiment
 from trl_suite.training import engines
-from trl_suite.training.cohort.cohort_envs import Physics
 from trl_suite.training.cohort.cohort_key import bytes_of, cohort_key, obstacle
-from trl_suite.training.cohort.off_policy import terms_of
+from trl_suite.training.cohort.collecting.cohort_envs import Physics
+from trl_suite.training.cohort.learning.off_policy import terms_of
 from trl_suite.training.training_run import TrainingRun
 from trl_suite.worlds.address import Address
 from trl_suite.worlds.warp.merge import shared

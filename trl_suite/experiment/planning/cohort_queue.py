@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from trl_suite.experiment.planning.run_spec import RunSpec
-from trl_suite.training.cohort.cohort_envs import Physics
+from trl_suite.training.cohort.collecting.cohort_envs import Physics
 from trl_suite.training.engines import Device, Engine
 
 

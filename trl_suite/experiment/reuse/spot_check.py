@@ -11,7 +11,7 @@ from trl_suite.errors import InputError
 from trl_suite.evidence.reading import curve, run_records
 from trl_suite.evidence.results.experiment_results import Results
 from trl_suite.evidence.statistics import estimates, measures
-from trl_suite.experiment.reuse.rerun import Repetition
+from trl_suite.experiment.reuse.reproduction import Repetition
 from trl_suite.experiment.running.run_state import EVALUATIONS, RUN
 from trl_suite.record import PlannedRun
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trl_suite.training.seeds import seed_for
-from trl_suite.worlds.vector_env import make_vector
+from trl_suite.worlds.stepping.vector_env import make_vector
 
 Act = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float32]]  # (batch, slots) -> (batch, actions)
 

@@ -15,8 +15,8 @@ from trl_suite.errors import InputError, NotInstalledError
 from trl_suite.training.acting.evaluation import Act
 from trl_suite.training.seeds import seed_for
 from trl_suite.worlds.address import FOREIGN
-from trl_suite.worlds.env import make
-from trl_suite.worlds.picture import draw_without_a_screen, rendered
+from trl_suite.worlds.stepping.env import make
+from trl_suite.worlds.variant_picture import draw_without_a_screen, rendered
 
 FILM_SUFFIXES = (".gif", ".png", ".webp", ".mp4")
 FRAME_PIXELS = (256, 192)  # of one picture, in pixels

@@ -10,7 +10,7 @@ import torch
 
 from trl_suite.errors import InputError
 from trl_suite.networks.policy import Policy
-from trl_suite.worlds.env import interface_of, make
+from trl_suite.worlds.stepping.env import interface_of, make
 
 Floats = npt.NDArray[np.float64]
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from trl_suite.training.acting.evaluation import Act
 from trl_suite.training.seeds import seed_for
-from trl_suite.worlds.vector_env import make_vector
+from trl_suite.worlds.stepping.vector_env import make_vector
 
 Floats = npt.NDArray[np.float64]
 NEGLIGIBLE_DISCOUNT = 0.05  # weight of a reward below which a cut-off future is taken for no loss

@@ -13,19 +13,19 @@ from trl_suite.algorithms.hyperparameters import OffPolicyHyperparameters, OnPol
 from trl_suite.mechanisms import methods
 from trl_suite.networks.components import REPLAY, TEMPERATURE, Components
 from trl_suite.training.acting.evaluation import Episode
-from trl_suite.training.cohort import optimizer_state
-from trl_suite.training.cohort.adam import Cells
-from trl_suite.training.cohort.cohort_envs import CohortEnvs, EnvMaker, Physics, simulated
-from trl_suite.training.cohort.cohort_evaluation import CohortEvaluator
-from trl_suite.training.cohort.cohort_learner import CohortLearner, Metrics
-from trl_suite.training.cohort.device_evaluation import DeviceEvaluator
+from trl_suite.training.cohort.collecting.cohort_envs import CohortEnvs, EnvMaker, Physics, simulated
+from trl_suite.training.cohort.collecting.cohort_evaluation import CohortEvaluator
+from trl_suite.training.cohort.collecting.device_evaluation import DeviceEvaluator
+from trl_suite.training.cohort.collecting.normaliser import CohortNormaliser
+from trl_suite.training.cohort.learning.cohort_learner import CohortLearner, Metrics
+from trl_suite.training.cohort.learning.off_policy import OffPolicyLearner
+from trl_suite.training.cohort.learning.on_policy import OnPolicyLearner
+from trl_suite.training.cohort.learning.source_gradients import WeightDecay
 from trl_suite.training.cohort.member import CohortMember
-from trl_suite.training.cohort.normaliser import CohortNormaliser
-from trl_suite.training.cohort.off_policy import OffPolicyLearner
-from trl_suite.training.cohort.on_policy import OnPolicyLearner
-from trl_suite.training.cohort.parameter_layout import ParameterLayout
-from trl_suite.training.cohort.source_gradients import WeightDecay
-from trl_suite.training.cohort.stack import Tensors
+from trl_suite.training.cohort.stacked import optimizer_state
+from trl_suite.training.cohort.stacked.adam import Cells
+from trl_suite.training.cohort.stacked.parameter_layout import ParameterLayout
+from trl_suite.training.cohort.stacked.stack import Tensors
 from trl_suite.worlds.warp.host import HostWarpEnv
 
 

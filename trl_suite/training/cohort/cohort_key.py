@@ -10,15 +10,15 @@ from trl_suite.algorithms.registry import find
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.adapters import Adapter
 from trl_suite.networks.components import TARGET
-from trl_suite.training.cohort import replay_rings
-from trl_suite.training.cohort.cohort_envs import Physics
-from trl_suite.training.cohort.noise import CHUNK
-from trl_suite.training.cohort.off_policy import layouts, rows_of, terms_of
-from trl_suite.training.cohort.parameter_layout import on_policy, padded
+from trl_suite.training.cohort.collecting.cohort_envs import Physics
+from trl_suite.training.cohort.learning import replay_rings
+from trl_suite.training.cohort.learning.off_policy import layouts, rows_of, terms_of
+from trl_suite.training.cohort.stacked.noise import CHUNK
+from trl_suite.training.cohort.stacked.parameter_layout import on_policy, padded
 from trl_suite.training.policy_import import spaces_of
 from trl_suite.training.training_run import TrainingRun
 from trl_suite.worlds.address import FOREIGN, Address
-from trl_suite.worlds.vector_env import bytes_per_world
+from trl_suite.worlds.stepping.vector_env import bytes_per_world
 from trl_suite.worlds.warp import limits
 
 

@@ -11,8 +11,8 @@ import torch
 from trl_suite.training.acting.evaluation import Episode
 from trl_suite.training.cohort import member_snapshot
 from trl_suite.training.cohort.cohort import Cohort
-from trl_suite.training.cohort.cohort_envs import Physics
-from trl_suite.training.cohort.cohort_learner import Metrics
+from trl_suite.training.cohort.collecting.cohort_envs import Physics
+from trl_suite.training.cohort.learning.cohort_learner import Metrics
 from trl_suite.training.cohort.member import CohortMember
 from trl_suite.training.policy_import import spaces_of
 from trl_suite.training.run_log import of_evaluation

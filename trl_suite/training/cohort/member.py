@@ -20,14 +20,14 @@ from trl_suite.networks.components import REPLAY, Components, select
 from trl_suite.networks.policy import Policy
 from trl_suite.training.acting.evaluation import Episode
 from trl_suite.training.acting.source_states import importance, visited_states
-from trl_suite.training.cohort.parameter_layout import ParameterLayout
-from trl_suite.training.cohort.replay_rings import essence
-from trl_suite.training.cohort.stack import Tensors
+from trl_suite.training.cohort.learning.replay_rings import essence
+from trl_suite.training.cohort.stacked.parameter_layout import ParameterLayout
+from trl_suite.training.cohort.stacked.stack import Tensors
 from trl_suite.training.run_log import RunLog
-from trl_suite.training.sb3 import sb3_model as sb3
-from trl_suite.training.sb3 import source_memory
-from trl_suite.training.sb3.learners import ActsFirst
-from trl_suite.training.sb3.transplant import implant
+from trl_suite.training.sb3.methods import source_memory
+from trl_suite.training.sb3.methods.transplant import implant
+from trl_suite.training.sb3.models import sb3_model as sb3
+from trl_suite.training.sb3.models.learners import ActsFirst
 from trl_suite.training.seeds import seed_for
 from trl_suite.training.training_run import Snapshot, TrainingRun, Watcher
 

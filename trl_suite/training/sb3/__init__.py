@@ -1,1 +1,1 @@
-"""The reference engine: Stable-Baselines3, one run at a time. It is imported only here and in `networks.zip_export`."""
+"""The reference engine: Stable-Baselines3, one run at a time. An export imports it too, and nothing else."""

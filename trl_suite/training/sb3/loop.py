@@ -6,13 +6,14 @@ from pathlib import Path
 from trl_suite.errors import InputError
 from trl_suite.mechanisms import methods
 from trl_suite.networks.components import REPLAY
-from trl_suite.training.sb3 import events, source_memory
-from trl_suite.training.sb3 import sb3_model as sb3
+from trl_suite.training.sb3 import events
 from trl_suite.training.sb3.dynamics import learn_dynamics
-from trl_suite.training.sb3.learners import Model
-from trl_suite.training.sb3.method_callbacks import MethodCallbacks
+from trl_suite.training.sb3.methods import source_memory
+from trl_suite.training.sb3.methods.method_callbacks import MethodCallbacks
+from trl_suite.training.sb3.methods.transplant import implant
+from trl_suite.training.sb3.models import sb3_model as sb3
+from trl_suite.training.sb3.models.learners import Model
 from trl_suite.training.sb3.observer import RunObserver, StoppedError
-from trl_suite.training.sb3.transplant import implant
 from trl_suite.training.seeds import seed_for
 from trl_suite.training.training_run import TrainingOutcome, TrainingRun, Watcher
 

@@ -14,11 +14,12 @@ from trl_suite.errors import InputError
 from trl_suite.networks.policy import Policy
 from trl_suite.training.acting.evaluation import Act, Episode, Evaluator
 from trl_suite.training.run_log import of_evaluation
-from trl_suite.training.sb3 import events, source_memory
-from trl_suite.training.sb3 import sb3_model as sb3
+from trl_suite.training.sb3 import events
 from trl_suite.training.sb3 import sb3_snapshot as snapshots
-from trl_suite.training.sb3.learners import Model
-from trl_suite.training.sb3.method_callbacks import MethodCallbacks
+from trl_suite.training.sb3.methods import source_memory
+from trl_suite.training.sb3.methods.method_callbacks import MethodCallbacks
+from trl_suite.training.sb3.models import sb3_model as sb3
+from trl_suite.training.sb3.models.learners import Model
 from trl_suite.training.seeds import seed_for
 from trl_suite.training.training_run import DivergedError, Snapshot, TrainingRun, Watcher
 

@@ -17,12 +17,12 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecMonitor
 
-from trl_suite.training.sb3 import sb3_model as sb3
-from trl_suite.training.sb3.guided_env import GuidedEnv
-from trl_suite.training.sb3.learners import Model, has_temperature, is_on_policy
-from trl_suite.training.sb3.vec_env import BatchVecEnv
-from trl_suite.worlds import rng_state
-from trl_suite.worlds.env import RobotEnv
+from trl_suite.training.sb3.methods.guided_env import GuidedEnv
+from trl_suite.training.sb3.models import sb3_model as sb3
+from trl_suite.training.sb3.models.learners import Model, has_temperature, is_on_policy
+from trl_suite.training.sb3.models.vec_env import BatchVecEnv
+from trl_suite.worlds.stepping import rng_state
+from trl_suite.worlds.stepping.env import RobotEnv
 
 SEGMENT = 8 * 2**20  # bytes of the replay buffer that are kept together
 

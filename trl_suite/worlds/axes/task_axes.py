@@ -102,7 +102,7 @@ def observe(spec: EnvSpec, visibility: dict[str, bool]) -> EnvSpec:
     for name in visibility:
         if name not in names:
             raise unknown("block", name, names)
-    blocks = tuple(replace(block, shown=visibility.get(block.name, block.shown)) for block in spec.observation)
+    blocks = tuple(replace(block, visible=visibility.get(block.name, block.visible)) for block in spec.observation)
     return replace(spec, observation=blocks)
 
 

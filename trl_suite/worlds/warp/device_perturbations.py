@@ -1,4 +1,4 @@
-"""Sensor and action noise, masks, delays and scales on the device, as `worlds.perturbations` has them on the host."""
+"""Sensor and action noise, masks, delays and scales on the device, as `stepping.perturbations` has them on the host."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trl_suite.worlds.perturbations import PerturbationSpec, first_actions
+from trl_suite.worlds.stepping.perturbations import PerturbationSpec, first_actions
 from trl_suite.worlds.warp.counter_rng import CounterRng, DrawPurpose
 
 Put = Callable[[np.ndarray], Tensor]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from trl_suite.worlds.env_spec import Spread
-from trl_suite.worlds.task import BoundTask
+from trl_suite.worlds.stepping.task import BoundTask
 from trl_suite.worlds.warp.counter_rng import CounterRng, DrawPurpose
 
 GOALS = 64  # candidates of a goal; where four in five are near enough, all are too far once in 10^44 episodes

@@ -12,7 +12,7 @@ import numpy as np
 
 from trl_suite.interface import Interface
 from trl_suite.worlds.address import Address
-from trl_suite.worlds.env import built
+from trl_suite.worlds.stepping.env import built
 from trl_suite.worlds.warp import warp_library
 from trl_suite.worlds.warp.merge import device_model, solvable
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from trl_suite.errors import InputError
 from trl_suite.worlds.address import Address
-from trl_suite.worlds.env import built
+from trl_suite.worlds.stepping.env import built
 from trl_suite.worlds.warp import warp_library
 
 NEWTON_ITERATIONS = 100  # MuJoCo's default

@@ -1,8 +1,8 @@
 """Many worlds of one env on a device, each under a variation of its own: torch tensors in and out.
 
-Envs, terms and options are those of `worlds.vector_env.RobotVectorEnv`; numbers are in single precision, and first
-states and noise come from a generator of the device. Nothing in a step waits for the device: what a caller would have
-to ask for (has any episode ended?) is returned as tensors, always under the same keys.
+Envs, terms and options are those of `worlds.stepping.vector_env.RobotVectorEnv`; numbers are in single precision, and
+first states and noise come from a generator of the device. Nothing in a step waits for the device: what a caller would
+have to ask for (has any episode ended?) is returned as tensors, always under the same keys.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,8 +17,8 @@ from torch import Tensor
 
 from trl_suite import machine_resources
 from trl_suite.errors import InputError
-from trl_suite.worlds.batch_spec import BatchSpec, Variant
-from trl_suite.worlds.env_batch import EnvBatch, refuse_pictures
+from trl_suite.worlds.stepping.batch_spec import BatchSpec, Variant
+from trl_suite.worlds.stepping.env_batch import EnvBatch, refuse_pictures
 from trl_suite.worlds.warp.counter_rng import CounterRng
 from trl_suite.worlds.warp.device_perturbations import DevicePerturbations
 from trl_suite.worlds.warp.initial_states import InitialStates

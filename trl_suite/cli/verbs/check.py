@@ -1,0 +1,49 @@
+"""`trl-suite check`: some runs of an archive made again, each with a verdict."""
+
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from rich.console import Console
+
+from trl_suite.cli.arguments import Check
+from trl_suite.evidence.results import experiment_results
+from trl_suite.experiment.reuse import spot_check
+from trl_suite.experiment.reuse.reproduction import rerun, specs_of
+from trl_suite.experiment.reuse.spot_check import CheckedRun
+from trl_suite.experiment.running import progress
+from trl_suite.experiment.running.stop_request import Stop
+
+
+def execute(arguments: Check) -> int:
+    """Make the runs again, print a line for each, and return 0 where all are verified or consistent, else 1."""
+    results = experiment_results.load(arguments.results)
+    drawn = spot_check.draw(results, arguments.runs, np.random.default_rng(arguments.seed))
+    out = (arguments.out or Path(tempfile.mkdtemp(prefix="trl-suite-check-"))).resolve()
+    folders = spot_check.unpack(results, drawn, out / "recorded")
+    checked: list[CheckedRun] = []
+    for planned, folder in zip(drawn, folders, strict=True):
+        with Stop() as stop, progress.display(Console(quiet=arguments.json), specs_of(folder)) as display:
+            repetition = rerun(folder, out / "again", display, stop)
+        if repetition is None:
+            Console().print("interrupted; nothing is said of the runs that were not made", style="yellow")
+            return 130
+        checked.append(spot_check.judged(results, planned, repetition))
+    print(msgspec.json.format(msgspec.json.encode(checked), indent=2).decode() if arguments.json else _text(checked))
+    return 1 if any(run.verdict == "differs" for run in checked) else 0
+
+
+def _text(checked: list[CheckedRun]) -> str:
+    lines = [f"{run.verdict}: {run.run}{_remark(run)}" for run in checked]
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in Counter(run.verdict for run in checked).items())
+    return "\n".join([*lines, f"{len(checked)} of the archive's runs made again: {counts}"])
+
+
+def _remark(run: CheckedRun) -> str:
+    if run.verdict == "verified":
+        return ""
+    changes = ", ".join(f"{name} {change}" for name, change in run.repetition.circumstances.items())
+    first = run.repetition.first_difference
+    return f" (from step {first or 0:,} on, by {run.repetition.largest_difference:,.6g} at most; {changes})"

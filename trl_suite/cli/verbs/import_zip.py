@@ -1,0 +1,58 @@
+"""`trl-suite import`: an SB3 zip, a folder of RL Zoo or of the hub, or an experiment's runs, as policy folders.
+
+None of it is executed.
+"""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from trl_suite import content
+from trl_suite.cli.arguments import Import
+from trl_suite.errors import InputError
+from trl_suite.experiment import policy_library
+from trl_suite.experiment.running.run_state import PLAN
+from trl_suite.networks.formats import hub
+from trl_suite.training.policy_import import load_policy
+from trl_suite.worlds.identity import folder_name
+
+
+def execute(arguments: Import) -> int:
+    """Store the policy, or the policies of an experiment's runs, and return the exit code."""
+    if (Path(arguments.zip) / PLAN).is_file():
+        return _from_runs(Path(arguments.zip), arguments.out or content.workspace() / "policies")
+    folder = arguments.out or content.workspace() / "policies" / _name(arguments.zip)
+    if folder.exists():
+        raise InputError(f"{folder} exists already; name another folder with --out")
+    policy = load_policy(
+        arguments.zip,
+        statistics=arguments.statistics,
+        env=arguments.env,
+        algorithm=arguments.algorithm,
+        activation=arguments.activation,
+    )
+    policy.save(folder)
+    card = policy.card
+    normalises = "with its statistics" if card.normaliser else "without normalisation"
+    learner = f" (trained by {card.training.trained_by})" if card.training.trained_by else ""
+    text = f"{card.algorithm.upper()}{learner} of {card.training.env}, {normalises}, nothing executed: {folder}"
+    Console(markup=False).print(text, soft_wrap=True, highlight=False)
+    return 0
+
+
+def _from_runs(runs: Path, into: Path) -> int:
+    console = Console(markup=False)
+    for folder in (placed := policy_library.add(runs, into)):
+        console.print(str(folder), soft_wrap=True, highlight=False)
+    console.print(f"{len(placed)} new policies in {into}", soft_wrap=True, highlight=False)
+    return 0
+
+
+def _name(where: str) -> str:
+    """Return a folder's name: `ppo-HalfCheetah-v5.zip` and `hf://user/ppo-HalfCheetah-v5@main` give the obvious."""
+    text = where.removeprefix(hub.SCHEME).partition("@")[0] if where.startswith(hub.SCHEME) else _stem(Path(where))
+    return folder_name(text) or "imported"
+
+
+def _stem(path: Path) -> str:
+    return path.stem if path.suffix == ".zip" else path.resolve().name

@@ -1,0 +1,83 @@
+"""`trl-suite report`: the table and the page of an experiment, complete or not."""
+
+import msgspec
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from trl_suite.cli.arguments import Report
+from trl_suite.evidence.report import report_files
+from trl_suite.evidence.report.results_archive import archive_results
+from trl_suite.evidence.results import experiment_results
+from trl_suite.evidence.results.comparison import MeasureRow
+from trl_suite.evidence.results.experiment_results import Results
+from trl_suite.evidence.results.headline import headline
+from trl_suite.evidence.results.number_format import estimate, number, speed_up
+from trl_suite.evidence.statistics.claim import Claim
+
+NOTES = 5  # findings that the terminal shows; the report has them all
+_MEASURE_COLUMNS = ("method", "return\nstep 0", "return\nend", "gain over\nscratch", "steps to\nthreshold", "speed-up")
+
+
+def execute(arguments: Report) -> int:
+    """Write the page, print the table, and return the exit code."""
+    results = experiment_results.load(arguments.runs)
+    page = report_files.write(arguments.runs)
+    if arguments.keep:
+        archive_results(arguments.runs, arguments.keep)
+    if arguments.out:
+        page = results.report(arguments.out)
+    if arguments.tensorboard:
+        results.tensorboard()
+    if arguments.json:
+        print(as_json(results))
+        return 0
+    console = Console()
+    show(console, results)
+    console.print(f"report: {page}", soft_wrap=True, highlight=False)
+    return 0
+
+
+def show(console: Console, results: Results) -> None:
+    """Print the verdict, one table per target, and what is missing or odd."""
+    rows = results.measures()
+    for env in results.envs:
+        console.print(_table(env, [row for row in rows if row.env == env]))
+    summary = headline(results, rows)
+    console.print(summary.sentence, style="bold", highlight=False)
+    for caveat in summary.caveats:
+        console.print(f"- {caveat}", highlight=False)
+    for finding in results.irregularities[:NOTES]:
+        note = f"note: {finding.where}: {finding.what}; {finding.treatment}"
+        console.print(note, style="yellow", highlight=False, soft_wrap=True)
+    if len(results.irregularities) > NOTES:
+        console.print(f"and {len(results.irregularities) - NOTES} more notes, all in the report", style="yellow")
+
+
+def as_json(results: Results) -> str:
+    """Return the measures as JSON."""
+    return msgspec.json.format(msgspec.json.encode(results.measures()), indent=2).decode()
+
+
+def _table(env: str, rows: list[MeasureRow]) -> Table:
+    table = Table(
+        title=f"{env}: mean and 95 % interval", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
+    for column in _MEASURE_COLUMNS:
+        table.add_column(column, justify="left" if column == "method" else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            f"{row.method}\n{row.complete} of {row.planned} runs",
+            number(row.zero_shot.value),
+            number(row.asymptote.value),
+            _claimed(estimate(row.primary, signed=True), row.area_claim, row),
+            f"{number(row.time.value)}\n{row.reached} of {row.timed}",
+            _claimed(speed_up(row.speed_up), row.time_claim, row),
+        )
+    return table
+
+
+def _claimed(text: str, claim: Claim, row: MeasureRow) -> str:
+    """Put the interval and the claim below the estimate, so that the table fits into 80 columns."""
+    stacked = text.replace(" [", "\n[")
+    return f"{stacked}\n{claim}" if row.jumpstart.n else stacked

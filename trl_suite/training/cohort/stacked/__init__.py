@@ -1,0 +1,1 @@
+"""Networks of all members as stacked tensors: their layout, forward and backward passes, Adam, graphs, noise."""

@@ -1,0 +1,178 @@
+"""Adam over the stacked parameters: every part of every member has its own rate, step count and freeze."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from trl_suite.mechanisms.freeze_schedule import WARMUP_UPDATES
+from trl_suite.training.cohort.stacked.stack import Stack
+
+BETAS = (0.9, 0.999)
+Cells = npt.NDArray[np.bool_]  # (rows, members, parts)
+RateFactors = npt.NDArray[np.float64]  # of the learning rate (rows, members, parts)
+
+
+@dataclass(kw_only=True)
+class _Slices:
+    """Stretches of numbers that move at one rate."""
+
+    spans: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    counts: list[int] = field(default_factory=list[int])  # steps made so far
+    tensors: tuple[list[torch.Tensor], ...] = ()  # parameters, gradients, both moments
+    steps: torch.Tensor = field(default_factory=lambda: torch.zeros(0))  # the counts, where the numbers are
+
+
+class Adam:
+    """The optimiser of a cohort.
+
+    A part that does not learn is in none of the slices that are passed on, so that it stays to the bit and costs
+    nothing; when it is thawed it counts its own steps from 0. Neighbouring parts with the same rate and count are one
+    slice: in the common case there is a single one.
+    """
+
+    def __init__(
+        self,
+        stack: Stack,
+        gradient: Stack,
+        rate: float,
+        epsilon: float,
+        factors: npt.NDArray[np.float64] | None = None,
+        gentle: bool = True,
+    ) -> None:
+        """Start with all parts learning.
+
+        Args:
+            stack: the parameters.
+            gradient: of the same layout.
+            rate: of learning.
+            epsilon: added to the root of the second moment.
+            factors: of the rate (rows, members, parts); 1 where none are given.
+            gentle: whether the rate of what is thawed rises slowly.
+        """
+        self.stack, self.gradient, self.rate = stack, gradient, rate
+        self.before: list[Callable[[], None]] = []  # called before every step, with the gradient in place
+        self.after: list[Callable[[], None]] = []  # called after it
+        self._epsilon, self._gentle = epsilon, gentle
+        self._parameters, self._gradient = stack.flat.view(-1), gradient.flat.view(-1)
+        self.mean, self.square = torch.zeros_like(stack.flat), torch.zeros_like(stack.flat)
+        self._parts, self._size = stack.layout.parts, stack.layout.size
+        shape = (stack.layout.rows, stack.members, len(self._parts))
+        self.count = np.zeros(shape, dtype=np.int64)
+        self._learning = np.ones(shape, dtype=bool)
+        self._rates = rate * (np.ones(shape) if factors is None else factors)
+        self.warming = np.zeros(shape, dtype=bool)  # parts whose rate rises after a thaw
+        self._plan: dict[float, _Slices] | None = None
+        self.edition = 0  # of the plan: another one moves other numbers, or at other rates
+
+    @property
+    def learning(self) -> Cells:
+        """Which parts move."""
+        return self._learning
+
+    def set_learning(self, cells: Cells) -> None:
+        """Let exactly these parts move from now on."""
+        if not np.array_equal(cells, self._learning):
+            self._learning = cells.copy()
+            self._change()
+
+    def restart(self, cells: Cells, thawed: bool = True) -> None:
+        """Forget the moments and the count of these parts.
+
+        The rate of thawed parts rises over their first `WARMUP_UPDATES` steps: Adam's first step is as long as the
+        rate, however small the gradient, and would throw a layer off at once.
+        """
+        self.count[cells], self.warming[cells] = 0, self._gentle and thawed
+        for row, member, part in np.argwhere(cells):
+            span = slice(self._parts[part].start, self._parts[part].stop)
+            self.mean[row, member, span] = 0.0
+            self.square[row, member, span] = 0.0
+        self._change()
+
+    def step(self) -> None:
+        """Move what learns by the gradient."""
+        for act in self.before:
+            act()
+        if self._plan is None:
+            self._plan = self._planned()
+        for rate, slices in self._plan.items():
+            slices.steps.add_(1.0)
+            self._move(slices.tensors, list(slices.steps.unbind()), rate)
+        for act in self.after:
+            act()
+        self.count[self._learning] += 1
+        if self.warming.any():
+            self.warming &= self.count < WARMUP_UPDATES
+            self._change()
+
+    def resumed(self) -> None:
+        """Take notice that moments and counts were written from outside."""
+        self._change()
+
+    def _move(self, tensors: tuple[list[torch.Tensor], ...], counts: list[torch.Tensor], rate: float) -> None:
+        """Move the parameters in `tensors` by a step."""
+        _fused(tensors, counts, rate, self._epsilon)
+
+    def _change(self) -> None:
+        self._plan, self.edition = None, self.edition + 1
+
+    def _planned(self) -> dict[float, _Slices]:
+        plan: dict[float, _Slices] = {}
+        rates = np.where(self.warming, self._rates * (self.count + 1) / WARMUP_UPDATES, self._rates)
+        cells = (cells_of.reshape(-1).tolist() for cells_of in (self._learning, rates, self.count))
+        for cell, (learns, rate, count) in enumerate(zip(*cells, strict=True)):
+            if not learns:
+                continue
+            row, part = divmod(cell, len(self._parts))
+            start = row * self._size + self._parts[part].start
+            slices, stop = plan.setdefault(rate, _Slices()), row * self._size + self._parts[part].stop
+            if slices.spans and slices.spans[-1][1] == start and slices.counts[-1] == count:
+                slices.spans[-1] = (slices.spans[-1][0], stop)
+            else:
+                slices.spans.append((start, stop))
+                slices.counts.append(count)
+        for slices in plan.values():
+            tensors = (self._parameters, self._gradient, self.mean.view(-1), self.square.view(-1))
+            slices.tensors = tuple([numbers[start:stop] for start, stop in slices.spans] for numbers in tensors)
+            slices.steps = torch.tensor(slices.counts, dtype=torch.float32, device=self._parameters.device)
+        return plan
+
+
+def _fused(tensors: tuple[list[torch.Tensor], ...], counts: list[torch.Tensor], rate: float, epsilon: float) -> None:
+    """Make one step of Adam in place, with what `torch.optim.Adam(fused=True)` calls.
+
+    The public class cannot do it: its groups are whole tensors, and a part of a tensor may be frozen here.
+    """
+    # m <- b1 m + (1 - b1) g; v <- b2 v + (1 - b2) g^2 (Kingma & Ba 2015, alg. 1)
+    # theta <- theta - rate (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
+    parameters, gradients, means, squares = tensors
+    torch.ops.aten._fused_adam_(
+        parameters,
+        gradients,
+        means,
+        squares,
+        [],
+        counts,
+        lr=rate,
+        beta1=BETAS[0],
+        beta2=BETAS[1],
+        weight_decay=0.0,
+        eps=epsilon,
+        amsgrad=False,
+        maximize=False,
+    )
+
+
+class RMSprop(Adam):
+    """RMSprop as `torch.optim.RMSprop` computes it, which SB3's A2C uses."""
+
+    decay = 0.99  # of the mean of squared gradients
+
+    def _move(self, tensors: tuple[list[torch.Tensor], ...], counts: list[torch.Tensor], rate: float) -> None:
+        """Move the parameters in `tensors` by a step."""
+        for parameters, grads, _, squares in zip(*tensors, strict=True):
+            # v <- a v + (1 - a) g^2; theta <- theta - rate g / (sqrt(v) + eps) (Tieleman & Hinton 2012)
+            squares.mul_(self.decay).addcmul_(grads, grads, value=1 - self.decay)
+            parameters.addcdiv_(grads, squares.sqrt().add_(self._epsilon), value=-rate)

@@ -1,0 +1,146 @@
+"""The method of one run on SB3 while it trains: thaws, resets, penalties towards the source, a guide policy."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+
+from trl_suite.mechanisms import methods
+from trl_suite.mechanisms.distillation import SOURCE_STATES, Distillation, distil, state_sampler
+from trl_suite.mechanisms.freeze_schedule import FreezeSchedule
+from trl_suite.networks.actor import SourceActor
+from trl_suite.networks.components import Components
+from trl_suite.record import Freeze, Transplant
+from trl_suite.training.acting.source_states import visited_states
+from trl_suite.training.sb3.methods import source_memory
+from trl_suite.training.sb3.methods.action_distribution import gaussian_of, recent_states
+from trl_suite.training.sb3.methods.guided_env import GuidedEnv
+from trl_suite.training.sb3.methods.transplant import hold, regularize_copied
+from trl_suite.training.sb3.models import sb3_model as sb3
+from trl_suite.training.sb3.models.learners import Model
+from trl_suite.training.sb3.models.rates import optimisers, warm_up
+from trl_suite.training.seeds import seed_for
+from trl_suite.training.training_run import TrainingRun
+from trl_suite.worlds.stepping import rng_state
+
+DEFAULT_EPISODE_STEPS = 1000  # of an env that names no time limit
+
+
+class SB3Learner:
+    """One run's model as a mechanism sees it; see `mechanisms.mechanism.MethodLearner`."""
+
+    def __init__(self, model: Model, run: TrainingRun, fresh: Components) -> None:
+        self.where, self.steps, self.fresh = f"method '{run.method}'", run.steps, fresh
+        self._model = model
+
+    def components(self) -> Components:
+        """Return the model's components; its parameters may be written."""
+        return sb3.components_of(self._model)
+
+    def restart(self, components: Collection[str]) -> None:
+        """Forget the optimizer state of these components."""
+        source_memory.forget(self._model, components)
+
+
+class MethodCallbacks:
+    """The method of one run while it trains. Made after the transplant, before the first step.
+
+    Args:
+        model: the learner.
+        run: its run.
+        record: of the transplant.
+        fresh: the components before the transplant, for a method that needs them again.
+    """
+
+    def __init__(self, model: Model, run: TrainingRun, record: Transplant, fresh: Components) -> None:
+        self._model, self._run = model, run
+        method = run.definition
+        self.freeze_schedule = FreezeSchedule(method.thaw, run.steps, record, self._components())
+        self._callbacks = methods.callbacks(method, SB3Learner(model, run, fresh), self.freeze_schedule.thaws)
+        self._guides: list[GuidedEnv] = []
+        self._guided = 0
+        self._draws: np.random.Generator | None = None  # of the states on which behaviours are compared
+        if method.weight_regularizer:
+            regularize_copied(run.source, model, method.weight_regularizer, record, run.alias, run.seed)
+        if method.distillation or method.guide_policy:
+            self._accompany(run.actor(sb3.interface_of_model(model)))
+
+    def advance(self, step: int) -> None:
+        """Do what is due before the next rollout: thaws, whose rate rises slowly, and what the method does besides."""
+        if due := self.freeze_schedule.release(step, self._components):
+            self._hold(due)
+        for callback in self._callbacks:
+            callback.advance(step)
+
+    def guided_steps(self) -> int:
+        """Return the env steps that the source has made since this was last asked."""
+        total = sum(guide.guided_steps for guide in self._guides)
+        new, self._guided = total - self._guided, total
+        return new
+
+    def state(self) -> tuple[dict[str, npt.NDArray[np.generic]], dict[str, Any]]:
+        """Return the arrays and the facts that a snapshot needs."""
+        arrays: dict[str, npt.NDArray[np.generic]] = {}
+        if self._draws is not None:
+            arrays["callbacks.draws"] = rng_state.pack_rng([self._draws])
+        facts = [callback.state() for callback in self._callbacks]
+        return arrays, {"freeze": self.freeze_schedule.state(), "callbacks": facts, "guided": self._guided}
+
+    def restore(self, arrays: Mapping[str, npt.NDArray[Any]], facts: Mapping[str, Any]) -> None:
+        """Take up a snapshot's state: what was released by then learns."""
+        self._guided = facts["guided"]
+        self.freeze_schedule.restore(facts["freeze"])
+        self._hold(set(self.freeze_schedule.released))
+        for callback, state in zip(self._callbacks, facts["callbacks"], strict=True):
+            callback.restore(state)
+        if self._draws is not None:
+            rng_state.restore_rng(self._draws, arrays["callbacks.draws"][0])
+
+    def proof(self) -> Freeze:
+        """Return the proof that nothing moved while it was frozen.
+
+        Raises:
+            FreezeBrokenError: a component did; it is named.
+        """
+        return self.freeze_schedule.proof(self._components())
+
+    def _components(self) -> Components:
+        """Return all that can be frozen."""
+        return sb3.components_of(self._model) | source_memory.given(self._model)
+
+    def _hold(self, released: set[str]) -> None:
+        components = self._components()
+        hold(self._model, components, tuple(sorted(self.freeze_schedule.frozen)))
+        warm_up(self._model, {name: components[name] for name in sorted(released)})
+
+    def _progress(self) -> float:
+        return self._model.num_timesteps / self._run.steps
+
+    def _accompany(self, source: SourceActor) -> None:
+        if distillation := self._run.definition.distillation:
+            self._distil(distillation, source)
+        if self._run.definition.guide_policy:
+            self._guides = [self._guided_env(source, index) for index in range(self._model.n_envs)]
+
+    def _distil(self, distillation: Distillation, source: SourceActor) -> None:
+        self._draws = generator = np.random.default_rng(seed_for(self._run.seed, "pull"))
+        states = recent_states(self._model, generator)
+        if distillation.states == "source":
+            visited = visited_states(source.policy, SOURCE_STATES, seed_for(self._run.seed, "home"))
+            states = state_sampler(source.placed(visited), generator)
+        gaussian = gaussian_of(self._model)
+        distil(optimisers(self._model)[0], distillation, source, gaussian, states, self._progress)
+
+    def _guided_env(self, source: SourceActor, index: int) -> GuidedEnv:
+        """Put the guide around one of the model's envs, innermost, where the time limit counts its steps too."""
+        monitor = sb3.world_of(self._model, index)
+        env: gymnasium.Env = monitor.env
+        generator = np.random.default_rng(seed_for(self._run.seed, "guide", index))
+        limit = env.spec.max_episode_steps if env.spec and env.spec.max_episode_steps else DEFAULT_EPISODE_STEPS
+        guide_policy = self._run.definition.guide_policy
+        assert guide_policy is not None
+        guided = GuidedEnv(env, source.predict, lambda: guide_policy.longest(limit, self._progress()), generator)
+        monitor.env = guided
+        return guided

@@ -1,0 +1,204 @@
+"""The memory of an SB3 learner besides its parameters: transitions and optimizer state."""
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box
+from numpy.typing import NDArray
+from stable_baselines3.common.buffers import ReplayBuffer
+
+from trl_suite.errors import InputError
+from trl_suite.mechanisms.methods import Method
+from trl_suite.networks.align import Alignment
+from trl_suite.networks.components import OPTIMISER, REPLAY, Components, select
+from trl_suite.networks.policy import Policy
+from trl_suite.networks.policy_memory import MOMENTS, STEP, TERM_PREFIX, owner
+from trl_suite.training.reward_relabelling import relabelled
+from trl_suite.training.sb3.methods.replay_buffer import SourceReplayBuffer
+from trl_suite.training.sb3.models import sb3_model as sb3
+from trl_suite.training.sb3.models.learners import Model, has_temperature, is_on_policy
+from trl_suite.training.sb3.models.rates import optimisers
+from trl_suite.training.training_run import TrainingRun
+
+Tensors = dict[str, torch.Tensor]
+
+_OBSERVATION_FIELDS = ("observations", "next_observations")
+_NUMBERS = ("rewards", "dones", "timeouts")
+
+
+def empty(model: Model) -> dict[str, Tensors]:
+    """Return the components that the learner could be given besides its parameters, as a fresh one has them.
+
+    A replay has no tensors here: it has no length of its own.
+    """
+    replay: dict[str, Tensors] = {} if is_on_policy(model) else {REPLAY: {}}
+    return replay | optimizer_state(model)
+
+
+def kept(model: Model, patterns: Sequence[str]) -> dict[str, Tensors]:
+    """Return copies of the components that the patterns name.
+
+    Raises:
+        InputError: the learner has none such.
+    """
+    names = select(patterns, empty(model), "keep")
+    memory = {name: tensors for name, tensors in optimizer_state(model).items() if name in names}
+    return memory | ({REPLAY: _transitions(_buffer(model))} if REPLAY in names else {})
+
+
+def is_kept(run: TrainingRun) -> bool:
+    """Return whether the run's replay holds more than was collected, or more of it than a snapshot takes."""
+    return REPLAY in (*run.source_training.keep, *run.definition.copy)
+
+
+def check(model: Model, copied: Sequence[str], frozen: Sequence[str]) -> None:
+    """Refuse a freeze that could not be kept.
+
+    Args:
+        model: the learner.
+        copied: selectors of what is copied.
+        frozen: names of what is frozen.
+
+    Raises:
+        InputError: moments are frozen, or a replay that is fresh, or none that an experiment makes.
+    """
+    if moving := [name for name in frozen if name.startswith(OPTIMISER)]:
+        raise InputError(f"{', '.join(moving)} cannot be frozen: moments follow every gradient; freeze what they move")
+    holds = not is_on_policy(model) and isinstance(model.replay_buffer, SourceReplayBuffer)
+    if REPLAY in frozen and not (holds and REPLAY in copied):
+        raise InputError("a replay is frozen only where it is copied, and only in an experiment")
+
+
+def fitted(source: Policy, model: Model, alignment: Alignment, method: Method, generator: torch.Generator) -> Tensors:
+    """Return the source's transitions in the learner's slots, paid as its env pays; none where none are copied.
+
+    Raises:
+        InputError: the learner sees or moves what the source does not, its actions have other bounds, its reward is
+            not told by the source's terms, or its replay is too small.
+    """
+    if REPLAY not in method.copy or REPLAY not in source.memory:
+        return {}
+    _check_bounds(source, model, alignment)
+    share = method.keep.get(REPLAY, 1.0)
+    replay, buffer = source.memory[REPLAY], _buffer(model)
+    rewards = relabelled(replay, source.card.training.env, sb3.address_of(model))
+    count = int(share * len(rewards)) // model.n_envs * model.n_envs
+    if count >= buffer.buffer_size * model.n_envs:
+        raise InputError(
+            f"{count} transitions would leave no room in the replay: keep a share of them "
+            "(keep = { replay = 0.1 }), or give it a larger buffer_size"
+        )
+    drawn = torch.randperm(len(rewards), generator=generator)[:count]
+    seen, moved = (torch.tensor(alignment.indices(axis)) for axis in ("observation", "action"))
+    fields = {name: replay[name][drawn][:, seen] for name in _OBSERVATION_FIELDS}
+    fields |= {"actions": replay["actions"][drawn][:, moved], "rewards": rewards[drawn]}
+    return fields | {name: replay[name][drawn] for name in _NUMBERS[1:]}
+
+
+def fill(model: Model, transitions: Tensors) -> None:
+    """Begin the learner's replay with the transitions, if there are any."""
+    if not transitions:
+        return
+    buffer = _buffer(model)
+    rows = len(transitions["rewards"]) // model.n_envs
+    for name, values in transitions.items():
+        field: NDArray[Any] = getattr(buffer, name)  # (rows, worlds, ...)
+        field[:rows] = values.numpy().reshape(rows, *field.shape[1:])
+    buffer.pos = rows
+    if isinstance(buffer, SourceReplayBuffer):
+        buffer.given = rows
+
+
+def collected(model: Model) -> Tensors:
+    """Return the transitions that a fresh learner was given (count, ...), by SB3's names; none where there are none."""
+    buffer = None if is_on_policy(model) else model.replay_buffer
+    if not isinstance(buffer, SourceReplayBuffer) or not buffer.given:
+        return {}
+    fields = {name: getattr(buffer, name)[: buffer.given] for name in (*_OBSERVATION_FIELDS, "actions", *_NUMBERS)}
+    return {name: torch.as_tensor(values.reshape(-1, *values.shape[2:]).copy()) for name, values in fields.items()}
+
+
+def given(model: Model) -> dict[str, Tensors]:
+    """Return the transitions that the learner was given and does not overwrite: what a freeze of its replay holds."""
+    if is_on_policy(model) or not isinstance(model.replay_buffer, SourceReplayBuffer) or not model.replay_buffer.held:
+        return {}
+    buffer = model.replay_buffer
+    names = (*_OBSERVATION_FIELDS, "actions", *_NUMBERS)
+    return {REPLAY: {name: torch.from_numpy(getattr(buffer, name)[: buffer.held]) for name in names}}
+
+
+def hold_replay(model: Model, frozen: Sequence[str]) -> None:
+    """Keep the given transitions from being overwritten where the replay is frozen, and no longer where it is not."""
+    if not is_on_policy(model) and isinstance(model.replay_buffer, SourceReplayBuffer):
+        model.replay_buffer.held = model.replay_buffer.given if REPLAY in frozen else 0
+
+
+def _buffer(model: Model) -> ReplayBuffer:
+    assert not is_on_policy(model)
+    assert model.replay_buffer is not None
+    return model.replay_buffer
+
+
+def _transitions(buffer: ReplayBuffer) -> Tensors:
+    """The transitions of a replay, one row each."""
+    rows = buffer.size()
+
+    def flat(values: NDArray[Any], kind: torch.dtype) -> torch.Tensor:
+        return torch.as_tensor(values[:rows].reshape(-1, *values.shape[2:]).copy(), dtype=kind)
+
+    fields = {name: flat(getattr(buffer, name), torch.float64) for name in _OBSERVATION_FIELDS}
+    fields |= {name: flat(getattr(buffer, name), torch.float32) for name in ("actions", *_NUMBERS)}
+    terms = buffer.terms if isinstance(buffer, SourceReplayBuffer) else {}
+    return fields | {TERM_PREFIX + name: flat(values, torch.float64) for name, values in terms.items()}
+
+
+def _check_bounds(source: Policy, model: Model, alignment: Alignment) -> None:
+    network, space = source.card.network, cast("Box", model.action_space)
+    moved = [index for index in alignment.action if index is not None]
+    alike = len(moved) == len(alignment.action) and sorted(moved) == list(range(len(network.action_low)))
+    if None in alignment.observation or not alike:
+        raise InputError("a replay is copied to an env that sees no more than the source's, and moves the same")
+    low, high = (np.asarray(bound, dtype=np.float32)[moved] for bound in (network.action_low, network.action_high))
+    if not (np.array_equal(low, space.low) and np.array_equal(high, space.high)):
+        raise InputError("a replay is copied between envs whose actions have the same bounds")
+
+
+def optimizer_state(model: Model) -> dict[str, dict[str, torch.Tensor]]:
+    """Return copies of Adam's moments and steps, `optimiser.actor` and the like; zeros where there was no step."""
+    states: dict[str, dict[str, torch.Tensor]] = {}
+    for name, optimiser, parameter in _learned(model):
+        state = optimiser.state.get(parameter, {})
+        tensors = states.setdefault(owner(name.rpartition(".")[0]), {})
+        tensors |= {f"{name}.{key}": state.get(key, torch.zeros_like(parameter)).detach().clone() for key in MOMENTS}
+        tensors[f"{name}.{STEP}"] = torch.as_tensor(state.get(STEP, 0.0), dtype=torch.float32).clone()
+    return states
+
+
+def write_optimizer_state(model: Model, memories: Components, names: Sequence[str]) -> None:
+    """Put the named moments into the learner's optimisers; their rates stay as they are."""
+    for name, optimiser, parameter in _learned(model):
+        if (owner_name := owner(name.rpartition(".")[0])) in names:
+            optimiser.state[parameter] = {
+                key: memories[owner_name][f"{name}.{key}"].clone() for key in (*MOMENTS, STEP)
+            }
+
+
+def forget(model: Model, components: Collection[str]) -> None:
+    """Let the optimisers' next step of these components be their first."""
+    for name, optimiser, parameter in _learned(model):
+        if name.rpartition(".")[0] in components:
+            optimiser.state.pop(parameter, None)
+
+
+def _learned(model: Model) -> Iterator[tuple[str, torch.optim.Optimizer, torch.Tensor]]:
+    """Yield `component.tensor`, optimiser and parameter of all that an optimiser moves."""
+    named = {v: f"{name}.{key}" for name, tensors in sb3.components_of(model).items() for key, v in tensors.items()}
+    tuned = [model.ent_coef_optimizer] if has_temperature(model) and model.ent_coef_optimizer is not None else []
+    for optimiser in (*optimisers(model), *tuned):
+        if not isinstance(optimiser, torch.optim.Adam):  # another one's state is no mean and variance of gradients
+            continue
+        for group in optimiser.param_groups:
+            for parameter in group["params"]:
+                yield named[parameter], optimiser, parameter

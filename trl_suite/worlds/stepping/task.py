@@ -1,0 +1,280 @@
+"""The task of an env, bound to a compiled model: observation, reward and termination, for one env or many.
+
+`fields` gives a state's arrays under MjData's names, flat per env, with any leading dimensions.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from trl_suite.errors import InputError, located, unknown
+from trl_suite.interface import Interface
+from trl_suite.worlds.env_spec import Bound, EnvSpec, Goal, Spread
+from trl_suite.worlds.terms import arrays
+from trl_suite.worlds.terms.rewards import BoundTerm, bind_term
+from trl_suite.worlds.terms.sensors import AFTER_STEP, Fields, Reading, controls, degrees_of_freedom, reading
+
+Floats = NDArray[np.float64]
+MAX_GOAL_DRAWS = 100_000  # of one episode's goal, before its table is called impossible
+
+
+class NominalState(NamedTuple):
+    """State that an episode's first one is drawn around, with the controls until the first action."""
+
+    position: Floats  # (nq,)
+    velocity: Floats  # (nv,)
+    control: Floats  # (nu,)
+    activation: Floats  # (na,)
+    keyframe: int  # its index, or -1 where it is the model's own
+
+
+def nominal_state(model: mujoco.MjModel, keyframe: str = "") -> NominalState:
+    """State of a keyframe of the model, by name; the model's qpos0 at rest where the name is "".
+
+    Raises:
+        InputError: the model has no such keyframe.
+    """
+    if not keyframe:
+        return NominalState(model.qpos0.copy(), np.zeros(model.nv), np.zeros(model.nu), np.zeros(model.na), -1)
+    names = [model.key(index).name for index in range(model.nkey)]
+    if keyframe not in names:
+        raise unknown("keyframe", keyframe, [name for name in names if name])
+    key = names.index(keyframe)
+    return NominalState(
+        position=model.key_qpos[key].copy(),
+        velocity=model.key_qvel[key].copy(),
+        control=model.key_ctrl[key].copy(),
+        activation=model.key_act[key].copy(),
+        keyframe=key,
+    )
+
+
+class BoundTask:
+    """Task of an env on its model.
+
+    Raises:
+        InputError: the table names what the model does not have; the message names the key.
+    """
+
+    def __init__(self, spec: EnvSpec, model: mujoco.MjModel) -> None:
+        self.duration = model.opt.timestep * spec.frame_skip  # s
+        self.labels = tuple(term.label for term in spec.reward)
+        self.observed = _observed(spec, model)
+        self.bounded = tuple(_bounded(model, index, bound) for index, bound in enumerate(spec.healthy))
+        self.ends = spec.terminates
+        self.low, self.high = _ends(spec, self.bounded)
+        self.terms = _terms(spec, model, self.duration)
+        slots = tuple(slot for block in self.observed for slot in block.slots)
+        self.interface = Interface(observation=slots, action=controls(model))
+        self.starts = spec.reset
+        with located("reset.keyframe"):
+            self.nominal = nominal_state(model, spec.reset.keyframe)
+        goal = spec.reset.goal
+        with located("reset.goal.joints"):
+            self.goal = reading(model, "position", goal.joints).indices if goal else None
+        still = [*spec.reset.still, *(goal.joints if goal else ())]
+        with located("reset.still"):
+            self.still = degrees_of_freedom(model, still) if still else None
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The arrays of MjData that the task reads, by name."""
+        read = [*self.observed, *self.bounded, *(term.reading for term in self.terms if term.reading)]
+        return tuple(sorted({sensor.field for sensor in read}))
+
+    @property
+    def needs_contact_forces(self) -> bool:
+        """Whether the task reads what a step leaves to `mj_rnePostConstraint`."""
+        return bool(AFTER_STEP.intersection(self.fields))
+
+    @property
+    def structure(self) -> tuple[Any, ...]:
+        """Structure that two tasks must share to be evaluated together; their numbers may differ."""
+        terms = [(term.name, term.group, term.cap, _where(term.reading)) for term in self.terms]
+        return (tuple(map(_where, self.observed)), tuple(map(_where, self.bounded)), self.ends, *terms, self.labels)
+
+    def start(self, rng: np.random.Generator) -> tuple[Floats, Floats]:
+        """Return a first state: positions (nq,), with the goal, and velocities (nv,), drawn in this order."""
+        position = self.nominal.position + _noise(rng, self.starts.position, len(self.nominal.position))
+        if self.starts.goal:
+            position[self.goal] = _goal(rng, self.starts.goal)
+        velocity = self.nominal.velocity + _noise(rng, self.starts.velocity, len(self.nominal.velocity))
+        if self.still is not None:
+            velocity[self.still] = 0.0
+        return position, velocity
+
+    def evaluator(self, fields: Fields, join: Callable[..., Any] = np.concatenate) -> "TaskEvaluator":
+        """Return the task as seen on a state that is stepped in place; `join` joins its arrays, as NumPy's does."""
+        return TaskEvaluator(self, fields, join)
+
+    def moved(self, put: Callable[[Any], Any]) -> "BoundTask":
+        """Return the task for a state whose arrays lie elsewhere: where `put` puts the task's own."""
+
+        def elsewhere(value: Any) -> Any:
+            return put(value) if isinstance(value, np.ndarray) else value
+
+        moved_task = copy.copy(self)
+        moved_task.observed = tuple(sensor.moved(put) for sensor in self.observed)
+        moved_task.bounded = tuple(sensor.moved(put) for sensor in self.bounded)
+        moved_task.terms = tuple(term.moved(elsewhere) for term in self.terms)
+        moved_task.low, moved_task.high = put(self.low), put(self.high)
+        return moved_task
+
+
+def stacked(tasks: Sequence[BoundTask]) -> BoundTask:
+    """Return one task for many worlds, whose numbers are one per world where they differ.
+
+    Raises:
+        ValueError: the tasks differ in more than numbers.
+    """
+    first = tasks[0]
+    if any(task.structure != first.structure for task in tasks):
+        raise ValueError("the tasks differ in more than numbers")
+    joined = copy.copy(first)
+    joined.terms = tuple(_joined(terms) for terms in zip(*(task.terms for task in tasks), strict=True))
+    joined.low, joined.high = _many([task.low for task in tasks]), _many([task.high for task in tasks])
+    return joined
+
+
+class TaskEvaluator:
+    """Observation, reward and end of a task on one state; the state's arrays are read anew at every call."""
+
+    def __init__(self, task: BoundTask, fields: Fields, join: Callable[..., Any]) -> None:
+        self._task, self._join = task, join
+        self._observed = [block.of(fields) for block in task.observed]
+        plain = all(block.plain for block in task.observed)
+        self._views = [read() for read in self._observed] if plain else None  # nothing to be computed: MuJoCo's memory
+        self._bounded = [bound.of(fields) for bound in task.bounded]
+        self._ends = task.low.tolist(), task.high.tolist()
+        self._reads = [term.reading.of(fields) if term.reading else None for term in task.terms]
+        self._compared = [
+            read if term.function.compares else None for term, read in zip(task.terms, self._reads, strict=True)
+        ]
+        self._values = [
+            (term.weight, term.cap, term.function.bound(term.constants), read)
+            for term, read in zip(task.terms, self._reads, strict=True)
+        ]
+        self._grouped = len({term.group for term in task.terms}) > 1
+
+    def observe(self) -> Any:
+        """Return the observation (..., slots) in slot order, as a copy."""
+        return self._join(self._views or [read() for read in self._observed], axis=-1)
+
+    def healthy(self) -> Any:
+        """Return whether every bound holds (...)."""
+        if not self._bounded:
+            return True
+        values = [read() for read in self._bounded]
+        joined = values[0] if len(values) == 1 else self._join(values, axis=-1)
+        if joined.ndim == 1:
+            return arrays.all_inside(joined.tolist(), *self._ends)
+        return arrays.inside(joined, self._task.low, self._task.high)
+
+    def before(self) -> list[Any]:
+        """Return copies of what the terms compare across a step, None for a term that compares nothing."""
+        return [None if read is None else arrays.copied(read()) for read in self._compared]
+
+    def rewards(self, before: list[Any], action: Any, healthy: Any) -> list[Any]:
+        """Signed terms of the reward (...), in the order of the task's labels."""
+        terms: list[Any] = []
+        for earlier, (weight, cap, value, read) in zip(before, self._values, strict=True):
+            weighted = _weighted(weight, value(earlier, None if read is None else read(), action, healthy))
+            terms.append(weighted if cap is None else arrays.clipped(weighted, cap))
+        return terms
+
+    def total(self, rewards: list[Any]) -> Any:
+        """Return the sum of the terms in the order of the table: within groups first, then across them."""
+        return _sum(self._by_group(rewards) if self._grouped else rewards)
+
+    def _by_group(self, rewards: list[Any]) -> list[Any]:
+        groups: dict[str, list[Any]] = {}
+        for term, value in zip(self._task.terms, rewards, strict=True):
+            groups.setdefault(term.group, []).append(value)
+        return [_sum(values) for values in groups.values()]
+
+
+def _weighted(weight: Any, value: Any) -> Any:
+    if isinstance(weight, np.ndarray):  # as a plain weight would: in the precision of the value
+        return weight.astype(np.asarray(value).dtype) * value
+    return weight * value
+
+
+def _sum(values: list[Any]) -> Any:
+    total = values[0]
+    for value in values[1:]:
+        total = total + value
+    return total
+
+
+def _observed(spec: EnvSpec, model: mujoco.MjModel) -> tuple[Reading, ...]:
+    readings: list[Reading] = []
+    for index, block in enumerate(spec.observation):
+        if block.visible:
+            with located(f"observation[{index}]"):
+                readings.append(reading(model, block.kind, block.of, block.limit, block.relative_to))
+    return tuple(readings)
+
+
+def _bounded(model: mujoco.MjModel, index: int, bound: Bound) -> Reading:
+    with located(f"healthy[{index}]"):
+        return reading(model, bound.kind, bound.of)
+
+
+def _terms(spec: EnvSpec, model: mujoco.MjModel, duration: float) -> tuple[BoundTerm, ...]:
+    terms: list[BoundTerm] = []
+    for index, term in enumerate(spec.reward):
+        terms.append(bind_term(term, model, duration, f"reward[{index}]"))
+    return tuple(terms)
+
+
+def _joined(terms: Sequence[BoundTerm]) -> BoundTerm:
+    constants = {name: _many([term.constants[name] for term in terms]) for name in terms[0].constants}
+    return terms[0]._replace(weight=_many([term.weight for term in terms]), constants=constants)
+
+
+def _many(values: Sequence[Any]) -> Any:
+    """Return the one value that all are, or (worlds, ...)."""
+    return values[0] if all(np.array_equal(value, values[0]) for value in values) else np.array(values)
+
+
+def _where(read: Reading | None) -> Any:
+    return None if read is None else (read.field, read.slots, read.limit, read.form)
+
+
+def _ends(spec: EnvSpec, readings: Sequence[Reading]) -> tuple[Floats, Floats]:
+    """Return the open bounds of all healthy values; a closed interval is the open one that is a rounding wider."""
+    low: list[float] = []
+    high: list[float] = []
+    for bound, sensor in zip(spec.healthy, readings, strict=True):
+        ends = bound.range
+        if bound.closed:
+            ends = (float(np.nextafter(ends[0], -np.inf)), float(np.nextafter(ends[1], np.inf)))
+        low += [ends[0]] * len(sensor.slots)
+        high += [ends[1]] * len(sensor.slots)
+    return np.array(low), np.array(high)
+
+
+def _noise(rng: np.random.Generator, spread: Spread, size: int) -> Floats:
+    if spread.spread == 0.0:
+        return np.zeros(size)
+    if spread.shape == "normal":
+        return spread.spread * rng.standard_normal(size)
+    return rng.uniform(-spread.spread, spread.spread, size)
+
+
+def _goal(rng: np.random.Generator, goal: Goal) -> Floats:
+    """Goal that is near enough to, and far enough from, the origin: drawn until it is.
+
+    Raises:
+        InputError: none is, as far as can be told.
+    """
+    for _ in range(MAX_GOAL_DRAWS):
+        drawn = rng.uniform(goal.low, goal.high)
+        reach = np.sqrt(drawn.dot(drawn))
+        if (goal.within is None or reach < goal.within) and (goal.beyond is None or reach > goal.beyond):
+            return drawn
+    raise InputError(f"reset.goal: no point between {goal.low} and {goal.high} has the distance that it asks for")
