@@ -32,7 +32,7 @@ DESCRIPTOR = AlgorithmDescriptor(
     sb3_class="stable_baselines3.a2c.a2c.A2C",
     sb3_arguments=(
         "n_steps", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm", "rms_prop_eps", "use_rms_prop",
-        "normalize_advantage",
+        "normalize_advantage", "use_sde", "sde_sample_freq",
     ),
     exported=("learning_rate", "gamma", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm"),
     card_facts=("n_envs", "n_steps", "learning_rate", "gamma", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm"),

@@ -1,6 +1,6 @@
 """Hyperparameters that several algorithms share, with SB3's names and checked ranges."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
@@ -11,15 +11,20 @@ Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Discount = Annotated[float, msgspec.Meta(gt=0, le=1)]
 Whole = Annotated[int, msgspec.Meta(ge=0)]
 Activation = Literal["tanh", "relu", "elu", "silu", "leaky_relu"]  # with torch's default constants
+Schedule = Literal["constant", "linear"]  # linear: falls to 0 at the end of the budget
+# keys that came after the first records: a table holds them where they act, so that older runs keep their digests
+_YOUNGER = ("learning_rate_schedule", "clip_range_schedule", "ortho_init", "use_sde", "sde_sample_freq")
 
 
 class Hyperparameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Hyperparameters of every algorithm; defaults are SB3's unless a comment says otherwise."""
 
     algorithm: ClassVar[str] = ""
+    by_member: ClassVar[tuple[str, ...]] = ()  # keys by which members of one cohort may differ
 
     n_envs: Count = 1
     learning_rate: Positive = 3e-4
+    learning_rate_schedule: Schedule = "constant"
     gamma: Discount = 0.99
     hidden: tuple[Count, ...] = (64, 64)  # of actor and critic each
     activation: Activation = "tanh"
@@ -31,9 +36,19 @@ class Hyperparameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         """Transitions of one gradient step."""
         raise NotImplementedError
 
+    def table(self) -> dict[str, Any]:
+        """All keys and values, as a record holds them; a key of the younger ones stands there only if it acts."""
+        defaults = msgspec.structs.asdict(type(self)())
+        values: dict[str, Any] = msgspec.to_builtins(self)
+        return {key: value for key, value in values.items() if key not in _YOUNGER or value != defaults[key]}
+
 
 class OnPolicyHyperparameters(Hyperparameters, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Hyperparameters of PPO and A2C."""
+
+    by_member: ClassVar[tuple[str, ...]] = (
+        "learning_rate", "gamma", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm", "log_std_init", "ortho_init",
+    )  # fmt: skip
 
     n_envs: Count = 16
     n_steps: Count = 128  # per env and update
@@ -42,6 +57,9 @@ class OnPolicyHyperparameters(Hyperparameters, frozen=True, kw_only=True, forbid
     vf_coef: NotNegative = 0.5
     max_grad_norm: Positive = 0.5
     log_std_init: float = 0.0
+    ortho_init: bool = True  # orthogonal initial weights; else PyTorch's
+    use_sde: bool = False  # noise that depends on the state (Raffin et al. 2022); on Stable-Baselines3 alone
+    sde_sample_freq: int = -1  # env steps between two draws of that noise's matrix; -1: once per rollout
 
     @property
     def minibatch(self) -> int:

@@ -3,19 +3,21 @@
 from typing import ClassVar
 
 from trl_suite.algorithms.descriptor import ACTOR_CRITIC, AlgorithmDescriptor
-from trl_suite.algorithms.hyperparameters import Count, OnPolicyHyperparameters, Positive
+from trl_suite.algorithms.hyperparameters import Count, OnPolicyHyperparameters, Positive, Schedule
 
 
 class PPOHyperparameters(OnPolicyHyperparameters, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """SB3's PPO with observation and return normalisation; defaults are SB3's unless a comment says otherwise."""
 
     algorithm: ClassVar[str] = "ppo"
+    by_member: ClassVar[tuple[str, ...]] = (*OnPolicyHyperparameters.by_member, "clip_range")
 
     n_envs: Count = 16  # SB3: 1; the same 2,048 steps per update from sixteen worlds need fewer network calls
     n_steps: Count = 128  # per env and update; SB3: 2,048
     batch_size: Count = 256  # SB3: 64; a quarter of the optimiser steps
     n_epochs: Count = 10
     clip_range: Positive = 0.2
+    clip_range_schedule: Schedule = "constant"
     target_kl: Positive | None = None
 
     @property
@@ -45,7 +47,7 @@ DESCRIPTOR = AlgorithmDescriptor(
     sb3_class="stable_baselines3.ppo.ppo.PPO",
     sb3_arguments=(
         "n_steps", "batch_size", "n_epochs", "gae_lambda", "clip_range", "ent_coef", "vf_coef", "max_grad_norm",
-        "target_kl",
+        "target_kl", "use_sde", "sde_sample_freq",
     ),
     exported=("learning_rate", "gamma", "gae_lambda", "clip_range", "ent_coef", "vf_coef", "max_grad_norm"),
     card_facts=(

@@ -83,7 +83,7 @@ class TrainingRun:
             return_std=float(np.std(values)) if values else None,
             episodes=len(values),
             seconds=round(seconds, 1),
-            hyperparameters=msgspec.to_builtins(self.hyperparameters) | msgspec.to_builtins(self.source_training),
+            hyperparameters=self.hyperparameters.table() | msgspec.to_builtins(self.source_training),
             versions=provenance.versions(),
             commit=commit,
             dirty=dirty,

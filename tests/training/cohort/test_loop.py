@@ -137,6 +137,7 @@ def test_advantages_are_the_buffers():
     )
     buffer.rewards[:], buffer.values[:], buffer.episode_starts[:] = reward, value, starts[:-1]
     buffer.compute_returns_and_advantage(torch.as_tensor(bootstrap_value), starts[-1])
-    ours = advantages(reward[:, None], value[:, None], starts[:, None], bootstrap_value[None], hyperparameters)
+    discounts = np.float32(hyperparameters.gamma), np.float32(hyperparameters.gamma * hyperparameters.gae_lambda)
+    ours = advantages(reward[:, None], value[:, None], starts[:, None], bootstrap_value[None], *discounts)
     assert ours.dtype == np.float32
     assert np.abs(ours[:, 0] - buffer.advantages).max() < 1e-6

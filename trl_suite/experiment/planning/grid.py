@@ -62,7 +62,7 @@ class _Grid:
 
     def __init__(self, experiment: Experiment) -> None:
         self._experiment = experiment
-        self._hyperparameters = msgspec.to_builtins(experiment.hyperparameters)
+        self._hyperparameters = experiment.hyperparameters.table()
         self._methods = {name: methods.find(name, experiment.method) for name in experiment.methods}
         self._tables = {name: _acting(method) for name, method in self._methods.items()}
         self._env_specs = {env: identity(env) for env in (*experiment.sources, *experiment.target.envs)}

@@ -24,6 +24,7 @@ from trl_suite.training.cohort.learning.source_gradients import WeightDecay
 from trl_suite.training.cohort.member import CohortMember
 from trl_suite.training.cohort.stacked import optimizer_state
 from trl_suite.training.cohort.stacked.adam import Cells
+from trl_suite.training.cohort.stacked.coefficients import column, number
 from trl_suite.training.cohort.stacked.parameter_layout import ParameterLayout
 from trl_suite.training.cohort.stacked.stack import Tensors
 from trl_suite.worlds.warp.host import HostWarpEnv
@@ -38,7 +39,8 @@ class Cohort:
         slots = len(members[0].place.interface.observation)
         seeds, count = [member.seed for member in members], len(members)
         self.alive = np.ones(count, dtype=bool)
-        self.normaliser = CohortNormaliser(members[0].normaliser, count, self.hyperparameters.n_envs, slots)
+        gamma = number(column([member.hyperparameters for member in members], "gamma"))
+        self.normaliser = CohortNormaliser(members[0].normaliser, count, self.hyperparameters.n_envs, slots, gamma)
         for index, member in enumerate(members):
             self.normaliser.write(index, member.components())
         engine = simulated(physics, device)

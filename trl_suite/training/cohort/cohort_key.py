@@ -1,11 +1,11 @@
 """Properties that trainings must share to be members of one cohort, and obstacles to being a member."""
 
 import hashlib
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 
-from trl_suite.algorithms.hyperparameters import OffPolicyHyperparameters, OnPolicyHyperparameters
+from trl_suite.algorithms.hyperparameters import Hyperparameters, OffPolicyHyperparameters, OnPolicyHyperparameters
 from trl_suite.algorithms.registry import find
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.adapters import Adapter
@@ -27,6 +27,7 @@ def obstacle(run: TrainingRun) -> str:
     source_training = run.source_training
     why = {
         "the env is not the suite's own": run.env.startswith(FOREIGN),
+        "its noise depends on the state (use_sde)": getattr(run.hyperparameters, "use_sde", False),
         "its source has heads or learns dynamics": source_training.heads or source_training.dynamics is not None,
     }
     refused = next((reason for reason, holds in why.items() if holds), find(run.hyperparameters.algorithm).no_cohort)
@@ -45,13 +46,19 @@ def cohort_key(run: TrainingRun) -> str:
         "low": place.action_low,
         "high": place.action_high,
         "algorithm": run.hyperparameters.algorithm,
-        "hyperparameters": msgspec.to_builtins(run.hyperparameters),
+        "hyperparameters": shared_hyperparameters(run.hyperparameters),
         "steps": (run.head_start, run.steps),
         "evaluation": msgspec.to_builtins(run.evaluation),
         "terms": terms_of(run),
         "adapter": msgspec.to_builtins(run.definition.adapter),
     }
     return hashlib.sha256(msgspec.json.encode(common, order="deterministic")).hexdigest()
+
+
+def shared_hyperparameters(hyperparameters: Hyperparameters) -> dict[str, Any]:
+    """Hyperparameters in which the members of one cohort agree."""
+    table: dict[str, Any] = msgspec.to_builtins(hyperparameters)
+    return {key: value for key, value in table.items() if key not in hyperparameters.by_member}
 
 
 def bytes_of(run: TrainingRun, physics: Physics = "mujoco") -> int:

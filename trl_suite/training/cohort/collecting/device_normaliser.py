@@ -64,6 +64,7 @@ class DeviceNormaliser:
         self._host, self._scaling = host, host.scaling
         self._observation = DeviceRunningMeanStd(host.observation, device) if host.observation else None
         self._reward = DeviceRunningMeanStd(host.reward, device) if host.reward else None
+        self._gamma = torch.as_tensor(host.gamma, dtype=torch.float64, device=device)
         self._discounted = torch.as_tensor(host.discounted.copy(), device=device)
 
     def take(self) -> None:
@@ -90,7 +91,7 @@ class DeviceNormaliser:
         """Take in rewards, and return them divided by the deviation of the discounted returns."""
         if self._scaling is None or self._reward is None:
             return reward
-        self._discounted.mul_(self._scaling.gamma).add_(reward)
+        self._discounted.mul_(self._gamma).add_(reward)
         self._reward.update(self._discounted[..., None])
         self._discounted.masked_fill_(ended, 0.0)
         return self.scaled(reward)

@@ -30,6 +30,7 @@ class DeviceCollector(Collector):
         device, shape = self.normalized_obs.device, self._value.shape
         self._bounds = [torch.as_tensor(end, device=device) for end in (space.low, space.high)]
         self._statistics = DeviceNormaliser(self._normaliser, device)
+        self._discount = torch.as_tensor(self._gamma, device=device)
         self._noise, self._now = torch.zeros_like(self._action), torch.zeros(1, dtype=torch.int64, device=device)
         self._acting = torch.ones(shape[1], 1, 1, dtype=torch.bool, device=device)  # who acts
         self._paid, self._scaled = (self.normalized_obs.new_zeros(shape) for _ in range(2))
@@ -47,7 +48,7 @@ class DeviceCollector(Collector):
         self._statistics.give_back()
         self._account()
         value, bootstrap_value = self._value.cpu().numpy(), self._values().cpu().numpy()
-        advantage = advantages(self._reward, value, self._starts, bootstrap_value, self._hyperparameters)
+        advantage = advantages(self._reward, value, self._starts, bootstrap_value, self._gamma, self._decay)
         return self._transitions(torch.as_tensor(advantage, device=self.normalized_obs.device))
 
     def _act(self) -> Tensor:
@@ -74,7 +75,7 @@ class DeviceCollector(Collector):
         scaled = self._statistics.rewarded(paid, ended)
         self.normalized_obs.copy_(self._statistics.normalized_obs(self._by_member(infos["final_obs"])))
         cut = self._by_member(truncated & ~terminated)
-        self._keep(self._scaled, scaled + self._hyperparameters.gamma * torch.where(cut, self._values(), 0.0))
+        self._keep(self._scaled, scaled + self._discount * torch.where(cut, self._values(), 0.0))
         self.normalized_obs.copy_(normalized_obs)
         self._now.add_(1)
 

@@ -67,8 +67,12 @@ class RunningMeanStd:
 class CohortNormaliser:
     """Observations and rewards of all members, scaled as VecNormalize does; axes (members, worlds, ...)."""
 
-    def __init__(self, scaling: Scaling | None, members: int, worlds: int, slots: int) -> None:
+    def __init__(
+        self, scaling: Scaling | None, members: int, worlds: int, slots: int, gamma: float | Doubles | None = None
+    ) -> None:
         self.scaling = scaling
+        # discount of the returns: of all members, or one per member (members, 1)
+        self.gamma = gamma if gamma is not None else scaling.gamma if scaling else 1.0
         self.observation = RunningMeanStd(members, slots) if scaling and scaling.observation else None
         self.reward = RunningMeanStd(members, 1) if scaling and scaling.reward else None
         self.discounted = np.zeros((members, worlds))  # returns so far
@@ -98,7 +102,7 @@ class CohortNormaliser:
         """Take in rewards, and return them divided by the deviation of the discounted returns."""
         if self.scaling is None or self.reward is None:
             return reward
-        self.discounted[:] = self.discounted * self.scaling.gamma + reward
+        self.discounted[:] = self.discounted * self.gamma + reward
         self.reward.update(self.discounted[..., None])
         self.discounted[ended] = 0.0
         scale, bound = np.sqrt(self.reward.var + self.scaling.epsilon), self.scaling.clip_reward

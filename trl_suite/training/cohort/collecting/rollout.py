@@ -15,6 +15,7 @@ from trl_suite.training.cohort.collecting.episodes import Episodes
 from trl_suite.training.cohort.collecting.normaliser import CohortNormaliser
 from trl_suite.training.cohort.learning.ppo_update import Transitions, gaussian
 from trl_suite.training.cohort.stacked import noise
+from trl_suite.training.cohort.stacked.coefficients import Doubles, column, number
 from trl_suite.training.cohort.stacked.network import Networks
 from trl_suite.training.cohort.stacked.stack import Stack
 
@@ -33,8 +34,12 @@ class Collector:
         worlds: CohortEnvs,
         seeds: Sequence[int],
         alive: npt.NDArray[np.bool_],
+        by_member: Sequence[OnPolicyHyperparameters] = (),
     ) -> None:
-        """Begin; `alive` (members,) tells from now on who acts."""
+        """Begin; `alive` (members,) tells from now on who acts, `by_member` each one's discount and lambda."""
+        by_member = by_member or [hyperparameters] * stack.members
+        gamma, gae_lambda = column(by_member, "gamma"), column(by_member, "gae_lambda")
+        self._gamma, self._decay = _singles(gamma), _singles(gamma * gae_lambda)
         self._hyperparameters, self._stack, self._networks = hyperparameters, stack, networks
         self._normaliser, self._worlds, self._seeds = normaliser, worlds, seeds
         slots, actions = stack.layout.inputs, stack.layout.outputs
@@ -71,7 +76,7 @@ class Collector:
         for step in range(self._hyperparameters.n_steps):
             self._step(step, draws[:, step])
         value, bootstrap_value = self._value.cpu().numpy(), self._values().cpu().numpy()
-        advantage = advantages(self._reward, value, self._starts, bootstrap_value, self._hyperparameters)
+        advantage = advantages(self._reward, value, self._starts, bootstrap_value, self._gamma, self._decay)
         return self._transitions(torch.as_tensor(advantage, device=self.normalized_obs.device))
 
     def _draws(self, iteration: int) -> torch.Tensor:
@@ -100,7 +105,7 @@ class Collector:
         if moment.cut is not None and moment.last is not None:
             self._observe(self._normaliser.normalized_obs(moment.last))
             bootstrap_value = np.where(moment.cut, self._values().cpu().numpy(), np.float32(0.0))
-            self._reward[step] += np.float32(self._hyperparameters.gamma) * bootstrap_value
+            self._reward[step] += self._gamma * bootstrap_value
         self._observe(normalized_obs)
         self._starts[step + 1] = moment.ended
 
@@ -127,7 +132,8 @@ def advantages(
     value: Singles,
     starts: Singles,
     bootstrap_value: Singles,
-    hyperparameters: OnPolicyHyperparameters,
+    gamma: Singles | np.float32,
+    decay: Singles | np.float32,
 ) -> Singles:
     """Return the generalised advantage estimates (T, P, W) (Schulman et al. 2016), in SB3's order of operations.
 
@@ -136,18 +142,25 @@ def advantages(
         value: (T, P, W).
         starts: 1 where an episode begins (T + 1, P, W).
         bootstrap_value: value of what is seen after the last step (P, W).
-        hyperparameters: discount and lambda.
+        gamma: discount, of all members or one per member (P, 1).
+        decay: gamma times lambda, likewise.
     """
     advantage, last_advantage = np.empty_like(reward), np.zeros_like(bootstrap_value)
     for step in reversed(range(len(reward))):
         next_value = value[step + 1] if step + 1 < len(reward) else bootstrap_value
         not_done = 1.0 - starts[step + 1]
         # delta_t = r_t + gamma V(s_t+1) (1 - d_t) - V(s_t) (Schulman et al. 2016, eq. 11)
-        td_error = reward[step] + hyperparameters.gamma * next_value * not_done - value[step]
+        td_error = reward[step] + gamma * next_value * not_done - value[step]
         # A_t = delta_t + gamma lambda (1 - d_t) A_t+1 (eq. 16)
-        last_advantage = td_error + hyperparameters.gamma * hyperparameters.gae_lambda * not_done * last_advantage
+        last_advantage = td_error + decay * not_done * last_advantage
         advantage[step] = last_advantage
     return advantage
+
+
+def _singles(values: Doubles) -> Singles | np.float32:
+    """One number for all members, where they agree, or one per member, in single precision."""
+    shared = number(values)
+    return np.float32(shared) if isinstance(shared, float) else shared.astype(np.float32)
 
 
 def _by_world(values: torch.Tensor) -> torch.Tensor:

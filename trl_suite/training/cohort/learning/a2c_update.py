@@ -32,7 +32,8 @@ class A2CUpdate(PPOUpdate):
         assert isinstance(hyperparameters, A2CHyperparameters)
         if not hyperparameters.use_rms_prop:
             return super().optimizer(hyperparameters, factors)
-        return RMSprop(self.stack, self.gradient, hyperparameters.learning_rate, hyperparameters.rms_prop_eps, factors)
+        rates = self.column("learning_rate")
+        return RMSprop(self.stack, self.gradient, rates, hyperparameters.rms_prop_eps, factors)
 
     def loss_gradients(
         self, outputs: torch.Tensor, recorded: torch.Tensor, grad: torch.Tensor, report: bool
@@ -47,6 +48,7 @@ class A2CUpdate(PPOUpdate):
         """
         assert isinstance(self.hyperparameters, A2CHyperparameters)
         hyperparameters, log_std = self.hyperparameters, self.stack.free
+        weights = self.loss_weights(recorded.shape[1])
         members, size, actions = recorded.shape[0], recorded.shape[1], log_std.shape[1]
         density = gaussian(recorded[..., :actions] - outputs[:members, :, :actions], log_std[:, None])
         advantage = recorded[..., actions + 1]
@@ -57,11 +59,11 @@ class A2CUpdate(PPOUpdate):
         # L_V = vf_coef mean (V - V_target)^2, so that dL_V / dV = 2 vf_coef (V - V_target) / B
         error = outputs[members:, :, 0] - recorded[..., actions + 2]
         torch.mul(density.by_mean, by_log_prob, out=grad[:members, :, :actions])
-        torch.mul(error, 2.0 * hyperparameters.vf_coef / size, out=grad[members:, :, 0])
+        torch.mul(error, weights.by_value, out=grad[members:, :, 0])
         return LossGradients(
             outputs=grad,
             # d log N / d log sigma = ((a - mu) / sigma)^2 - 1; the entropy grows by 1 with each log sigma
-            log_std=((density.squares - 1.0) * by_log_prob).sum(1) - hyperparameters.ent_coef,
+            log_std=((density.squares - 1.0) * by_log_prob).sum(1) - weights.ent_coef,
             report=self._reported(advantage * density.log_prob, error) if report else None,
         )
 

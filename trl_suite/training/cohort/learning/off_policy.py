@@ -103,6 +103,9 @@ class OffPolicyLearner:
             self._act(at)
             env_steps = at + self._hyperparameters.n_envs
             self.progress = env_steps / self._members[0].run.total
+            if self._hyperparameters.learning_rate_schedule == "linear":
+                for adam in self.optimisers.values():
+                    adam.anneal(1.0 - self.progress)
             if env_steps % self.rollout == 0 and env_steps > self._hyperparameters.learning_starts:
                 metrics |= self._learn(steps)
         self._worlds.check()

@@ -1,7 +1,7 @@
 """PPO for a cohort: rollouts of all members, updates on them, and penalties on the states that were seen."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -54,8 +54,11 @@ class OnPolicyLearner:
             normaliser,
         )
         self.stacks = {"policy": stack}
+        self._by_member = [cast("OnPolicyHyperparameters", member.hyperparameters) for member in members]
         update = find(hyperparameters.algorithm).cohort_class()
-        self.learner: PPOUpdate = update(hyperparameters, stack, factors(self.stacks, members)["policy"])
+        self.learner: PPOUpdate = update(
+            hyperparameters, stack, factors(self.stacks, members)["policy"], self._by_member
+        )
         self.optimisers = {"policy": self.learner.adam}
         self._actors = Networks(self.learner.plain.first(), self.learner.gradient.first(), hyperparameters.activation)
         self._seeds = [member.seed for member in members]
@@ -85,6 +88,7 @@ class OnPolicyLearner:
             self._worlds,
             self._seeds,
             alive,
+            self._by_member,
         )
         if isinstance(self._worlds.batch, HostWarpEnv):
             return DeviceCollector(self._worlds.batch.on_device, *options)
@@ -101,6 +105,7 @@ class OnPolicyLearner:
         self._worlds.check()
         for imitation in self._imitations:
             imitation.begin(iteration, (step + size) / self._members[0].run.total, *self._states(imitation, rollout))
+        self.learner.anneal(1.0 - (step + size) / self._members[0].run.total)
         orders = noise.permutations(self._seeds, iteration, self._hyperparameters.passes, self.rollout)
         logged = any(member.logger.writes for member in self._members)
         return self.learner.update(rollout, orders, learning["policy"], report=logged)

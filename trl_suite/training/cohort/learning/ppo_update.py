@@ -4,7 +4,7 @@ Axes: P members, n transitions of a rollout, B of a minibatch.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import ClassVar, NamedTuple
 
@@ -22,6 +22,7 @@ from trl_suite.training.cohort.learning.update_metrics import (
     explained_variance,
 )
 from trl_suite.training.cohort.stacked.adam import Adam, Cells, RateFactors
+from trl_suite.training.cohort.stacked.coefficients import Coefficient, coefficient, column
 from trl_suite.training.cohort.stacked.graph import Launch
 from trl_suite.training.cohort.stacked.low_rank import LowRankTrunks, adapters
 from trl_suite.training.cohort.stacked.network import Networks
@@ -63,6 +64,16 @@ class LossGradients(NamedTuple):
     report: torch.Tensor | None  # the scalars of `PPOUpdate.scalars` (Q, P), where they are wanted
 
 
+class LossWeights(NamedTuple):
+    """Hyperparameters of the loss: one number for all members, or one per member (P, 1)."""
+
+    by_value: Coefficient  # 2 vf_coef / B, of the value's error in its gradient
+    ent_coef: Coefficient
+    clip_range: Coefficient = 0.0
+    lowest_ratio: Coefficient = 0.0  # 1 - clip_range
+    highest_ratio: Coefficient = 0.0  # 1 + clip_range
+
+
 class PPOUpdate:
     """Stacked parameters, their gradient and optimiser, and PPO's update of them."""
 
@@ -71,9 +82,26 @@ class PPOUpdate:
     )  # fmt: skip
 
     def __init__(
-        self, hyperparameters: OnPolicyHyperparameters, stack: Stack, factors: RateFactors | None = None
+        self,
+        hyperparameters: OnPolicyHyperparameters,
+        stack: Stack,
+        factors: RateFactors | None = None,
+        by_member: Sequence[OnPolicyHyperparameters] = (),
     ) -> None:
+        """Begin with the parameters in `stack`.
+
+        Args:
+            hyperparameters: what all members have in common.
+            stack: their parameters.
+            factors: of the learning rate (rows, members, parts).
+            by_member: each member's hyperparameters, where they differ in those of `by_member`.
+        """
         self.hyperparameters, self.stack = hyperparameters, stack
+        self.by_member = by_member or [hyperparameters] * stack.members
+        largest_norm = coefficient(self.column("max_grad_norm"), stack.flat)
+        self._largest_norm = largest_norm if isinstance(largest_norm, float) else largest_norm[:, 0]  # (P,)
+        self._bounds = self._clip_coefficients()
+        self._loss_weights: dict[int, LossWeights] = {}  # by the size of the minibatch
         self.gradient = stack.zeros_like()
         self.low_rank = LowRankTrunks(stack, self.gradient) if adapters(stack) else None
         self.plain = self.low_rank.plain if self.low_rank else stack  # what the networks compute with
@@ -129,7 +157,7 @@ class PPOUpdate:
             **self.losses(metrics.last()),
             "train/explained_variance": explained_variance(rollout.advantage, rollout.value_target),
             "train/std": self.stack.free.exp().mean(1).double().cpu().numpy(),
-            "train/learning_rate": np.full(self.stack.members, self.hyperparameters.learning_rate),
+            "train/learning_rate": self.adam.rates(),
         }
 
     def losses(self, last: UpdateScalars) -> UpdateScalars:
@@ -137,8 +165,26 @@ class PPOUpdate:
         assert isinstance(self.hyperparameters, PPOHyperparameters)
         # L = L_CLIP + c_1 L_VF + c_2 L_entropy (Schulman et al. 2017, eq. 9)
         policy, value, entropy = last[POLICY_GRADIENT_LOSS], last[VALUE_LOSS], last[ENTROPY_LOSS]
-        loss = policy + self.hyperparameters.ent_coef * entropy + self.hyperparameters.vf_coef * value
-        return {"train/loss": loss, "train/clip_range": np.full_like(loss, self.hyperparameters.clip_range)}
+        loss = policy + self.column("ent_coef")[:, 0] * entropy + self.column("vf_coef")[:, 0] * value
+        clip_range = self._bounds[0]
+        now = clip_range if isinstance(clip_range, float) else clip_range[:, 0].double().cpu().numpy()
+        return {"train/loss": loss, "train/clip_range": np.broadcast_to(now, loss.shape)}
+
+    def column(self, name: str) -> npt.NDArray[np.float64]:
+        """Values of a hyperparameter (members, 1)."""
+        return column(self.by_member, name)
+
+    def anneal(self, left: float) -> None:
+        """Let what has a linear schedule be this share of its first value, from now on."""
+        if self.hyperparameters.learning_rate_schedule == "linear":
+            self.adam.anneal(left)
+        if (
+            isinstance(self.hyperparameters, PPOHyperparameters)
+            and self.hyperparameters.clip_range_schedule == "linear"
+        ):
+            for place, bound in zip(self._bounds, _clip_bounds(left * self.column("clip_range")), strict=True):
+                assert isinstance(place, torch.Tensor)
+                place.copy_(torch.as_tensor(bound))
 
     def _learn(self, learning: Cells) -> None:
         """Let exactly these parts move."""
@@ -198,12 +244,31 @@ class PPOUpdate:
         self, outputs: torch.Tensor, recorded: torch.Tensor, grad: torch.Tensor, report: bool
     ) -> LossGradients:
         """Return the gradient of PPO's loss; see `_loss_gradients`."""
-        assert isinstance(self.hyperparameters, PPOHyperparameters)
-        return _loss_gradients(outputs, self.stack.free, recorded, self.hyperparameters, grad, report)
+        return _loss_gradients(outputs, self.stack.free, recorded, self.loss_weights(recorded.shape[1]), grad, report)
+
+    def loss_weights(self, size: int) -> LossWeights:
+        """Weights of the loss for minibatches of a size."""
+        if size not in self._loss_weights:
+            self._loss_weights[size] = self._weights(size)
+        return self._loss_weights[size]
+
+    def _weights(self, size: int) -> LossWeights:
+        like = self.stack.flat
+        common = (coefficient(2.0 * self.column("vf_coef") / size, like), coefficient(self.column("ent_coef"), like))
+        return LossWeights(*common, *self._bounds)
+
+    def _clip_coefficients(self) -> tuple[Coefficient, ...]:
+        """Clip range and bounds of the ratio; numbers that stay where they are if they follow a schedule."""
+        if not isinstance(self.hyperparameters, PPOHyperparameters):
+            return ()
+        bounds, like = _clip_bounds(self.column("clip_range")), self.stack.flat
+        if self.hyperparameters.clip_range_schedule == "linear":
+            return tuple(torch.as_tensor(bound).to(like) for bound in bounds)
+        return tuple(coefficient(bound, like) for bound in bounds)
 
     def optimizer(self, hyperparameters: OnPolicyHyperparameters, factors: RateFactors | None) -> Adam:
         """Return the optimizer of all parameters."""
-        return Adam(self.stack, self.gradient, hyperparameters.learning_rate, PPO_ADAM_EPSILON, factors)
+        return Adam(self.stack, self.gradient, self.column("learning_rate"), PPO_ADAM_EPSILON, factors)
 
     def _clip(self) -> None:
         """Scale each member's gradient to the largest norm allowed; what is frozen does not count."""
@@ -212,7 +277,8 @@ class PPOUpdate:
             flat.mul_(self._mask)
         # g <- g min(1, max_grad_norm / (|g| + eps)) (Pascanu et al. 2013; torch.nn.utils.clip_grad_norm_)
         norms = torch.linalg.vector_norm(flat, dim=2).square().sum(0).sqrt()  # (P,)
-        flat.mul_((self.hyperparameters.max_grad_norm / (norms + NORM_EPSILON)).clamp(max=1.0)[None, :, None])
+        shares = ((norms + NORM_EPSILON).reciprocal() * self._largest_norm).clamp(max=1.0)
+        flat.mul_(shares[None, :, None])
 
 
 class GaussianDensity(NamedTuple):
@@ -234,11 +300,16 @@ def gaussian(away: torch.Tensor, log_std: torch.Tensor) -> GaussianDensity:
     return GaussianDensity(by_mean, squares, -0.5 * squares.sum(-1) - constant)
 
 
+def _clip_bounds(clip_range: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], ...]:
+    """Clip range, and the lowest and highest ratio that it lets count."""
+    return clip_range, 1.0 - clip_range, 1.0 + clip_range
+
+
 def _loss_gradients(
     outputs: torch.Tensor,
     log_std: torch.Tensor,
     recorded: torch.Tensor,
-    hyperparameters: PPOHyperparameters,
+    weights: LossWeights,
     grad: torch.Tensor,
     report: bool,
 ) -> LossGradients:
@@ -248,7 +319,7 @@ def _loss_gradients(
         outputs: of the networks, (2 P, B, outputs).
         log_std: (P, actions).
         recorded: (P, B, actions + 3): action, log probability, advantage and value target of the rollout.
-        hyperparameters: the loss's weights.
+        weights: of the loss.
         grad: where to write the gradient by the outputs; 0 in what is no output.
         report: whether to report.
     """
@@ -261,20 +332,30 @@ def _loss_gradients(
     # L_CLIP = mean min(r A, clip(r, 1 - eps, 1 + eps) A) (eq. 7)
     gain, clipped = (
         advantage * ratio,
-        advantage * ratio.clamp(1 - hyperparameters.clip_range, 1 + hyperparameters.clip_range),
+        advantage * _clamped(ratio, weights),
     )
     # d(-L_CLIP) / d log pi = -r A / B where r A <= clip(r) A, and 0 where the clipped term is the minimum
     by_log_prob = torch.where(gain <= clipped, gain, 0.0).mul_(-1.0 / size)[..., None]
     # L_VF = vf_coef mean (V - V_target)^2 (eq. 9), so that dL_VF / dV = 2 vf_coef (V - V_target) / B
     error = outputs[members:, :, 0] - recorded[..., actions + 2]
     torch.mul(density.by_mean, by_log_prob, out=grad[:members, :, :actions])
-    torch.mul(error, 2.0 * hyperparameters.vf_coef / size, out=grad[members:, :, 0])
+    torch.mul(error, weights.by_value, out=grad[members:, :, 0])
     # d log N / d log sigma = ((a - mu) / sigma)^2 - 1; the entropy of a Gaussian grows by 1 with each log sigma
     return LossGradients(
         outputs=grad,
-        log_std=((density.squares - 1.0) * by_log_prob).sum(1) - hyperparameters.ent_coef,
-        report=_reported(log_ratio, torch.minimum(gain, clipped), error, log_std, hyperparameters) if report else None,
+        log_std=((density.squares - 1.0) * by_log_prob).sum(1) - weights.ent_coef,
+        report=_reported(log_ratio, torch.minimum(gain, clipped), error, log_std, weights.clip_range)
+        if report
+        else None,
     )
+
+
+def _clamped(ratio: torch.Tensor, weights: LossWeights) -> torch.Tensor:
+    """The ratio within its bounds."""
+    lowest, highest = weights.lowest_ratio, weights.highest_ratio
+    if isinstance(lowest, torch.Tensor) and isinstance(highest, torch.Tensor):
+        return ratio.clamp(lowest, highest)
+    return ratio.clamp(float(lowest), float(highest))
 
 
 def _reported(
@@ -282,13 +363,13 @@ def _reported(
     objective: torch.Tensor,
     error: torch.Tensor,
     log_std: torch.Tensor,
-    hyperparameters: PPOHyperparameters,
+    clip_range: Coefficient,
 ) -> torch.Tensor:
     """Return the scalars of a minibatch (Q, P), in the order of `PPOUpdate.scalars`."""
     off_policy = torch.expm1(log_ratio)  # r - 1
     # KL(pi_old || pi) = E[(r - 1) - log r] (http://joschu.net/blog/kl-approx.html)
     divergence = off_policy - log_ratio
-    clipped = (off_policy.abs() > hyperparameters.clip_range).to(objective.dtype)
+    clipped = (off_policy.abs() > clip_range).to(objective.dtype)
     means = torch.stack([divergence, -objective, error.square(), clipped]).mean(2)
     return torch.cat([means, entropy_loss(log_std)[None]])
 

@@ -23,16 +23,18 @@ class WeightDecay:
         self._adam, self._member = adam, member
         rows = adam.stack.flat[:, member]
         self._anchor = rows.clone()
-        self._share = (adam.rate * row_of(adam.stack.layout, strengths)).clamp(max=1.0).to(rows)
+        self._strength = row_of(adam.stack.layout, strengths).to(rows)
         adam.after.append(self._apply)
 
     def _apply(self) -> None:
         """Move what learns towards its anchor."""
         parts, learning = self._adam.stack.layout.parts, self._adam.learning[:, self._member]
+        rate = self._adam.rate_of(self._member)
         for row, part in np.argwhere(learning):
             span = slice(parts[part].start, parts[part].stop)
             numbers = self._adam.stack.flat[row, self._member, span]
-            numbers.sub_(self._share[row, span] * (numbers - self._anchor[row, span]))
+            share = (rate * self._strength[row, span]).clamp(max=1.0)
+            numbers.sub_(share * (numbers - self._anchor[row, span]))
 
 
 class MemberDistillation(Protocol):

@@ -37,7 +37,7 @@ class Adam:
         self,
         stack: Stack,
         gradient: Stack,
-        rate: float,
+        rate: float | npt.NDArray[np.float64],
         epsilon: float,
         factors: npt.NDArray[np.float64] | None = None,
         gentle: bool = True,
@@ -47,12 +47,13 @@ class Adam:
         Args:
             stack: the parameters.
             gradient: of the same layout.
-            rate: of learning.
+            rate: of learning; of all members, or one per member (members, 1).
             epsilon: added to the root of the second moment.
             factors: of the rate (rows, members, parts); 1 where none are given.
             gentle: whether the rate of what is thawed rises slowly.
         """
-        self.stack, self.gradient, self.rate = stack, gradient, rate
+        self.stack, self.gradient = stack, gradient
+        self._annealed: torch.Tensor | None = None  # share of the rate that is left; None without a schedule
         self.before: list[Callable[[], None]] = []  # called before every step, with the gradient in place
         self.after: list[Callable[[], None]] = []  # called after it
         self._epsilon, self._gentle = epsilon, gentle
@@ -62,7 +63,9 @@ class Adam:
         shape = (stack.layout.rows, stack.members, len(self._parts))
         self.count = np.zeros(shape, dtype=np.int64)
         self._learning = np.ones(shape, dtype=bool)
-        self._rates = rate * (np.ones(shape) if factors is None else factors)
+        # (rows, members, parts)
+        self._base_rates = np.broadcast_to(np.asarray(rate, dtype=np.float64), (stack.members, 1))
+        self._rates = self._base_rates * (np.ones(shape) if factors is None else factors)
         self.warming = np.zeros(shape, dtype=bool)  # parts whose rate rises after a thaw
         self._plan: dict[float, _Slices] | None = None
         self.edition = 0  # of the plan: another one moves other numbers, or at other rates
@@ -77,6 +80,24 @@ class Adam:
         if not np.array_equal(cells, self._learning):
             self._learning = cells.copy()
             self._change()
+
+    def anneal(self, share: float) -> None:
+        """Learn at this share of the rate from now on; on a device a captured step reads it anew."""
+        if self._annealed is None:
+            on_cpu = self._parameters.device.type == "cpu"
+            dtype = torch.float64 if on_cpu else torch.float32  # those that fused Adam takes there
+            self._annealed = torch.ones((), dtype=dtype, device=self._parameters.device)
+            self._change()
+        self._annealed.fill_(share)
+
+    def rate_of(self, member: int) -> float | torch.Tensor:
+        """Rate at which a member learns now, without the factors of its parts."""
+        rate = float(self._base_rates[member, 0])
+        return rate if self._annealed is None else rate * self._annealed
+
+    def rates(self) -> npt.NDArray[np.float64]:
+        """Rates at which the members learn now (members,), without the factors of their parts."""
+        return self._base_rates[:, 0] * (1.0 if self._annealed is None else float(self._annealed))
 
     def restart(self, cells: Cells, thawed: bool = True) -> None:
         """Forget the moments and the count of these parts.
@@ -99,7 +120,8 @@ class Adam:
             self._plan = self._planned()
         for rate, slices in self._plan.items():
             slices.steps.add_(1.0)
-            self._move(slices.tensors, list(slices.steps.unbind()), rate)
+            now = rate if self._annealed is None else rate * self._annealed
+            self._move(slices.tensors, list(slices.steps.unbind()), now)
         for act in self.after:
             act()
         self.count[self._learning] += 1
@@ -111,7 +133,9 @@ class Adam:
         """Take notice that moments and counts were written from outside."""
         self._change()
 
-    def _move(self, tensors: tuple[list[torch.Tensor], ...], counts: list[torch.Tensor], rate: float) -> None:
+    def _move(
+        self, tensors: tuple[list[torch.Tensor], ...], counts: list[torch.Tensor], rate: float | torch.Tensor
+    ) -> None:
         """Move the parameters in `tensors` by a step."""
         _fused(tensors, counts, rate, self._epsilon)
 
@@ -140,7 +164,9 @@ class Adam:
         return plan
 
 
-def _fused(tensors: tuple[list[torch.Tensor], ...], counts: list[torch.Tensor], rate: float, epsilon: float) -> None:
+def _fused(
+    tensors: tuple[list[torch.Tensor], ...], counts: list[torch.Tensor], rate: float | torch.Tensor, epsilon: float
+) -> None:
     """Make one step of Adam in place, with what `torch.optim.Adam(fused=True)` calls.
 
     The public class cannot do it: its groups are whole tensors, and a part of a tensor may be frozen here.
@@ -148,7 +174,9 @@ def _fused(tensors: tuple[list[torch.Tensor], ...], counts: list[torch.Tensor], 
     # m <- b1 m + (1 - b1) g; v <- b2 v + (1 - b2) g^2 (Kingma & Ba 2015, alg. 1)
     # theta <- theta - rate (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
     parameters, gradients, means, squares = tensors
-    torch.ops.aten._fused_adam_(
+    adam = torch.ops.aten._fused_adam_
+    step = adam.default if isinstance(rate, float) else adam.tensor_lr
+    step(
         parameters,
         gradients,
         means,
@@ -170,9 +198,15 @@ class RMSprop(Adam):
 
     decay = 0.99  # of the mean of squared gradients
 
-    def _move(self, tensors: tuple[list[torch.Tensor], ...], counts: list[torch.Tensor], rate: float) -> None:
+    def _move(
+        self, tensors: tuple[list[torch.Tensor], ...], counts: list[torch.Tensor], rate: float | torch.Tensor
+    ) -> None:
         """Move the parameters in `tensors` by a step."""
         for parameters, grads, _, squares in zip(*tensors, strict=True):
             # v <- a v + (1 - a) g^2; theta <- theta - rate g / (sqrt(v) + eps) (Tieleman & Hinton 2012)
             squares.mul_(self.decay).addcmul_(grads, grads, value=1 - self.decay)
-            parameters.addcdiv_(grads, squares.sqrt().add_(self._epsilon), value=-rate)
+            deviations = squares.sqrt().add_(self._epsilon)
+            if isinstance(rate, float):
+                parameters.addcdiv_(grads, deviations, value=-rate)
+            else:
+                parameters.sub_(grads.div(deviations).mul_(rate))

@@ -11,6 +11,7 @@ from gymnasium import spaces
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
 
 from trl_suite.algorithms.hyperparameters import Activation, Hyperparameters
@@ -146,17 +147,23 @@ def _arguments(worlds: VecEnv, hyperparameters: Hyperparameters, seed: int) -> d
         "policy_kwargs": policy,
         "seed": seed_for(seed, "learner"),
         "device": "cpu",  # SB3 itself warns that an MLP of this size is slower on a GPU
-        "learning_rate": hyperparameters.learning_rate,
+        "learning_rate": _scheduled(values, "learning_rate"),
         "gamma": hyperparameters.gamma,
     }
     arguments |= {name: values[name] for name in algorithm.sb3_arguments}
-    if "log_std_init" in values:
-        policy["log_std_init"] = values["log_std_init"]
+    if "clip_range" in values:
+        arguments["clip_range"] = _scheduled(values, "clip_range")
+    policy |= {name: values[name] for name in ("log_std_init", "ortho_init") if name in values}
     if not algorithm.on_policy:
         arguments["replay_buffer_class"] = SourceReplayBuffer
     if "action_noise" in values:
         arguments["action_noise"] = _noise(worlds, hyperparameters.n_envs, values["action_noise"])
     return arguments
+
+
+def _scheduled(values: Mapping[str, Any], name: str) -> float | LinearSchedule:
+    """Return a hyperparameter as SB3 takes it: a number, or how it falls over the budget."""
+    return LinearSchedule(values[name], 0.0, 1.0) if values[f"{name}_schedule"] == "linear" else values[name]
 
 
 def _noise(worlds: VecEnv, n_envs: int, deviation: float) -> NormalActionNoise | None:
