@@ -85,6 +85,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     status: Status
     schema: int = RECORD_SCHEMA
     source: str = ""  # folder of the source run, relative to the experiment's; "" for scratch and for sources
+    preset: str = ""  # where the hyperparameters come from: `half-cheetah/ppo`, `sb3`; "" in old records
     started: str = ""  # ISO 8601, UTC
     seconds: float = 0.0  # wall time of all attempts that the result is made of; of a cohort's, this run's share
     engine: str = "sb3"

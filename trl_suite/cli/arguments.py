@@ -128,6 +128,8 @@ class Train(Verb):
     """Budget in env steps."""
     seed: int = 0
     """Seed of the network, the worlds and the noise."""
+    preset: Literal["tuned", "sb3"] = "tuned"
+    """The robot's tuned hyperparameters, where it has some, or SB3's defaults."""
     out: Path | None = None
     """Policy folder to make; policies/ENV-ALGORITHM-seed-SEED in the workspace where not given."""
 

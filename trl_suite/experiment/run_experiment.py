@@ -81,6 +81,8 @@ def run(
     taken = take(root, specs, reuse, planner, retention=specification.retention, mixed=mix_versions)
     for line in (*taken, *summary(assignments(specs, planner))):
         Console(quiet=quiet, markup=False).print(line, highlight=False, soft_wrap=True)
+    for note in dict.fromkeys(choice.note for choice in specification.choices.values()):
+        Console(quiet=quiet, markup=False).print(note, highlight=False, soft_wrap=True)
     for caution in experiment_checks.cautions(specification):
         Console(quiet=quiet, markup=False).print(caution, style="yellow", highlight=False, soft_wrap=True)
     with Stop() as stop, progress.display(Console(quiet=quiet), specs) as display:

@@ -60,6 +60,7 @@ class Training(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     episodes: int = 0
     seconds: float = 0.0
     hyperparameters: dict[str, Any] = {}
+    preset: str = ""  # where they come from: `half-cheetah/ppo`, or `sb3` for its defaults
     versions: dict[str, str] = {}
     commit: str = ""
     dirty: bool = False

@@ -1,9 +1,10 @@
 """`trl_suite.train`: one policy from scratch, in this process."""
 
 from trl_suite.algorithms.hyperparameters import Hyperparameters
-from trl_suite.algorithms.registry import Algorithm, find
+from trl_suite.algorithms.registry import Algorithm
 from trl_suite.networks.policy import Policy
 from trl_suite.training import engines, settings
+from trl_suite.training.presets import Choice, Preset, choose
 from trl_suite.training.threads import threads
 from trl_suite.training.training_run import TrainingOutcome, TrainingRun, Unwatched, Watcher
 
@@ -14,6 +15,7 @@ def train(
     algorithm: Algorithm = "ppo",
     steps: int = 200_000,
     seed: int = 0,
+    preset: Preset = "tuned",
     hyperparameters: Hyperparameters | None = None,
 ) -> Policy:
     """Return a policy trained from scratch.
@@ -23,18 +25,24 @@ def train(
         algorithm: its name, such as ppo; see `trl_suite/algorithms/`.
         steps: budget in env steps; what is left after the last whole rollout teaches nothing.
         seed: of the network, the worlds and the noise.
-        hyperparameters: hyperparameters other than the suite's own; they decide the algorithm.
+        preset: the robot's tuned hyperparameters, where it has some, or SB3's defaults.
+        hyperparameters: others than those of a preset; they decide the algorithm.
     """
-    hyperparameters = hyperparameters or find(algorithm).hyperparameters()
-    return run_alone(env, hyperparameters, steps=steps, seed=seed, watcher=Unwatched()).policy
+    choice = Choice(hyperparameters, "", "") if hyperparameters else choose(env, algorithm, preset)
+    return run_alone(env, choice, steps=steps, seed=seed, watcher=Unwatched()).policy
 
 
-def run_alone(
-    env: str, hyperparameters: Hyperparameters, *, steps: int, seed: int, watcher: Watcher
-) -> TrainingOutcome:
+def run_alone(env: str, choice: Choice, *, steps: int, seed: int, watcher: Watcher) -> TrainingOutcome:
     """Return the outcome of training from scratch, evaluated 20 times on the way."""
     evaluation = settings.Evaluation(every=-(-steps // 20))
-    run = TrainingRun(env=env, hyperparameters=hyperparameters, seed=seed, steps=steps, evaluation=evaluation)
+    run = TrainingRun(
+        env=env,
+        hyperparameters=choice.hyperparameters,
+        preset=choice.preset,
+        seed=seed,
+        steps=steps,
+        evaluation=evaluation,
+    )
     with threads(1):
         _, result = next(engines.train(engines.alone(run), [run], [watcher], [None]))
     if isinstance(result, Exception):

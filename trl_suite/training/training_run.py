@@ -44,6 +44,7 @@ class TrainingRun:
     ] = ()  # addresses that the training worlds take in turn, instead of all being `env`
     redraw: bool = False  # each training env draws one of the variants anew at each episode, instead of taking turns
     source_training: settings.SourceTraining = field(default_factory=settings.SourceTraining)
+    preset: str = ""  # where the hyperparameters come from
     head_start: int = 0  # env steps before the first of `steps`, which are paid for and not measured
 
     @property
@@ -84,6 +85,7 @@ class TrainingRun:
             episodes=len(values),
             seconds=round(seconds, 1),
             hyperparameters=self.hyperparameters.table() | msgspec.to_builtins(self.source_training),
+            preset=self.preset,
             versions=provenance.versions(),
             commit=commit,
             dirty=dirty,

@@ -8,13 +8,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from trl_suite import content
-from trl_suite.algorithms.registry import find
 from trl_suite.cli.arguments import Train
 from trl_suite.errors import InputError
 from trl_suite.experiment import policy_library
 from trl_suite.experiment.policy_library import CURVE
 from trl_suite.training.acting.evaluation import Episode, append, mean_return
 from trl_suite.training.from_scratch import run_alone
+from trl_suite.training.presets import choose
 from trl_suite.training.training_run import Unwatched
 from trl_suite.worlds.identity import identity
 
@@ -29,12 +29,14 @@ def execute(arguments: Train) -> int:
             f"--steps {arguments.steps} and --seed {arguments.seed}: more than 0 steps, a seed of 0 or more"
         )
     identity(arguments.env)  # an env that does not exist is said before a bar is drawn
-    console, hyperparameters = Console(), find(arguments.algorithm).hyperparameters()
+    console, choice = Console(), choose(arguments.env, arguments.algorithm, arguments.preset)
+    hyperparameters = choice.hyperparameters
     rollout = hyperparameters.n_envs * getattr(hyperparameters, "n_steps", 1)
     if arguments.steps < rollout:
         raise InputError(f"--steps {arguments.steps}: fewer than one rollout of {rollout:,} steps would train nothing")
+    console.print(choice.note, highlight=False, soft_wrap=True)
     with _Bar(console, folder / CURVE, arguments.steps) as bar:
-        outcome = run_alone(arguments.env, hyperparameters, steps=arguments.steps, seed=arguments.seed, watcher=bar)
+        outcome = run_alone(arguments.env, choice, steps=arguments.steps, seed=arguments.seed, watcher=bar)
         outcome.policy.save(folder)
     training = outcome.policy.card.training
     console.print(f"{training.steps:,} steps in {training.seconds:.0f} s, return {training.return_mean:,.1f}: {folder}")

@@ -62,7 +62,7 @@ class _Grid:
 
     def __init__(self, experiment: Experiment) -> None:
         self._experiment = experiment
-        self._hyperparameters = experiment.hyperparameters.table()
+        self._choices = experiment.choices
         self._methods = {name: methods.find(name, experiment.method) for name in experiment.methods}
         self._tables = {name: _acting(method) for name, method in self._methods.items()}
         self._env_specs = {env: identity(env) for env in (*experiment.sources, *experiment.target.envs)}
@@ -139,13 +139,14 @@ class _Grid:
         extra: dict[str, Any],
     ) -> RunSpec:
         """Return the run with the digest and the folder that its specification gives it."""
+        choice = self._choices.get(planned.env)
         specification: dict[str, Any] = {
             "schema": record.RECORD_SCHEMA,
             "role": planned.role,
             "env": planned.env,
             "env_spec": self._env_specs[planned.env],
             "algorithm": self._experiment.algorithm,
-            "hyperparameters": self._hyperparameters,
+            "hyperparameters": choice.hyperparameters.table() if choice else {},
             "seed": planned.seed,
             "steps": budget,
             "evaluation": msgspec.to_builtins(evaluation),
@@ -173,6 +174,7 @@ class _Grid:
             steps=budget + extra.get("head_start", 0),
             evaluation=evaluation,
             definition=definition,
+            preset=choice.preset if choice and "policy" not in extra else "",
         )
 
 

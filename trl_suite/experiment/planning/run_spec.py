@@ -28,6 +28,7 @@ class RunSpec:
     steps: int  # budget in env steps, with those of a head start
     evaluation: settings.Evaluation
     definition: Method
+    preset: str = ""  # where the hyperparameters come from
 
     @property
     def planned(self) -> PlannedRun:
@@ -61,6 +62,7 @@ def spec_of_record(run: RunRecord, folder: str) -> RunSpec:
         steps=run.steps,
         evaluation=msgspec.convert(run.specification["evaluation"], settings.Evaluation),
         definition=msgspec.convert(run.specification["method"], Method),
+        preset=run.preset,
     )
 
 
@@ -86,4 +88,5 @@ def training_of(spec: RunSpec, source: Policy | None) -> TrainingRun:
         redraw=table.get("redraw", False),
         source_training=msgspec.convert(table.get("source_training", {}), settings.SourceTraining),
         head_start=table.get("head_start", 0),
+        preset=spec.preset,
     )

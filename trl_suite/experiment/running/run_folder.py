@@ -216,6 +216,7 @@ class RunFolder:
             specification=spec.specification,
             status="running",
             source=planned.source,
+            preset=spec.preset,
             started=earlier.started if earlier and self.resumed else datetime.now(UTC).isoformat(timespec="seconds"),
             seconds=self._before,
             attempts=earlier.attempts + 1 if earlier else 1,

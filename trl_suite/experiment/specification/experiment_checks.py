@@ -43,15 +43,21 @@ def check(path: Path, experiment: Experiment) -> None:
     _check_shipped(path, experiment)
     _check_source_training(path, experiment)
     _check_memory(path, experiment)
-    _check_batch(path, experiment.hyperparameters)
+    for choice in experiment.choices.values():
+        _check_batch(path, choice.hyperparameters)
 
 
 def cautions(experiment: Experiment) -> list[str]:
     """Return warnings for settings that are valid but probably a mistake."""
-    hyperparameters = experiment.hyperparameters
+    kinds = list(dict.fromkeys(choice.hyperparameters for choice in experiment.choices.values()))
+    lines = [line for hyperparameters in kinds for line in _off_policy_cautions(hyperparameters)]
+    return list(dict.fromkeys(lines))
+
+
+def _off_policy_cautions(hyperparameters: Hyperparameters) -> list[str]:
     if not isinstance(hyperparameters, OffPolicyHyperparameters):
         return []
-    name, lines = experiment.algorithm, list[str]()
+    name, lines = hyperparameters.algorithm, list[str]()
     if getattr(hyperparameters, "action_noise", 1.0) == 0:
         lines.append(f"{name}: action_noise = 0 explores nothing once learning starts; 0.1 is usual")
     if not hyperparameters.tau:
@@ -117,9 +123,13 @@ def _check_batch(path: Path, hyperparameters: Hyperparameters) -> None:
 
 def _check_source_training(path: Path, experiment: Experiment) -> None:
     """Refuse a source that could not be trained as the table says."""
-    source, worlds = experiment.source, experiment.hyperparameters.n_envs
-    if len(source.variants) > worlds:
-        raise InputError(f"{path}: source: {len(source.variants)} variants need as many worlds, and n_envs is {worlds}")
+    source = experiment.source
+    for env in experiment.sources:
+        worlds = experiment.hyperparameters_of(env).n_envs
+        if len(source.variants) > worlds:
+            raise InputError(
+                f"{path}: source: {len(source.variants)} variants need as many worlds, and n_envs is {worlds}"
+            )
     if source.heads and len(source.variants) < 2:
         raise InputError(f"{path}: source.heads: give two variants or more, one for each head")
     if source.dynamics and source.heads:
@@ -130,7 +140,12 @@ def _check_source_training(path: Path, experiment: Experiment) -> None:
 
 def _check_memory(path: Path, experiment: Experiment) -> None:
     """Refuse a replay, or moments, that the source could not keep or the target not hold."""
-    source, hyperparameters = experiment.source, experiment.hyperparameters
+    for env in experiment.sources:
+        _check_replay(path, experiment, experiment.hyperparameters_of(env))
+
+
+def _check_replay(path: Path, experiment: Experiment, hyperparameters: Hyperparameters) -> None:
+    source = experiment.source
     for name in experiment.methods:
         method = methods.find(name, experiment.method)
         stored_parts = remembered(method)

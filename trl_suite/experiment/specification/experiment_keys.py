@@ -1,14 +1,16 @@
 """The keys of `experiment.toml`: one question, and the grid of runs that answers it."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
 from trl_suite.algorithms.hyperparameters import Count, Hyperparameters, Whole
-from trl_suite.algorithms.registry import DESCRIPTORS, Algorithm
+from trl_suite.algorithms.registry import Algorithm
 from trl_suite.errors import InputError
 from trl_suite.mechanisms.methods import Method
 from trl_suite.training import settings
+from trl_suite.training.overrides import OVERRIDES, present
+from trl_suite.training.presets import Choice, Preset, choose
 from trl_suite.worlds.identity import robot_of
 
 Bound = Annotated[float, msgspec.Meta(gt=0)]
@@ -80,6 +82,7 @@ class ExperimentKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     retention: bool = False  # measure what every source policy can still do at home after each target
     probes: Whole = 0  # source policies that are probed on each target, to compare with how it went
     algorithm: Algorithm = "ppo"
+    preset: Preset = "tuned"  # of each robot, under the keys of the algorithm's table; sb3: SB3's defaults
     engine: Literal["auto", "sb3", "cohort"] = "auto"  # auto: runs train together where the cohort engine can do it
     device: Literal["auto", "cpu", "cuda"] = "auto"  # of the cohort engine; auto: CUDA where there is one
     # what simulates cohorts; auto: Warp on a CUDA device where it is installed and can run the robot, else MuJoCo
@@ -90,9 +93,23 @@ class ExperimentKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     method: dict[str, Method] = {}  # methods of this experiment's own
 
     @property
-    def hyperparameters(self) -> Hyperparameters:
-        """The hyperparameters of the algorithm that is used."""
-        return getattr(self, self.algorithm)
+    def overrides(self) -> dict[str, Any]:
+        """The hyperparameters that the file asks for by name."""
+        return present(getattr(self, self.algorithm))
+
+    def choice(self, env: str) -> Choice:
+        """Hyperparameters of the runs on an env, and where they come from."""
+        return choose(env, self.algorithm, self.preset, self.overrides)
+
+    def hyperparameters_of(self, env: str) -> Hyperparameters:
+        """Hyperparameters of the runs on an env."""
+        return self.choice(env).hyperparameters
+
+    @property
+    def choices(self) -> dict[str, Choice]:
+        """Hyperparameters by env, of those that are trained on."""
+        trained = () if self.source.shipped else self.sources
+        return {env: self.choice(env) for env in dict.fromkeys((*trained, *self.target.envs))}
 
     def source_of(self, target: str) -> str:
         """Return the env that a target's source policies come from.
@@ -118,7 +135,7 @@ if TYPE_CHECKING:
 else:
     Experiment = msgspec.defstruct(
         "Experiment",
-        [(name, algorithm.hyperparameters, algorithm.hyperparameters()) for name, algorithm in DESCRIPTORS.items()],
+        [(name, overrides, overrides()) for name, overrides in OVERRIDES.items()],
         bases=(ExperimentKeys,),
         namespace={"__doc__": "A grid of runs, with a table of hyperparameters for each algorithm."},
         frozen=True,
