@@ -88,6 +88,12 @@ def choose(
     return Choice(merged(algorithm, present(table.hyperparameters), asked), name, f"preset {name}: {_said(table)}")
 
 
+def measurement(robot: str, algorithm: Algorithm) -> Measurement | None:
+    """Return that scratch runs with a robot's preset reached; None where there is no preset or nobody measured it."""
+    table = _table(robot, algorithm)
+    return None if table is None else table.measured
+
+
 def _said(table: Any) -> str:
     measured: Measurement | None = table.measured
     if measured is None:

@@ -10,6 +10,7 @@ from trl_suite.algorithms.ppo import PPOHyperparameters
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.methods import Method
 from trl_suite.training.cohort.collecting.rollout import Collector
+from trl_suite.training.cohort.cohort_key import cohort_key
 from trl_suite.training.training_run import DivergedError, TrainingOutcome
 
 COPIED = ("actor", "critic", "normaliser")
@@ -29,6 +30,24 @@ def test_a_member_is_the_same_alone_and_among_others(make_job, position):
     among = run(jobs, watchers)[position]
     assert same(numbers(alone), numbers(among))
     assert curve[0].curve == curve[1].curve
+
+
+def test_members_of_other_rates_discounts_and_weights_are_the_same_alone(make_job):
+    """Trials of a search train together: what they may differ in is a number per member, to the same bits."""
+    shared = {"n_envs": 4, "n_steps": 32, "batch_size": 50, "n_epochs": 3, "hidden": (16, 16)}
+    schedules = {"learning_rate_schedule": "linear", "clip_range_schedule": "linear"}
+    tables = [
+        {},
+        {"learning_rate": 1.7e-3, "gamma": 0.97, "gae_lambda": 0.8, "clip_range": 0.1},
+        {"ent_coef": 0.013, "vf_coef": 0.31, "max_grad_norm": 0.13, "log_std_init": -1.0, "ortho_init": False},
+    ]
+    for more in ({}, schedules):
+        jobs = [make_job(seed=3, hyperparameters=PPOHyperparameters(**shared, **table, **more)) for table in tables]
+        assert len({cohort_key(job) for job in jobs}) == 1
+        for job, among in zip(jobs, run(jobs), strict=True):
+            assert same(numbers(run([job])[0]), numbers(among))
+    fewer_epochs = make_job(hyperparameters=PPOHyperparameters(**shared | {"n_epochs": 2}))
+    assert cohort_key(fewer_epochs) != cohort_key(make_job(hyperparameters=PPOHyperparameters(**shared)))
 
 
 def test_low_rank_members_are_the_same_alone_and_among_others(make_job):

@@ -83,14 +83,24 @@ def _sb3(job: TrainingRun, seed: int):
 MOMENTS = Method(copy=("actor", "critic", "normaliser", "optimiser"), log_std="copied")
 
 
+SCHEDULED = {"learning_rate_schedule": "linear", "clip_range_schedule": "linear", "ortho_init": False, "ent_coef": 0.01}
+
+
 @pytest.mark.parametrize(
-    ("env", "limit", "method"), [("hopper", 60, Method()), ("half-cheetah", 5, Method()), ("hopper", 60, MOMENTS)]
+    ("env", "limit", "method", "options"),
+    [
+        ("hopper", 60, Method(), {}),
+        ("half-cheetah", 5, Method(), {}),
+        ("hopper", 60, MOMENTS, {}),
+        ("hopper", 60, Method(), SCHEDULED),
+    ],
 )
-def test_four_rollouts_are_sb3s(env, limit, method):
+def test_four_rollouts_are_sb3s(env, limit, method, options):
     # episodes are short: in longer ones contacts amplify the last bit of an action a thousandfold
-    hyperparameters = PPOHyperparameters(n_envs=2, n_steps=96, batch_size=48, n_epochs=4)
+    hyperparameters = PPOHyperparameters(n_envs=2, n_steps=96, batch_size=48, n_epochs=4, **options)
+    budget = ROLLOUTS * 2 * 96  # as `_sb3` learns, by which schedules fall to 0
     job = TrainingRun(
-        env=env, hyperparameters=hyperparameters, seed=3, steps=10_000, evaluation=settings.Evaluation(episodes=1)
+        env=env, hyperparameters=hyperparameters, seed=3, steps=budget, evaluation=settings.Evaluation(episodes=1)
     )
     if method.copy:
         keeping = replace(job, seed=2, steps=384, source_training=settings.SourceTraining(keep=("optimiser",)))
