@@ -24,7 +24,7 @@ ALLOWED = {
     "mechanisms": {"algorithms", "errors", "content", "tables", "interface", "record", "networks"},
     "evidence": {"errors", "content", "tables", "interface", "record"},
     "training": {
-        "algorithms", "errors", "files", "content", "interface", "record", "provenance", "networks", "worlds",
+        "algorithms", "errors", "files", "content", "tables", "interface", "record", "provenance", "networks", "worlds",
         "mechanisms",
     },
     "experiment": {

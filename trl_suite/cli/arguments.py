@@ -161,6 +161,24 @@ class Run(Verb):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tune(Verb):
+    """Search the hyperparameters of scratch and of each method, as [tune] of the experiment says."""
+
+    experiment: Positional[str]
+    """Folder of experiment.toml, or the name of a shipped one."""
+    runs: Path = Path("runs")
+    """Where the trials' run folders are kept: RUNS/EXPERIMENT/tuning/..."""
+    workers: int | None = None
+    """Cohorts at a time; as many as there are cores where not given."""
+    on: Literal["here", "local"] = "local"
+    """Where: in this process, or in processes of this machine."""
+    json: bool = False
+    """Print all trials as JSON."""
+    quiet: bool = False
+    """Show nothing until the table at the end."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Status(Verb):
     """Say how far an experiment is: done, running, failed, interrupted and waiting runs, and the time left."""
 
@@ -303,6 +321,7 @@ Arguments = (
     | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Run, tyro.conf.subcommand("run")]
+    | Annotated[Tune, tyro.conf.subcommand("tune")]
     | Annotated[Status, tyro.conf.subcommand("status")]
     | Annotated[Rerun, tyro.conf.subcommand("rerun")]
     | Annotated[Check, tyro.conf.subcommand("check")]

@@ -22,6 +22,7 @@ from trl_suite.experiment.running.scheduler import RunPlace, Scheduler, Tally
 from trl_suite.experiment.running.stop_request import Stop
 from trl_suite.experiment.specification import experiment_checks, experiment_file
 from trl_suite.experiment.specification.experiment_keys import ExecutionOptions, Experiment
+from trl_suite.experiment.tuning import tuning_trials
 from trl_suite.machine_resources import cores
 from trl_suite.training.threads import threads
 
@@ -68,6 +69,7 @@ def run(
     """
     source = experiment_file.locate(str(experiment))
     specification = experiment_file.load(source)
+    tuning_trials.refuse_untuned(source, specification)
     if address is not None and on != "ray":
         raise InputError("--address is that of a Ray cluster: it needs --on ray")
     if workers is not None and workers < 1:

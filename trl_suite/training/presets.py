@@ -63,6 +63,13 @@ class Choice(NamedTuple):
     preset: str  # `half-cheetah/ppo`, or `sb3` for Stable-Baselines3's defaults
     note: str  # one line for the reader
 
+    def tuned(self, values: Mapping[str, Any]) -> "Choice":
+        """The same with the hyperparameters that a search found."""
+        hyperparameters = msgspec.convert(
+            {**msgspec.structs.asdict(self.hyperparameters), **values}, type(self.hyperparameters)
+        )
+        return Choice(hyperparameters, f"{self.preset}, tuned", self.note)
+
 
 def choose(
     env: str, algorithm: Algorithm, preset: Preset = "tuned", overrides: Mapping[str, Any] | None = None

@@ -1,6 +1,6 @@
 """The grid of runs that an experiment asks for: seeds x targets x methods, and a source policy for each seed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -26,7 +26,7 @@ def run_specs(experiment: Experiment) -> list[RunSpec]:
     A run's source stands before it, and seeds come in order, so that pairs are complete early. Scratch runs of the
     reference's own seeds come last, because no pair waits for them.
     """
-    grid = _Grid(experiment)
+    grid = Grid(experiment)
     specs: list[RunSpec] = []
     for seed in experiment.seeds:
         sources = grid.sources(seed)
@@ -57,7 +57,7 @@ def plan_record(name: str, experiment: Experiment, command: str, specs: Sequence
     )
 
 
-class _Grid:
+class Grid:
     """The runs of an experiment's grid, one by one; every env and method is looked up once, however many there are."""
 
     def __init__(self, experiment: Experiment) -> None:
@@ -73,8 +73,18 @@ class _Grid:
             return {}
         return {env: self._source(env, seed) for env in self._experiment.sources}
 
-    def target(self, env: str, name: str, seed: int, source: RunSpec | None) -> RunSpec:
-        """Return the run of a method on a target."""
+    def target(
+        self, env: str, name: str, seed: int, source: RunSpec | None, values: Mapping[str, Any] | None = None
+    ) -> RunSpec:
+        """Return the run of a method on a target.
+
+        Args:
+            env: the target.
+            name: of the method.
+            seed: of the run.
+            source: the run of the source policy, where the seed has one.
+            values: hyperparameters in place of those that the method was tuned to.
+        """
         experiment, definition = self._experiment, self._methods[name]
         planned, extra = PlannedRun(folder="", role="target", env=env, method=name, seed=seed), {}
         if definition.head_start:
@@ -82,7 +92,13 @@ class _Grid:
         if source and definition.needs_source:
             planned = msgspec.structs.replace(planned, source=source.folder)
             extra = {"alias": experiment.alias, "source": source.digest}
-        return self._spec(planned, experiment.target.steps, experiment.evaluation, definition, extra)
+        tuned = self._tuned(env, name) if values is None else values
+        return self._spec(planned, experiment.target.steps, experiment.evaluation, definition, extra, tuned)
+
+    def _tuned(self, env: str, method: str) -> Mapping[str, Any]:
+        """Hyperparameters that a search found for a method on a target; none without a search."""
+        tuning = self._experiment.tuning
+        return tuning.values(env, method) if tuning else {}
 
     def references(self) -> list[RunSpec]:
         """Return the scratch runs of the reference's own seeds."""
@@ -95,7 +111,10 @@ class _Grid:
             for seed in reference.seeds
             for env in experiment.target.envs
         ]
-        return [self._spec(run, steps, experiment.evaluation, Method(), {}) for run in planned]
+        return [
+            self._spec(run, steps, experiment.evaluation, Method(), {}, self._tuned(run.env, SCRATCH))
+            for run in planned
+        ]
 
     def _source(self, env: str, seed: int) -> RunSpec:
         experiment, source = self._experiment, self._experiment.source
@@ -137,9 +156,12 @@ class _Grid:
         evaluation: settings.Evaluation,
         definition: Method,
         extra: dict[str, Any],
+        tuned: Mapping[str, Any] | None = None,
     ) -> RunSpec:
         """Return the run with the digest and the folder that its specification gives it."""
         choice = self._choices.get(planned.env)
+        if choice and tuned:
+            choice = choice.tuned(tuned)
         specification: dict[str, Any] = {
             "schema": record.RECORD_SCHEMA,
             "role": planned.role,

@@ -7,6 +7,7 @@ from pathlib import Path
 from trl_suite import content
 from trl_suite.algorithms.hyperparameters import Hyperparameters, OffPolicyHyperparameters
 from trl_suite.errors import InputError, unknown
+from trl_suite.experiment.specification import tuning_keys
 from trl_suite.experiment.specification.experiment_keys import Experiment
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.source_replay import remembered
@@ -43,6 +44,7 @@ def check(path: Path, experiment: Experiment) -> None:
     _check_shipped(path, experiment)
     _check_source_training(path, experiment)
     _check_memory(path, experiment)
+    _check_tune(path, experiment)
     for choice in experiment.choices.values():
         _check_batch(path, choice.hyperparameters)
 
@@ -164,6 +166,16 @@ def _check_replay(path: Path, experiment: Experiment, hyperparameters: Hyperpara
                 f"{hyperparameters.buffer_size:,}: keep a share of them (keep = {{ replay = 0.1 }}), "
                 "or give a larger buffer_size"
             )
+
+
+def _check_tune(path: Path, experiment: Experiment) -> None:
+    if experiment.tune is None:
+        return
+    taken = dict.fromkeys(experiment.seeds, "seeds")
+    if experiment.reference:
+        taken |= dict.fromkeys(experiment.reference.seeds, "reference.seeds")
+    for env in experiment.target.envs:
+        tuning_keys.check(str(path), experiment.tune, taken, experiment.hyperparameters_of(env))
 
 
 def _check_names(path: Path, experiment: Experiment) -> None:

@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
+import msgspec
+
 from trl_suite import content, tables
 from trl_suite.errors import InputError
 from trl_suite.experiment.specification.experiment_checks import check
 from trl_suite.experiment.specification.experiment_keys import Experiment
+from trl_suite.experiment.tuning import tuning_file
+from trl_suite.experiment.tuning.tuning_file import TUNING_FILE
 
 EXPERIMENT_FILE = "experiment.toml"
 
@@ -34,6 +38,11 @@ def load(folder: Path) -> Experiment:
         InputError: as `tables.read` and `experiment_checks.check` do.
     """
     path = folder / EXPERIMENT_FILE
-    experiment = tables.read(path, Experiment)
+    table = tables.load(path)
+    if "tuning" in table:
+        raise InputError(f"{path}: unknown key 'tuning': [tune] says what is searched; {TUNING_FILE} is made of it")
+    experiment = tables.convert(table, Experiment, str(path))
     check(path, experiment)
-    return experiment
+    if experiment.tune is None:
+        return experiment
+    return msgspec.structs.replace(experiment, tuning=tuning_file.read(folder))

@@ -7,6 +7,8 @@ import msgspec
 from trl_suite.algorithms.hyperparameters import Count, Hyperparameters, Whole
 from trl_suite.algorithms.registry import Algorithm
 from trl_suite.errors import InputError
+from trl_suite.experiment.specification.tuning_keys import TuneOptions
+from trl_suite.experiment.tuning.tuning_file import Tuning
 from trl_suite.mechanisms.methods import Method
 from trl_suite.training import settings
 from trl_suite.training.overrides import OVERRIDES, present
@@ -79,6 +81,8 @@ class ExperimentKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     target: TargetOptions
     expected: dict[str, Literal["sooner", "not sooner"]] = {}  # of methods, before any run; compared with the claims
     reference: ReferenceOptions | None = None  # without it, the paired scratch runs set the scale
+    tune: TuneOptions | None = None  # `trl-suite tune` searches hyperparameters before anything is run
+    tuning: Tuning | None = None  # what it found; not written in this file
     retention: bool = False  # measure what every source policy can still do at home after each target
     probes: Whole = 0  # source policies that are probed on each target, to compare with how it went
     algorithm: Algorithm = "ppo"

@@ -110,7 +110,7 @@ class OffPolicyLearner:
                 metrics |= self._learn(steps)
         self._worlds.check()
         if metrics:
-            metrics["train/learning_rate"] = torch.full((len(self._members),), self._hyperparameters.learning_rate)
+            metrics["train/learning_rate"] = torch.as_tensor(next(iter(self.optimisers.values())).rates())
         return {name: value.cpu().numpy().astype(np.float64) for name, value in metrics.items()}
 
     def act(self, normalized_obs: torch.Tensor, draws: torch.Tensor | None) -> torch.Tensor:

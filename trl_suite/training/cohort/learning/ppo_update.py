@@ -162,7 +162,6 @@ class PPOUpdate:
 
     def losses(self, last: UpdateScalars) -> UpdateScalars:
         """Return the whole loss of the last minibatch, which SB3 logs for PPO, and the range of the clipping."""
-        assert isinstance(self.hyperparameters, PPOHyperparameters)
         # L = L_CLIP + c_1 L_VF + c_2 L_entropy (Schulman et al. 2017, eq. 9)
         policy, value, entropy = last[POLICY_GRADIENT_LOSS], last[VALUE_LOSS], last[ENTROPY_LOSS]
         loss = policy + self.column("ent_coef")[:, 0] * entropy + self.column("vf_coef")[:, 0] * value
