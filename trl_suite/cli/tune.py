@@ -6,8 +6,8 @@ from rich.table import Table
 
 from trl_suite.cli.arguments import Tune
 from trl_suite.cli.run import CTRL_C
-from trl_suite.experiment.tuning.tune import tune
 from trl_suite.experiment.tuning.tuning_file import Tuning
+from trl_suite.experiment.tuning.tuning_rounds import tune
 
 
 def execute(arguments: Tune) -> int:

@@ -111,8 +111,8 @@ class _Rounds:
         """Trials of the next round; none where every study has all of its own."""
         return [
             self._grid.runs(env, method, number, hyperparameters)
-            for (env, method), one in self._searches.items()
-            for number, hyperparameters in one.proposals().items()
+            for (env, method), study_search in self._searches.items()
+            for number, hyperparameters in study_search.proposals().items()
         ]
 
     def specs(self, trials: Sequence[TrialRuns]) -> list[RunSpec]:
@@ -123,7 +123,7 @@ class _Rounds:
 
     def said(self, trials: Sequence[TrialRuns]) -> str:
         """One line about a round."""
-        done = sum(len(one.ended()) for one in self._searches.values())
+        done = sum(len(study_search.ended()) for study_search in self._searches.values())
         total = self._options.trials * len(self._searches)
         return f"trials {done + 1} to {done + len(trials)} of {total}, on {len(self._options.seeds)} tuning seeds each"
 
@@ -139,8 +139,8 @@ class _Rounds:
             InputError: all trials of a method failed.
         """
         runs = {
-            key: [self._grid.runs(*key, number, values) for number, values in one.ended().items()]
-            for key, one in self._searches.items()
+            key: [self._grid.runs(*key, number, values) for number, values in study_search.ended().items()]
+            for key, study_search in self._searches.items()
         }
         sources = {source.folder: source for trials in runs.values() for trial in trials for source in trial.sources}
         studies = tuple(
