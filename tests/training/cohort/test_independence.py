@@ -9,8 +9,8 @@ from tests.training.cohort.small import Keeping, numbers, run, same
 from trl_suite.algorithms.ppo import PPOHyperparameters
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.methods import Method
-from trl_suite.training.cohort.collecting.rollout import Collector
 from trl_suite.training.cohort.cohort_key import cohort_key
+from trl_suite.training.cohort.collecting.rollout import Collector
 from trl_suite.training.training_run import DivergedError, TrainingOutcome
 
 COPIED = ("actor", "critic", "normaliser")

@@ -100,7 +100,7 @@ class TrialGrid:
 
 
 def outcome(root: Path, trial: TrialRuns, options: TuneOptions) -> Trial:
-    """What a trial reached, from its run folders."""
+    """Value and cost of a trial, from its run folders."""
     runs = [record.decode(root / spec.folder / RUN, RunRecord) for spec in trial.specs if _is_recorded(root, spec)]
     ends = [_value(root / spec.folder, options) for spec in trial.specs] if _all_done(runs, trial) else []
     finite = bool(ends) and bool(np.isfinite(ends).all())

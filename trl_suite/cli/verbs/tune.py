@@ -5,7 +5,7 @@ from rich.console import Console
 from rich.table import Table
 
 from trl_suite.cli.arguments import Tune
-from trl_suite.cli.run import CTRL_C
+from trl_suite.cli.verbs.run import CTRL_C
 from trl_suite.experiment.tuning.tuning_file import Tuning
 from trl_suite.experiment.tuning.tuning_rounds import tune
 
