@@ -7,7 +7,9 @@ import mujoco
 import numpy as np
 import pytest
 
+import trl_suite
 from trl_suite import content
+from trl_suite.algorithms import registry
 from trl_suite.errors import InputError
 from trl_suite.worlds.certificate import certify
 from trl_suite.worlds.identity import identity
@@ -127,6 +129,9 @@ def test_controls_without_a_range_and_with_an_inherited_one(robot: Robot):
     robot(body(JOINT + LIMB), '<actuator><motor joint="j" gear="10"/></actuator>', "v = { gravity = 2.0 }\n")
     refused("no control of it has a range", control_range=2.0)
     assert certify("mine", "v").problems == ()
+    for algorithm in registry.DESCRIPTORS:
+        with pytest.raises(InputError, match="action 'j.control' goes from -inf to inf: .* give its actuator a ctrlr"):
+            trl_suite.train("mine", steps=2048, algorithm=algorithm)
     servo = '<actuator><position joint="j" kp="50" inheritrange="1"/></actuator>'
     robot(body('<joint name="j" axis="0 1 0" range="-60 60"/>' + LIMB), servo)
     assert RobotEnv("mine", control_range=0.5).action_space.high == pytest.approx(np.deg2rad(30))

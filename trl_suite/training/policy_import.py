@@ -1,5 +1,6 @@
 """`trl_suite.load_policy`: a policy from wherever it lies. Here, because a zip names no slot and its env does."""
 
+import math
 import re
 import stat
 import warnings
@@ -177,3 +178,17 @@ def spaces_of(address: str) -> Spaces:
         return Spaces(address, interface_of(env), *(tuple(float(bound) for bound in limit.ravel()) for limit in limits))
     finally:
         env.close()
+
+
+def trainable_spaces(address: str) -> Spaces:
+    """Return what `spaces_of` does, of an env whose every action has limits: no algorithm here trains without.
+
+    Raises:
+        InputError: as `spaces_of`, or an action has no limits.
+    """
+    spaces = spaces_of(address)
+    for slot, low, high in zip(spaces.interface.action, spaces.action_low, spaces.action_high, strict=True):
+        if not math.isfinite(low) or not math.isfinite(high):
+            advice = "wrap the env" if address.startswith(FOREIGN) else "give its actuator a ctrlrange in the model"
+            raise InputError(f"{address}: action '{slot.name}' goes from {low} to {high}: to train on it, {advice}")
+    return spaces

@@ -18,6 +18,7 @@ from trl_suite.training import engines
 from trl_suite.training.cohort.cohort_key import bytes_of, cohort_key, obstacle
 from trl_suite.training.cohort.collecting.cohort_envs import Physics
 from trl_suite.training.cohort.learning.off_policy import terms_of
+from trl_suite.training.policy_import import trainable_spaces
 from trl_suite.training.training_run import TrainingRun
 from trl_suite.worlds.address import Address
 from trl_suite.worlds.warp.merge import shared
@@ -32,8 +33,8 @@ class CohortPlanner:
     """Says of each run with which others it trains.
 
     Raises:
-        InputError: the experiment wants the cohort engine and a run cannot have it, a CUDA device is wanted and there
-            is none, or a single run does not fit into the memory.
+        InputError: the experiment wants the cohort engine and a run cannot have it, no algorithm can be trained on an
+            env, a CUDA device is wanted and there is none, or a single run does not fit into the memory.
     """
 
     def __init__(self, experiment: Experiment, workers: int) -> None:
@@ -44,11 +45,13 @@ class CohortPlanner:
         self._asked_physics = experiment.physics
         self._physics: Physics = engines.physics(experiment.physics, self.device)
         self._cache: dict[tuple[str, int, bytes], CohortKey] = {}
+        self._trainable: set[str] = set()
 
     def __call__(self, spec: RunSpec) -> CohortKey:
         """Return the key that the run shares with those that it trains with."""
         if is_shipped(spec):
             return CohortKey(spec.folder, "sb3", "a shipped policy, which is taken as it is")
+        self._refuse_untrainable(spec.env)
         if self._engine == "sb3":
             return trained_alone(spec, "the experiment asks for Stable-Baselines3")
         job = training_of(spec, None)
@@ -70,6 +73,11 @@ class CohortPlanner:
         if shared_key.physics == "warp":
             reason += ", physics on Warp"
         return shared_key._replace(reason=reason)
+
+    def _refuse_untrainable(self, env: str) -> None:
+        if env not in self._trainable:
+            trainable_spaces(env)
+            self._trainable.add(env)
 
     def _shared_key(self, spec: RunSpec, job: TrainingRun) -> CohortKey:
         parts = (

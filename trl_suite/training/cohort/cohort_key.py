@@ -15,7 +15,7 @@ from trl_suite.training.cohort.learning import replay_rings
 from trl_suite.training.cohort.learning.off_policy import layouts, rows_of, terms_of
 from trl_suite.training.cohort.stacked.noise import CHUNK
 from trl_suite.training.cohort.stacked.parameter_layout import on_policy, padded
-from trl_suite.training.policy_import import spaces_of
+from trl_suite.training.policy_import import spaces_of, trainable_spaces
 from trl_suite.training.training_run import TrainingRun
 from trl_suite.worlds.address import FOREIGN, Address
 from trl_suite.worlds.stepping.vector_env import bytes_per_world
@@ -39,7 +39,7 @@ def cohort_key(run: TrainingRun) -> str:
 
     Variants of one robot may differ in anything but the slots, the bounds of the actions and the robot itself.
     """
-    place = spaces_of(run.env)
+    place = trainable_spaces(run.env)
     common = {
         "env": Address.parse(run.env).env,
         "interface": place.interface.digest(),

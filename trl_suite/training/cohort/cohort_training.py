@@ -14,7 +14,7 @@ from trl_suite.training.cohort.cohort import Cohort
 from trl_suite.training.cohort.collecting.cohort_envs import Physics
 from trl_suite.training.cohort.learning.cohort_learner import Metrics
 from trl_suite.training.cohort.member import CohortMember
-from trl_suite.training.policy_import import spaces_of
+from trl_suite.training.policy_import import trainable_spaces
 from trl_suite.training.run_log import of_evaluation
 from trl_suite.training.training_run import DivergedError, Result, Snapshot, TrainingOutcome, TrainingRun, Watcher
 
@@ -39,7 +39,7 @@ def train(
         device: where the learning is done.
         physics: what simulates the worlds: MuJoCo on the CPU's cores, or Warp on the device.
     """
-    places = {env: spaces_of(env) for env in dict.fromkeys(run.env for run in runs)}
+    places = {env: trainable_spaces(env) for env in dict.fromkeys(run.env for run in runs)}
     by_step: dict[int, list[tuple[CohortMember, Snapshot | None]]] = {}
     for index, (run, watcher, folder) in enumerate(zip(runs, watchers, logs, strict=True)):
         try:

@@ -6,6 +6,7 @@ from pathlib import Path
 from trl_suite.errors import InputError
 from trl_suite.mechanisms import methods
 from trl_suite.networks.components import REPLAY
+from trl_suite.training.policy_import import trainable_spaces
 from trl_suite.training.sb3 import events
 from trl_suite.training.sb3.dynamics import learn_dynamics
 from trl_suite.training.sb3.methods import source_memory
@@ -24,12 +25,13 @@ def train(run: TrainingRun, watcher: Watcher, logs: Path | None = None) -> Train
     It goes on where the watcher's snapshot was taken, if there is one, as if it had never been away.
 
     Raises:
-        InputError: the method does not fit source and target.
+        InputError: the method does not fit source and target, or no algorithm can be trained on the env.
         FreezeBrokenError: a frozen component moved.
         DivergedError: a parameter is not finite.
     """
     if why := methods.refusal("sb3", run.definition, run.hyperparameters.algorithm):
         raise InputError(f"method '{run.method}': {why}")
+    trainable_spaces(run.env)
     guided, terms = run.definition.guide_policy is not None, REPLAY in run.source_training.keep
     model = sb3.build(
         run.env,
