@@ -76,24 +76,62 @@ def after(steps: int, control: float, **axes) -> float:
     return float(data.qpos[min(2, compiled.nq - 1)])
 
 
-def test_a_mesh_has_no_size_and_stays_where_it_is(robot: Robot):
-    robot(body(JOINT + '<geom name="g" type="mesh" mesh="m"/>'), head=MESH)
-    refused("mesh 'm'", size={"body": "b", "scale": 2.0})
-    robot(body(JOINT + '<geom name="g" type="capsule" mesh="m"/>'), head=MESH)
-    refused("mesh 'm'", size={"body": "b", "scale": 2.0})
+@pytest.mark.parametrize("kind", ["mesh", "capsule", "cylinder", "box", "sphere", "ellipsoid"])
+def test_a_mesh_grows_about_its_own_centre_and_a_shape_that_is_fitted_to_it_too(robot: Robot, kind: str):
+    geom = f'<frame euler="10 20 30"><geom name="g" type="{kind}" mesh="m" pos="1 2 3" euler="30 20 10"/></frame>'
+    robot(body(JOINT + geom), head=MESH.replace("/>", ' refpos=".1 .2 .3" refquat="1 .5 .2 0" scale="1 2 3"/>', 1))
+    base, big = model(), model(size={"body": "b", "scale": 2.0})
+    assert big.body("b").mass == pytest.approx(8 * base.body("b").mass)
+    assert big.body("b").inertia == pytest.approx(32 * base.body("b").inertia)
+    assert big.body("b").ipos == pytest.approx(base.body("b").ipos)
+    assert big.geom("g").pos == pytest.approx(base.geom("g").pos)
+    refused("has its shape from mesh 'm', which has no radius", size={"body": "b", "scale": 2.0, "only": "radius"})
+
+
+def test_a_mesh_that_two_geoms_share_grows_in_one_of_them(robot: Robot):
+    other = '<body name="o" pos="1 0 0"><joint axis="0 1 0"/><geom name="h" type="mesh" mesh="m"/></body>'
+    robot(body(JOINT + '<geom name="g" type="mesh" mesh="m"/>') + other, head=MESH)
+    base, big = model(), model(size={"geom": "h", "scale": 2.0})
+    assert big.body("o").mass == pytest.approx(8 * base.body("o").mass)
+    assert big.body("b").mass == pytest.approx(base.body("b").mass)
+    assert model(size={"scale": 2.0}).body_mass == pytest.approx(8 * base.body_mass)
+
+
+def test_a_stretch_leaves_a_mesh_its_size(robot: Robot):
     robot(body(JOINT + LIMB + '<geom name="v" type="mesh" mesh="m"/>'), head=MESH)
     assert np.allclose(model(length={"body": "b", "scale": 1.0000001}).geom("v").pos, 0.025, atol=1e-7)
     assert np.allclose(model(length={"body": "b", "scale": 2.0}).geom("v").pos, [0.025, 0.025, 0.05])
 
 
-def test_a_mass_that_the_file_gives(robot: Robot):
-    robot(body('<inertial pos="0 0 -.2" mass="1" diaginertia=".01 .01 .002"/>' + JOINT + LIMB))
-    refused("the file fixes the mass of body 'b'", size={"body": "b", "scale": 2.0})
+@pytest.mark.parametrize("inertia", ['diaginertia=".01 .01 .002"', 'fullinertia=".01 .012 .004 .001 .0005 -.0007"'])
+def test_an_inertial_grows_with_the_bodys_only_solid(robot: Robot, inertia: str):
+    robot(body(f'<inertial pos="0 0 -.1" mass="1" {inertia}/>' + JOINT + LIMB + '<geom name="v" size=".1" mass="0"/>'))
+    base, big = model(), model(size={"body": "b", "scale": 2.0})
+    assert big.body("b").mass == pytest.approx(8 * base.body("b").mass)
+    assert big.body("b").inertia == pytest.approx(32 * base.body("b").inertia)
+    assert big.body("b").ipos == pytest.approx([0, 0, 0])  # 0.1 above the geom's centre, and now 0.2
+    assert model(size={"geom": "v", "scale": 2.0}).body("b").mass == base.body("b").mass
     refused("the file fixes the mass of body 'b'", length={"body": "b", "scale": 2.0})
+    refused("the file fixes the mass of body 'b'", size={"body": "b", "geom": "", "scale": 2.0, "only": "radius"})
+
+
+def test_a_mass_that_the_file_gives(robot: Robot):
+    two = LIMB + LIMB.replace('"g"', '"h"')
+    robot(body('<inertial pos="0 0 -.2" mass="1" diaginertia=".01 .01 .002"/>' + JOINT + two))
+    refused("the file fixes the mass of body 'b' in <inertial>, and not", size={"body": "b", "scale": 2.0})
     robot(body(JOINT + LIMB.replace("size", 'mass="1" size')))
     base, big = model(), model(size={"body": "b", "scale": 2.0})
     assert big.body("b").mass == pytest.approx(8 * base.body("b").mass)
     assert big.body("b").inertia == pytest.approx(32 * base.body("b").inertia)
+
+
+@pytest.mark.parametrize("geom", ['type="sphere"', 'type="capsule"', 'type="cylinder"', 'type="box"', 'type="mesh"'])
+def test_a_shell_grows_with_its_surface(robot: Robot, geom: str):
+    sizes = 'mesh="m"' if "mesh" in geom else 'size=".1 .2 .3" shellinertia="true"'
+    robot(body(f'{JOINT}<geom name="g" {geom} {sizes}/>'), head=MESH.replace("/>", ' inertia="shell"/>', 1))
+    base, big = model(), model(size={"body": "b", "scale": 2.0})
+    assert big.body("b").mass == pytest.approx(4 * base.body("b").mass)
+    assert big.body("b").inertia == pytest.approx(16 * base.body("b").inertia)
 
 
 def test_a_servo_of_half_the_force_goes_as_far(robot: Robot):

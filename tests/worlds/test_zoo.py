@@ -74,9 +74,12 @@ def _length(base: mujoco.MjModel, varied: mujoco.MjModel) -> bool:
 def _size(base: mujoco.MjModel, varied: mujoco.MjModel) -> bool:
     moving = base.geom_bodyid > 0
     solid = np.isin(np.arange(base.nbody), base.geom_bodyid)  # the points of a flex have a mass and no geom
+    power = np.full(base.nbody, 3)
+    if base.names.startswith(b"shell\0"):
+        power[base.body("b").id] = 2  # its mass is that of a surface
     return (
         np.allclose(varied.geom_size[moving], SCALE * base.geom_size[moving])
-        and np.allclose(varied.body_mass, np.where(solid, SCALE**3, 1.0) * base.body_mass)
+        and np.allclose(varied.body_mass, np.where(solid, SCALE**power, 1.0) * base.body_mass)
         and np.allclose(varied.geom_pos, base.geom_pos)
         and np.allclose(varied.body_pos, base.body_pos)
     )

@@ -75,6 +75,8 @@ class MjModel:
     actuator_ctrlnum: Integers
     geom_dataid: Integers
     mesh_vertnum: Integers
+    mesh_vertadr: Integers
+    mesh_vert: NDArray[np.float32]
     jnt_pos: Floats
     body_quat: Floats
     site_pos: Floats
@@ -169,6 +171,13 @@ class MjsGeom(MjsElement):
     frame: Any
     meshname: str
     parent: MjsBody
+    compiler: Any
+    group: int
+    typeinertia: int
+
+class MjsMesh(MjsElement):
+    inertia: int
+    scale: Floats
 
 class MjsPair(MjsElement):
     friction: Floats
@@ -197,6 +206,7 @@ class MjSpec:
     tendons: list[MjsElement]
     sites: list[MjsSite]
     flexes: list[Any]
+    meshes: list[MjsMesh]
     meshdir: str
     texturedir: str
     modelfiledir: str
@@ -208,6 +218,7 @@ class MjSpec:
     @staticmethod
     def resolve_orientation(*, degree: bool, sequence: Any, orientation: Any) -> list[float]: ...
     def add_actuator(self, **fields: Any) -> MjsActuator: ...
+    def add_mesh(self, **fields: Any) -> MjsMesh: ...
     def add_texture(self, **fields: Any) -> MjsElement: ...
     def add_material(self, **fields: Any) -> MjsElement: ...
     def compile(self) -> MjModel: ...
@@ -251,6 +262,7 @@ class mjtJoint:
 
 class mjtGeom:
     mjGEOM_ELLIPSOID: int
+    mjGEOM_MESH: int
     name: str
     def __init__(self, value: int) -> None: ...
     mjGEOM_PLANE: int
@@ -258,6 +270,12 @@ class mjtGeom:
     mjGEOM_CAPSULE: int
     mjGEOM_CYLINDER: int
     mjGEOM_BOX: int
+
+class mjtGeomInertia:
+    mjINERTIA_SHELL: int
+
+class mjtMeshInertia:
+    mjMESH_INERTIA_SHELL: int
 
 class mjtOrientation:
     mjORIENTATION_QUAT: int

@@ -13,7 +13,7 @@ import numpy as np
 from trl_suite.errors import InputError, unknown
 from trl_suite.worlds.axes.explicit import keep_muscles, scales_force, weaken_muscle, write_inertials, write_out
 from trl_suite.worlds.axes.idle import feels_gravity, refuse_disabled, touches
-from trl_suite.worlds.axes.shapes import length, size
+from trl_suite.worlds.axes.shapes import length, put_back, size
 from trl_suite.worlds.axes.task_axes import TASK, edit_frame_skip
 from trl_suite.worlds.axes.variation import (
     Change,
@@ -315,7 +315,8 @@ def edit_model(
     write_out(model, nominal, shaped=bool(shaped))
     for name in (name for name in SHAPE if name in shaped):
         _apply(name, SHAPE[name], model, nominal, changed[name])
-        nominal = compile_it(model)
+        edited = compile_it(model)
+        nominal = compile_it(model) if name == "size" and put_back(model, nominal, edited) else edited
     for name, axis in MODEL.items():
         if name in changed:
             _apply(name, axis, model, nominal, changed[name])

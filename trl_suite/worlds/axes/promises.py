@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from trl_suite.worlds.axes.effects import common_limits, effects
 from trl_suite.worlds.axes.explicit import index_of
-from trl_suite.worlds.axes.shape_promises import Shares, promise_length, promise_size
+from trl_suite.worlds.axes.shape_promises import Shares, misgrown_meshes, promise_length, promise_size
 from trl_suite.worlds.axes.variation import Change, ControlRange, Gear, Gravity, Joint, Mass, Range, Variation
 
 _NUMBER_TOLERANCE = 1e-6  # relative to the number, and to a thousandth of its field's largest
@@ -39,6 +39,7 @@ _TECHNICAL = (
 )
 # what follows from where things are, and `mj_setConst` leaves alone
 _OF_SHAPE = frozenset({"geom_fluid", "dof_length", "actuator_lengthrange", "geom_rbound", "geom_aabb"})
+_OF_MESH = ("mesh_", "nmesh", "geom_dataid", "name_", "nnames", "npaths")  # a mesh's corners are compared by themselves
 _OF_FORCE = frozenset(
     ["actuator_gear", "actuator_gainprm", "actuator_biasprm", "actuator_forcerange", "actuator_length0"]
 ) | {"actuator_acc0"}
@@ -53,6 +54,7 @@ class Law(NamedTuple):
     model: mujoco.MjModel
     free: frozenset[str]
     strength: NDArray[np.float64] | None  # per actuator, of the nominal force; None where places are changed
+    growth: NDArray[np.float64]  # of each geom's sizes (ngeom, 3)
 
 
 def breaches(nominal: mujoco.MjModel, edited: mujoco.MjModel, variation: Variation, shares: Shares | None) -> list[str]:
@@ -65,6 +67,10 @@ def breaches(nominal: mujoco.MjModel, edited: mujoco.MjModel, variation: Variati
         shares: the masses of the nominal model's geoms, where the variation changes sizes or lengths.
     """
     law = promised(nominal, variation, shares)
+    if variation.size is not None and nominal.ngeom == edited.ngeom:
+        broken = [*misgrown_meshes(nominal, edited, law.growth), *_not_finite(edited)]
+        if broken:
+            return broken
     broken = [*_differing(law, nominal, edited), *_not_finite(edited)]
     if law.strength is not None and not broken:
         broken += _weaker(law.strength, nominal, edited)
@@ -74,10 +80,10 @@ def breaches(nominal: mujoco.MjModel, edited: mujoco.MjModel, variation: Variati
 def promised(nominal: mujoco.MjModel, variation: Variation, shares: Shares | None) -> Law:
     """Return the law of a variation: what the nominal model becomes."""
     model, free = copy.copy(nominal), set[str]()
-    strength = np.ones(nominal.nu)
+    strength, growth = np.ones(nominal.nu), np.ones((nominal.ngeom, 3))
     shaped = variation.size is not None or variation.length is not None
     if shares is not None and variation.size is not None:
-        promise_size(model, nominal, variation.size, shares)
+        growth = promise_size(model, nominal, variation.size, shares)
     if shares is not None and variation.length is not None:
         promise_length(model, nominal, variation.length, shares)
     start = copy.copy(model) if shaped else nominal
@@ -90,12 +96,14 @@ def promised(nominal: mujoco.MjModel, variation: Variation, shares: Shares | Non
         elif axis == "cripple":
             strength[[index_of(nominal, _OBJECT.mjOBJ_ACTUATOR, name) for name in change]] = 0.0
     free |= _OF_SHAPE if shaped else frozenset[str]()
+    if variation.size is not None:
+        free |= {name for name in fields_of(nominal) if name.startswith(_OF_MESH) or name.endswith("pathadr")}
     free |= _OF_FORCE if np.any(strength != 1.0) or shaped else frozenset[str]()
     if _derives_muscles(nominal) and any(getattr(variation, axis) is not None for axis in _MOVES_MUSCLES):
         free.add("actuator_gainprm")
         free.add("actuator_biasprm")  # their peak force stays, and the number that it is derived from does not
     comparable = not shaped and variation.timestep is None  # some forces look a timestep ahead
-    return Law(model, frozenset(free), strength if comparable else None)
+    return Law(model, frozenset(free), strength if comparable else None, growth)
 
 
 def _derives_muscles(model: mujoco.MjModel) -> bool:

@@ -8,30 +8,46 @@ import numpy as np
 
 from trl_suite.errors import InputError, unknown
 from trl_suite.worlds.axes.explicit import index_of
-from trl_suite.worlds.axes.solids import LONG, ROUND, SOLID, volume
+from trl_suite.worlds.axes.meshes import scale_meshes
+from trl_suite.worlds.axes.solids import LONG, MESH, ROUND, SOLID, volume
 from trl_suite.worlds.axes.variation import Length, Size
 
+VOLUME = 3  # a solid's mass grows with this power of a scale
 _ALIKE = 0.999  # two geoms whose masses are this near are equally heavy
 # the slides and hinges that stand for a free joint in Gymnasium's planar robots: they stay where the world is
 ROOT = {"rootx", "rootz", "rooty", "root", "slider1", "slider2", "free_body_rot"}
 
 
 def size(model: mujoco.MjSpec, nominal: mujoco.MjModel, change: Size | tuple[Size, ...]) -> None:
-    """Scale geoms in place: all of a body, one, or all of all bodies that move.
+    """Scale geoms in place: all of a body, one, or all of all bodies that move; `put_back` is to follow.
 
     Raises:
         InputError: a body or geom does not exist, is changed twice, has no size to scale, or the file fixes the mass.
     """
     free_total_mass(model, nominal)
-    scaled: set[str] = set()
+    changes: dict[str, Size] = {}
     for part in change if isinstance(change, tuple) else (change,):
         for geom in _geoms(model, part):
-            if geom.name in scaled:
+            if geom.name in changes:
                 raise InputError(f"geom '{geom.name}' is changed twice")
-            scaled.add(geom.name)
-            _refuse_unless_solid(geom, nominal, part.only)
-            _refuse_fixed_mass(model, geom.parent)
-            _resize(geom, nominal, factors(part))
+            changes[geom.name] = part
+            _refuse_unless_sized(geom, nominal, part.only)
+            _grow_fixed_mass(model, nominal, geom, part)
+            _grow_given_mass(model, geom, nominal, factors(part))
+            if not geom.meshname:
+                _resize(geom, nominal, factors(part))
+    scale_meshes(model, {name: part.scale for name, part in changes.items()})
+
+
+def put_back(model: mujoco.MjSpec, nominal: mujoco.MjModel, edited: mujoco.MjModel) -> bool:
+    """Move meshes to where they were: the compiler adds a mesh's centre, which has grown; return whether any moved."""
+    moved = False
+    for geom in model.geoms:
+        before, after = (index_of(compiled, mujoco.mjtObj.mjOBJ_GEOM, geom.name) for compiled in (nominal, edited))
+        if geom.meshname and before >= 0 and np.any(way := nominal.geom_pos[before] - edited.geom_pos[after]):
+            _move(geom, way)
+            moved = True
+    return moved
 
 
 def factors(change: Size) -> Any:
@@ -58,8 +74,11 @@ def length(model: mujoco.MjSpec, nominal: mujoco.MjModel, change: Length | tuple
 
 def _stretch(model: mujoco.MjSpec, nominal: mujoco.MjModel, change: Length) -> None:
     body = _body(model, change.body)
-    _refuse_fixed_mass(model, body)
+    if has_fixed_mass(model, body):
+        raise InputError(f"the file fixes the mass of body '{body.name}' in <inertial>: it cannot follow a length")
     main = _main(body, change, nominal)
+    if main.typeinertia == mujoco.mjtGeomInertia.mjINERTIA_SHELL:
+        raise InputError(f"geom '{main.name}' is a shell, whose mass cannot follow a length")
     for geom in body.geoms:
         _written_out(geom, nominal)
     index = index_of(nominal, mujoco.mjtObj.mjOBJ_GEOM, main.name)
@@ -69,7 +88,9 @@ def _stretch(model: mujoco.MjSpec, nominal: mujoco.MjModel, change: Length) -> N
     for element in (*body.geoms, *body.sites, *joints, *body.bodies):
         distance = np.dot(_place(element, nominal) - fixed, axis)
         _move(element, (change.scale - 1.0) * distance * axis)
-    _resize(main, nominal, np.array([1.0, change.scale, 1.0]))
+    growth = np.array([1.0, change.scale, 1.0])
+    _grow_given_mass(model, main, nominal, growth)
+    _resize(main, nominal, growth)
 
 
 def _place(element: Any, nominal: mujoco.MjModel) -> Any:
@@ -124,12 +145,7 @@ def _into_frame(frame: Any, way: Any) -> Any:
 
 
 def _resize(geom: Any, nominal: mujoco.MjModel, growth: Any) -> None:
-    """Scale a geom's sizes (3,); a mass that the file gives grows with its volume."""
-    kind = int(geom.type)
-    index = index_of(nominal, mujoco.mjtObj.mjOBJ_GEOM, geom.name)
-    before = nominal.geom_size[index]
-    if not np.isnan(geom.mass):
-        geom.mass *= volume(kind, before * growth) / volume(kind, before)
+    """Scale a geom's sizes (3,)."""
     _written_out(geom, nominal)
     if np.isnan(geom.fromto[0]):
         geom.size = geom.size * growth
@@ -137,6 +153,61 @@ def _resize(geom: Any, nominal: mujoco.MjModel, growth: Any) -> None:
         middle, half = (geom.fromto[:3] + geom.fromto[3:]) / 2, (geom.fromto[3:] - geom.fromto[:3]) / 2
         geom.fromto = np.concatenate((middle - half * growth[1], middle + half * growth[1]))
         geom.size = geom.size * np.array([growth[0], 1.0, 1.0])
+
+
+def _grow_given_mass(model: mujoco.MjSpec, geom: Any, nominal: mujoco.MjModel, growth: Any) -> None:
+    """Let a mass that the file gives grow with the geom's volume, or with its surface where it is a shell."""
+    if np.isnan(geom.mass):
+        return
+    if np.ptp(growth) == 0:
+        geom.mass *= float(growth[0]) ** mass_exponent(model, geom)
+        return
+    size, kind = nominal.geom_size[index_of(nominal, mujoco.mjtObj.mjOBJ_GEOM, geom.name)], int(geom.type)
+    geom.mass *= volume(kind, size * growth) / volume(kind, size)
+
+
+def _grow_fixed_mass(model: mujoco.MjSpec, nominal: mujoco.MjModel, geom: Any, change: Size) -> None:
+    """Let a body's <inertial> grow with its only geom, about whose centre all of the body's mass then grows.
+
+    Raises:
+        InputError: the body has several geoms with mass, or the geom grows along some of its axes alone.
+    """
+    body = geom.parent
+    if not has_fixed_mass(model, body) or not has_mass(geom):
+        return
+    where = f"the file fixes the mass of body '{body.name}' in <inertial>"
+    massive = [other.name for other in body.geoms if has_mass(other)]
+    if len(massive) > 1:
+        raise InputError(f"{where}, and not which share of it each of {', '.join(massive)} has")
+    if change.only is not None or mass_exponent(model, geom) != VOLUME:
+        raise InputError(f"{where}: it can follow a solid geom that grows as a whole, not its {change.only or 'shell'}")
+    index = index_of(nominal, mujoco.mjtObj.mjOBJ_BODY, body.name)
+    centre, scale = nominal.geom_pos[index_of(nominal, mujoco.mjtObj.mjOBJ_GEOM, geom.name)], change.scale
+    body.ipos = centre + scale * (nominal.body_ipos[index] - centre)
+    body.mass *= scale**VOLUME
+    body.inertia, body.fullinertia = body.inertia * scale ** (VOLUME + 2), body.fullinertia * scale ** (VOLUME + 2)
+
+
+def mass_exponent(model: mujoco.MjSpec, geom: Any) -> int:
+    """Return with which power of a scale a geom's mass grows: VOLUME, or one less where it is a shell."""
+    if int(geom.type) == int(mujoco.mjtGeom.mjGEOM_MESH):
+        shells = {mesh.name for mesh in model.meshes if mesh.inertia == mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL}
+        return VOLUME - (geom.meshname in shells)
+    return VOLUME - (geom.typeinertia == mujoco.mjtGeomInertia.mjINERTIA_SHELL)
+
+
+def has_mass(geom: Any) -> bool:
+    """Return whether a geom counts towards the mass of its body, where that is not given."""
+    low, high = geom.compiler.inertiagrouprange
+    return bool(low <= geom.group <= high and (geom.density > 0 if np.isnan(geom.mass) else geom.mass > 0))
+
+
+def has_fixed_mass(model: mujoco.MjSpec, body: Any) -> bool:
+    """Return whether a body's mass is that of its <inertial>, whatever its geoms are."""
+    source = model.compiler.inertiafromgeom
+    always = source == mujoco.mjtInertiaFromGeom.mjINERTIAFROMGEOM_TRUE
+    never = source == mujoco.mjtInertiaFromGeom.mjINERTIAFROMGEOM_FALSE
+    return never or (body.explicitinertial and not always)
 
 
 def _main(body: Any, change: Length, nominal: mujoco.MjModel) -> Any:
@@ -184,27 +255,20 @@ def _geoms(model: mujoco.MjSpec, change: Size) -> Sequence[Any]:
     return geoms
 
 
-def _refuse_unless_solid(geom: Any, nominal: mujoco.MjModel, only: str | None) -> None:
-    """Refuse a geom that has no size of its own, or not the one that is asked for."""
-    if geom.meshname:
-        raise InputError(f"geom '{geom.name}' has its shape from mesh '{geom.meshname}', which has no size to scale")
+def _refuse_unless_sized(geom: Any, nominal: mujoco.MjModel, only: str | None) -> None:
+    """Refuse a geom that has no size of its own and no mesh, or not the size that is asked for."""
     kind = int(geom.type)
     name = mujoco.mjtGeom(kind).name.removeprefix("mjGEOM_").lower()
-    if kind not in SOLID:
+    if kind not in (*SOLID, MESH):
         raise InputError(f"geom '{geom.name}' is a {name}, which has no size to scale")
+    if only is not None and geom.meshname:
+        raise InputError(f"geom '{geom.name}' has its shape from mesh '{geom.meshname}', which has no {only}")
     if (only == "radius" and kind not in ROUND) or (only == "length" and kind not in LONG):
         raise InputError(f"geom '{geom.name}' is a {name}, which has no {only}")
+    if only is not None and geom.typeinertia == mujoco.mjtGeomInertia.mjINERTIA_SHELL:
+        raise InputError(f"geom '{geom.name}' is a shell: it can grow as a whole, not its {only}")
     if index_of(nominal, mujoco.mjtObj.mjOBJ_GEOM, geom.name) < 0:
         raise InputError(f"geom '{geom.name}' is left out by the compiler")
-
-
-def _refuse_fixed_mass(model: mujoco.MjSpec, body: Any) -> None:
-    """Refuse a body whose mass no shape decides."""
-    source = model.compiler.inertiafromgeom
-    never = source == mujoco.mjtInertiaFromGeom.mjINERTIAFROMGEOM_FALSE
-    always = source == mujoco.mjtInertiaFromGeom.mjINERTIAFROMGEOM_TRUE
-    if never or (body.explicitinertial and not always):
-        raise InputError(f"the file fixes the mass of body '{body.name}' in <inertial>: it cannot follow a shape")
 
 
 def _written_out(geom: Any, nominal: mujoco.MjModel) -> None:

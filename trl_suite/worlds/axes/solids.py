@@ -8,6 +8,7 @@ import numpy as np
 SPHERE, CAPSULE = int(mujoco.mjtGeom.mjGEOM_SPHERE), int(mujoco.mjtGeom.mjGEOM_CAPSULE)
 CYLINDER, BOX = int(mujoco.mjtGeom.mjGEOM_CYLINDER), int(mujoco.mjtGeom.mjGEOM_BOX)
 ELLIPSOID = int(mujoco.mjtGeom.mjGEOM_ELLIPSOID)
+MESH = int(mujoco.mjtGeom.mjGEOM_MESH)
 SOLID = (SPHERE, CAPSULE, CYLINDER, BOX, ELLIPSOID)
 LONG = (CAPSULE, CYLINDER)  # have a length
 ROUND = (SPHERE, CAPSULE, CYLINDER)  # have a radius
