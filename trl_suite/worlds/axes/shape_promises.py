@@ -243,4 +243,4 @@ def misgrown_meshes(nominal: mujoco.MjModel, edited: mujoco.MjModel, growth: Flo
         if expected.shape != corners.shape or not np.allclose(corners, expected, atol=_SHAPE_TOLERANCE * reach):
             yield f"the mesh of {name} is not {growth[geom, 0]:g} times what it was"
         elif abs(np.dot(nominal.geom_quat[geom], edited.geom_quat[geom])) < 1 - _TURN_TOLERANCE:
-            yield f"the mesh of {name} has moments that are alike: MuJoCo turns its axes at that scale, and not at 0.5 or 2"
+            yield f"the mesh of {name} has moments that are alike: at that scale MuJoCo turns its axes; at 0.5 or 2 not"
