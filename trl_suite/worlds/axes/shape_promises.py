@@ -60,8 +60,8 @@ def shares(spec: mujoco.MjSpec, model: mujoco.MjModel) -> Shares:
     _probe(spec, model, [pair for pair in massive if pair not in by_formula], result)
     total = spec.compiler.settotalmass
     if total > 0:
-        given = sum(body.mass for body in spec.bodies if body.explicitinertial)
-        result.mass[:] *= total / (result.mass[~result.fixed[model.geom_bodyid]].sum() + given)
+        explicit = sum(body.mass for body in spec.bodies if body.explicitinertial)
+        result.mass[:] *= total / (result.mass[~result.fixed[model.geom_bodyid]].sum() + explicit)
     return result
 
 
