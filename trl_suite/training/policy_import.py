@@ -181,7 +181,7 @@ def spaces_of(address: str) -> Spaces:
 
 
 def trainable_spaces(address: str) -> Spaces:
-    """Return what `spaces_of` does, of an env whose every action has limits: no algorithm here trains without.
+    """Return the spaces of an env whose every action has limits: no algorithm here trains without.
 
     Raises:
         InputError: as `spaces_of`, or an action has no limits.
