@@ -59,6 +59,14 @@ def test_every_env_method_experiment_and_verb_has_its_page(html):
     assert (html / "searchindex.js").is_file()
 
 
+def test_every_report_is_rendered_from_its_archive(html):
+    for results in (ROOT / "experiments").glob("*/results"):
+        report = html / "experiments" / results.parent.name / "report.html"
+        assert "<h1>" in report.read_text()
+        assert 'href="report.html"' in report.with_name("README.html").read_text()
+    assert (html / "experiments/browse.html").is_file()
+
+
 def test_machines_read_it_too(html):
     listed = re.findall(r"\]\(([^)]+)\)", (html / "llms.txt").read_text())
     assert "docs/methods.md" in listed

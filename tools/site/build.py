@@ -16,6 +16,8 @@ from pathlib import Path
 
 import trl_suite
 from hatch_build import LINK
+from trl_suite.evidence.report import browse_page, report_files
+from trl_suite.evidence.results.experiment_results import Results
 from trl_suite.mechanisms import methods
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +31,7 @@ html_theme, html_show_sourcelink, html_copy_source = "furo", False, False
 myst_heading_anchors, default_role, autodoc_typehints = 3, "code", "none"
 suppress_warnings = ["myst.header"]
 """
+REPORT, BROWSE = "report.html", "browse.html"
 GUIDES = (
     "install", "transplant", "worlds", "policies", "methods", "experiments", "cohorts", "gpu", "cluster", "tensorboard",
     "notebooks", "findings", "faq",
@@ -128,7 +131,10 @@ def lay_out(source: Path) -> None:
     pages = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.md"))]
     tables = method_tables()
     for page in pages:
-        write(source / page.relative_to(ROOT), staged(page, source))
+        text = staged(page, source)
+        if (page.parent / "results/plan.json").is_file():
+            text += f'\n<a href="{REPORT}">The report</a>, and <a href="../{BROWSE}">all runs of all experiments</a>.\n'
+        write(source / page.relative_to(ROOT), text)
     for name, text in tables.items():
         write(source / f"methods/{name}.md", method_page(name, text))
     write(source / "reference/commands.md", command_page())
@@ -147,6 +153,15 @@ def lay_out(source: Path) -> None:
     with (source / "docs/methods.md").open("a") as file:
         file.write("\n" + toctree(f"../methods/{name}" for name in tables))
     write(source / "conf.py", CONF)
+
+
+def views(html: Path) -> None:
+    """Render what is a view of committed facts: each experiment's report, and one page of all runs."""
+    experiments: list[Results] = []
+    for plan in sorted((ROOT / "experiments").glob("*/results/plan.json")):
+        experiments.append(Results.read(plan.parent))
+        report_files.save(experiments[-1], html / "experiments" / plan.parents[1].name / REPORT)
+    browse_page.write(experiments, html / "experiments" / BROWSE)
 
 
 def twins(source: Path, html: Path) -> None:
@@ -168,6 +183,7 @@ def main(build: Path = BUILD) -> int:
     lay_out(source)
     code = build_main(["-b", "html", "-q", "-W", "--keep-going", "-j", "auto", str(source), str(html)])
     if not code:
+        views(html)
         twins(source, html)
         print(f"{html / 'index.html'}")
     return code
