@@ -102,7 +102,6 @@ def test_another_activation_is_refused_by_its_name(tmp_path, written, message):
         ({"n_delta": 8, "delta_std": 0.1}, "a policy of ARS, which cannot be imported: it has no critic"),
         ({"exploration_fraction": 0.1}, "a policy of DQN, which cannot be imported: its actions are discrete"),
         ({"policy_class": {"__module__": "sb3_contrib.qrdqn.policies"}}, "a policy of QR-DQN"),
-        ({"policy_class": {"__module__": "sb3_contrib.crossq.policies"}}, "a policy of CrossQ"),
         ({"policy_class": {"__module__": "sb3_contrib.common.maskable.policies"}}, "a policy of MaskablePPO"),
         ({"_last_lstm_states": {}}, "a policy of RecurrentPPO"),
         ({"use_sde": True}, r"state-dependent exploration \(gSDE\)"),

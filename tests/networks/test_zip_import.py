@@ -330,7 +330,7 @@ def test_missing_arguments_are_named(exported):
     with pytest.raises(InputError, match=r"give env= \(--env on the command line\)"):
         load_policy(path)
     edited(path, {"data": None})
-    with pytest.raises(InputError, match="give algorithm= one of a2c, ppo, sac, td3, tqc"):
+    with pytest.raises(InputError, match="give algorithm= one of a2c, crossq, ppo, sac, td3, tqc"):
         load_policy(path, env=ENV)
     with pytest.raises(InputError, match="give activation= one of tanh, relu, elu"):
         load_policy(path, env=ENV, algorithm="ppo")

@@ -25,16 +25,18 @@ DESCRIPTOR = AlgorithmDescriptor(
     on_policy=True,
     log_std="number",
     parameter_rules=ACTOR_CRITIC,
-    zip_signs=("gae_lambda", "normalize_advantage"),
-    zip_others=("n_epochs", "cg_max_steps"),  # PPO, TRPO
+    zip_signs=("gae_lambda", "vf_coef"),
+    zip_hyperparameters=(
+        "learning_rate", "n_steps", "gamma", "gae_lambda", "normalize_advantage", "ent_coef", "vf_coef",
+        "max_grad_norm",
+    ),
     activation="tanh",
     optimizers=("policy",),
     sb3_class="stable_baselines3.a2c.a2c.A2C",
+    sb3_policy="stable_baselines3.common.policies.ActorCriticPolicy",
     sb3_arguments=(
         "n_steps", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm", "rms_prop_eps", "use_rms_prop",
         "normalize_advantage", "use_sde", "sde_sample_freq",
     ),
-    exported=("learning_rate", "gamma", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm"),
-    card_facts=("n_envs", "n_steps", "learning_rate", "gamma", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm"),
     cohort_update="trl_suite.training.cohort.learning.a2c_update.A2CUpdate",
 )  # fmt: skip

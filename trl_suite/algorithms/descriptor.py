@@ -1,7 +1,7 @@
 """Description of a learning algorithm: all that the suite asks about one."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal, NamedTuple
 
@@ -12,19 +12,20 @@ from trl_suite.errors import NotInstalledError
 class ParameterRule(NamedTuple):
     """One SB3 parameter-name pattern and the component and tensor it stands for.
 
-    Groups of the pattern: `module`, the index in a Sequential (layer i is module 2i, its activation 2i + 1); `stack`,
-    the Sequential's name where its last module is the head; `target`, not empty for a target network; `net`, which of
-    twin critics; `role`, whether an adapter has added the tensor.
+    Groups of the pattern: `module`, the index in a Sequential; `stack`, the Sequential's name where its last layer is
+    the head; `target`, not empty for a target network; `net`, which of twin critics; `role`, whether an adapter has
+    added the tensor.
     """
 
     pattern: re.Pattern[str]
     component: str
     tensor: str
+    modules: int = 2  # of a layer in the Sequential: linear, activation; of three, the first normalises the inputs
 
 
-def rule(pattern: str, component: str, tensor: str = "{tensor}") -> ParameterRule:
+def rule(pattern: str, component: str, tensor: str = "{tensor}", modules: int = 2) -> ParameterRule:
     """Return the rule for a pattern that matches a whole name."""
-    return ParameterRule(re.compile(pattern + "$"), component, tensor)
+    return ParameterRule(re.compile(pattern + "$"), component, tensor, modules)
 
 
 LAST = r"((?P<role>adapter|source)\.)?(?P<tensor>weight|bias|up|down|shift|map|lateral)"
@@ -58,16 +59,16 @@ class AlgorithmDescriptor:
     temperature: bool = False  # tunes the weight of the entropy
     targets: tuple[str, ...] = ()  # networks that have a slowly following copy
     critic_outputs: int = 1  # numbers that a critic gives: one value, or quantiles of it
+    normalises_inputs: bool = False  # whether each layer normalises its inputs by running statistics
     parameter_rules: tuple[ParameterRule, ...]  # SB3's parameter names -> components
-    zip_signs: tuple[str, ...]  # plain fields of its zip
-    zip_others: tuple[str, ...] = ()  # plain fields that its zip has not, but another algorithm's with the same signs
+    zip_signs: tuple[str, ...]  # plain fields of its zip; of two algorithms with all theirs, the one with more signs
+    zip_hyperparameters: tuple[str, ...] = ()  # plain fields that a card keeps; `sb3_arguments` where there are none
     activation: Activation  # SB3's default, which a zip does not name
     optimizers: tuple[str, ...]  # networks with an optimizer each; `policy` is one for all
     sb3_class: str  # dotted path
+    sb3_policy: str  # dotted path of the class of its MlpPolicy
     sb3_extra: str = ""  # the extra that installs it; none where it is a dependency
     sb3_arguments: tuple[str, ...]  # hyperparameters that its constructor takes under the same name
-    exported: tuple[str, ...]  # hyperparameters that an exported zip keeps
-    card_facts: tuple[str, ...] = field(default=())  # plain fields of a zip that a card keeps
     cohort_update: str = ""  # dotted path of its update in a cohort
     no_cohort: str = ""  # why a cohort has none
 

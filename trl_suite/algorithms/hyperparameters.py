@@ -83,7 +83,6 @@ class OffPolicyHyperparameters(Hyperparameters, frozen=True, kw_only=True, forbi
     buffer_size: Count = 1_000_000
     learning_starts: Whole = 10_000  # SB3: 100; as RL Zoo for MuJoCo. A transferred policy acts itself meanwhile
     batch_size: Count = 256
-    tau: Fraction = 0.005
     train_freq: Count = 1
     gradient_steps: int = 1
     hidden: tuple[Count, ...] = (256, 256)  # of actor and critics each
@@ -95,3 +94,9 @@ class OffPolicyHyperparameters(Hyperparameters, frozen=True, kw_only=True, forbi
     def minibatch(self) -> int:
         """Transitions of one gradient step."""
         return self.batch_size
+
+
+class TargetNetworkHyperparameters(OffPolicyHyperparameters, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Hyperparameters of the algorithms whose critics have copies that follow them slowly."""
+
+    tau: Fraction = 0.005

@@ -41,18 +41,18 @@ DESCRIPTOR = AlgorithmDescriptor(
     on_policy=True,
     log_std="number",
     parameter_rules=ACTOR_CRITIC,
-    zip_signs=("n_epochs", "clip_range"),
+    zip_signs=("gae_lambda", "n_epochs", "clip_range"),
+    zip_hyperparameters=(
+        "learning_rate", "n_steps", "batch_size", "n_epochs", "gamma", "gae_lambda", "clip_range", "clip_range_vf",
+        "normalize_advantage", "ent_coef", "vf_coef", "max_grad_norm", "target_kl",
+    ),
     activation="tanh",
     optimizers=("policy",),
     sb3_class="stable_baselines3.ppo.ppo.PPO",
+    sb3_policy="stable_baselines3.common.policies.ActorCriticPolicy",
     sb3_arguments=(
         "n_steps", "batch_size", "n_epochs", "gae_lambda", "clip_range", "ent_coef", "vf_coef", "max_grad_norm",
         "target_kl", "use_sde", "sde_sample_freq",
-    ),
-    exported=("learning_rate", "gamma", "gae_lambda", "clip_range", "ent_coef", "vf_coef", "max_grad_norm"),
-    card_facts=(
-        "n_envs", "n_steps", "batch_size", "n_epochs", "learning_rate", "gamma", "gae_lambda", "ent_coef", "vf_coef",
-        "max_grad_norm", "target_kl",
     ),
     cohort_update="trl_suite.training.cohort.learning.ppo_update.PPOUpdate",
 )  # fmt: skip

@@ -3,10 +3,10 @@
 from typing import ClassVar, Literal
 
 from trl_suite.algorithms.descriptor import SQUASHED_ACTOR, TWIN_CRITICS, AlgorithmDescriptor
-from trl_suite.algorithms.hyperparameters import OffPolicyHyperparameters, Positive
+from trl_suite.algorithms.hyperparameters import Positive, TargetNetworkHyperparameters
 
 
-class SACHyperparameters(OffPolicyHyperparameters, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SACHyperparameters(TargetNetworkHyperparameters, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """SB3's SAC."""
 
     algorithm: ClassVar[str] = "sac"
@@ -22,17 +22,16 @@ DESCRIPTOR = AlgorithmDescriptor(
     targets=("critic",),
     parameter_rules=(*SQUASHED_ACTOR, TWIN_CRITICS),
     zip_signs=("target_entropy",),
-    zip_others=("top_quantiles_to_drop_per_net", "policy_delay"),  # TQC, CrossQ
+    zip_hyperparameters=(
+        "learning_rate", "buffer_size", "learning_starts", "batch_size", "tau", "gamma", "train_freq",
+        "gradient_steps", "ent_coef", "target_update_interval", "target_entropy",
+    ),
     activation="relu",
     optimizers=("actor", "critic"),
     sb3_class="stable_baselines3.sac.sac.SAC",
+    sb3_policy="stable_baselines3.sac.policies.SACPolicy",
     sb3_arguments=(
         "batch_size", "buffer_size", "learning_starts", "tau", "train_freq", "gradient_steps", "ent_coef",
-    ),
-    exported=("learning_rate", "gamma", "tau"),
-    card_facts=(
-        "n_envs", "batch_size", "learning_rate", "gamma", "ent_coef", "buffer_size", "learning_starts", "tau",
-        "gradient_steps",
     ),
     cohort_update="trl_suite.training.cohort.learning.sac_update.SACUpdate",
 )  # fmt: skip

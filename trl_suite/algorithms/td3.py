@@ -3,10 +3,10 @@
 from typing import ClassVar
 
 from trl_suite.algorithms.descriptor import LAST, TWIN_CRITICS, AlgorithmDescriptor, rule
-from trl_suite.algorithms.hyperparameters import Count, NotNegative, OffPolicyHyperparameters, Positive
+from trl_suite.algorithms.hyperparameters import Count, NotNegative, Positive, TargetNetworkHyperparameters
 
 
-class TD3Hyperparameters(OffPolicyHyperparameters, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TD3Hyperparameters(TargetNetworkHyperparameters, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """SB3's TD3."""
 
     algorithm: ClassVar[str] = "td3"
@@ -27,16 +27,16 @@ DESCRIPTOR = AlgorithmDescriptor(
         TWIN_CRITICS,
     ),
     zip_signs=("target_policy_noise", "policy_delay"),
+    zip_hyperparameters=(
+        "learning_rate", "buffer_size", "learning_starts", "batch_size", "tau", "gamma", "train_freq",
+        "gradient_steps", "policy_delay", "target_policy_noise", "target_noise_clip", "action_noise",
+    ),
     activation="relu",
     optimizers=("actor", "critic"),
     sb3_class="stable_baselines3.td3.td3.TD3",
+    sb3_policy="stable_baselines3.td3.policies.TD3Policy",
     sb3_arguments=(
         "batch_size", "buffer_size", "learning_starts", "tau", "train_freq", "gradient_steps", "policy_delay",
-    ),
-    exported=("learning_rate", "gamma", "tau"),
-    card_facts=(
-        "n_envs", "batch_size", "learning_rate", "gamma", "buffer_size", "learning_starts", "tau", "gradient_steps",
-        "policy_delay",
     ),
     cohort_update="trl_suite.training.cohort.learning.td3_update.TD3Update",
 )  # fmt: skip

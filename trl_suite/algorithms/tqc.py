@@ -3,10 +3,10 @@
 from typing import ClassVar, Literal
 
 from trl_suite.algorithms.descriptor import SQUASHED_ACTOR, TWIN_CRITICS, AlgorithmDescriptor
-from trl_suite.algorithms.hyperparameters import OffPolicyHyperparameters, Positive, Whole
+from trl_suite.algorithms.hyperparameters import Positive, TargetNetworkHyperparameters, Whole
 
 
-class TQCHyperparameters(OffPolicyHyperparameters, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TQCHyperparameters(TargetNetworkHyperparameters, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """sb3-contrib's TQC."""
 
     algorithm: ClassVar[str] = "tqc"
@@ -23,19 +23,19 @@ DESCRIPTOR = AlgorithmDescriptor(
     targets=("critic",),
     critic_outputs=25,
     parameter_rules=(*SQUASHED_ACTOR, TWIN_CRITICS),
-    zip_signs=("top_quantiles_to_drop_per_net",),
+    zip_signs=("target_entropy", "top_quantiles_to_drop_per_net"),
+    zip_hyperparameters=(
+        "learning_rate", "buffer_size", "learning_starts", "batch_size", "tau", "gamma", "train_freq",
+        "gradient_steps", "ent_coef", "target_update_interval", "target_entropy",
+    ),
     activation="relu",
     optimizers=("actor", "critic"),
     sb3_class="sb3_contrib.tqc.tqc.TQC",
+    sb3_policy="sb3_contrib.tqc.policies.TQCPolicy",
     sb3_extra="contrib",
     sb3_arguments=(
         "batch_size", "buffer_size", "learning_starts", "tau", "train_freq", "gradient_steps", "ent_coef",
         "top_quantiles_to_drop_per_net",
-    ),
-    exported=("learning_rate", "gamma", "tau"),
-    card_facts=(
-        "n_envs", "batch_size", "learning_rate", "gamma", "ent_coef", "buffer_size", "learning_starts", "tau",
-        "gradient_steps", "top_quantiles_to_drop_per_net",
     ),
     no_cohort="a cohort has no update of TQC: its critics give quantiles",
 )  # fmt: skip

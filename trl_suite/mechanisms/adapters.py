@@ -12,7 +12,7 @@ import torch
 
 from trl_suite.algorithms.registry import find
 from trl_suite.errors import InputError
-from trl_suite.mechanisms.mechanism import Mechanism, Strength, during, everywhere
+from trl_suite.mechanisms.mechanism import Mechanism, Strength, during
 from trl_suite.networks.adapted_layers import AdaptedLayer, ColumnLayer, LowRankLayer, MappedLayer, ResidualHead
 from trl_suite.networks.align import Alignment
 from trl_suite.networks.components import ADAPTER, LOG_STD, SOURCE_PREFIX, TARGET, Components, slot_axes
@@ -253,6 +253,11 @@ def _label(method: _AdapterKeys) -> str:
     return f"adapts ({msgspec.to_builtins(method.adapter)['kind']})" if method.adapter else ""
 
 
+def _on_sb3(method: _AdapterKeys, algorithm: str) -> str:
+    normalised = method.adapter is not None and find(algorithm).normalises_inputs
+    return f"each layer of {algorithm} normalises its inputs, and no adapter does" if normalised else ""
+
+
 def _in_cohort(method: _AdapterKeys, algorithm: str) -> str:
     """Only PPO's trunks have low-rank products in a cohort, and nothing that pulls is there beside them."""
     pulled = method.distillation is not None or method.weight_regularizer is not None
@@ -268,7 +273,7 @@ def _needs_source(method: _AdapterKeys) -> bool:
 ADAPTERS = Mechanism(
     name="adapters",
     keys=("adapter",),
-    can={"sb3": everywhere, "cohort": _in_cohort, "transplant": during},
+    can={"sb3": _on_sb3, "cohort": _in_cohort, "transplant": during},
     label=_label,
     needs_source=_needs_source,
 )

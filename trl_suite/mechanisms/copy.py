@@ -16,6 +16,7 @@ from trl_suite.mechanisms.normaliser_statistics import described, most_samples
 from trl_suite.networks.align import Alignment
 from trl_suite.networks.components import (
     ADAPTER,
+    INPUT_NORM,
     LOG_STD,
     OBSERVATION_STATISTICS,
     SOURCE_PREFIX,
@@ -106,9 +107,9 @@ def _shuffled(fit: Fit, generator: torch.Generator | None) -> dict[str, Mapping[
         if component in numbers:
             if generator is None:
                 raise InputError(f"{fit.where} shuffles and needs a torch.Generator to draw from")
-            outputs = max(value.shape[0] for value in numbers[component].values() if value.ndim)
-            order = torch.randperm(outputs, generator=generator)
-            numbers[component] = {name: value[order] for name, value in numbers[component].items()}
+            rows = {name: value for name, value in numbers[component].items() if INPUT_NORM not in name}
+            order = torch.randperm(max(value.shape[0] for value in rows.values() if value.ndim), generator=generator)
+            numbers[component] = {**numbers[component], **{name: value[order] for name, value in rows.items()}}
     return numbers
 
 
@@ -117,7 +118,7 @@ def _copy(component: str, source: Mapping[str, torch.Tensor], fit: Fit, share: f
     with torch.no_grad():
         for tensor, value in target.items():
             copied = _aligned(component, tensor, source[tensor], value, fit)
-            value.copy_(copied if share == 1.0 else torch.lerp(value, copied, share))
+            value.copy_(copied if share == 1.0 or not copied.is_floating_point() else torch.lerp(value, copied, share))
         if "count" in target and (most := most_samples(fit.method)) is not None:
             target["count"].clamp_(max=float(most))
 

@@ -15,6 +15,7 @@ from torch.func import grad, vmap
 
 from trl_suite.mechanisms.mechanism import Mechanism, Strength, everywhere
 from trl_suite.networks.components import Components, select
+from trl_suite.networks.input_norms import is_running
 from trl_suite.networks.policy import Policy
 
 GRADIENT_STATES = 500  # states whose gradients are held at once
@@ -91,12 +92,16 @@ def fisher(policy: Policy, states: npt.NDArray[np.float64]) -> dict[str, torch.T
         policy: in the target's slots.
         states: (count, slots), unnormalised.
     """
-    parts = {name: dict(tensors) for name, tensors in policy.components.items() if name.startswith("actor.")}
-    rest = {name: tensors for name, tensors in policy.components.items() if name not in parts}
+    parts = {
+        name: {tensor: value for tensor, value in tensors.items() if not is_running(tensor)}
+        for name, tensors in policy.components.items()
+        if name.startswith("actor.")
+    }
     normalized_obs = torch.as_tensor(policy.normalised(states))
 
     def action(parameters: dict[str, dict[str, torch.Tensor]], state: torch.Tensor, index: int) -> torch.Tensor:
-        mean, log_std = policy.gaussian(state[None], {**rest, **parameters})
+        whole = {name: {**tensors, **parameters.get(name, {})} for name, tensors in policy.components.items()}
+        mean, log_std = policy.gaussian(state[None], whole)
         scale = 1.0 if log_std is None else log_std[0, index].detach().exp()
         return mean[0, index] / scale
 

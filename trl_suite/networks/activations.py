@@ -10,6 +10,7 @@ from torch.nn import functional
 from trl_suite.algorithms.registry import find
 from trl_suite.networks.activation_functions import ACTIVATIONS
 from trl_suite.networks.components import RETURN_STATISTICS
+from trl_suite.networks.input_norms import normalized_inputs
 from trl_suite.networks.policy import Policy
 
 Floats = npt.NDArray[np.float64]
@@ -60,7 +61,8 @@ def _layers(policy: Policy, part: str, normalized_obs: torch.Tensor, prefix: str
 
 def _linear(normalized_obs: torch.Tensor, layer: Mapping[str, torch.Tensor], prefix: str) -> torch.Tensor:
     with torch.no_grad():
-        return functional.linear(normalized_obs, layer[f"{prefix}weight"], layer[f"{prefix}bias"])
+        inputs = normalized_inputs(normalized_obs, layer, prefix)
+        return functional.linear(inputs, layer[f"{prefix}weight"], layer[f"{prefix}bias"])
 
 
 def _centred(policy: Policy, actions: Floats) -> npt.NDArray[np.float32]:

@@ -25,6 +25,7 @@ SOURCE_PREFIX = "source."  # opens the layers of a source that stand, frozen, be
 ADAPTER = "adapter."  # opens the weights that an adapter adds to a layer: adapter.actor.trunk.0
 REPLAY = "replay"  # SAC and TD3: transitions
 OPTIMISER = "optimiser."  # opens the moments of the optimisers: optimiser.actor
+INPUT_NORM = "norm_"  # opens the tensors of a layer that normalise its inputs, see `networks.input_norms`
 OPTIONAL = (OBSERVATION_STATISTICS, RETURN_STATISTICS, LOG_STD, TEMPERATURE)  # not every learner has them
 
 
@@ -34,18 +35,21 @@ def component_of(algorithm: str, parameter: str, heads: Mapping[str, int] | None
     Args:
         algorithm: its name, see `algorithms.registry`.
         parameter: SB3's name.
-        heads: for each Sequential that ends in a head, the index of that last module.
+        heads: for each Sequential that ends in a head, the index of that last layer.
 
     Raises:
         InputError: the parameter belongs to a network that is not an MLP policy of that algorithm.
     """
     rule, groups = _matched(algorithm, parameter)
-    module = int(groups.get("module") or 0)
-    last = (heads or {}).get(groups.get("stack") or "") == module
-    part = "head" if last else f"trunk.{module // 2}"
+    layer, at = divmod(int(groups.get("module") or 0), rule.modules)
+    last = (heads or {}).get(groups.get("stack") or "") == layer
+    part = "head" if last else f"trunk.{layer}"
+    norm = INPUT_NORM if rule.modules > 2 and groups.get("module") and not at else ""
+    if norm and groups.get("tensor") == "weight":
+        raise InputError(f"parameter '{parameter}': its layers normalise no inputs (batch_norm=False)")
     role = f"{groups['role']}." if groups.get("role") else ""
     component = (TARGET if groups.get("target") else "") + role + rule.component.format(part=part)
-    return component, rule.tensor.format(net=groups.get("net"), tensor=groups.get("tensor"))
+    return component, rule.tensor.format(net=groups.get("net"), tensor=f"{norm}{groups.get('tensor')}")
 
 
 def _matched(algorithm: str, parameter: str) -> tuple[ParameterRule, dict[str, str | None]]:
@@ -60,9 +64,9 @@ def places(algorithm: str, parameters: Iterable[str]) -> dict[str, tuple[str, st
     names = tuple(parameters)
     heads: dict[str, int] = {}
     for parameter in names:
-        groups = _matched(algorithm, parameter)[1]
+        rule, groups = _matched(algorithm, parameter)
         if stack := groups.get("stack"):
-            heads[stack] = max(heads.get(stack, 0), int(groups["module"] or 0))
+            heads[stack] = max(heads.get(stack, 0), int(groups["module"] or 0) // rule.modules)
     return {parameter: component_of(algorithm, parameter, heads) for parameter in names}
 
 
@@ -80,6 +84,9 @@ def slot_axes(component: str, tensor: str) -> dict[int, Axis]:
     component = component.removeprefix(TARGET).removeprefix(SOURCE_PREFIX)
     if component in ("actor.trunk.0", "critic.trunk.0") and tensor.endswith("weight"):
         return {1: "both" if tensor.startswith("q") else "observation"}
+    if INPUT_NORM in tensor:
+        first = component.endswith(".trunk.0") and not tensor.endswith("steps")
+        return {0: "both" if tensor.startswith("q") else "observation"} if first else {}
     if component in ("actor.head", LOG_STD):
         return {0: "action"}
     if component == OBSERVATION_STATISTICS and tensor in ("mean", "var"):

@@ -27,6 +27,7 @@ from trl_suite.networks.components import (
 )
 from trl_suite.networks.exchange import onnx_export
 from trl_suite.networks.formats import zip_export
+from trl_suite.networks.input_norms import normalized_inputs
 
 FOREIGN_SUFFIXES = (".zip", ".pkl", ".pt", ".pth")
 Array = npt.NDArray[np.float64] | npt.NDArray[np.float32]
@@ -146,8 +147,9 @@ class Policy:
     def _features(self, features: torch.Tensor, components: Components) -> torch.Tensor:
         activation = ACTIVATIONS[self.card.network.activation].apply
         for layer in range(len(self.card.network.actor)):
-            features = activation(_linear(features, components[f"actor.trunk.{layer}"]))
-        return features
+            tensors = components[f"actor.trunk.{layer}"]
+            features = activation(_linear(normalized_inputs(features, tensors), tensors))
+        return normalized_inputs(features, components["actor.head"])
 
     def _mean(self, features: torch.Tensor, components: Components) -> torch.Tensor:
         head, bound = components["actor.head"], self.card.network.residual

@@ -11,6 +11,7 @@ from trl_suite.files import write_atomically
 from trl_suite.networks import store
 from trl_suite.networks.card import Card, Memory
 from trl_suite.networks.components import OPTIMISER, REPLAY, TARGET, TEMPERATURE, Components
+from trl_suite.networks.input_norms import is_running
 from trl_suite.networks.store import Shapes
 
 MEMORY_FILE = "memory.safetensors"
@@ -72,7 +73,8 @@ def _expected(card: Card, memory: Memory) -> Shapes:
     shapes = _replay(card, memory) if memory.transitions else {}
     for name, (shape, dtype) in store.expected(card).items():
         component = name.rpartition(".")[0]
-        if not component.startswith((TARGET, "normaliser.")) and owner(component) in memory.moments:
+        moved = not component.startswith((TARGET, "normaliser.")) and not is_running(name)
+        if moved and owner(component) in memory.moments:
             key = f"{owner(component)}/{name}"
             shapes |= {f"{key}.{moment}": (shape, dtype) for moment in MOMENTS} | {f"{key}.{STEP}": ((), dtype)}
     return shapes

@@ -19,6 +19,7 @@ from trl_suite.errors import InputError
 from trl_suite.files import read_limited, reason_of, write_atomically
 from trl_suite.networks.card import CARD_SCHEMA, Card
 from trl_suite.networks.components import (
+    INPUT_NORM,
     LOG_STD,
     OBSERVATION_STATISTICS,
     RETURN_STATISTICS,
@@ -159,6 +160,8 @@ def expected(card: Card) -> Shapes:
     seen, prefixes = (observations, [""]) if algorithm.on_policy else (observations + actions, _twins(network.critics))
     for prefix in prefixes:
         shapes |= _stack("critic", seen, network.critic, algorithm.critic_outputs, prefix)
+    if algorithm.normalises_inputs:
+        shapes |= _input_norms(shapes, without_trunk=not network.actor)
     copied = tuple(f"{part}." for part in algorithm.targets)
     shapes |= {f"{TARGET}{name}": shape for name, shape in shapes.items() if name.startswith(copied)}
     if algorithm.log_std == "number":
@@ -185,6 +188,18 @@ def _stack(part: str, inputs: int, widths: tuple[int, ...], outputs: int, prefix
         shapes |= _layer(f"{part}.trunk.{layer}", inputs, width, prefix)
         inputs = width
     return shapes | _layer(f"{part}.head", inputs, outputs, prefix)
+
+
+def _input_norms(plain: Shapes, without_trunk: bool) -> Shapes:
+    """Return the norms before each layer; SB3's has none before an actor that is a head alone."""
+    shapes: Shapes = {}
+    for name, (shape, dtype) in plain.items():
+        layer = name.removesuffix("weight")
+        if name.endswith("weight") and not (without_trunk and name.startswith("actor.head.")):
+            parts = ("scale", "bias", "ra_mean", "ra_var")
+            shapes |= {f"{layer}{INPUT_NORM}{part}": (shape[1:], dtype) for part in parts}
+            shapes[f"{layer}{INPUT_NORM}steps"] = ((), torch.int64)
+    return shapes
 
 
 def _layer(name: str, inputs: int, outputs: int, prefix: str = "") -> Shapes:
@@ -214,7 +229,7 @@ def check(path: Path | str, flat: Mapping[str, torch.Tensor], expected: Shapes) 
             raise InputError(f"{path}: {name} is {tensor.dtype} {tuple(tensor.shape)}; its card says {dtype} {shape}")
         if not bool(torch.isfinite(tensor).all()):
             raise InputError(f"{path}: {name} holds numbers that are not finite")
-        if name.endswith(".var") and bool((tensor < 0).any()):
+        if name.endswith((".var", f"{INPUT_NORM}ra_var")) and bool((tensor < 0).any()):
             raise InputError(f"{path}: {name} holds a variance below 0")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from trl_suite import content
 from trl_suite.algorithms.hyperparameters import Hyperparameters, OffPolicyHyperparameters
+from trl_suite.algorithms.registry import find
 from trl_suite.errors import InputError, unknown
 from trl_suite.experiment.specification import tuning_keys
 from trl_suite.experiment.specification.experiment_keys import Experiment
@@ -62,7 +63,7 @@ def _off_policy_cautions(hyperparameters: Hyperparameters) -> list[str]:
     name, lines = hyperparameters.algorithm, list[str]()
     if getattr(hyperparameters, "action_noise", 1.0) == 0:
         lines.append(f"{name}: action_noise = 0 explores nothing once learning starts; 0.1 is usual")
-    if not hyperparameters.tau:
+    if not getattr(hyperparameters, "tau", 1.0):
         lines.append(f"{name}: tau = 0 never moves the target networks; 0.005 is usual")
     if hyperparameters.buffer_size < hyperparameters.batch_size:
         lines.append(
@@ -132,6 +133,9 @@ def _check_source_training(path: Path, experiment: Experiment) -> None:
             raise InputError(
                 f"{path}: source: {len(source.variants)} variants need as many worlds, and n_envs is {worlds}"
             )
+    if (source.dynamics or source.heads) and find(experiment.algorithm).normalises_inputs:
+        key, name = "dynamics" if source.dynamics else "heads", experiment.algorithm
+        raise InputError(f"{path}: source.{key}: not for {name}, whose layers normalise their inputs")
     if source.heads and len(source.variants) < 2:
         raise InputError(f"{path}: source.heads: give two variants or more, one for each head")
     if source.dynamics and source.heads:

@@ -22,6 +22,7 @@ from trl_suite.networks.components import (
     Components,
 )
 from trl_suite.networks.exchange.onnx_metadata import metadata
+from trl_suite.networks.input_norms import plain_actor
 
 ONNX_SUFFIX = ".onnx"
 OPSET, IR_VERSION = 17, 8  # the oldest with LayerNormalization: onnxruntime 1.12, July 2022, and later
@@ -52,7 +53,7 @@ def save(
         raise InputError(f"{path}: the name of an ONNX file ends in {ONNX_SUFFIX}")
     onnx = imported_onnx()
     graph = _GraphWriter(onnx)
-    _write(graph, card, components, stochastic)
+    _write(graph, card, plain_actor(components), stochastic)
     model = _model(onnx, graph, card, stochastic)
     onnx.helper.set_model_props(model, metadata(card, digest, deployment))
     onnx.checker.check_model(model)

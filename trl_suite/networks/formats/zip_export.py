@@ -163,7 +163,7 @@ def _noise(deviation: float, actions: int) -> Any:
 
 
 def _fill(model: Any, card: Card, components: Components) -> None:
-    parts = group(card.algorithm, model.policy.named_parameters())
+    parts = group(card.algorithm, (*model.policy.named_parameters(), *model.policy.named_buffers()))
     if TEMPERATURE in components and model.log_ent_coef is not None:  # None: ent_coef is a number
         parts[TEMPERATURE] = {"value": model.log_ent_coef}
     left = set(components) - set(parts) - set(OPTIONAL)

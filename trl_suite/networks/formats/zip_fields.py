@@ -5,9 +5,11 @@ import binascii
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, get_args
 
+from trl_suite.algorithms.descriptor import AlgorithmDescriptor
 from trl_suite.algorithms.hyperparameters import Activation
 from trl_suite.algorithms.registry import DESCRIPTORS, Algorithm, find
 from trl_suite.errors import InputError
@@ -17,6 +19,7 @@ from trl_suite.networks.activation_functions import ACTIVATIONS
 from trl_suite.networks.formats import pickled, vecnormalize
 from trl_suite.networks.formats.pickled import Instance
 from trl_suite.networks.formats.zip_reader import Archive
+from trl_suite.networks.input_norms import INPUT_NORM_EPSILON
 
 FIELDS, FIELDS_MAX_BYTES = "data", 16 * 1024**2
 TEXT_MAX_CHARACTERS = 120  # of a hyperparameter
@@ -42,10 +45,7 @@ class _Mark(NamedTuple):
     module: str = ""  # opens the name of the policy class's module
 
 
-_MARKS = (  # the most particular first
-    _Mark(Origin("CrossQ", None, "its networks normalise batches"), module="sb3_contrib.crossq"),
-    _Mark(Origin("TQC", "tqc"), ("top_quantiles_to_drop_per_net",)),
-    _Mark(Origin("TQC", "tqc"), module="sb3_contrib.tqc"),
+_OTHER_MARKS = (  # of algorithms that the suite has not; the most particular first
     _Mark(Origin("ARS", None, "it has no critic"), ("n_delta", "delta_std")),
     _Mark(Origin("ARS", None, "it has no critic"), module="sb3_contrib.ars"),
     _Mark(Origin("QR-DQN", None, "its actions are discrete"), module="sb3_contrib.qrdqn"),
@@ -54,45 +54,36 @@ _MARKS = (  # the most particular first
     _Mark(Origin("RecurrentPPO", None, "its networks are recurrent"), module="sb3_contrib.common.recurrent"),
     _Mark(Origin("MaskablePPO", None, "its actions are discrete"), module="sb3_contrib.common.maskable"),
     _Mark(Origin("TRPO", "ppo"), ("cg_max_steps",)),
-    _Mark(Origin("PPO", "ppo"), ("n_epochs", "clip_range")),
-    _Mark(Origin("A2C", "a2c"), ("gae_lambda", "vf_coef")),
-    _Mark(Origin("SAC", "sac"), ("target_entropy",)),
-    _Mark(Origin("TD3", "td3"), ("target_policy_noise", "policy_delay")),
 )
-_POLICY_CLASSES = {  # whose networks are plain layers where the observations are a vector
-    "stable_baselines3.common.policies.ActorCriticPolicy",
-    "stable_baselines3.sac.policies.SACPolicy",
-    "stable_baselines3.td3.policies.TD3Policy",
-    "sb3_contrib.tqc.policies.TQCPolicy",
-}
+
+
+def _marks() -> list[_Mark]:
+    """Return the marks of the algorithms of the descriptors, the most particular first.
+
+    A policy class that one algorithm alone has tells it; else fields do, of two algorithms with all theirs, those of
+    the one with more.
+    """
+    modules = Counter(_module(descriptor) for descriptor in DESCRIPTORS.values())
+    by_module, by_fields = list[_Mark](), list[_Mark]()
+    for name, descriptor in DESCRIPTORS.items():
+        if descriptor.sb3_extra and modules[_module(descriptor)] == 1:
+            by_module.append(_Mark(Origin(name.upper(), name), module=_module(descriptor)))
+        by_fields.append(_Mark(Origin(name.upper(), name), descriptor.zip_signs))
+    return [*by_module, *sorted(by_fields, key=lambda mark: -len(mark.fields))]
+
+
+def _module(descriptor: AlgorithmDescriptor) -> str:
+    return descriptor.sb3_policy.rpartition(".")[0]
+
+
+_MARKS = (*_OTHER_MARKS, *_marks())
+_POLICY_CLASSES = {descriptor.sb3_policy for descriptor in DESCRIPTORS.values()}
 _POLICY_MODULES = {path.rpartition(".")[0] for path in _POLICY_CLASSES}
 _EXTRACTOR = "stable_baselines3.common.torch_layers.FlattenExtractor"
 _TORCH_MODULE = "torch.nn."
 _ACTIVATION_NAMES: Mapping[str, Activation] = {
     f"{f.module.__module__}.{f.module.__name__}": name for name, f in ACTIVATIONS.items()
 }
-_HYPERPARAMETERS: dict[Algorithm, tuple[str, ...]] = {  # those that SB3's own class takes
-    "a2c": (
-        "learning_rate", "n_steps", "gamma", "gae_lambda", "normalize_advantage", "ent_coef", "vf_coef",
-        "max_grad_norm",
-    ),
-    "ppo": (
-        "learning_rate", "n_steps", "batch_size", "n_epochs", "gamma", "gae_lambda", "clip_range", "clip_range_vf",
-        "normalize_advantage", "ent_coef", "vf_coef", "max_grad_norm", "target_kl",
-    ),
-    "sac": (
-        "learning_rate", "buffer_size", "learning_starts", "batch_size", "tau", "gamma", "train_freq",
-        "gradient_steps", "ent_coef", "target_update_interval", "target_entropy",
-    ),
-    "td3": (
-        "learning_rate", "buffer_size", "learning_starts", "batch_size", "tau", "gamma", "train_freq",
-        "gradient_steps", "policy_delay", "target_policy_noise", "target_noise_clip", "action_noise",
-    ),
-    "tqc": (
-        "learning_rate", "buffer_size", "learning_starts", "batch_size", "tau", "gamma", "train_freq",
-        "gradient_steps", "ent_coef", "target_update_interval", "target_entropy",
-    ),
-}  # fmt: skip
 _ADMITTED_IN_FIELDS = re.compile(  # names that spaces, arrays and frequencies need
     r"(gym|gymnasium)\.spaces\.[a-z_]+\.[A-Z][A-Za-z]+"
     r"|numpy\.(ndarray|dtype)|numpy\.(_core|core)\.(multiarray\.(_reconstruct|scalar)|numeric\._frombuffer)"
@@ -186,6 +177,11 @@ def check_network(fields: Fields, where: str) -> None:
         raise InputError(f"{where}: uses state-dependent exploration (gSDE), which cannot be imported")
     if str(keywords.get("squash_output", False)) not in ("False", "None"):
         raise InputError(f"{where}: its actions are squashed by squash_output, which cannot be imported for PPO")
+    if (
+        str(keywords.get("batch_norm", True)) != "True"
+        or keywords.get("batch_norm_eps", INPUT_NORM_EPSILON) != INPUT_NORM_EPSILON
+    ):
+        raise InputError(f"{where}: its layers normalise otherwise than CrossQ's own (batch_norm, batch_norm_eps)")
     extractor = keywords.get("features_extractor_class")
     if extractor is not None and _class_path(extractor) != _EXTRACTOR:
         path = _class_path(extractor)[:120]
@@ -383,8 +379,8 @@ def _unpickled(entry: Mapping[str, Any]) -> Any:
 
 def hyperparameter_names(algorithm: Algorithm) -> tuple[str, ...]:
     """Return the hyperparameters that SB3's class takes, by its names."""
-    listed = _HYPERPARAMETERS.get(algorithm)
-    return listed or ("learning_rate", "gamma", *find(algorithm).sb3_arguments)
+    descriptor = find(algorithm)
+    return descriptor.zip_hyperparameters or ("learning_rate", "gamma", *descriptor.sb3_arguments)
 
 
 def unknown(recorded: Iterable[str], algorithm: Algorithm) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from trl_suite.files import reason_of
 from trl_suite.interface import Spaces
 from trl_suite.networks import store
 from trl_suite.networks.card import Card, Network, Training
-from trl_suite.networks.components import TEMPERATURE, Components, group
+from trl_suite.networks.components import INPUT_NORM, TEMPERATURE, Components, group
 from trl_suite.networks.formats import vecnormalize, zip_fields
 from trl_suite.networks.formats.zip_fields import Origin
 from trl_suite.networks.formats.zip_reader import Archive
@@ -183,7 +183,7 @@ def _network(components: Components, activation: Activation, spaces: Spaces) -> 
     return Network(
         actor=_widths("actor", components),
         critic=_widths("critic", components),
-        critics=max(1, sum(name.endswith("bias") for name in components.get("critic.head", {}))),
+        critics=max(1, sum(name.endswith("weight") for name in components.get("critic.head", {}))),
         activation=activation,
         action_low=spaces.action_low,
         action_high=spaces.action_high,
@@ -194,7 +194,8 @@ def _widths(part: str, components: Components) -> tuple[int, ...]:
     """Return the units of a part's trunk layers, as many as there are without a gap."""
     widths: list[int] = []
     while tensors := components.get(f"{part}.trunk.{len(widths)}"):
-        widths.append(next((len(tensor) for name, tensor in tensors.items() if name.endswith("bias")), 0))
+        biases = (tensor for name, tensor in tensors.items() if name.endswith("bias") and INPUT_NORM not in name)
+        widths.append(next(map(len, biases), 0))
     return tuple(widths)
 
 

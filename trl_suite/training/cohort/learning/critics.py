@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from trl_suite.algorithms.hyperparameters import OffPolicyHyperparameters
+from trl_suite.algorithms.hyperparameters import TargetNetworkHyperparameters
 from trl_suite.training.cohort.stacked.adam import Adam
 from trl_suite.training.cohort.stacked.network import Networks
 from trl_suite.training.cohort.stacked.parameter_layout import aligned
@@ -24,7 +24,7 @@ class Critics:
 
     def __init__(
         self,
-        hyperparameters: OffPolicyHyperparameters,
+        hyperparameters: TargetNetworkHyperparameters,
         stack: Stack,
         target: Stack,
         factors: npt.NDArray[np.float64] | None,

@@ -17,6 +17,7 @@ from trl_suite.mechanisms.weight_regularizer import WeightRegularizer, regulariz
 from trl_suite.networks.align import Alias, Alignment, align
 from trl_suite.networks.card import Normaliser, Training
 from trl_suite.networks.components import SOURCE_PREFIX, Components, select
+from trl_suite.networks.input_norms import is_running
 from trl_suite.networks.policy import Policy
 from trl_suite.record import Transplant
 from trl_suite.training.acting.source_states import importance
@@ -24,7 +25,7 @@ from trl_suite.training.policy_import import load_policy
 from trl_suite.training.sb3.methods import source_memory
 from trl_suite.training.sb3.methods.lasting_freeze import persist, remembered
 from trl_suite.training.sb3.models import sb3_model as sb3
-from trl_suite.training.sb3.models.layers import adapt
+from trl_suite.training.sb3.models.layers import adapt, hold_input_norms
 from trl_suite.training.sb3.models.learners import ActsFirst, Model, algorithm_of, is_on_policy
 from trl_suite.training.sb3.models.model_inputs import check_inputs
 from trl_suite.training.sb3.models.rates import optimisers, renew_optimisers
@@ -159,11 +160,19 @@ def _policy_of(source: object, env: str | None) -> Policy | None:
 
 def _notes(model: Model, record: Transplant) -> tuple[str, ...]:
     """Return the notes that the reader of a record needs besides it."""
+    notes: list[str] = []
+    if any(is_running(tensor) for name in record.frozen for tensor in sb3.components_of(model).get(name, {})):
+        notes.append(
+            "a model that SB3 loads lets the running statistics of frozen layers follow its batches again: "
+            "trl_suite.hold(model) holds them"
+        )
     waits = int(getattr(model, "learning_starts", 0)) - model.num_timesteps
     acts = any(component.startswith("actor.") for component in record.copied)
-    if isinstance(model, ActsFirst) or is_on_policy(model) or waits <= 0 or not acts:
-        return ()
-    return (f"SB3 draws uniform actions for the first {waits} steps: set learning_starts = 0 to let the source act",)
+    if not isinstance(model, ActsFirst) and not is_on_policy(model) and waits > 0 and acts:
+        notes.append(
+            f"SB3 draws uniform actions for the first {waits} steps: set learning_starts = 0 to let the source act"
+        )
+    return tuple(notes)
 
 
 def implant(
@@ -200,6 +209,7 @@ def implant(
 def hold(model: Model, components: Components, frozen: tuple[str, ...]) -> None:
     """Hold exactly the named components: parameters, statistics and temperature."""
     freeze_schedule.hold(components, frozen)
+    hold_input_norms(model)
     sb3.hold_statistics(model, frozen)
     sb3.hold_temperature(model, frozen)
     source_memory.hold_replay(model, frozen)

@@ -31,6 +31,28 @@ def layers(model: Model, kind: type[Layer]) -> Iterator[tuple[LayerPlace, Layer]
             yield LayerPlace(path, component, tensor.removesuffix("weight")), module
 
 
+def input_norms(model: Model) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the modules that normalise the inputs of the model's layers by running statistics, with their paths."""
+    for path, module in model.policy.named_modules():
+        if "ra_mean" in dict(module.named_buffers(recurse=False)):
+            yield path, module
+
+
+def hold_input_norms(model: Model) -> None:
+    """Let the running statistics before frozen layers stand still, as long as their scale takes no gradient.
+
+    They are buffers, which follow each batch in training mode: a frozen layer's norm works as outside of training.
+    """
+    for _, module in input_norms(model):
+        if not module.get_parameter("scale").requires_grad:
+            module.register_forward_pre_hook(_stand_still)
+
+
+def _stand_still(norm: nn.Module, _: object) -> None:
+    if not norm.get_parameter("scale").requires_grad:
+        norm.eval()
+
+
 def exchange(model: Model, place: LayerPlace, layer: nn.Module) -> None:
     """Put a layer into the place of another; the optimisers are then to be made anew."""
     parent, _, name = place.path.rpartition(".")

@@ -7,16 +7,12 @@ from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvWrapper
 
+from trl_suite.algorithms.registry import DESCRIPTORS
 from trl_suite.errors import InputError
 from trl_suite.interface import neutral
+from trl_suite.networks.input_norms import INPUT_NORM_EPSILON
+from trl_suite.training.sb3.models.layers import input_norms
 from trl_suite.training.sb3.models.learners import Model, is_on_policy
-
-_PLAIN_POLICIES = {  # whose networks are plain layers
-    "stable_baselines3.common.policies.ActorCriticPolicy",
-    "stable_baselines3.sac.policies.SACPolicy",
-    "stable_baselines3.td3.policies.TD3Policy",
-    "sb3_contrib.tqc.policies.TQCPolicy",
-}
 
 
 def check_inputs(model: Model) -> None:
@@ -38,12 +34,14 @@ def check_inputs(model: Model) -> None:
 
 def _check_policy(model: Model) -> None:
     policy = model.policy
-    if _path(policy) not in _PLAIN_POLICIES:
+    if _path(policy) not in {descriptor.sb3_policy for descriptor in DESCRIPTORS.values()}:
         raise InputError(f"the model's policy is a {_path(policy)}; only SB3's MlpPolicy can be transplanted")
     if model.use_sde:
         raise InputError("the model explores by state (use_sde=True), which no component stands for")
     if getattr(policy, "squash_output", False) and is_on_policy(model):
         raise InputError("the model's actions are squashed (squash_output=True), which the source's are not")
+    if any(getattr(module, "eps", INPUT_NORM_EPSILON) != INPUT_NORM_EPSILON for _, module in input_norms(model)):
+        raise InputError(f"the model's layers normalise with another batch_norm_eps than {INPUT_NORM_EPSILON:g}")
     owners = (policy,) if is_on_policy(model) else (model.actor, model.critic)
     for owner in owners:
         extractor = owner.features_extractor

@@ -178,7 +178,7 @@ def components_of(model: Model) -> dict[str, dict[str, torch.Tensor]]:
     Raises:
         InputError: the policy is not an MlpPolicy of an algorithm that can be transplanted.
     """
-    tensors = (*model.policy.named_parameters(), *model.policy.named_buffers())  # of a source's frozen layers
+    tensors = (*model.policy.named_parameters(), *model.policy.named_buffers())  # of frozen layers, of norms
     components = group(algorithm_of(model), tensors)
     if has_temperature(model) and model.log_ent_coef is not None:
         components[TEMPERATURE] = {"value": model.log_ent_coef}
@@ -345,7 +345,7 @@ def _card(model: Model, components: Components, training: Training) -> Card:
 def _widths(part: str, trunks: Components) -> tuple[int, ...]:
     """Return the widths of a part's trunk layers, in order."""
     layers = sorted((int(name.rpartition(".")[2]), name) for name in trunks if name.startswith(f"{part}.trunk."))
-    return tuple(next(t.shape[0] for n, t in trunks[name].items() if n.endswith("bias")) for _, name in layers)
+    return tuple(next(t.shape[0] for n, t in trunks[name].items() if n.endswith("weight")) for _, name in layers)
 
 
 def activation_of(model: Model) -> Activation:
