@@ -116,6 +116,12 @@ class PlannedRun(msgspec.Struct, frozen=True, kw_only=True):
     method: str
     seed: int
     source: str = ""  # folder of the source run
+    cell: str = ""  # the values of factors that have several, "engine=sb3"; "" where none has
+
+    @property
+    def target(self) -> str:
+        """The env by the name that evidence compares runs under: of each cell apart, `hopper (engine=sb3)`."""
+        return f"{self.env} ({self.cell})" if self.cell else self.env
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

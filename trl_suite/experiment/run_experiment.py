@@ -22,6 +22,7 @@ from trl_suite.experiment.running.scheduler import RunPlace, Scheduler, Tally
 from trl_suite.experiment.running.stop_request import Stop
 from trl_suite.experiment.specification import experiment_checks, experiment_file
 from trl_suite.experiment.specification.experiment_keys import ExecutionOptions, Experiment
+from trl_suite.experiment.specification.factors import cells
 from trl_suite.experiment.tuning import tuning_trials
 from trl_suite.machine_resources import cores
 from trl_suite.training.threads import threads
@@ -83,7 +84,8 @@ def run(
     taken = take(root, specs, reuse, planner, retention=specification.retention, mixed=mix_versions)
     for line in (*taken, *summary(assignments(specs, planner))):
         Console(quiet=quiet, markup=False).print(line, highlight=False, soft_wrap=True)
-    for note in dict.fromkeys(choice.note for choice in specification.choices.values()):
+    choices = [choice for cell in cells(specification).values() for choice in cell.choices.values()]
+    for note in dict.fromkeys(choice.note for choice in choices):
         Console(quiet=quiet, markup=False).print(note, highlight=False, soft_wrap=True)
     for caution in experiment_checks.cautions(specification):
         Console(quiet=quiet, markup=False).print(caution, style="yellow", highlight=False, soft_wrap=True)

@@ -35,11 +35,11 @@ def conditions_of(plan: Plan) -> dict[str, Condition]:
     sources: dict[tuple[str, str], set[str]] = {}
     for planned in plan.runs:
         if planned.source:
-            sources.setdefault((planned.env, planned.method), set()).add(envs.get(planned.source, ""))
+            sources.setdefault((planned.target, planned.method), set()).add(envs.get(planned.source, ""))
     conditions: dict[str, Condition] = {}
     for planned in plan.runs:
         source = envs.get(planned.source, "")
-        several = len(sources.get((planned.env, planned.method), ())) > 1
+        several = len(sources.get((planned.target, planned.method), ())) > 1
         name = f"{planned.method} from {source or 'an unknown source'}" if several else planned.method
         conditions[planned.folder] = Condition(name, planned.method, source)
     return conditions
@@ -55,7 +55,23 @@ def depth(method: str) -> int | None:
 
 def robot(env: str) -> str:
     """Return the env that an address is a variation of: `hopper` of `hopper.gravity-1.5`, `hopper?gravity=1.5`."""
-    return re.split(r"[.?]", env)[0]
+    return re.split(r"[.?]", address(env))[0]
+
+
+def address(target: str) -> str:
+    """Return the env's address without the cell of a factor: `hopper.gravity-1.5` of that and ` (engine=sb3)`."""
+    return target.partition(" (")[0]
+
+
+def target_of(env: str, values: Mapping[str, str]) -> str:
+    """Return the name of an env in the cell that has these values: `hopper (engine=sb3)`."""
+    return f"{env} ({', '.join(f'{name}={value}' for name, value in values.items())})" if values else env
+
+
+def cell_values(target: str) -> dict[str, str]:
+    """Return the values of a target's cell by factor; none where the experiment has one value of each."""
+    cell = target.partition(" (")[2].removesuffix(")")
+    return dict(part.split("=", 1) for part in cell.split(", ")) if cell else {}
 
 
 def shift(env: str, variation: Mapping[str, Any]) -> Shift | None:
@@ -67,7 +83,7 @@ def shift(env: str, variation: Mapping[str, Any]) -> Shift | None:
     """
     if any(isinstance(change, dict) and "value" in change for change in variation.values()):
         return None  # in units of its own, no multiple: `thigh-damping-9`
-    return _named(env) or _scaled(env, variation)
+    return _named(address(env)) or _scaled(env, variation)
 
 
 def _scaled(env: str, variation: Mapping[str, Any]) -> Shift | None:

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from trl_suite.errors import InputError
-from trl_suite.evidence.reading.conditions import robot
+from trl_suite.evidence.reading.conditions import address, robot
 from trl_suite.evidence.reading.curve import Curves, Floats
 from trl_suite.evidence.reading.run_records import RecordedRun
 from trl_suite.evidence.report import report_files
@@ -129,7 +129,7 @@ def _with_measures(results: Results) -> Iterable[tuple[RecordedRun, _Drawn]]:
     numbers = {folder: row for curves in results.curves.values() for folder, row in _numbers(curves).items()}
     nothing = RunMeasures(np.nan, np.nan, np.nan)
     for recorded in results.recorded:
-        env, curve = recorded.planned.env, recorded.curve
+        env, curve = recorded.planned.target, recorded.curve
         shift = results.shifts.get(env)
         yield (
             recorded,
@@ -137,8 +137,8 @@ def _with_measures(results: Results) -> Iterable[tuple[RecordedRun, _Drawn]]:
                 [] if curve is None else curve.steps.tolist(),
                 np.zeros(0) if curve is None else curve.returns,
                 numbers.get(recorded.planned.folder, nothing),
-                shift.axis if shift else ("other" if env != robot(env) else "nominal"),
-                shift.value if shift else 1.0 if env == robot(env) else np.nan,
+                shift.axis if shift else ("other" if address(env) != robot(env) else "nominal"),
+                shift.value if shift else 1.0 if address(env) == robot(env) else np.nan,
             ),
         )
 
@@ -160,7 +160,7 @@ def _row(place: int, recorded: RecordedRun, drawn: _Drawn, texts: TextTable, gri
     """Return a run as the page reads it; see the names in `browse.html`, in the same order."""
     planned, run = recorded.planned, recorded.run
     names = (
-        planned.role, robot(planned.env), planned.env, drawn.axis, _brief(drawn.severity), recorded.condition.name,
+        planned.role, robot(planned.env), planned.target, drawn.axis, _brief(drawn.severity), recorded.condition.name,
         run.algorithm if run else "", run.engine if run else "", run.status if run else "missing", planned.folder,
         planned.source,
     )  # fmt: skip

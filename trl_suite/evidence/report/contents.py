@@ -15,6 +15,7 @@ from trl_suite.evidence.results import across_targets, film_cast, mode_ranking, 
 from trl_suite.evidence.results.across_targets import Overall
 from trl_suite.evidence.results.comparison import MeasureRow
 from trl_suite.evidence.results.experiment_results import Results
+from trl_suite.evidence.results.factor_contrasts import FactorContrast, contrasts
 from trl_suite.evidence.results.film_cast import FilmFile
 from trl_suite.evidence.results.headline import Headline, headline
 from trl_suite.evidence.results.mode_ranking import ModeRanking
@@ -76,6 +77,7 @@ class ReportContents(msgspec.Struct, frozen=True, kw_only=True):
     predictions: list[Prediction]
     targets: list[TargetSection]
     treatments: list[Treatment]
+    contrasts: list[FactorContrast]
     sourced: list[MeasureRow]
     retained: list[MeasureRow]
     costs: list[Cost]
@@ -113,6 +115,7 @@ def contents(results: Results, detailed: int | None = None) -> ReportContents:
         predictions=probe_prediction.predictions(results),
         targets=targets,
         treatments=run_accounts.treatments(results),
+        contrasts=contrasts(results),
         sourced=[row for row in rows if row.source_steps],
         retained=[row for row in rows if row.retention.n],
         costs=run_accounts.costs(results),

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from trl_suite.evidence.reading.conditions import robot
+from trl_suite.evidence.reading.conditions import address, robot
 from trl_suite.evidence.reading.curve import Curves, Floats
 from trl_suite.evidence.results import comparison
 from trl_suite.evidence.results.experiment_results import SEED, Results
@@ -30,8 +30,19 @@ class Overall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def overall(results: Results, envs: Sequence[str] = ()) -> list[Overall]:
-    """Return every method over all targets, or over these, in planned order; nothing where there is one only."""
+    """Return every method over all targets, or over these, in planned order; nothing where there is one only.
+
+    Cells of factors are not put together: each has rows of its own, `finetune (engine=sb3)`.
+    """
     over = envs or results.envs
+    cells = dict.fromkeys(env.removeprefix(address(env)) for env in over)
+    if len(cells) > 1:
+        by_cell = {cell: [env for env in over if env.removeprefix(address(env)) == cell] for cell in cells}
+        return [
+            msgspec.structs.replace(row, method=f"{row.method}{cell}")
+            for cell, cell_envs in by_cell.items()
+            for row in overall(results, cell_envs)
+        ]
     methods = dict.fromkeys(method for env in over for method in results.methods(env) if method != SCRATCH)
     generator = np.random.default_rng(SEED)
     rows = [_overall(results, method, over, generator) for method in methods] if len(over) > 1 else []

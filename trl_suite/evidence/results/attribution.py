@@ -58,7 +58,7 @@ def _treatments(results: Results, env: str) -> tuple[set[str], list[_Treatment]]
     treatments: dict[str, _Treatment] = {}
     for member in results.recorded:
         transplant = member.run.transplant if member.run else None
-        if member.planned.role != "target" or member.planned.env != env or transplant is None:
+        if member.planned.role != "target" or member.planned.target != env or transplant is None:
             continue
         components |= {*transplant.copied, *transplant.synced, *transplant.fresh}
         if (env, member.condition.name) in results.curves:

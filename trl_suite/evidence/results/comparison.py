@@ -181,13 +181,21 @@ def over_finetune(
     row: MeasureRow, transfer: Curves, finetune: Curves, scale: ReturnScale | None, generator: np.random.Generator
 ) -> MeasureRow:
     """Return the row with the gains over fine-tuning added, over the runs that have its run of their seed."""
-    pairs = pair(transfer, finetune, generator)
-    if scale is None or not scale.usable or len(transfer.steps) < 2 or not pairs.seeds:
+    if scale is None or not scale.usable or len(transfer.steps) < 2 or not set(transfer.seeds) & set(finetune.seeds):
         return row
-    area, end = _differences(pairs, transfer.steps)
-    return msgspec.structs.replace(
-        row, area_over_finetune=_gain(pairs, area, scale), end_over_finetune=_gain(pairs, end, scale)
-    )
+    area, end = gains(transfer, finetune, scale, generator)
+    return msgspec.structs.replace(row, area_over_finetune=area, end_over_finetune=end)
+
+
+def gains(
+    runs: Curves, baseline: Curves, scale: ReturnScale | None, generator: np.random.Generator
+) -> tuple[Estimate, Estimate]:
+    """Return the gains in area and in end return over the baseline's run of each seed; in return without a scale."""
+    pairs = pair(runs, baseline, generator)
+    area, end = _differences(pairs, runs.steps)
+    if scale is None:
+        return pairs.mean(area), pairs.mean(end)
+    return _gain(pairs, area, scale), _gain(pairs, end, scale)
 
 
 def adjusted_on_env(rows: Sequence[MeasureRow]) -> list[MeasureRow]:

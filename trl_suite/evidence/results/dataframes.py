@@ -53,7 +53,7 @@ def runs(results: "Results") -> "pd.DataFrame":
         plan_columns = {
             "run": planned.folder,
             "role": planned.role,
-            "env": planned.env,
+            "env": planned.target,
             "method": member.condition.name,
         }
         more = {"source": planned.source, "seed": planned.seed}

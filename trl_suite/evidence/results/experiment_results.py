@@ -111,7 +111,7 @@ class Results:
         """The conditions of each target env with the number of runs planned."""
         conditions_by_run = {m.planned.folder: m.condition for m in self.recorded}
         conditions_by_env: dict[str, dict[str, tuple[Condition, int]]] = {}
-        counts = Counter((p.env, conditions_by_run[p.folder]) for p in self.plan.runs if p.role == "target")
+        counts = Counter((p.target, conditions_by_run[p.folder]) for p in self.plan.runs if p.role == "target")
         for (env, arm), count in counts.items():
             conditions_by_env.setdefault(env, {})[arm.name] = (arm, count)
         return conditions_by_env
@@ -119,7 +119,7 @@ class Results:
     @cached_property
     def shifts(self) -> dict[str, Shift]:
         """How far each target is from its nominal form, of those that depart from it along one axis."""
-        worlds = {m.planned.env: m.run.specification.get("env_spec", {}) for m in self.recorded if m.run is not None}
+        worlds = {m.planned.target: m.run.specification.get("env_spec", {}) for m in self.recorded if m.run is not None}
         shift_by_env = {env: conditions.shift(env, world.get("variation", {})) for env, world in worlds.items()}
         return {env: shift for env, shift in shift_by_env.items() if shift is not None}
 
@@ -235,7 +235,7 @@ def _gather(members: list[RecordedRun], findings: list[Irregularity]) -> dict[tu
     """Return the curves of all envs, each on its own grid."""
     envs: dict[str, list[RecordedRun]] = {}
     for member in members:
-        envs.setdefault(member.planned.env, []).append(member)
+        envs.setdefault(member.planned.target, []).append(member)
     return {
         (env, arm): curves
         for env, env_members in envs.items()

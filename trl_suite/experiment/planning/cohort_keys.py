@@ -14,6 +14,7 @@ from trl_suite.experiment.planning.cohort_queue import CohortKey, trained_alone
 from trl_suite.experiment.planning.run_spec import RunSpec, training_of
 from trl_suite.experiment.reuse.shipped_sources import is_shipped
 from trl_suite.experiment.specification.experiment_keys import Experiment
+from trl_suite.experiment.specification.factors import cells
 from trl_suite.training import engines
 from trl_suite.training.cohort.cohort_key import bytes_of, cohort_key, obstacle
 from trl_suite.training.cohort.collecting.cohort_envs import Physics
@@ -45,10 +46,15 @@ class CohortPlanner:
         self._asked_physics = experiment.physics
         self._physics: Physics = engines.physics(experiment.physics, self.device)
         self._cache: dict[tuple[str, int, bytes], CohortKey] = {}
+        self._cells = {
+            name: CohortPlanner(cell, workers) for name, cell in cells(experiment).items() if experiment.factors
+        }
         self._trainable: set[str] = set()
 
     def __call__(self, spec: RunSpec) -> CohortKey:
         """Return the key that the run shares with those that it trains with."""
+        if self._cells:
+            return self._cells[spec.cell](spec)
         if is_shipped(spec):
             return CohortKey(spec.folder, "sb3", "a shipped policy, which is taken as it is")
         self._refuse_untrainable(spec.env)

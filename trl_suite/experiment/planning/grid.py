@@ -1,15 +1,18 @@
 """The grid of runs that an experiment asks for: seeds x targets x methods, and a source policy for each seed."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from trl_suite import record
+from trl_suite.errors import InputError
 from trl_suite.experiment import policy_library
 from trl_suite.experiment.planning.run_spec import RunSpec
 from trl_suite.experiment.specification.experiment_keys import Experiment, SourceOptions
+from trl_suite.experiment.specification.factors import cells
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.methods import Method
 from trl_suite.mechanisms.source_replay import remembered
@@ -26,6 +29,17 @@ def run_specs(experiment: Experiment) -> list[RunSpec]:
     A run's source stands before it, and seeds come in order, so that pairs are complete early. Scratch runs of the
     reference's own seeds come last, because no pair waits for them.
     """
+    planned: dict[str, RunSpec] = {}
+    for cell, cell_experiment in cells(experiment).items():
+        for spec in _cell_specs(cell_experiment):
+            if spec.role != "source" and spec.folder in planned:
+                raise InputError(f"{planned[spec.folder].cell} and {cell} plan the same runs: leave one of them out")
+            planned.setdefault(spec.folder, replace(spec, cell=cell))
+    return list(planned.values())
+
+
+def _cell_specs(experiment: Experiment) -> list[RunSpec]:
+    """Return the runs of an experiment with one value of each factor."""
     grid = Grid(experiment)
     specs: list[RunSpec] = []
     for seed in experiment.seeds:

@@ -28,19 +28,26 @@ class RunSpec:
     steps: int  # budget in env steps, with those of a head start
     evaluation: settings.Evaluation
     definition: Method
+    cell: str = ""  # values of the factors that have several
     preset: str = ""  # where the hyperparameters come from
 
     @property
     def planned(self) -> PlannedRun:
         """The run's line in `plan.json`."""
         return PlannedRun(
-            folder=self.folder, role=self.role, env=self.env, method=self.method, seed=self.seed, source=self.source
+            folder=self.folder,
+            role=self.role,
+            env=self.env,
+            method=self.method,
+            seed=self.seed,
+            source=self.source,
+            cell=self.cell,
         )
 
     @property
     def title(self) -> str:
         """The run's name as a terminal shows it."""
-        return f"{self.env}  {self.method}  seed {self.seed}"
+        return f"{self.planned.target}  {self.method}  seed {self.seed}"
 
 
 def spec_of_record(run: RunRecord, folder: str) -> RunSpec:

@@ -6,6 +6,7 @@ import msgspec
 
 from trl_suite import content, tables
 from trl_suite.errors import InputError
+from trl_suite.experiment.specification import factors
 from trl_suite.experiment.specification.experiment_checks import check
 from trl_suite.experiment.specification.experiment_keys import Experiment
 from trl_suite.experiment.tuning import tuning_file
@@ -41,8 +42,9 @@ def load(folder: Path) -> Experiment:
     table = tables.load(path)
     if "tuning" in table:
         raise InputError(f"{path}: unknown key 'tuning': [tune] says what is searched; {TUNING_FILE} is made of it")
-    experiment = tables.convert(table, Experiment, str(path))
-    check(path, experiment)
+    experiment = factors.convert(table, str(path))
+    for cell in factors.cells(experiment).values():
+        check(path, cell)
     if experiment.tune is None:
         return experiment
     return msgspec.structs.replace(experiment, tuning=tuning_file.read(folder))

@@ -95,6 +95,7 @@ class ExperimentKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     execution: ExecutionOptions = ExecutionOptions()
     alias: dict[str, str] = {}  # target name -> source name, where slots are named differently
     method: dict[str, Method] = {}  # methods of this experiment's own
+    factors: dict[str, tuple[str, ...]] = {}  # keys with several values; not written in this file: see `factors`
 
     @property
     def overrides(self) -> dict[str, Any]:
