@@ -73,6 +73,7 @@ class MjModel:
     flex_selfcollide: Integers
     exclude_signature: Integers
     actuator_ctrlnum: Integers
+    names: bytes
     geom_dataid: Integers
     mesh_vertnum: Integers
     mesh_vertadr: Integers

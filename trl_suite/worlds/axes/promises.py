@@ -39,8 +39,16 @@ _TECHNICAL = (
 )
 # what follows from where things are, and `mj_setConst` leaves alone
 _OF_SHAPE = frozenset({"geom_fluid", "dof_length", "actuator_lengthrange", "geom_rbound", "geom_aabb"})
-_OF_MESH = ("mesh_", "nmesh", "geom_dataid", "name_", "nnames", "npaths")  # a mesh's corners are compared by themselves
-_OF_FORCE = frozenset(
+_OF_MESH = (
+    "mesh_",
+    "nmesh",
+    "geom_dataid",
+    "name_",
+    "names_",
+    "nnames",
+    "npaths",
+)  # a mesh's corners are compared by themselves
+_OF_FORCE = frozenset(  # compared actuator by actuator where a force changes: see `_otherwise_driven`
     ["actuator_gear", "actuator_gainprm", "actuator_biasprm", "actuator_forcerange", "actuator_length0"]
 ) | {"actuator_acc0"}
 
@@ -53,7 +61,8 @@ class Law(NamedTuple):
 
     model: mujoco.MjModel
     free: frozenset[str]
-    strength: NDArray[np.float64] | None  # per actuator, of the nominal force; None where places are changed
+    strength: NDArray[np.float64]  # per actuator, of the nominal force
+    comparable: bool  # whether forces can be compared at the same states: not where places or the timestep change
     growth: NDArray[np.float64]  # of each geom's sizes (ngeom, 3)
 
 
@@ -72,7 +81,9 @@ def breaches(nominal: mujoco.MjModel, edited: mujoco.MjModel, variation: Variati
         if broken:
             return broken
     broken = [*_differing(law, nominal, edited), *_not_finite(edited)]
-    if law.strength is not None and not broken:
+    if not broken:
+        broken += _otherwise_driven(law, nominal, edited)
+    if not broken and law.comparable:
         broken += _weaker(law.strength, nominal, edited)
     return broken
 
@@ -98,12 +109,12 @@ def promised(nominal: mujoco.MjModel, variation: Variation, shares: Shares | Non
     free |= _OF_SHAPE if shaped else frozenset[str]()
     if variation.size is not None:
         free |= {name for name in fields_of(nominal) if name.startswith(_OF_MESH) or name.endswith("pathadr")}
-    free |= _OF_FORCE if np.any(strength != 1.0) or shaped else frozenset[str]()
+    free |= _OF_FORCE if np.any(strength != 1.0) else frozenset[str]()
     if _derives_muscles(nominal) and any(getattr(variation, axis) is not None for axis in _MOVES_MUSCLES):
         free.add("actuator_gainprm")
         free.add("actuator_biasprm")  # their peak force stays, and the number that it is derived from does not
     comparable = not shaped and variation.timestep is None  # some forces look a timestep ahead
-    return Law(model, frozenset(free), strength if comparable else None, growth)
+    return Law(model, frozenset(free), strength, comparable, growth)
 
 
 def _derives_muscles(model: mujoco.MjModel) -> bool:
@@ -124,8 +135,8 @@ def fields_of(model: mujoco.MjModel) -> dict[str, NDArray[Any]]:
 
 def _differing(law: Law, nominal: mujoco.MjModel, edited: mujoco.MjModel) -> Iterator[str]:
     """Yield the first number of each field in which a model is not the promised one."""
-    if (nominal.nbody, nominal.ngeom, nominal.nv) != (edited.nbody, edited.ngeom, edited.nv):
-        yield "the compiler gives it other bodies, geoms or joints"
+    if others := [*_of_other_size(law, nominal, edited)]:
+        yield from others
         return
     untouched = copy.copy(nominal)
     mujoco.mj_setConst(untouched, mujoco.MjData(untouched))
@@ -138,13 +149,26 @@ def _differing(law: Law, nominal: mujoco.MjModel, edited: mujoco.MjModel) -> Ite
     for name, value in _compared(edited).items():
         if _is_free(name, law):
             continue
-        if expected[name].shape != value.shape:
-            yield f"{name} has {value.size} numbers instead of {expected[name].size}"
-        elif not _close(expected[name], value).all():
+        if not _close(expected[name], value).all():
             # where the file gives what MuJoCo would derive otherwise, that stays
             stays = not _close(before[name], derived[name]).all() and _close(before[name], value).all()
             if not stays:
                 yield _in_words(name, expected[name], value, nominal)
+
+
+def _of_other_size(law: Law, nominal: mujoco.MjModel, edited: mujoco.MjModel) -> Iterator[str]:
+    """Yield the counts that differ, and the elements that have another name."""
+    now = fields_of(edited)
+    for name, value in fields_of(nominal).items():
+        count = value.ndim == 0 and value.dtype.kind in "iu" and not name.startswith("opt.")
+        if not _is_free(name, law) and (value.shape != now[name].shape or (count and value != now[name])):
+            first, second = (int(number) if count else number.shape for number in (value, now[name]))
+            yield f"{name} is {second} instead of {first}"
+    for prefix, kind in _PREFIXES.items():
+        for row in range(nominal.nu if prefix == "actuator" else getattr(nominal, f"n{prefix}")):
+            name, other = (mujoco.mj_id2name(model, kind, row) for model in (nominal, edited))
+            if other != name:
+                yield f"'{name}' is called '{other}'"
 
 
 def _is_free(name: str, law: Law) -> bool:
@@ -233,6 +257,52 @@ def _weaker(strength: NDArray[np.float64], nominal: mujoco.MjModel, edited: mujo
         if not np.allclose(after[:, index], expected, rtol=10 * _NUMBER_TOLERANCE, atol=10 * tolerance):
             name = _name_of(nominal, _OBJECT.mjOBJ_ACTUATOR, index)
             yield f"the force of actuator {name} is not {strength[index]:g} of what it was"
+
+
+def _otherwise_driven(law: Law, nominal: mujoco.MjModel, edited: mujoco.MjModel) -> Iterator[str]:
+    """Yield the actuators of which neither the gear nor the gains are the promised share of what they were."""
+    for index, share in enumerate(law.strength):
+        before, after = _drive(nominal, index), _drive(edited, index)
+        loose = _set_by_force(nominal, index, bool(share != 1.0))
+        ways = [np.where(loose, after, before * scales) for scales in _ways(nominal, index, float(share))]
+        if not any(_close(way, after).all() for way in ways):
+            name = _name_of(nominal, _OBJECT.mjOBJ_ACTUATOR, index)
+            yield f"gear, gains or force range of actuator {name} are not {share:g} of what they were"
+
+
+def _drive(model: mujoco.MjModel, index: int) -> NDArray[np.float64]:
+    """Return the gear (6,), the gains and the biases (10, each) and the force range (2,) of an actuator."""
+    gains = (model.actuator_gainprm[index], model.actuator_biasprm[index])
+    return np.concatenate([model.actuator_gear[index], *gains, model.actuator_forcerange[index]])
+
+
+_GAINS = (6, 16)  # where the gains and the biases begin in `_drive`
+_DRIVE_NUMBERS = 28
+
+
+def _ways(model: mujoco.MjModel, index: int, share: float) -> list[NDArray[np.float64]]:
+    """Return by how much each number of an actuator's drive changes: with its gear, or with its gains."""
+    gear, gains = np.ones(_DRIVE_NUMBERS), np.ones(_DRIVE_NUMBERS)
+    gear[: _GAINS[0]] = share
+    gains[-2:] = share
+    if not _is_muscle(model, index):
+        for first in _GAINS:
+            gains[first : first + 3] = share  # a force is linear in these
+    return [gear, gains]
+
+
+def _set_by_force(model: mujoco.MjModel, index: int, changes: bool) -> NDArray[np.bool_]:
+    """Return the numbers of a muscle's drive that its peak force, or MuJoCo, decides: `_weaker` compares the force."""
+    loose = np.zeros(_DRIVE_NUMBERS, dtype=bool)
+    if _is_muscle(model, index):
+        for first in _GAINS:
+            loose[first + 2] = changes
+            loose[first + 3] = changes or model.actuator_gainprm[index, 2] < 0
+    return loose
+
+
+def _is_muscle(model: mujoco.MjModel, index: int) -> bool:
+    return bool(model.actuator_gaintype[index] == int(mujoco.mjtGain.mjGAIN_MUSCLE))
 
 
 def _gravity(model: mujoco.MjModel, nominal: mujoco.MjModel, change: float | Gravity) -> None:
