@@ -11,7 +11,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # what each room may import of the suite; rooms that stand below it in the same package are always allowed
 ALLOWED = {
     "errors": set(),
-    "files": {"errors"},
+    "files": {"errors", "machine_resources"},
     "content": {"errors"},
     "tables": {"errors", "files"},
     "interface": set(),

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from trl_suite.errors import InputError, StorageError
+from trl_suite.machine_resources import is_running
 
 TEMPORARY = ".tmp"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -97,7 +98,7 @@ def sweep(folder: Path) -> None:
     """Remove what processes of this machine that are gone have left half written in a folder."""
     for path in folder.glob(f"*.{_HOST}.*{TEMPORARY}"):
         pid = path.name.removesuffix(TEMPORARY).rpartition(".")[2]
-        if pid.isdigit() and not _runs(int(pid)):
+        if pid.isdigit() and not is_running(int(pid)):
             path.unlink(missing_ok=True)
 
 
@@ -127,13 +128,3 @@ def _storage_error(path: Path, error: OSError, needed: int) -> StorageError:
 def _free(path: Path) -> int:
     existing = next((candidate for candidate in (path, *path.parents) if candidate.exists()), Path())
     return shutil.disk_usage(existing).free
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

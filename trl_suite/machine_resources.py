@@ -11,6 +11,8 @@ _CGROUP_FILES = (  # what a container may use and uses, in the two versions of L
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
 )
 
+_SYNCHRONIZE, _STILL_RUNNING = 0x00100000, 0x102  # Windows: SYNCHRONIZE, and WAIT_TIMEOUT of a wait for the end
+
 
 def cores() -> int:
     """Number of cores that this process may use; all of the machine's where the system does not say."""
@@ -36,6 +38,30 @@ def limit_process(memory_bytes: int, cpu_seconds: int) -> None:
     for limit, value in ((resource.RLIMIT_AS, memory_bytes), (resource.RLIMIT_CPU, cpu_seconds)):
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(limit, (value, value))
+
+
+def is_running(pid: int) -> bool:
+    """Return whether there is a process of this number; on Windows no signal asks, 0 would interrupt it."""
+    if sys.platform == "win32":
+        return _runs_on_windows(pid)
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _runs_on_windows(pid: int) -> bool:
+    kernel = getattr(ctypes, "windll").kernel32  # noqa: B009  only Windows' ctypes has it
+    handle = kernel.OpenProcess(_SYNCHRONIZE, False, pid)
+    if not handle:
+        return False
+    try:
+        return kernel.WaitForSingleObject(handle, 0) == _STILL_RUNNING
+    finally:
+        kernel.CloseHandle(handle)
 
 
 def _available_of_machine() -> int:

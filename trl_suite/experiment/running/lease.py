@@ -16,6 +16,7 @@ from typing import Self
 import msgspec
 
 from trl_suite import files
+from trl_suite.machine_resources import is_running
 
 HEARTBEAT_SECONDS = 10.0  # seconds between two signs of life
 HEARTBEATS_AT_FULL_RATE = 32  # runs of one process that each give one so often
@@ -231,18 +232,8 @@ def _born(pid: int) -> str:
         state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return "" if state in "ZX" else fields[18]
     except OSError:
-        return "" if Path("/proc/self").exists() else _signalled(pid)
-
-
-def _signalled(pid: int) -> str:
-    """Stand in for a birth where the system does not tell: whether the process is there at all."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return ""
-    except PermissionError:
-        return "there"
-    return "there"
+        # without /proc whether the process is there stands in for its birth
+        return "there" if not Path("/proc/self").exists() and is_running(pid) else ""
 
 
 @cache
