@@ -1,10 +1,10 @@
 """Whether an algorithm learns the same on both engines: areas under the learning curves of committed experiments.
 
     python benchmarks/engines.py                 prints the tables of PPO, SAC and TD3
-    python benchmarks/engines.py --write         and puts them into the READMEs of experiments/*-cohort
+    python benchmarks/engines.py --write         and puts them into the READMEs of experiments/*engines*
 
-The runs themselves: `trl-suite run experiments/NAME` for both halves of a study, `engine-cohort` (PPO) and `engine-sb3`
-say, each followed by `trl-suite report runs/NAME --keep experiments/NAME/results`.
+The runs themselves: `trl-suite run experiments/NAME`, followed by `trl-suite report runs/NAME --keep
+experiments/NAME/results`. The report has the paired contrast of the same runs.
 """
 
 import argparse
@@ -17,26 +17,26 @@ from scipy import stats
 import trl_suite
 
 ROOT = Path(__file__).parent.parent / "experiments"
-# study -> what its two experiments' names begin with, and its robots
+# study -> its experiment, and its robots
 STUDIES = {
-    "ppo": ("engine", ("hopper", "half-cheetah")),
-    "sac": ("sac", ("hopper", "half-cheetah")),
-    "sac-again": ("sac-again", ("half-cheetah",)),
-    "sac-long": ("sac-long", ("hopper", "half-cheetah")),
-    "sac-long-again": ("sac-long-again", ("half-cheetah",)),
-    "td3": ("td3", ("hopper", "half-cheetah")),
+    "ppo": ("engines", ("hopper", "half-cheetah")),
+    "sac": ("sac-engines", ("hopper", "half-cheetah")),
+    "sac-again": ("sac-engines-again", ("half-cheetah",)),
+    "sac-long": ("sac-engines-long", ("hopper", "half-cheetah")),
+    "sac-long-again": ("sac-engines-long-again", ("half-cheetah",)),
+    "td3": ("td3-engines", ("hopper", "half-cheetah")),
 }
 BETWEEN = re.compile(r"(<!-- engines: [^\n]*-->\n).*?(<!-- /engines -->)", re.DOTALL)
 
 
 def readme(algorithm: str) -> Path:
     """Return the page of an algorithm's comparison."""
-    return ROOT / f"{STUDIES[algorithm][0]}-cohort" / "README.md"
+    return ROOT / STUDIES[algorithm][0] / "README.md"
 
 
 def areas(algorithm: str, engine: str, env: str) -> np.ndarray:
     """Return the mean return over the curve of every seed, by the trapezoid rule on the evaluation grid."""
-    curves = trl_suite.load(ROOT / f"{STUDIES[algorithm][0]}-{engine}" / "results").curves[env, "scratch"]
+    curves = trl_suite.load(ROOT / STUDIES[algorithm][0] / "results").curves[f"{env} (engine={engine})", "scratch"]
     return np.trapezoid(curves.returns, curves.steps, axis=1) / curves.steps[-1]
 
 
