@@ -74,6 +74,7 @@ class MjModel:
     exclude_signature: Integers
     actuator_ctrlnum: Integers
     names: bytes
+    nbuffer: int
     geom_dataid: Integers
     mesh_vertnum: Integers
     mesh_vertadr: Integers

@@ -18,7 +18,7 @@ from trl_suite.training.cohort.stacked.parameter_layout import on_policy, padded
 from trl_suite.training.policy_import import spaces_of, trainable_spaces
 from trl_suite.training.training_run import TrainingRun
 from trl_suite.worlds.address import FOREIGN, Address
-from trl_suite.worlds.stepping.vector_env import bytes_per_world
+from trl_suite.worlds.stepping.vector_env import bytes_per_variant, bytes_per_world
 from trl_suite.worlds.warp import limits
 
 
@@ -62,7 +62,7 @@ def shared_hyperparameters(hyperparameters: Hyperparameters) -> dict[str, Any]:
 
 
 def bytes_of(run: TrainingRun, physics: Physics = "mujoco") -> int:
-    """Return how much memory a member takes: its arrays, counted."""
+    """Return how much memory a member takes: its arrays and the models of its training variants, counted."""
     place, hyperparameters = spaces_of(run.env), run.hyperparameters
     slots, actions = len(place.interface.observation), len(place.interface.action)
     others = hyperparameters.n_envs + run.evaluation.episodes
@@ -75,7 +75,8 @@ def bytes_of(run: TrainingRun, physics: Physics = "mujoco") -> int:
         rollouts = cast("OnPolicyHyperparameters", hyperparameters)
         numbers = _on_policy(rollouts, slots, actions, others, run.definition.adapter)
     per_world = limits.bytes_per_world(run.env) if physics == "warp" else bytes_per_world(run.env)
-    return 4 * numbers + others * per_world
+    pool = len(set(run.training_variants)) * bytes_per_variant(run.env)
+    return 4 * numbers + others * per_world + pool
 
 
 def _on_policy(

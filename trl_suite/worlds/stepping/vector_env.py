@@ -352,6 +352,14 @@ def bytes_per_world(address: str) -> int:
     return data.nbuffer + 2**19 if task.needs_contact_forces else data.nbuffer
 
 
+_MODELS_PER_VARIANT = 3  # measured over 200 variants: the model, its copy in the cache, and what compiling it left
+
+
+def bytes_per_variant(address: str) -> int:
+    """Return how much memory one more model of a pool takes, which no two variants share."""
+    return _MODELS_PER_VARIANT * built(Address.parse(address))[1].nbuffer
+
+
 def _masked_infos(values: Mapping[str, Array], envs: Array) -> dict[str, Array]:
     """Return Gymnasium's form of numbers that speak of some worlds: 0 elsewhere, nothing at all if of none."""
     if not envs.any():

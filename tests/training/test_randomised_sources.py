@@ -1,0 +1,71 @@
+"""A source on randomised worlds draws its world anew at each episode, also where it has a single env."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from trl_suite.algorithms.hyperparameters import Hyperparameters
+from trl_suite.algorithms.sac import SACHyperparameters
+from trl_suite.algorithms.td3 import TD3Hyperparameters
+from trl_suite.training import settings
+from trl_suite.training.cohort import cohort_training
+from trl_suite.training.cohort.cohort_key import bytes_of
+from trl_suite.training.sb3 import loop as sb3
+from trl_suite.training.training_run import TrainingRun, Unwatched
+from trl_suite.worlds.address import Address
+from trl_suite.worlds.stepping.env import built
+from trl_suite.worlds.stepping.vector_env import RobotVectorEnv
+
+POOL = tuple(f"inverted-pendulum?gravity={scale}" for scale in (0.5, 0.8, 1.5, 2.0))
+SMALL = {"n_envs": 1, "learning_starts": 200, "batch_size": 16, "hidden": (8,), "buffer_size": 400}
+HYPERPARAMETERS = [SACHyperparameters(**SMALL), TD3Hyperparameters(**SMALL)]
+
+
+def job(hyperparameters: Hyperparameters, variants: tuple[str, ...] = POOL) -> TrainingRun:
+    return TrainingRun(
+        env="inverted-pendulum",
+        hyperparameters=hyperparameters,
+        seed=0,
+        steps=240,
+        evaluation=settings.Evaluation(every=240, episodes=1),
+        training_variants=variants,
+        redraw=bool(variants),
+    )
+
+
+def on_sb3(run: TrainingRun) -> None:
+    sb3.train(run, Unwatched())
+
+
+def in_a_cohort(run: TrainingRun) -> None:
+    [(_, outcome)] = cohort_training.train([run], [Unwatched()], [None], torch.device("cpu"))
+    assert not isinstance(outcome, Exception), outcome
+
+
+@pytest.mark.parametrize("train", [on_sb3, in_a_cohort])
+@pytest.mark.parametrize("hyperparameters", HYPERPARAMETERS, ids=lambda one: one.algorithm)
+def test_a_single_env_is_of_another_variant_episode_by_episode(
+    hyperparameters: Hyperparameters, train: Callable[[TrainingRun], None], monkeypatch: pytest.MonkeyPatch
+):
+    drawn: list[str] = []
+    draw = RobotVectorEnv._draw_models
+
+    def recorded(batch: RobotVectorEnv, envs) -> None:
+        draw(batch, envs)
+        if batch._draws_models:
+            assert batch.num_envs == 1
+            drawn.append(batch.addresses[0])
+            assert batch._physics._models[0] is batch._batch_spec._built[batch.addresses[0]][1]
+
+    monkeypatch.setattr(RobotVectorEnv, "_draw_models", recorded)
+    train(job(hyperparameters))
+    assert len(drawn) > 8  # episodes of a random policy on this pendulum last some ten steps
+    assert set(drawn) == set(POOL)
+
+
+@pytest.mark.parametrize("hyperparameters", HYPERPARAMETERS, ids=lambda one: one.algorithm)
+def test_the_models_of_a_pool_are_counted(hyperparameters: Hyperparameters):
+    model = built(Address.parse("inverted-pendulum"))[1].nbuffer
+    one, more = bytes_of(job(hyperparameters, ())), bytes_of(job(hyperparameters))
+    assert more - one >= len(POOL) * model
