@@ -49,6 +49,8 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
             InputError: the env does not exist, or an axis is not one or has no such value.
         """
         if not _NAME.fullmatch(env):
+            if env in content.names("envs"):
+                raise InputError(f"env '{env}': small letters, digits and single hyphens alone make the folder's name")
             raise unknown("env", env, content.names("envs"))
         content.find("envs", env)
         return cls(env=env, variant=variant, axes=tables.convert(axes, Variation, env))

@@ -70,6 +70,10 @@ class BoundTask:
         self.terms = _terms(spec, model, self.duration)
         slots = tuple(slot for block in self.observed for slot in block.slots)
         self.interface = Interface(observation=slots, action=controls(model))
+        try:
+            self.interface.refuse_twins()
+        except ValueError as error:
+            raise InputError(f"observation: {error}") from None
         self.starts = spec.reset
         with located("reset.keyframe"):
             self.nominal = nominal_state(model, spec.reset.keyframe)

@@ -219,8 +219,14 @@ _ELEMENT = dict.fromkeys(("place", "mass_centre", "contact_force", "motion", "in
 
 
 def controls(model: mujoco.MjModel) -> tuple[Slot, ...]:
-    """Return the slots of the action: an actuator is named after the joint that it drives, if it drives one."""
-    return tuple(Slot(f"{driven(model, index)}.control", "1") for index in range(model.nu))
+    """Return the slots of the action: an actuator is named after its joint where it alone drives it."""
+    joints = [driven(model, index) for index in range(model.nu)]
+    alone = [name if joints.count(name) == 1 else model.actuator(i).name for i, name in enumerate(joints)]
+    names = [
+        name if alone.count(name) == 1 else f"{joint}.{model.actuator(i).name}"
+        for i, (name, joint) in enumerate(zip(alone, joints, strict=True))
+    ]
+    return tuple(Slot(f"{name}.control", "1") for name in names)
 
 
 def driven(model: mujoco.MjModel, actuator: int) -> str:
