@@ -1,8 +1,9 @@
 """Files that a run and an experiment leave behind; written by `experiment.running`, read by `evidence`.
 
 `runs/<experiment>/plan.json` is a `Plan`; `runs/<experiment>/<folder>/run.json` is a `RunRecord`, and beside it stand
-`evaluations.csv` (`step,episode,return,length,mode`, one line per episode, step 0 before any update), `policy/` and
-TensorBoard's event files. This module knows the shape of the files and nothing of how they come about.
+`evaluations.csv` (`step,episode,return,length,mode`, one line per episode, step 0 before any update) and `policy/`.
+TensorBoard's event files stand apart, in `tensorboard/`, under the names that its list of runs shows. This module
+knows the shape of the files and nothing of how they come about.
 """
 
 import hashlib
@@ -18,6 +19,7 @@ RECORD_SCHEMA = 2
 Status = Literal["waiting", "running", "done", "failed", "interrupted"]
 Role = Literal["source", "target", "reference"]
 SCRATCH = "scratch"  # the method that every other is compared with
+EVENTS = "tensorboard"  # folder of an experiment's event files
 SOURCE_METHOD = "source"  # what stands for a method where a source policy is trained
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -136,6 +138,27 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     specification: dict[str, Any]
     schema: int = RECORD_SCHEMA
     version: int = 1  # of the experiment file, counted by its changes; earlier ones are kept in versions/
+
+    def event_folders(self) -> dict[str, str]:
+        """Return where each run's TensorBoard events lie, by the run's folder; both are relative to the experiment's.
+
+        TensorBoard names a run by that path: `half-cheetah.gravity-1.5/finetune/seed-0`, and `finetune-from-hopper`
+        where a method has several sources. No digest is in it; of runs that differ in nothing else the last one shows.
+        """
+        sources = {planned.folder: planned.source.partition("/")[0] for planned in self.runs}
+        several: dict[str, set[str]] = {}
+        for folder, source in sources.items():
+            several.setdefault(_undigested(folder), set()).add(source)
+        return {
+            folder: f"{EVENTS}/{_undigested(folder, source if len(several[_undigested(folder)]) > 1 else '')}"
+            for folder, source in sources.items()
+        }
+
+
+def _undigested(folder: str, source: str = "") -> str:
+    """Return a run's folder without the digest, and with the source's env where that tells it from another."""
+    method, _, seed = (folder.rpartition("--")[0] or folder).rpartition("/")
+    return f"{method}-from-{source}/{seed}" if source else f"{method}/{seed}"
 
 
 def encode(record: msgspec.Struct) -> bytes:

@@ -68,7 +68,7 @@ def test_what_is_done_is_not_done_again(finished, tmp_path):
 
 
 def test_tensorboard_finds_sb3s_tags_and_the_evaluation(finished):
-    folder = next(path for path in finished.glob("*gravity-1.5/finetune/*") if path.is_dir())
+    folder = finished / "tensorboard" / "inverted-pendulum.gravity-1.5" / "finetune" / "seed-0"
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
     tags = set(events.Tags()["scalars"])
     assert {"rollout/ep_rew_mean", "rollout/ep_len_mean", "eval/mean_reward", "train/approx_kl", "time/fps"} <= tags

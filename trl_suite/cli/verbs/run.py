@@ -37,10 +37,11 @@ def execute(arguments: Run) -> int:
     if tally.stopped_by and tally.stopped_by != signal.SIGINT:  # whoever sent it may not wait for a report
         console.print("interrupted; the same command goes on where it was", style="yellow")
         return RESUMABLE
-    show(console, experiment_results.load(finished.folder))
+    results = experiment_results.load(finished.folder)
+    show(console, results)
     page = report_files.write(finished.folder)
     console.print(f"report: {page}", soft_wrap=True, highlight=False)
-    console.print(f"curves: tensorboard --logdir {finished.folder}", soft_wrap=True, highlight=False)
+    console.print(f"curves: tensorboard --logdir {results.tensorboard()}", soft_wrap=True, highlight=False)
     return _verdict(console, tally)
 
 

@@ -1,6 +1,7 @@
 """Learning curves: return against target env steps."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,13 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from trl_suite.evidence.figures.style import FAINT, SOFT, WIDTH, Look, canvas, label_ends, styled
+from trl_suite.evidence.figures.style import FAINT, SOFT, WIDTH, Look, canvas, figure_width, label_ends, styled
 from trl_suite.evidence.reading.curve import Curves, Floats
 from trl_suite.evidence.results import number_format
 from trl_suite.evidence.results.return_scale import ReturnScale
 from trl_suite.evidence.statistics import estimates
 from trl_suite.evidence.statistics.estimates import Band
 
+PANEL_HEIGHT = 4.7  # inches, of a single panel as wide as a page
 TOGETHER = 5  # methods that one panel can show; more get a panel each, beside scratch
 SINGLES = 60  # runs of a target whose single lines are drawn; of more, only mean and interval
 
@@ -33,9 +35,10 @@ def learning(curves: list[Curves], reference: ReturnScale | None, style: dict[st
         for axis, panel in axes:
             _panel(axis, panel, style, small=len(axes) > 1, singles=singles)
             if reference is not None and reference.usable:
-                _threshold(axis, reference.threshold, label=len(axes) == 1)
+                axis.axhline(reference.threshold, color=FAINT, linewidth=1.1, linestyle=(0, (1, 2)))
         for axis, panel in axes:  # labels need the limits that all panels share
-            name_lines(axis, panel, [_end(method_curves) for method_curves in panel], style, small=len(axes) > 1)
+            ends = [_end(method_curves) for method_curves in panel]
+            name_lines(axis, panel, ends, style, small=len(axes) > 1, also=_threshold(reference))
         figure.supxlabel("target env steps", fontsize=10.5)
         figure.supylabel("evaluation return", fontsize=10.5)
     return figure
@@ -45,9 +48,9 @@ def panels(curves: list[Curves]) -> tuple[Figure, list[tuple[Axes, list[Curves]]
     """Return a figure with one panel for all methods, or one per method beside scratch where there are many."""
     together = len(curves) <= TOGETHER
     groups = [curves] if together else [[curves[0], other] for other in curves[1:]]
-    columns = 1 if together else 3
+    columns = 1 if together else round(figure_width() / 3)
     rows = -(-len(groups) // columns)
-    figure = canvas(4.7) if together else _spaced(2.7 * rows)
+    figure = canvas(PANEL_HEIGHT * min(1.0, 1.25 * figure_width() / WIDTH)) if together else _spaced(2.7 * rows)
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     for axis in axes.flat[len(groups) :]:
         axis.set_visible(False)
@@ -64,14 +67,25 @@ def panels(curves: list[Curves]) -> tuple[Figure, list[tuple[Axes, list[Curves]]
 
 def _spaced(height: float) -> Figure:
     """Return a figure with fixed margins: to measure every tick of many panels takes longer than to draw them."""
-    figure = Figure(figsize=(WIDTH, height))
-    margins = {"left": 0.85 / WIDTH, "right": 1 - 0.1 / WIDTH, "bottom": 0.6 / height, "top": 1 - 0.3 / height}
+    width = figure_width()
+    figure = Figure(figsize=(width, height))
+    margins = {"left": 0.85 / width, "right": 1 - 0.1 / width, "bottom": 0.6 / height, "top": 1 - 0.3 / height}
     figure.subplots_adjust(**margins, hspace=0.22, wspace=0.1)
     return figure
 
 
-def name_lines(axis: Axes, panel: list[Curves], ends: list[float], style: dict[str, Look], small: bool) -> None:
-    """Write the methods' names: at the ends of their lines, or as the title of a small panel."""
+def name_lines(
+    axis: Axes,
+    panel: list[Curves],
+    ends: list[float],
+    style: dict[str, Look],
+    small: bool,
+    also: Sequence[tuple[float, str, Look]] = (),
+) -> None:
+    """Write the methods' names at the ends of their lines, or as the title of a small panel; `also` names what else is.
+
+    Nothing is written on the panel itself, where a curve might run under it.
+    """
     if small:
         last = panel[-1].method
         axis.set_title(last, color=style[last].colour, fontsize=10.5, fontweight="bold", loc="left")
@@ -81,7 +95,8 @@ def name_lines(axis: Axes, panel: list[Curves], ends: list[float], style: dict[s
         [
             (end, method_curves.method, style[method_curves.method])
             for end, method_curves in zip(ends, panel, strict=True)
-        ],
+        ]
+        + list(also),
     )
 
 
@@ -109,12 +124,11 @@ def _panel(axis: Axes, curves: list[Curves], style: dict[str, Look], small: bool
     axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.6g}".replace("-", "\u2212"))
 
 
-def _threshold(axis: Axes, height: float, label: bool) -> None:
-    axis.axhline(height, color=FAINT, linewidth=1.1, linestyle=(0, (1, 2)))
-    if label:
-        place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
-        text, at = f"threshold {number_format.number(height)}", (1, height)
-        axis.annotate(text, at, xytext=(-4, -4), ha="right", va="top", color=SOFT, fontsize=9, **place)
+def _threshold(reference: ReturnScale | None) -> list[tuple[float, str, Look]]:
+    """Return the label of the dotted line, beside those of the methods."""
+    if reference is None or not reference.usable:
+        return []
+    return [(reference.threshold, f"threshold {number_format.number(reference.threshold)}", Look(SOFT, "", ""))]
 
 
 def _curve(axis: Axes, curves: Curves, look: Look, small: bool, singles: bool) -> None:

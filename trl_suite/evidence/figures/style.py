@@ -5,8 +5,9 @@ So that print in black and white will do. A function of this room returns a figu
 
 import io
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
@@ -19,7 +20,8 @@ from trl_suite.evidence.statistics.estimates import Estimate
 from trl_suite.record import SCRATCH
 
 INK, FAINT, SOFT = "#1a1a1a", "#8a8a8a", "#5a5a5a"
-WIDTH = 9.2  # inches, of every figure
+WIDTH, CARD_WIDTH = 9.2, 5.4  # inches, of every figure on a page, and on a card that is half as wide
+LABEL_INCHES = 0.22  # height of a line of text at the end of a curve
 
 
 class Look(NamedTuple):
@@ -39,6 +41,8 @@ LOOKS = (
     Look("#8a6d00", (0, (9, 2, 2, 2, 2, 2)), "P"),
     Look("#56b4e9", (0, (2, 1, 6, 1)), "X"),
 )
+_OTHERS = "#9a9a9a"  # the colour of what comes after the last one of `LOOKS`
+_width: ContextVar[float] = ContextVar("width of figures", default=WIDTH)
 STYLE: Any = {
     "font.family": ["DejaVu Sans"],  # matplotlib brings it; the page's own fonts, no wider, take its place
     "font.size": 10.5,
@@ -62,10 +66,11 @@ def looks(methods: Sequence[str]) -> dict[str, Look]:
 
 
 def _look(place: int) -> Look:
-    """Return the look of the method at a place; a colour that comes again has another dash and marker."""
-    again = place // len(LOOKS)
-    shape = LOOKS[(place + 2 * again) % len(LOOKS)]
-    return Look(LOOKS[place % len(LOOKS)].colour, shape.dash, shape.marker)
+    """Return the look of the method at a place; behind the last colour all are grey, with other dashes and markers."""
+    if place < len(LOOKS):
+        return LOOKS[place]
+    shape = LOOKS[(place + 2 * (place // len(LOOKS))) % len(LOOKS)]
+    return Look(_OTHERS, shape.dash, shape.marker)
 
 
 def styled() -> AbstractContextManager[None]:
@@ -73,9 +78,24 @@ def styled() -> AbstractContextManager[None]:
     return mpl.rc_context(STYLE)
 
 
-def canvas(height: float, width: float = WIDTH) -> Figure:
+@contextmanager
+def drawn_for_cards() -> Generator[None]:
+    """Draw figures as wide as a card of TensorBoard or of a notebook, so that their words can be read there."""
+    token = _width.set(CARD_WIDTH)
+    try:
+        yield
+    finally:
+        _width.reset(token)
+
+
+def figure_width() -> float:
+    """Return how wide figures are here, in inches."""
+    return _width.get()
+
+
+def canvas(height: float, width: float | None = None) -> Figure:
     """Return an empty figure, sizes in inches."""
-    return Figure(figsize=(width, height), layout="constrained")
+    return Figure(figsize=(width or figure_width(), height), layout="constrained")
 
 
 def ratio_axis(axis: Axes, vertical: bool = False) -> None:
@@ -106,11 +126,13 @@ def label_ends(axis: Axes, ends: list[tuple[float, str, Look]]) -> None:
         ends: height in data units, label and look of each line; a height that is NaN has no label.
     """
     low, high = axis.get_ylim()
-    gap = 0.055 * (high - low)  # of the panel's height: a line of text in the large one
+    figure_height: float = axis.figure.get_size_inches()[1]
+    gap = LABEL_INCHES / (0.85 * figure_height) * (high - low)  # the panel is about so much of the figure
     finite_ends = sorted((end for end in ends if np.isfinite(end[0])), key=lambda end: end[0])
     for (_, label, look), y in zip(finite_ends, _apart([end[0] for end in finite_ends], gap, high), strict=True):
         place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
-        axis.annotate(label, (1, y), xytext=(15, 0), va="center", color=look.colour, fontweight="bold",
+        weight = "bold" if look.marker else "normal"  # of a method, or of what is no method
+        axis.annotate(label, (1, y), xytext=(15, 0), va="center", color=look.colour, fontweight=weight,
                       annotation_clip=False, **place)  # fmt: skip
         axis.plot(1.015, y, marker=look.marker, color=look.colour, markersize=5, clip_on=False,
                   transform=axis.get_yaxis_transform(), scalex=False, scaley=False)  # fmt: skip

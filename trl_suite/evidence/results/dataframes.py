@@ -43,7 +43,7 @@ def runs(results: "Results") -> "pd.DataFrame":
     """
     import pandas as pd
 
-    numbers = {folder: row for curves in results.curves.values() for folder, row in _numbers(results, curves).items()}
+    numbers = run_measures(results)
     rows: list[dict[str, Any]] = []
     for member in results.recorded:
         planned, run = member.planned, member.run
@@ -59,6 +59,11 @@ def runs(results: "Results") -> "pd.DataFrame":
         more = {"source": planned.source, "seed": planned.seed}
         rows.append(plan_columns | more | run_columns | numbers.get(planned.folder, {}))
     return pd.DataFrame(rows)
+
+
+def run_measures(results: "Results") -> dict[str, dict[str, float | bool]]:
+    """Return the measures of each target run that is on its env's grid, by its folder: see `runs`."""
+    return {folder: row for curves in results.curves.values() for folder, row in _numbers(results, curves).items()}
 
 
 def summary(results: "Results", mode: str = MODES[0]) -> "pd.DataFrame":

@@ -85,9 +85,12 @@ class RunFolder:
         *,
         every: float = 60.0,
         mixed: bool = False,
+        events: str = "",
     ) -> None:
+        """Begin; `events` is where TensorBoard's files go, relative to `root`: the run's own folder where not given."""
         self._cohort = cohort
         self.path, self._root, self._lease, self._every = root / spec.folder, root, lease, every
+        self.events = root / events if events else self.path
         self._spec, self._experiment = spec, experiment
         self._started, self._before = time.monotonic(), 0.0
         self._next = self._started + every
@@ -188,7 +191,7 @@ class RunFolder:
     def _begin_anew(self, why: str) -> None:
         if (self.path / RUN).exists() and (self.path / EVALUATIONS).exists():
             warnings.warn(f"{self.path}: {why}; the run begins anew", stacklevel=2)
-        for stale in self.path.glob("events.out.tfevents.*"):
+        for stale in self.events.glob("events.out.tfevents.*"):
             stale.unlink()
         (self.path / EVALUATIONS).unlink(missing_ok=True)
 

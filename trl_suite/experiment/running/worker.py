@@ -3,7 +3,7 @@
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +16,11 @@ from trl_suite.experiment.policy_library import POLICY
 from trl_suite.experiment.running import run_folder
 from trl_suite.experiment.running.lease import Lease, LeaseLostError, LeaseObserver
 from trl_suite.experiment.running.run_folder import RunFolder
+from trl_suite.experiment.running.run_state import PLAN
 from trl_suite.experiment.running.stop_request import Stop
 from trl_suite.experiment.specification.experiment_keys import ExecutionOptions
 from trl_suite.networks.policy import load
+from trl_suite.record import Plan, decode
 from trl_suite.training import engines
 from trl_suite.training.acting.evaluation import Episode, mean_return
 from trl_suite.training.threads import threads
@@ -69,10 +71,11 @@ class CohortOrder:
 def work(order: CohortOrder, tell: Tell, stop: Stop) -> None:
     """Make the runs of one cohort that nobody else is making, and write their folders."""
     with threads(order.execution.threads):
-        reporters = [reporter for spec in order.cohort.specs if (reporter := _claimed(order, spec, tell, stop))]
+        events = _event_folders(order.root)
+        reporters = [reporter for spec in order.cohort.specs if (reporter := _claimed(order, spec, events, tell, stop))]
         runs, able = _prepared(order, reporters)
         try:
-            logs = [reporter.folder.path for reporter in able]
+            logs = [reporter.folder.events for reporter in able]
             cohort = order.cohort
             for index, result in engines.train(cohort.engine, runs, able, logs, cohort.device, cohort.physics):
                 able[index].ended(result)
@@ -153,7 +156,12 @@ class _Reporter(Watcher):
         return News(run=self._run, error=error, again=not isinstance(result, _FOR_GOOD))
 
 
-def _claimed(order: CohortOrder, spec: RunSpec, tell: Tell, stop: Stop) -> _Reporter | None:
+def _event_folders(root: Path) -> dict[str, str]:
+    """Return where TensorBoard's files of each planned run go."""
+    return decode(root / PLAN, Plan).event_folders() if (root / PLAN).is_file() else {}
+
+
+def _claimed(order: CohortOrder, spec: RunSpec, events: Mapping[str, str], tell: Tell, stop: Stop) -> _Reporter | None:
     """Return who makes a run, if nobody else does or has; where it cannot be opened, the parent hears why."""
     run = spec.folder
     try:
@@ -170,10 +178,10 @@ def _claimed(order: CohortOrder, spec: RunSpec, tell: Tell, stop: Stop) -> _Repo
         lease.release()
         tell(News(run=run, done=state.condition == "done", stopped=stop.wanted, error=state.why or None))
         return None
-    return _opened(order, spec, lease, tell, stop)
+    return _opened(order, spec, lease, events.get(spec.folder, ""), tell, stop)
 
 
-def _opened(order: CohortOrder, spec: RunSpec, lease: Lease, tell: Tell, stop: Stop) -> _Reporter | None:
+def _opened(order: CohortOrder, spec: RunSpec, lease: Lease, events: str, tell: Tell, stop: Stop) -> _Reporter | None:
     run = spec.folder
     try:
         with _noted(run, tell):
@@ -185,6 +193,7 @@ def _opened(order: CohortOrder, spec: RunSpec, lease: Lease, tell: Tell, stop: S
                 order.cohort,
                 every=order.execution.checkpoint,
                 mixed=order.mix_versions,
+                events=events,
             )
         return _Reporter(spec, folder, lease, tell, stop)
     except StorageError as error:
