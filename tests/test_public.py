@@ -21,7 +21,7 @@ def test_importing_registers_the_envs_and_loads_nothing_heavy(tmp_path):
     code = (
         "import sys, gymnasium, trl_suite\n"
         "assert 'trl_suite/HalfCheetah-v0' in gymnasium.registry\n"
-        "heavy = ('torch', 'mujoco', 'stable_baselines3', 'matplotlib', 'scipy')\n"
+        "heavy = ('torch', 'mujoco', 'stable_baselines3', 'matplotlib', 'scipy', 'pandas', 'tensorboard')\n"
         "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)

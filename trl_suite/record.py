@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, TypeVar, cast
 import msgspec
 
 from trl_suite.errors import InputError
+from trl_suite.html_tables import html_table
 
 RECORD_SCHEMA = 2
 Status = Literal["waiting", "running", "done", "failed", "interrupted"]
@@ -43,11 +44,28 @@ class Transplant(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         """Return a short table: what was copied, synced, fresh, frozen, missing, left over and unmatched."""
+        return "\n".join([self._title, *(_row(name, parts) for name, parts in self._parts.items())])
+
+    def __repr__(self) -> str:
+        """Return a line: how many components were copied, fresh and frozen, and how many slots stayed unmatched."""
+        counts = ", ".join(f"{len(parts)} {name.replace('_', ' ')}" for name, parts in self._parts.items())
+        return f"<{self._title}: {counts}>"
+
+    def _repr_html_(self) -> str:
+        """Return the table of `str` for a notebook."""
+        rows = [(name.replace("_", " "), len(parts), ", ".join(parts)) for name, parts in self._parts.items()]
+        return html_table(self._title, (), rows)
+
+    @property
+    def _title(self) -> str:
+        return f"transplant '{self.method}'" + (f" from {self.source[:10]}" if self.source else "")
+
+    @property
+    def _parts(self) -> dict[str, tuple[str, ...]]:
+        """What there is to tell, by its name; empty parts are told of what a reader looks for."""
         names = ("copied", "synced", "fresh", "frozen", "missing", "left_over", "unmatched", "notes")
         always = ("copied", "fresh", "frozen", "unmatched")
-        rows = [_row(name, getattr(self, name)) for name in names if getattr(self, name) or name in always]
-        source = f" from {self.source[:10]}" if self.source else ""
-        return "\n".join([f"transplant '{self.method}'{source}", *rows])
+        return {name: getattr(self, name) for name in names if getattr(self, name) or name in always}
 
 
 def _row(name: str, parts: tuple[str, ...]) -> str:

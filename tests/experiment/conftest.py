@@ -106,6 +106,9 @@ class Hearing:
     news: list[News] = dataclasses.field(default_factory=list)
     cohorts: list[PlannedCohort] = dataclasses.field(default_factory=list)
 
+    def already(self, specs: list[RunSpec]) -> None:
+        pass
+
     def began(self, cohort: PlannedCohort) -> None:
         self.cohorts.append(cohort)
 

@@ -13,6 +13,7 @@ from torch.nn import functional
 from trl_suite import content
 from trl_suite.algorithms.registry import find
 from trl_suite.errors import InputError
+from trl_suite.html_tables import html_table
 from trl_suite.interface import Deployment, Interface
 from trl_suite.networks import policy_memory, store
 from trl_suite.networks.activation_functions import ACTIVATIONS
@@ -46,6 +47,22 @@ class Policy:
         card, slots = self.card, self.interface
         sizes = f"{len(slots.observation)} observations, {len(slots.action)} actions"
         return f"<Policy: {card.algorithm.upper()} of {card.training.env}, {card.training.steps:,} steps, {sizes}>"
+
+    def _repr_html_(self) -> str:
+        """Return the card's main lines for a notebook."""
+        network, training, slots = self.card.network, self.card.training, self.interface
+        widths = " x ".join(map(str, network.actor))
+        rows = [
+            ("algorithm", self.card.algorithm.upper()),
+            ("env", training.env),
+            ("env steps", f"{training.steps:,}"),
+            ("seed", training.seed),
+            ("actor", f"{widths} {network.activation}".strip()),
+            ("observation", f"{len(slots.observation)} slots: {', '.join(slot.name for slot in slots.observation)}"),
+            ("action", f"{len(slots.action)} slots: {', '.join(slot.name for slot in slots.action)}"),
+            ("weights", f"sha256 {self.digest[:16]}"),
+        ]
+        return html_table(repr(self).strip("<>"), (), rows)
 
     @property
     def interface(self) -> Interface:

@@ -43,24 +43,24 @@ def across(results: Results, rows: Sequence[MeasureRow], overall: Sequence[Overa
 
 def of_target(results: Results, env: str, rows: Sequence[MeasureRow]) -> list[CaptionedFigure]:
     """Return the pictures of one target; `rows` are its own."""
+    return list(each_of_target(results, env, rows))
+
+
+def each_of_target(results: Results, env: str, rows: Sequence[MeasureRow]) -> Iterator[CaptionedFigure]:
+    """Yield the pictures of one target, each as it is drawn; `rows` are its own."""
     curves = [results.curves[env, method] for method in results.methods(env) if (env, method) in results.curves]
     reference, looked = results.scales.get(env), style(results)
-    figures: list[CaptionedFigure] = []
     if curves:
         figure = learning_curves.learning(curves, reference, looked)
-        figures.append(CaptionedFigure(f"learning-{env}", env, "", _learning(results, env, len(curves)), figure))
-    timed = [row for row in rows if row.speed_up.n]
-    if timed:
-        figures.append(
-            CaptionedFigure(
-                f"speed-up-{env}", env, "Speed-up over scratch", SPEED_UP, effect_intervals.speed_ups(timed, looked)
-            )
-        )
+        yield CaptionedFigure(f"learning-{env}", env, "", _learning(results, env, len(curves)), figure)
+    if timed := [row for row in rows if row.speed_up.n]:
+        figure = effect_intervals.speed_ups(timed, looked)
+        yield CaptionedFigure(f"speed-up-{env}", env, "Speed-up over scratch", SPEED_UP, figure)
     whole = [method_curves for method_curves in curves if method_curves.complete.any()]
     if whole and reference is not None and reference.usable and len(whole[0].steps) > 1:
         figure = survival.survival(whole, reference.threshold, looked)
-        figures.append(CaptionedFigure(f"survival-{env}", env, "Who has reached the threshold when", SURVIVAL, figure))
-    return [*figures, *_components(results, env)]
+        yield CaptionedFigure(f"survival-{env}", env, "Who has reached the threshold when", SURVIVAL, figure)
+    yield from _components(results, env)
 
 
 def _forest(results: Results, rows: Sequence[MeasureRow], overall: Sequence[Overall]) -> Iterator[CaptionedFigure]:

@@ -9,7 +9,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from trl_suite.evidence.figures.style import FAINT, SOFT, WIDTH, Look, canvas, figure_width, label_ends, styled
+from trl_suite.evidence.figures.style import (
+    FAINT,
+    SOFT,
+    WIDTH,
+    Look,
+    ShownFigure,
+    canvas,
+    figure_width,
+    label_ends,
+    styled,
+)
 from trl_suite.evidence.reading.curve import Curves, Floats
 from trl_suite.evidence.results import number_format
 from trl_suite.evidence.results.return_scale import ReturnScale
@@ -68,7 +78,7 @@ def panels(curves: list[Curves]) -> tuple[Figure, list[tuple[Axes, list[Curves]]
 def _spaced(height: float) -> Figure:
     """Return a figure with fixed margins: to measure every tick of many panels takes longer than to draw them."""
     width = figure_width()
-    figure = Figure(figsize=(width, height))
+    figure = ShownFigure(figsize=(width, height))
     margins = {"left": 0.85 / width, "right": 1 - 0.1 / width, "bottom": 0.6 / height, "top": 1 - 0.3 / height}
     figure.subplots_adjust(**margins, hspace=0.22, wspace=0.1)
     return figure

@@ -93,9 +93,16 @@ def figure_width() -> float:
     return _width.get()
 
 
+class ShownFigure(Figure):
+    """A figure that a notebook shows where it stands at the end of a cell."""
+
+    def _repr_png_(self) -> bytes:
+        return png(self)
+
+
 def canvas(height: float, width: float | None = None) -> Figure:
     """Return an empty figure, sizes in inches."""
-    return Figure(figsize=(width or figure_width(), height), layout="constrained")
+    return ShownFigure(figsize=(width or figure_width(), height), layout="constrained")
 
 
 def ratio_axis(axis: Axes, vertical: bool = False) -> None:

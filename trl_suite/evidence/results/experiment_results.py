@@ -26,16 +26,21 @@ from trl_suite.record import SCRATCH, Plan, PlannedRun, decode
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 _VIEWS = (
     "trl_suite.evidence.report"  # the floor above: loaded when a view is asked for, since Matplotlib takes a second
 )
+LISTED_MAX = 6  # names of targets or methods in a line
 SEED = 0  # of the resampling in a report: the same runs give the same page
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Results:
-    """An experiment's plan, its runs in planned order, the curves by env and arm, and all findings."""
+    """An experiment's plan, its runs in planned order, the curves by env and arm, and all findings.
+
+    `measures()` are its numbers as objects; `summary()`, `runs()` and `frame()` are data frames; `plot(kind)` draws.
+    """
 
     folder: Path
     plan: Plan
@@ -44,6 +49,18 @@ class Results:
     stochastic: dict[tuple[str, str], Curves]  # the same runs; empty where only the deterministic one was evaluated
     scales: dict[str, ReturnScale]
     irregularities: tuple[Irregularity, ...]
+
+    def __repr__(self) -> str:
+        """Return a line: how many runs are done, on which targets, by which methods."""
+        done = sum(m.run is not None and m.run.status == "done" for m in self.recorded)
+        methods = list(dict.fromkeys(method for env in self.envs for method in self.methods(env)))
+        names = [f"{len(all_)} {kind}s" if len(all_) > LISTED_MAX else ", ".join(all_)
+                 for kind, all_ in (("target", self.envs), ("method", methods))]  # fmt: skip
+        return f"<Results of {self.plan.name}: {done} of {len(self.recorded)} runs done; {names[0]}; {names[1]}>"
+
+    def _repr_html_(self) -> str:
+        """Return what the experiment says, and one row per target and method, for a notebook."""
+        return _view("notebook_page").page(self)
 
     @classmethod
     def read(cls, runs: Path) -> Self:
@@ -164,6 +181,19 @@ class Results:
             NotInstalledError: Parquet without pyarrow.
         """
         return _view("report_files").save(self, Path(path))
+
+    def plot(self, kind: str = "curves", env: str | None = None) -> "Figure":
+        """Return one of the report's pictures as a Matplotlib figure, which a notebook shows and `savefig` stores.
+
+        Args:
+            kind: of a target `curves`, `speed-up`, `survival` or `components`; of all targets `forest`, `matrix`,
+                `severity`, `freeze-depth` or `scores`.
+            env: the target; needed where there are several.
+
+        Raises:
+            InputError: no such kind or target, or what is done does not suffice for the picture.
+        """
+        return _view("plots").plot(self, kind, env)
 
     def tensorboard(self) -> Path:
         """Write what TensorBoard shows of the experiment as a whole into its folder and return where it is.

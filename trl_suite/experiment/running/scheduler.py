@@ -25,6 +25,9 @@ WATCH_SECONDS = 2.0  # seconds between two looks at the runs that other processe
 class Listener(Protocol):
     """Is told how it goes."""
 
+    def already(self, specs: Sequence[RunSpec]) -> None:
+        """Take note of the runs that were done before."""
+
     def began(self, cohort: PlannedCohort) -> None:
         """Take note that a cohort is being made."""
 
@@ -114,6 +117,7 @@ class Scheduler:
         states = {name: run_folder.state_of(self._root, spec) for name, spec in self._specs.items()}
         self._done = {name for name, state in states.items() if state.condition == "done"}
         self._refused = {name: state.why for name, state in states.items() if state.condition == "refused"}
+        self._listener.already([spec for spec in specs if spec.folder in self._done])
         for name in self._done:
             run_folder.tidy(self._root, self._specs[name])
         self._deaths: Counter[str] = Counter()  # of workers that left no record of their attempt
