@@ -68,6 +68,9 @@ build: setup    ## the wheel and the source distribution
 quickstart: setup   ## from nothing to a measured acceleration, in some three minutes and the installation
 	$(BIN)/trl-suite run experiments/quickstart
 
+film: quickstart   ## the moving picture at the top of the README
+	$(BIN)/trl-suite film runs/quickstart --seconds 2.5 -o docs/images/transfer.gif
+
 STUDY = running-backwards inverted-actions shapes identity severity published freeze-depth parts methods shapes-legs
 
 study: setup        ## the reference study from the shipped policies, some eight hours on two cores; goes on where it was

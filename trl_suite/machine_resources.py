@@ -1,17 +1,15 @@
 """Memory and cores that this process may use, and limits for a child; on Linux, macOS and Windows."""
 
 import contextlib
-import ctypes
 import os
-import sys
 from pathlib import Path
+
+import psutil
 
 _CGROUP_FILES = (  # what a container may use and uses, in the two versions of Linux's control groups
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
 )
-
-_SYNCHRONIZE, _STILL_RUNNING = 0x00100000, 0x102  # Windows: SYNCHRONIZE, and WAIT_TIMEOUT of a wait for the end
 
 
 def cores() -> int:
@@ -21,7 +19,7 @@ def cores() -> int:
 
 def available_bytes() -> int:
     """Bytes that this process and its children may still take: of the machine, and of its container."""
-    limits = [_available_of_machine()]
+    limits = [int(psutil.virtual_memory().available)]
     for limit, usage in _CGROUP_FILES:
         most, used = _number(limit), _number(usage)
         if most is not None and used is not None:
@@ -41,57 +39,8 @@ def limit_process(memory_bytes: int, cpu_seconds: int) -> None:
 
 
 def is_running(pid: int) -> bool:
-    """Return whether there is a process of this number; on Windows no signal asks, 0 would interrupt it."""
-    if sys.platform == "win32":
-        return _runs_on_windows(pid)
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _runs_on_windows(pid: int) -> bool:
-    kernel = getattr(ctypes, "windll").kernel32  # noqa: B009  only Windows' ctypes has it
-    handle = kernel.OpenProcess(_SYNCHRONIZE, False, pid)
-    if not handle:
-        return False
-    try:
-        return kernel.WaitForSingleObject(handle, 0) == _STILL_RUNNING
-    finally:
-        kernel.CloseHandle(handle)
-
-
-def _available_of_machine() -> int:
-    info = Path("/proc/meminfo")
-    if info.is_file():  # what caches hold can be had as well
-        lines = dict(line.split(":", 1) for line in info.read_text().splitlines() if ":" in line)
-        if "MemAvailable" in lines:
-            return int(lines["MemAvailable"].split()[0]) * 1024
-    if sys.platform == "win32":
-        return _available_on_windows()
-    names = getattr(os, "sysconf_names", {})
-    pages = "SC_AVPHYS_PAGES" if "SC_AVPHYS_PAGES" in names else "SC_PHYS_PAGES"  # macOS says only how many there are
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf(pages)
-
-
-class _MemoryStatus(ctypes.Structure):
-    """MEMORYSTATUSEX of Windows."""
-
-    _fields_ = (
-        ("length", ctypes.c_uint32),
-        ("load", ctypes.c_uint32),
-        *((name, ctypes.c_uint64) for name in ("total", "available", "pages", "free_pages", "virtual", "free", "rest")),
-    )
-
-
-def _available_on_windows() -> int:
-    status = _MemoryStatus(length=ctypes.sizeof(_MemoryStatus))
-    kernel = getattr(ctypes, "windll").kernel32  # noqa: B009  only Windows' ctypes has it
-    kernel.GlobalMemoryStatusEx(ctypes.byref(status))
-    return int(status.available)
+    """Return whether there is a process of this number; asked without a signal, which Windows would take for Ctrl-C."""
+    return psutil.pid_exists(pid)
 
 
 def _number(path: str) -> int | None:

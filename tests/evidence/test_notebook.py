@@ -63,7 +63,7 @@ def test_a_transplant_is_a_line_and_a_table():
 
 
 def test_a_policy_is_a_line_and_a_table(make_policy):
-    page = make_policy()._repr_html_()
+    page = make_policy(["a.position"], ["a.control"])._repr_html_()
     assert "observations" in page
     assert "sha256" in page
 

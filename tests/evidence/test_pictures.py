@@ -65,6 +65,7 @@ def test_no_two_methods_look_alike():
     found = looks(methods)
     assert len({(look.colour, look.marker, str(look.dash)) for look in found.values()}) == len(methods)
     shades = [sum(int(look.colour[i : i + 2], 16) * w for i, w in ((1, 0.3), (3, 0.59), (5, 0.11))) for look in LOOKS]
+    assert len({look.colour for look in found.values()}) == 1 + len(LOOKS) + 1  # scratch, six colours, and grey
     assert len({look.marker for look in LOOKS}) == len(LOOKS)  # shades of print alone would not do
     assert max(shades) < 190  # on white paper
 

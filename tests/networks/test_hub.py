@@ -1,5 +1,6 @@
 """hf:// against a local stand-in for the hub: what is asked for, what is pinned, what is refused."""
 
+import base64
 import hashlib
 import json
 import os
@@ -11,10 +12,11 @@ from typing import ClassVar
 from urllib.parse import unquote, urlsplit
 
 import pytest
+import yaml
 
 import trl_suite
 from trl_suite.errors import InputError, NotInstalledError
-from trl_suite.networks.formats import hub
+from trl_suite.networks.formats import hub, hub_upload
 from trl_suite.training.policy_import import load_policy
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -163,3 +165,98 @@ def test_without_the_client_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(NotInstalledError, match=r"pip install 'trl-suite\[hub\]'"), hub.fetched("hf://a/b"):
         pass
+
+
+# --- the other way ---
+
+
+class Uploads(Hub):
+    """Takes a commit, as a hub does for small files, and serves it afterwards."""
+
+    made: ClassVar[list[dict]] = []
+    status: ClassVar[int] = 200
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"] or 0))
+        path = urlsplit(self.path).path
+        self.asked.append(path)
+        if self.status != 200:
+            self.send_response(self.status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        elif path == "/api/repos/create":
+            self.made.append(json.loads(body))
+            self.answer(json.dumps({"url": "http://hub/someone/walker", "id": "someone/walker"}).encode())
+        elif path == "/api/validate-yaml":
+            self.answer(b'{"errors": [], "warnings": []}')
+        elif "/preupload/" in path:
+            files = [{"path": file["path"], "uploadMode": "regular", "shouldIgnore": False, "oid": None}
+                     for file in json.loads(body)["files"]]  # fmt: skip
+            self.answer(json.dumps({"files": files}).encode())
+        elif "/commit/" in path:
+            lines = [json.loads(line) for line in body.splitlines()]
+            for value in (line["value"] for line in lines if line["key"] == "file"):
+                self.files[value["path"]] = base64.b64decode(value["content"])
+            url = f"http://hub/someone/walker/commit/{COMMIT}"
+            self.answer(json.dumps({"commitUrl": url, "commitOid": COMMIT, "pullRequestUrl": None}).encode())
+        else:
+            self.send_error(404)
+
+
+@pytest.fixture
+def uploads():
+    Hub.files, Hub.sizes, Hub.asked = {}, {}, []
+    Uploads.made, Uploads.status = [], 200
+    running = ThreadingHTTPServer(("127.0.0.1", 0), Uploads)
+    threading.Thread(target=running.serve_forever, daemon=True).start()
+    yield running
+    running.shutdown()
+    running.server_close()
+
+
+def push(uploads, folder, repository, *more):
+    environment = {
+        **os.environ,
+        "HF_ENDPOINT": f"http://127.0.0.1:{uploads.server_address[1]}",
+        "HF_TOKEN": "hf_stand_in",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "NO_PROXY": "127.0.0.1",
+    }
+    command = [sys.executable, "-m", "trl_suite.cli", "push", str(folder), repository, *more]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder.parent)
+
+
+def test_a_policy_goes_to_the_hub_with_a_card_and_comes_back_the_same(uploads, policy, tmp_path):
+    done = push(uploads, policy.save(tmp_path / "walker"), "someone/walker", "--private")
+    assert (done.returncode, done.stdout) == (0, f"hf://someone/walker@{COMMIT}\n"), done.stderr
+    assert Uploads.made[0]["name"] == "walker"
+    assert set(Hub.files) == {"README.md", "card.toml", "weights.safetensors"}
+    text = Hub.files["README.md"].decode()
+    assert "hf_stand_in" not in text
+    assert 'trl_suite.load_policy("hf://someone/walker")' in text
+    assert f"| {policy.interface.observation[0].name} | {policy.interface.observation[0].unit} |" in text
+    front = yaml.safe_load(text.split("---")[1])
+    assert front["pipeline_tag"] == "reinforcement-learning"
+    assert "inverted-pendulum" in front["tags"]
+    loaded = load(uploads, "hf://someone/walker", tmp_path)
+    assert loaded.stdout.split()[0] == policy.digest, loaded.stderr
+
+
+def test_what_the_hub_refuses_is_one_line(uploads, policy, tmp_path):
+    folder = policy.save(tmp_path / "walker")
+    Uploads.status = 403
+    done = push(uploads, folder, "someone/walker")
+    assert done.returncode == 2
+    assert done.stderr.startswith("trl-suite: hf://someone/walker: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert "hf_stand_in" not in done.stderr
+    done = push(uploads, folder, "walker")
+    assert (done.returncode, Hub.files) == (2, {})
+    assert "a repository of the hub is user/name" in done.stderr
+
+
+def test_a_dry_push_writes_what_would_be_uploaded(policy, tmp_path):
+    folder = hub_upload.write(policy, "someone/walker", tmp_path / "dry")
+    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "card.toml", "weights.safetensors"]
+    assert load_policy(folder).digest == policy.digest

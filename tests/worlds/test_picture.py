@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import gymnasium
+import mujoco
 import numpy as np
 import pytest
 from PIL import Image
 
 from trl_suite.errors import InputError, NotInstalledError
+from trl_suite.worlds.stepping.env import RobotEnv
 from trl_suite.worlds.variant_picture import beside, draw_without_a_screen, picture, show
 
 
@@ -68,3 +70,21 @@ def test_frames_and_depth():
         env.reset(seed=0)
         assert env.render().shape == shape
         env.close()
+
+
+@pytest.mark.parametrize("env", ["half-cheetah", "ant", "hopper"])
+def test_a_robot_that_has_run_far_is_still_in_the_picture(env: str):
+    world = RobotEnv(env, render_mode="rgb_array", width=64, height=48)
+    try:
+        world.reset(seed=0)
+        for metres in (0.0, 40.0):
+            state = world.data.qpos.copy()
+            state[0] += metres
+            world.data.qpos[:] = state
+            mujoco.mj_forward(world.model, world.data)
+            robot = world.data.body(world.model.body(world.model.nbody - 1).name).xpos
+            world.render()
+            viewer = world._renderer._get_viewer("rgb_array")
+            assert np.abs(np.array(viewer.scn.camera[0].pos)[0] - robot[0]) < 5
+    finally:
+        world.close()

@@ -117,6 +117,20 @@ class Export(Verb):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Push(Verb):
+    """Upload a policy with a model card to the Hugging Face hub, where load_policy("hf://user/name") finds it."""
+
+    policy: Positional[str]
+    """Name or folder of a policy."""
+    repository: Positional[str]
+    """Where to: user/name. It is made where it is not there."""
+    private: bool = False
+    """Make it a private one."""
+    dry: Path | None = None
+    """Write what would be uploaded into this folder, and upload nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Train(Verb):
     """Train a policy and store it as a folder."""
 
@@ -257,6 +271,26 @@ class Film(Verb):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Watch(Verb):
+    """Watch a policy: in a window where there is a display, and as a film otherwise."""
+
+    policy: Positional[str]
+    """As for inspect."""
+    env: str = ""
+    """What to watch it on: walker2d, half-cheetah.gravity-1.5; what it was trained on where not given."""
+    variant: str = ""
+    """One of its variants: gravity-1.5."""
+    side_by_side: bool = False
+    """Film it on the env that it was trained on, and beside it on this one."""
+    alias: tuple[str, ...] = ()
+    """Names that differ, TARGET=SOURCE: thigh_left_joint=thigh_joint."""
+    seconds: float = 4.0
+    """How long the film is."""
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """The film to write: .gif, .png (animated), .webp, .mp4; POLICY-on-ENV.gif where not given and no display."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Doctor(Verb):
     """Say what is installed, what the machine has, and what would not work."""
 
@@ -319,6 +353,7 @@ Arguments = (
     | Annotated[Probe, tyro.conf.subcommand("probe")]
     | Annotated[Import, tyro.conf.subcommand("import")]
     | Annotated[Export, tyro.conf.subcommand("export")]
+    | Annotated[Push, tyro.conf.subcommand("push")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Run, tyro.conf.subcommand("run")]
     | Annotated[Tune, tyro.conf.subcommand("tune")]
@@ -328,5 +363,6 @@ Arguments = (
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Browse, tyro.conf.subcommand("browse")]
     | Annotated[Film, tyro.conf.subcommand("film")]
+    | Annotated[Watch, tyro.conf.subcommand("watch")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
 )

@@ -15,8 +15,10 @@ from trl_suite.evidence.results.headline import headline
 from trl_suite.evidence.results.number_format import estimate, number, speed_up
 from trl_suite.evidence.statistics.claim import Claim
 
+WIDE = 80  # columns of a terminal from which on there is room for all measures
 NOTES = 5  # findings that the terminal shows; the report has them all
 _MEASURE_COLUMNS = ("method", "return\nstep 0", "return\nend", "gain over\nscratch", "steps to\nthreshold", "speed-up")
+_NARROW_COLUMNS = ("method", "gain over\nscratch", "speed-up")
 
 
 def execute(arguments: Report) -> int:
@@ -42,7 +44,7 @@ def show(console: Console, results: Results) -> None:
     """Print the verdict, one table per target, and what is missing or odd."""
     rows = results.measures()
     for env in results.envs:
-        console.print(_table(env, [row for row in rows if row.env == env]))
+        console.print(_table(env, [row for row in rows if row.env == env], console.width < WIDE))
     summary = headline(results, rows)
     console.print(summary.sentence, style="bold", highlight=False)
     for caveat in summary.caveats:
@@ -59,22 +61,29 @@ def as_json(results: Results) -> str:
     return msgspec.json.format(msgspec.json.encode(results.measures()), indent=2).decode()
 
 
-def _table(env: str, rows: list[MeasureRow]) -> Table:
+def _table(env: str, rows: list[MeasureRow], narrow: bool) -> Table:
     table = Table(
         title=f"{env}: mean and 95 % interval", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )
-    for column in _MEASURE_COLUMNS:
-        table.add_column(column, justify="left" if column == "method" else "right", no_wrap=True)
+    columns = [column for column in _MEASURE_COLUMNS if not narrow or column in _NARROW_COLUMNS]
+    for column in columns:
+        table.add_column(column, justify="left" if column == "method" else "right", no_wrap=column != "method")
     for row in rows:
-        table.add_row(
-            f"{row.method}\n{row.complete} of {row.planned} runs",
-            number(row.zero_shot.value),
-            number(row.asymptote.value),
-            _claimed(estimate(row.primary, signed=True), row.area_claim, row),
-            f"{number(row.time.value)}\n{row.reached} of {row.timed}",
-            _claimed(speed_up(row.speed_up), row.time_claim, row),
-        )
+        by_column = dict(zip(_MEASURE_COLUMNS, _cells(row), strict=True))
+        table.add_row(*(by_column[column] for column in columns))
     return table
+
+
+def _cells(row: MeasureRow) -> tuple[str, ...]:
+    """Return a method's cells, in the order of `_MEASURE_COLUMNS`."""
+    return (
+        f"{row.method}\n{row.complete} of {row.planned} runs",
+        number(row.zero_shot.value),
+        number(row.asymptote.value),
+        _claimed(estimate(row.primary, signed=True), row.area_claim, row),
+        f"{number(row.time.value)}\n{row.reached} of {row.timed}",
+        _claimed(speed_up(row.speed_up), row.time_claim, row),
+    )
 
 
 def _claimed(text: str, claim: Claim, row: MeasureRow) -> str:

@@ -69,8 +69,8 @@ def _look(place: int) -> Look:
     """Return the look of the method at a place; behind the last colour all are grey, with other dashes and markers."""
     if place < len(LOOKS):
         return LOOKS[place]
-    shape = LOOKS[(place + 2 * (place // len(LOOKS))) % len(LOOKS)]
-    return Look(_OTHERS, shape.dash, shape.marker)
+    turn, column = divmod(place - len(LOOKS), len(LOOKS))
+    return Look(_OTHERS, LOOKS[column].dash, LOOKS[(column + turn) % len(LOOKS)].marker)
 
 
 def styled() -> AbstractContextManager[None]:
@@ -133,7 +133,8 @@ def label_ends(axis: Axes, ends: list[tuple[float, str, Look]]) -> None:
         ends: height in data units, label and look of each line; a height that is NaN has no label.
     """
     low, high = axis.get_ylim()
-    figure_height: float = axis.figure.get_size_inches()[1]
+    figure = axis.get_figure(root=True)
+    figure_height = float(figure.get_size_inches()[1]) if figure is not None else WIDTH
     gap = LABEL_INCHES / (0.85 * figure_height) * (high - low)  # the panel is about so much of the figure
     finite_ends = sorted((end for end in ends if np.isfinite(end[0])), key=lambda end: end[0])
     for (_, label, look), y in zip(finite_ends, _apart([end[0] for end in finite_ends], gap, high), strict=True):

@@ -4,6 +4,7 @@ Time left and rate stand first, and no number is ever cut: what does not fit is 
 """
 
 import html
+import importlib
 import math
 import threading
 import time
@@ -26,7 +27,7 @@ from trl_suite.experiment.running.worker import News
 HEARTBEAT_SECONDS = 30.0  # a log has a line at least so often
 NOTEBOOK_SECONDS = 0.5  # between two pictures of a notebook's bar
 BAR_COLUMNS = 20  # of a terminal, for a bar
-WITH_STEPS, WITH_BAR = 80, 100  # columns of a terminal from which on there is room for them
+WITH_STEPS, WITH_BAR = 100, 120  # columns of a terminal from which on there is room for them
 
 
 class Display(Protocol):
@@ -278,12 +279,11 @@ class NotebookBar:
         return f"<div>{bar} {html.escape(text)}</div>{notes}"
 
     def _draw(self) -> None:
-        from IPython.display import HTML, display  # there, since this is a notebook
-
+        notebook: Any = importlib.import_module("IPython.display")  # there, since this is a notebook
         self._drawn_at = time.monotonic()
-        picture: Any = HTML(self.page())
+        picture: Any = notebook.HTML(self.page())
         if self._handle is None:
-            self._handle = display(picture, display_id=True)
+            self._handle = notebook.display(picture, display_id=True)
         else:
             self._handle.update(picture)
 

@@ -379,12 +379,23 @@ def _renderer(model: mujoco.MjModel, data: mujoco.MjData, size: tuple[int, int],
     model.vis.global_.offwidth = max(model.vis.global_.offwidth, width)
     model.vis.global_.offheight = max(model.vis.global_.offheight, height)
     camera_config: dict[str, Any] = {}
-    if camera.body:
-        camera_config["trackbodyid"] = int(model.body(camera.body).id)
+    if followed := _followed(model, camera):
+        camera_config |= {"trackbodyid": followed, "type": int(mujoco.mjtCamera.mjCAMERA_TRACKING)}
     if camera.lookat is not None:
         camera_config["lookat"] = np.array(camera.lookat)
     if camera.distance is not None:
         camera_config["distance"] = camera.distance
     if camera.elevation is not None:
         camera_config["elevation"] = camera.elevation
-    return MujocoRenderer(model, data, camera_config, width, height)
+    renderer = MujocoRenderer(model, data, camera_config, width, height)
+    if followed:
+        renderer.camera_id = None  # Gymnasium 1.4 would set a free camera at each picture, and lose a robot that runs
+    return renderer
+
+
+def _followed(model: mujoco.MjModel, camera: Camera) -> int:
+    """Return the body that the camera follows: the table's, or that of the model's camera `track`; 0 for none."""
+    if camera.body:
+        return int(model.body(camera.body).id)
+    track = mujoco.mj_name2id(model, int(mujoco.mjtObj.mjOBJ_CAMERA), "track")
+    return int(model.cam_bodyid[track]) if track >= 0 else 0
