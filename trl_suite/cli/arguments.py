@@ -14,6 +14,11 @@ from trl_suite.errors import InputError
 Positional = tyro.conf.Positional
 
 
+def _named(name: str) -> object:
+    """Return what makes help and errors call a positional argument by its name, and not by its type."""
+    return tyro.conf.arg(metavar=name)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Verb:
     """Arguments that all verbs take."""
@@ -24,8 +29,10 @@ class Verb:
 
 @dataclass(frozen=True, kw_only=True)
 class Envs(Verb):
-    """List robots and their variants."""
+    """List robots and their variants; of one robot its model and reward too."""
 
+    env: Annotated[Positional[str], _named("[ENV]")] = ""
+    """The env; all of them where not given."""
     json: bool = False
     """Print JSON."""
 
@@ -42,7 +49,7 @@ class Policies(Verb):
 class Inspect(Verb):
     """Show a policy's card, its slots with their units, and its components."""
 
-    policy: Positional[str]
+    policy: Annotated[Positional[str], _named("POLICY")]
     """Name or folder of a policy, hf://user/name, or a folder or zip whose name tells its env."""
     json: bool = False
     """Print JSON."""
@@ -52,9 +59,9 @@ class Inspect(Verb):
 class Match(Verb):
     """Show which slots and components of a policy would be copied into an env, before any training."""
 
-    policy: Positional[str]
+    policy: Annotated[Positional[str], _named("POLICY")]
     """As for inspect."""
-    env: Positional[str]
+    env: Annotated[Positional[str], _named("ENV")]
     """The target: walker2d, half-cheetah.gravity-1.5, gymnasium:Ant-v5."""
     method: str = "finetune"
     """What is copied and frozen."""
@@ -70,11 +77,11 @@ class Match(Verb):
 class Probe(Verb):
     """Say before any training how well a policy may transfer to an env, and which method the rules name."""
 
-    policy: Positional[str]
+    policy: Annotated[Positional[str], _named("POLICY")]
     """As for inspect."""
-    env: Positional[str]
+    env: Annotated[Positional[str], _named("ENV")]
     """The target: walker2d, half-cheetah.gravity-1.5, gymnasium:Ant-v5."""
-    variant: Positional[str] = ""
+    variant: Annotated[Positional[str], _named("[VARIANT]")] = ""
     """One of its variants."""
     alias: tuple[str, ...] = ()
     """Names that differ, TARGET=SOURCE: thigh_left_joint=thigh_joint."""
@@ -90,7 +97,7 @@ class Probe(Verb):
 class Import(Verb):
     """Make a policy folder of an SB3 zip, or of every source that an experiment trained; nothing is executed."""
 
-    zip: Positional[str]
+    zip: Annotated[Positional[str], _named("ZIP")]
     """A zip, a folder of RL Zoo or the hub, hf://user/name, or an experiment's runs: runs/sources-running."""
     env: str | None = None
     """What it was trained in: half-cheetah, gymnasium:Ant-v5; where the names around the zip do not tell it."""
@@ -108,9 +115,9 @@ class Import(Verb):
 class Export(Verb):
     """Write a policy as an ONNX graph, or as a zip that SB3 opens with its VecNormalize file beside it."""
 
-    policy: Positional[str]
+    policy: Annotated[Positional[str], _named("POLICY")]
     """Name or folder of a policy."""
-    out: Positional[Path]
+    out: Annotated[Positional[Path], _named("OUT")]
     """The file to make: OUT.onnx for a robot's controller, OUT.zip for SB3."""
     stochastic: bool = False
     """ONNX: a second input, noise (standard normal), draws the action."""
@@ -120,9 +127,9 @@ class Export(Verb):
 class Push(Verb):
     """Upload a policy with a model card to the Hugging Face hub, where load_policy("hf://user/name") finds it."""
 
-    policy: Positional[str]
+    policy: Annotated[Positional[str], _named("POLICY")]
     """Name or folder of a policy."""
-    repository: Positional[str]
+    repository: Annotated[Positional[str], _named("REPOSITORY")]
     """Where to: user/name. It is made where it is not there."""
     private: bool = False
     """Make it a private one."""
@@ -134,7 +141,7 @@ class Push(Verb):
 class Train(Verb):
     """Train a policy and store it as a folder."""
 
-    env: Positional[str]
+    env: Annotated[Positional[str], _named("ENV")]
     """What to train on: half-cheetah, hopper.gravity-1.5, gymnasium:Ant-v5."""
     algorithm: Algorithm = "ppo"
     """The learning algorithm."""
@@ -152,7 +159,7 @@ class Train(Verb):
 class Run(Verb):
     """Make all runs of an experiment that are not done, then its report."""
 
-    experiment: Positional[str]
+    experiment: Annotated[Positional[str], _named("EXPERIMENT")]
     """Folder of experiment.toml, or the name of a shipped one."""
     runs: Path = Path("runs")
     """Where run folders are kept: RUNS/EXPERIMENT/..."""
@@ -196,7 +203,7 @@ class Tune(Verb):
 class Status(Verb):
     """Say how far an experiment is: done, running, failed, interrupted and waiting runs, and the time left."""
 
-    runs: Positional[Path]
+    runs: Annotated[Positional[Path], _named("RUNS")]
     """Folder of the experiment's runs: runs/quickstart."""
     json: bool = False
     """Print JSON."""
@@ -206,7 +213,7 @@ class Status(Verb):
 class Rerun(Verb):
     """Make one recorded run again in a fresh place, and compare."""
 
-    run: Positional[Path]
+    run: Annotated[Positional[Path], _named("RUN")]
     """Folder of the run: runs/quickstart/half-cheetah/source/seed-0--2bb5f1d472."""
     out: Path | None = None
     """Folder to make it in; reruns/ beside the experiment's folder where not given."""
@@ -218,7 +225,7 @@ class Rerun(Verb):
 class Check(Verb):
     """Make some runs of an archive again, drawn at random, and say of each: verified, consistent or different."""
 
-    results: Positional[Path]
+    results: Annotated[Positional[Path], _named("RESULTS")]
     """Folder of an experiment's runs or kept results: experiments/quickstart/results."""
     runs: int = 3
     """How many are made again."""
@@ -234,7 +241,7 @@ class Check(Verb):
 class Report(Verb):
     """Make the report of an experiment again, complete or not."""
 
-    runs: Positional[Path]
+    runs: Annotated[Positional[Path], _named("RUNS")]
     """Folder of the experiment's runs: runs/quickstart."""
     keep: Path | None = None
     """Copy there what is worth committing: records, curves, report and pictures, without weights and events."""
@@ -250,7 +257,7 @@ class Report(Verb):
 class Browse(Verb):
     """Write one page, which needs no server, to filter, draw and compare the runs of several experiments."""
 
-    runs: Positional[tuple[Path, ...]]
+    runs: Annotated[Positional[tuple[Path, ...]], _named("RUNS")]
     """Folders of experiments' runs, or of kept results: runs/quickstart experiments/methods/results."""
     out: Path = Path("browse.html")
     """The page to write."""
@@ -260,7 +267,7 @@ class Browse(Verb):
 class Film(Verb):
     """Show the source at home and at step 0, the best method and scratch at the end, in motion, side by side."""
 
-    runs: Positional[Path]
+    runs: Annotated[Positional[Path], _named("RUNS")]
     """Folder of the experiment's runs: runs/quickstart."""
     env: str = ""
     """The target; the first where not given."""
@@ -274,7 +281,7 @@ class Film(Verb):
 class Watch(Verb):
     """Watch a policy: in a window where there is a display, and as a film otherwise."""
 
-    policy: Positional[str]
+    policy: Annotated[Positional[str], _named("POLICY")]
     """As for inspect."""
     env: str = ""
     """What to watch it on: walker2d, half-cheetah.gravity-1.5; what it was trained on where not given."""
@@ -299,12 +306,20 @@ class Doctor(Verb):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Experiments(Verb):
+    """List experiments, with what each asks and how large it is."""
+
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Verify(Verb):
     """Prove that variants are real: compute their certificates, print them and store them beside env.toml."""
 
-    env: Positional[str] = ""
+    env: Annotated[Positional[str], _named("[ENV]")] = ""
     """The env; all of them where not given."""
-    variant: Positional[str] = ""
+    variant: Annotated[Positional[str], _named("[VARIANT]")] = ""
     """The variant; all of the env's where not given."""
     missing: bool = False
     """Only those without a certificate of the world that ships, or with new neighbours."""
@@ -318,9 +333,9 @@ class Verify(Verb):
 class Show(Verb):
     """Draw an env and its variant side by side."""
 
-    env: Positional[str]
+    env: Annotated[Positional[str], _named("ENV")]
     """The env, or a whole address: half-cheetah.gravity-1.5, hopper?gravity=0.5."""
-    variant: Positional[str] = ""
+    variant: Annotated[Positional[str], _named("[VARIANT]")] = ""
     """One of its variants."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """The picture to write, a .png."""
@@ -355,6 +370,7 @@ Arguments = (
     | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Push, tyro.conf.subcommand("push")]
     | Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Experiments, tyro.conf.subcommand("experiments")]
     | Annotated[Run, tyro.conf.subcommand("run")]
     | Annotated[Tune, tyro.conf.subcommand("tune")]
     | Annotated[Status, tyro.conf.subcommand("status")]

@@ -1,0 +1,71 @@
+"""Lists in terminals of any width, and help that names what it asks for."""
+
+import json
+
+import pytest
+
+from trl_suite import content
+from trl_suite.cli.arguments import Arguments
+from trl_suite.cli.main import main
+from trl_suite.worlds.env_spec import load
+
+WIDTHS = (60, 80, 120, 200)
+
+
+def printed(capsys, *words: str) -> str:
+    with pytest.raises(SystemExit) as end:
+        main(list(words))
+    assert end.value.code == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_name_of_an_env_or_a_variant_is_broken(width, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(width))
+    words = set(printed(capsys, "envs").replace(",", " ").split())
+    for name in content.names("envs"):
+        assert {name, *load(name).variants} <= words
+
+
+def test_one_env_has_a_line_per_variant_with_what_it_is(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    lines = printed(capsys, "envs", "half-cheetah").splitlines()
+    assert lines[0] == "half-cheetah  trl_suite/HalfCheetah-v0"
+    assert "  model: gymnasium:half_cheetah.xml" in lines
+    assert any(line.startswith("  gravity-1.5") for line in lines)
+    assert list(json.loads(printed(capsys, "envs", "half-cheetah", "--json"))) == ["half-cheetah"]
+
+
+def test_an_unknown_env_names_the_nearest(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["envs", "half-chetah"])
+    assert end.value.code == 2
+    assert "did you mean 'half-cheetah'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_experiments_are_listed_with_their_question(width, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(width))
+    text = printed(capsys, "experiments")
+    assert "How much sooner does HalfCheetah learn to run" in " ".join(text.split())
+    assert "1 target, 4 methods, 5 seeds" in text
+    tables = json.loads(printed(capsys, "experiments", "--json"))
+    assert tables["quickstart"]["methods"] == 4
+
+
+def test_an_experiment_that_cannot_be_read_says_so_and_hides_no_other(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "experiments" / "wrong"
+    folder.mkdir(parents=True)
+    (folder / "experiment.toml").write_text("question = 1")
+    monkeypatch.chdir(tmp_path)
+    text = printed(capsys, "experiments")
+    assert "wrong" in text
+    assert "question" in text
+    assert "quickstart" in text
+
+
+@pytest.mark.parametrize("verb", [name for kind in Arguments.__args__ for name in [kind.__metadata__[0].name]])
+def test_help_calls_what_it_asks_for_by_its_name(verb, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "120")
+    usage = printed(capsys, verb, "--help").splitlines()[0]
+    assert not {"STR", "[STR]", "PATH", "[PATH]"} & set(usage.split())
