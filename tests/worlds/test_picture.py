@@ -84,7 +84,7 @@ def test_a_robot_that_has_run_far_is_still_in_the_picture(env: str):
             mujoco.mj_forward(world.model, world.data)
             robot = world.data.body(world.model.body(world.model.nbody - 1).name).xpos
             world.render()
-            viewer = world._renderer._get_viewer("rgb_array")
-            assert np.abs(np.array(viewer.scn.camera[0].pos)[0] - robot[0]) < 5
+            viewer = world._renderer.viewer
+            assert np.abs(viewer.cam.lookat[0] - robot[0]) < 5
     finally:
         world.close()

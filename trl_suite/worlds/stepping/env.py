@@ -92,6 +92,7 @@ class RobotEnv(gymnasium.Env[Array, Array], EzPickle):
         self._faults: Array = self.data.warning.number[_FAULTS]  # a view: MuJoCo counts here
         self._calm = self._faults.tobytes()
         self._renderer: Any = None
+        self._seen_at = np.zeros(2)  # m, of the body that the camera follows
 
     def _perturbed(self) -> Perturbations | None:
         if not applies(self.variation):
@@ -159,7 +160,16 @@ class RobotEnv(gymnasium.Env[Array, Array], EzPickle):
         """Return a picture, or show it, as `render_mode` says."""
         if self._renderer is None:
             self._renderer = _renderer(self.model, self.data, self._size, self.table.camera)
+        self._follow()
         return self._renderer.render(self.render_mode)
+
+    def _follow(self) -> None:
+        """Move the camera as the robot has moved over the ground; Gymnasium 1.4's stays where it is."""
+        followed = _followed(self.model, self.table.camera)
+        at = self.data.xpos[followed, :2].copy()
+        if followed and self._renderer.viewer is not None:
+            self._renderer.viewer.cam.lookat[:2] += at - self._seen_at
+        self._seen_at = at
 
     def state(self) -> dict[str, Array]:
         """Return all that the world needs to go on exactly, in this object or in another of the same address."""
@@ -379,18 +389,15 @@ def _renderer(model: mujoco.MjModel, data: mujoco.MjData, size: tuple[int, int],
     model.vis.global_.offwidth = max(model.vis.global_.offwidth, width)
     model.vis.global_.offheight = max(model.vis.global_.offheight, height)
     camera_config: dict[str, Any] = {}
-    if followed := _followed(model, camera):
-        camera_config |= {"trackbodyid": followed, "type": int(mujoco.mjtCamera.mjCAMERA_TRACKING)}
+    if camera.body:
+        camera_config["trackbodyid"] = int(model.body(camera.body).id)
     if camera.lookat is not None:
         camera_config["lookat"] = np.array(camera.lookat)
     if camera.distance is not None:
         camera_config["distance"] = camera.distance
     if camera.elevation is not None:
         camera_config["elevation"] = camera.elevation
-    renderer = MujocoRenderer(model, data, camera_config, width, height)
-    if followed:
-        renderer.camera_id = None  # Gymnasium 1.4 would set a free camera at each picture, and lose a robot that runs
-    return renderer
+    return MujocoRenderer(model, data, camera_config, width, height)
 
 
 def _followed(model: mujoco.MjModel, camera: Camera) -> int:
