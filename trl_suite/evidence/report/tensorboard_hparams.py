@@ -65,7 +65,7 @@ def _session(results: Results, member: RecordedRun, run: RunRecord) -> Session:
         "source": member.condition.source or "none",
         "seed": float(run.seed),
         "algorithm": run.algorithm,
-        "preset": str(run.specification.get("preset", "")) or "none",
+        "preset": run.preset or "none",
         "learning rate": float(hyperparameters.get("learning_rate", math.nan)),
         "network": f"{network} {hyperparameters.get('activation', '')}".strip(),
         "steps": float(run.steps),
