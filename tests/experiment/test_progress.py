@@ -142,7 +142,7 @@ def test_a_log_has_a_line_per_target_and_method_and_what_failed(specs):
 
 
 def test_a_log_that_is_silent_has_a_heartbeat(specs, monkeypatch):
-    monkeypatch.setattr(progress, "HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr(progress, "LOG_SECONDS_MAX", 0.05)
     stream = io.StringIO()
     with progress.display(console(stream, False), specs) as lines:
         lines.heard(specs[0], News(run=specs[0].folder, step=64, value=3.0))

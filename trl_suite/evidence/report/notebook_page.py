@@ -5,7 +5,16 @@ from trl_suite.evidence.results.headline import headline
 from trl_suite.evidence.results.number_format import estimate, speed_up
 from trl_suite.html_tables import html_table
 
-HEADER = ("target", "method", "runs", "gain over scratch", "claim", "speed-up", "claim on time", "return at the end")
+TABLE_COLUMNS = (
+    "target",
+    "method",
+    "runs",
+    "gain over scratch",
+    "claim",
+    "speed-up",
+    "claim on time",
+    "return at the end",
+)
 
 
 def page(results: Results) -> str:
@@ -24,4 +33,4 @@ def page(results: Results) -> str:
         )
         for row in rows
     ]
-    return html_table(headline(results, rows).sentence, HEADER, cells)
+    return html_table(headline(results, rows).sentence, TABLE_COLUMNS, cells)

@@ -24,7 +24,7 @@ from trl_suite.experiment.planning.run_spec import RunSpec
 from trl_suite.experiment.running.pace import Pace
 from trl_suite.experiment.running.worker import News
 
-HEARTBEAT_SECONDS = 30.0  # a log has a line at least so often
+LOG_SECONDS_MAX = 30.0  # a log has a line at least so often
 NOTEBOOK_SECONDS = 0.5  # between two pictures of a notebook's bar
 BAR_COLUMNS = 20  # of a terminal, for a bar
 WITH_STEPS, WITH_BAR = 100, 120  # columns of a terminal from which on there is room for them
@@ -99,7 +99,7 @@ class Lines:
         for spec in specs:
             self._groups.setdefault(_group(spec), []).append(spec)
         self._started = time.monotonic()
-        self._heartbeat = Periodic(HEARTBEAT_SECONDS, self._beat)
+        self._heartbeat = Periodic(LOG_SECONDS_MAX, self._beat)
 
     def __enter__(self) -> Self:
         self._heartbeat.start()
