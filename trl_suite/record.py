@@ -62,7 +62,7 @@ class Transplant(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def _parts(self) -> dict[str, tuple[str, ...]]:
-        """What there is to tell, by its name; empty parts are told of what a reader looks for."""
+        """Components and slots by what became of them; empty parts only where a reader looks for them."""
         names = ("copied", "synced", "fresh", "frozen", "missing", "left_over", "unmatched", "notes")
         always = ("copied", "fresh", "frozen", "unmatched")
         return {name: getattr(self, name) for name in names if getattr(self, name) or name in always}

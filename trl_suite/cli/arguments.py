@@ -15,7 +15,7 @@ Positional = tyro.conf.Positional
 
 
 def _named(name: str) -> object:
-    """Return what makes help and errors call a positional argument by its name, and not by its type."""
+    """Return the mark by which help and errors call a positional argument by its name, and not by its type."""
     return tyro.conf.arg(metavar=name)
 
 

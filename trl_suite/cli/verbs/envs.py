@@ -46,7 +46,7 @@ def _as_table(name: str, spec: EnvSpec) -> dict[str, Any]:
 
 
 def _detailed(spec: EnvSpec) -> list[str]:
-    """Return what a reader of one env wants: model, reward, and a line per variant."""
+    """Return the lines about one env: model, reward terms, and one per variant."""
     terms = ", ".join(term.label for term in spec.reward)
     variants = [f"{name}: {variant.about}" if variant.about else name for name, variant in spec.variants.items()]
     return [f"model: {spec.model}", f"reward: {terms}", f"{len(variants)} variants:", *variants]

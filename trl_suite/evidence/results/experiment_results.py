@@ -59,7 +59,7 @@ class Results:
         return f"<Results of {self.plan.name}: {done} of {len(self.recorded)} runs done; {names[0]}; {names[1]}>"
 
     def _repr_html_(self) -> str:
-        """Return what the experiment says, and one row per target and method, for a notebook."""
+        """Return the headline, and one row per target and method, for a notebook."""
         return _view("notebook_page").page(self)
 
     @classmethod

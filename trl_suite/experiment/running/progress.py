@@ -51,7 +51,7 @@ class Display(Protocol):
 
 @dataclass(kw_only=True)
 class _Ledger:
-    """What is known of all runs: where each is, how it ended, and its latest return."""
+    """State of all runs: where each is, how it ended, and its latest return."""
 
     specs: Sequence[RunSpec]
     pace: Pace
@@ -316,7 +316,7 @@ def _name(specs: Sequence[RunSpec]) -> str:
 
 
 def _line(spec: RunSpec, news: News) -> str:
-    """Return what a user should read at once, if there is anything."""
+    """Return the line that a user should read at once, if there is one."""
     if news.error:
         return f"{spec.title}  FAILED: {news.error}"
     if news.note:
