@@ -21,6 +21,7 @@ Status = Literal["waiting", "running", "done", "failed", "interrupted"]
 Role = Literal["source", "target", "reference"]
 SCRATCH = "scratch"  # the method that every other is compared with
 EVENTS = "tensorboard"  # folder of an experiment's event files
+TUNING_RUNS = "tuning"  # folder of a search's trials in that of its experiment, apart from the experiment's own runs
 SOURCE_METHOD = "source"  # what stands for a method where a source policy is trained
 
 T = TypeVar("T", bound=msgspec.Struct)

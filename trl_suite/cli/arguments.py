@@ -200,6 +200,16 @@ class Tune(Verb):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reference(Verb):
+    """Keep an experiment's scratch runs as the reference of their target: what scores 0 and 1 there from now on."""
+
+    runs: Positional[Path]
+    """Folder of the experiment's runs, or its kept results; ten seeds or more of scratch alone."""
+    out: Path | None = None
+    """Folder to write to; references/ in the workspace where not given."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Status(Verb):
     """Say how far an experiment is: done, running, failed, interrupted and waiting runs, and the time left."""
 
@@ -372,6 +382,7 @@ Arguments = (
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Experiments, tyro.conf.subcommand("experiments")]
     | Annotated[Run, tyro.conf.subcommand("run")]
+    | Annotated[Reference, tyro.conf.subcommand("reference")]
     | Annotated[Tune, tyro.conf.subcommand("tune")]
     | Annotated[Status, tyro.conf.subcommand("status")]
     | Annotated[Rerun, tyro.conf.subcommand("rerun")]

@@ -12,7 +12,7 @@ from trl_suite.experiment.measuring import probe_file, retention
 from trl_suite.experiment.places.local import InProcess, Processes
 from trl_suite.experiment.places.on_ray import OnRay
 from trl_suite.experiment.places.on_slurm import OnSlurm
-from trl_suite.experiment.planning import grid
+from trl_suite.experiment.planning import grid, measured_references
 from trl_suite.experiment.planning.cohort_keys import Assignment, CohortPlanner, assignments, summary
 from trl_suite.experiment.planning.grid import RunSpec
 from trl_suite.experiment.reuse import shipped_sources
@@ -25,6 +25,7 @@ from trl_suite.experiment.specification.experiment_keys import ExecutionOptions,
 from trl_suite.experiment.specification.factors import cells
 from trl_suite.experiment.tuning import tuning_trials
 from trl_suite.machine_resources import cores
+from trl_suite.record import SCRATCH
 from trl_suite.training.threads import threads
 
 Where = Literal["here", "local", "ray", "slurm"]
@@ -79,7 +80,9 @@ def run(
     root = (runs / name).resolve()
     specs = grid.run_specs(specification)
     planner = CohortPlanner(specification, workers or cores())
-    run_folder.write_plan(root, grid.plan_record(name, specification, f"trl-suite run {experiment}", specs))
+    references, misfits = _references(specification, planner, specs)
+    plan = grid.plan_record(name, specification, f"trl-suite run {experiment}", specs, references)
+    run_folder.write_plan(root, plan)
     shipped_sources.take(root, name, specs)
     taken = take(root, specs, reuse, planner, retention=specification.retention, mixed=mix_versions)
     for line in (*taken, *summary(assignments(specs, planner))):
@@ -87,7 +90,7 @@ def run(
     choices = [choice for cell in cells(specification).values() for choice in cell.choices.values()]
     for note in dict.fromkeys(choice.note for choice in choices):
         Console(quiet=quiet, markup=False).print(note, highlight=False, soft_wrap=True)
-    for caution in experiment_checks.cautions(specification):
+    for caution in (*experiment_checks.cautions(specification), *misfits):
         Console(quiet=quiet, markup=False).print(caution, style="yellow", highlight=False, soft_wrap=True)
     with Stop() as stop, progress.display(Console(quiet=quiet), specs) as display:
         place = _place(on, root, specification.execution, stop, workers if on == "ray" else planner.workers, address)
@@ -100,6 +103,37 @@ def run(
     for note in [] if tally.interrupted else _afterwards(root, specification, specs):
         Console(quiet=quiet, markup=False).print(note, style="yellow", highlight=False, soft_wrap=True)
     return Finished(folder=runs / name, tally=tally)
+
+
+def _references(
+    experiment: Experiment, planner: CohortPlanner, specs: Sequence[RunSpec]
+) -> tuple[dict[str, Any], list[str]]:
+    """Scales of the targets whose reference was measured before, and why others are not used.
+
+    Raises:
+        InputError: the experiment asks for measured references, and one is missing or was measured otherwise.
+    """
+    if experiment.reference not in (None, "measured"):
+        return {}, []
+    physics = {spec.env: planner(spec).physics for spec in specs if spec.role == "target" and spec.method == SCRATCH}
+    misfits = {
+        env: measured_references.usable(
+            env,
+            experiment.algorithm,
+            steps=experiment.target.steps,
+            episodes=experiment.evaluation.episodes,
+            physics=physics[env],
+            seeds=experiment.seeds,
+        )
+        for env in experiment.target.envs
+    }
+    if experiment.reference == "measured":
+        for env, why in misfits.items():
+            measured_references.require(env, experiment.algorithm)
+            if why:
+                raise InputError(why)
+    notes = [f"not used: {why}" for why in misfits.values() if why]
+    return measured_references.scales(misfits, experiment.algorithm), notes
 
 
 def planned(experiment: str | Path, workers: int | None = None) -> list[Assignment]:

@@ -6,6 +6,7 @@ from rich.table import Table
 
 from trl_suite.cli.arguments import Tune
 from trl_suite.cli.verbs.run import CTRL_C
+from trl_suite.evidence.results.number_format import setting
 from trl_suite.experiment.tuning.tuning_file import Tuning
 from trl_suite.experiment.tuning.tuning_rounds import tune
 
@@ -40,10 +41,6 @@ def _table(tuning: Tuning) -> Table:
             study.method,
             str(len(study.trials)),
             *("failed" if value is None else f"{value:,.1f}" for value in (untuned, *values)),
-            ", ".join(f"{name} {_short(value)}" for name, value in study.best.hyperparameters.items()),
+            ", ".join(f"{name} {setting(value)}" for name, value in study.best.hyperparameters.items()),
         )
     return table
-
-
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

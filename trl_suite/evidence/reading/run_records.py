@@ -1,6 +1,7 @@
 """The planned runs of an experiment as they stand on disk, and what is missing or odd about each."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,11 +14,12 @@ from trl_suite.evidence.reading import run_archive
 from trl_suite.evidence.reading.conditions import Condition
 from trl_suite.evidence.reading.curve import Curve, read
 from trl_suite.evidence.reading.run_archive import Files
-from trl_suite.record import Plan, PlannedRun, Readable, RunRecord, decode
+from trl_suite.record import TUNING_RUNS, Plan, PlannedRun, Readable, RunRecord, decode
 
 Kind = Literal[
     "missing", "failed", "unfinished", "unreadable", "other grid", "duplicate", "not planned", "not finite",
     "identical", "no pair", "no reference", "freeze broken", "freeze unproved", "cut off", "not independent",
+    "step labels",
 ]  # fmt: skip
 RUN = "run.json"
 EVALUATIONS = "evaluations.csv"
@@ -68,10 +70,12 @@ def _on_disk(runs: Path) -> Files:
     """Return the files of every folder that holds a run's record; one walk, and no question for a single file."""
     files_by_run: Files = {}
     for folder, below, names in os.walk(runs):
+        place = Path(folder)
         if RUN in names:
-            place = Path(folder)
             files_by_run[place.relative_to(runs).as_posix()] = {name: place / name for name in names}
             below.clear()  # a run lies in no other's folder
+        elif place == runs and TUNING_RUNS in below:
+            below.remove(TUNING_RUNS)
     return files_by_run
 
 
@@ -114,8 +118,13 @@ def recorded_run(
     return RecordedRun(planned=planned, condition=arm, run=run, curve=curve, home=home)
 
 
+def is_inside(name: str) -> bool:
+    """Return whether a relative path leads nowhere else than below the folder that it is relative to."""
+    return not name.startswith("/") and ".." not in name.split("/")
+
+
 def _check_inside(folder: str) -> None:
-    if folder.startswith("/") or ".." in folder.split("/"):
+    if not is_inside(folder):
         raise InputError(f"{folder}: a run's folder lies inside the experiment's")
 
 
@@ -143,6 +152,36 @@ def _circumstances(run: RunRecord, planned: PlannedRun) -> list[Irregularity]:
     elif run.status == "done" and (bare := unproved(run)):
         notes.append(irregularity("freeze unproved", planned, f"no hashes of: {', '.join(bare)}", "counted as it is"))
     return notes
+
+
+def step_labels(members: Sequence[RecordedRun], every: int) -> list[Irregularity]:
+    """Note rollouts of which the evaluations' grid is no multiple: a step's policy was trained for fewer steps.
+
+    Args:
+        members: runs on targets.
+        every: env steps between two evaluations.
+    """
+    envs: dict[int, str] = {}
+    for member in members:
+        if member.run is not None and every % (rollout := _rollout(member.run)):
+            envs.setdefault(rollout, member.planned.env)
+    return [
+        Irregularity(
+            kind="step labels",
+            where=env,
+            what=f"evaluations every {every:,} steps measure the policy after the last whole rollout of {rollout:,}",
+            treatment=f"kept at their steps, for which a policy was trained up to {rollout - 1:,} steps less",
+        )
+        for rollout, env in envs.items()
+    ]
+
+
+def _rollout(run: RunRecord) -> int:
+    """Env steps between two updates; 1 where the record does not tell."""
+    hyperparameters = run.specification.get("hyperparameters", {})
+    names = ("n_envs", "n_steps" if "n_steps" in hyperparameters else "train_freq")
+    values = [hyperparameters.get(name, 1) for name in names]
+    return values[0] * values[1] if all(isinstance(value, int) and value > 0 for value in values) else 1
 
 
 def changed(run: RunRecord) -> list[str]:

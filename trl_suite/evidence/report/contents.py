@@ -11,7 +11,14 @@ from trl_suite.evidence.figures import gallery
 from trl_suite.evidence.figures.gallery import CaptionedFigure
 from trl_suite.evidence.reading.curve import Curves
 from trl_suite.evidence.reading.run_records import Irregularity
-from trl_suite.evidence.results import across_targets, film_cast, mode_ranking, probe_prediction, run_accounts
+from trl_suite.evidence.results import (
+    across_targets,
+    film_cast,
+    mode_ranking,
+    probe_prediction,
+    run_accounts,
+    tuning_account,
+)
 from trl_suite.evidence.results.across_targets import Overall
 from trl_suite.evidence.results.comparison import MeasureRow
 from trl_suite.evidence.results.experiment_results import Results
@@ -22,6 +29,7 @@ from trl_suite.evidence.results.mode_ranking import ModeRanking
 from trl_suite.evidence.results.probe_prediction import Prediction
 from trl_suite.evidence.results.return_scale import ReturnScale
 from trl_suite.evidence.results.run_accounts import Circumstance, Cost, Treatment
+from trl_suite.evidence.results.tuning_account import TuningAccount
 from trl_suite.evidence.statistics import measures
 from trl_suite.evidence.statistics.similarity import Probed
 from trl_suite.record import Plan
@@ -80,6 +88,7 @@ class ReportContents(msgspec.Struct, frozen=True, kw_only=True):
     contrasts: list[FactorContrast]
     sourced: list[MeasureRow]
     retained: list[MeasureRow]
+    tuning: TuningAccount
     costs: list[Cost]
     circumstances: list[Circumstance]
     findings: list[IrregularityGroup]
@@ -98,6 +107,7 @@ def contents(results: Results, detailed: int | None = None) -> ReportContents:
     rows = results.measures()
     overall = across_targets.overall(results)
     runs = [m.run for m in results.recorded if m.run is not None]
+    tuning = tuning_account.account(results)
     ranked = {ranking.env: ranking for ranking in mode_ranking.rankings(results)}
     by_env: dict[str, list[MeasureRow]] = {}
     for row in rows:
@@ -118,7 +128,8 @@ def contents(results: Results, detailed: int | None = None) -> ReportContents:
         contrasts=contrasts(results),
         sourced=[row for row in rows if row.source_steps],
         retained=[row for row in rows if row.retention.n],
-        costs=run_accounts.costs(results),
+        tuning=tuning,
+        costs=run_accounts.costs(results) + tuning.costs,
         circumstances=run_accounts.circumstances(results),
         findings=_findings(results.irregularities),
         statuses=dict(Counter("missing" if m.run is None else m.run.status for m in results.recorded)),

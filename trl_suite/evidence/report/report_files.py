@@ -30,7 +30,7 @@ MARKDOWN = "report.md"
 FIGURES = "figures"
 TABLES = "tables"
 FILTERS = ("number", "times", "estimate", "bounds", "ratio", "speed_up", "probability", "steps", "duration", "plural",
-           "percent", "targets")  # fmt: skip
+           "percent", "targets", "setting")  # fmt: skip
 
 
 def write(runs: Path) -> Path:

@@ -10,10 +10,10 @@ from pathlib import Path
 from trl_suite.errors import InputError
 from trl_suite.evidence.reading import run_archive
 from trl_suite.evidence.reading.run_archive import Files
-from trl_suite.evidence.reading.run_records import EVALUATIONS, HOME, RUN, files
+from trl_suite.evidence.reading.run_records import EVALUATIONS, HOME, RUN, files, is_inside
 from trl_suite.evidence.report import table_files
 from trl_suite.evidence.results import film_cast, probe_prediction
-from trl_suite.evidence.results.experiment_results import load
+from trl_suite.evidence.results.experiment_results import Results, load
 from trl_suite.record import Plan
 
 COPIED = ("plan.json", probe_prediction.PROBES_FILE, film_cast.FILM_FILE)
@@ -38,11 +38,20 @@ def archive_results(runs: Path, into: Path) -> Path:
             (into / name).unlink(missing_ok=True)
             if (runs / name).is_file():
                 shutil.copyfile(runs / name, into / name)
+        _copy_diffs(runs, into, results)
         run_archive.write(into / run_archive.ARCHIVE_FILE, _records(files(runs), results.plan))
         table_files.write_brief(load(into), into / SUMMARY)
     except OSError as error:
         raise InputError(f"{into}: cannot be written: {error.strerror}") from None
     return into
+
+
+def _copy_diffs(runs: Path, into: Path, results: Results) -> None:
+    """Copy the uncommitted changes that runs were made with: without them the commit tells only half."""
+    for name in {m.run.diff for m in results.recorded if m.run is not None and m.run.diff}:
+        if is_inside(name) and (runs / name).is_file():
+            (into / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(runs / name, into / name)
 
 
 def _records(recorded: Files, plan: Plan) -> Iterator[tuple[str, bytes]]:

@@ -12,7 +12,7 @@ from trl_suite.evidence.results.pairing import Pairs, drawn_means, pair, sample_
 from trl_suite.evidence.results.return_scale import FRACTION, LATE, ReturnScale
 from trl_suite.evidence.statistics import bootstrap, estimates, measures
 from trl_suite.evidence.statistics.bootstrap import Cells
-from trl_suite.evidence.statistics.claim import Claim, benjamini_hochberg, claim, time_claim
+from trl_suite.evidence.statistics.claim import BETTER, SOONER, Claim, benjamini_hochberg, claim, time_claim
 from trl_suite.evidence.statistics.estimates import NAN, Estimate, holm
 
 
@@ -32,6 +32,7 @@ class MeasureRow(msgspec.Struct, frozen=True, kw_only=True):
     source: str = ""  # env of the source policies, "" without a source
     planned: int  # runs that the experiment wants
     complete: int  # of them, evaluated up to their budget
+    failed: int = 0  # of its runs and scratch's: what is left may be the better ones, and nothing is claimed of it
     zero_shot: Estimate  # return before any update
     asymptote: Estimate  # return, mean of the last tenth
     area: Estimate = Estimate()  # mean return over the budget
@@ -78,27 +79,31 @@ class MeasureRow(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def area_claim(self) -> Claim:
         """The claim on the primary measure: what the method earns over the budget, against scratch."""
-        return claim(self.primary, self.p_area_holm)
+        return self._allowed(claim(self.primary, self.p_area_holm))
 
     @property
     def end_claim(self) -> Claim:
         """The claim on the return in the last tenth of the budget, against scratch."""
-        return claim(self.end_gain if self.end_gain.n else self.asymptote_difference, self.p_end_holm)
+        return self._allowed(claim(self.end_gain if self.end_gain.n else self.asymptote_difference, self.p_end_holm))
 
     @property
     def time_claim(self) -> Claim:
         """The claim on the time to threshold, against scratch."""
-        return time_claim(self.speed_up, self.p_holm)
+        return self._allowed(time_claim(self.speed_up, self.p_holm))
 
     @property
     def counted_claim(self) -> Claim:
         """The claim on the time to threshold where those of several targets are counted."""
-        return time_claim(self.speed_up, self.p_counted)
+        return self._allowed(time_claim(self.speed_up, self.p_counted))
 
     @property
     def counted_area_claim(self) -> Claim:
         """The claim on the primary measure where those of several targets are counted."""
-        return claim(self.primary, self.p_area_counted)
+        return self._allowed(claim(self.primary, self.p_area_counted))
+
+    def _allowed(self, made: Claim) -> Claim:
+        """Claim that incomplete runs leave: none where runs failed, for that may have depended on their returns."""
+        return "not shown" if self.failed and made in (*BETTER, *SOONER) else made
 
 
 def alone(

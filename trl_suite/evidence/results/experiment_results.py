@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import msgspec
 import numpy as np
 
 from trl_suite.errors import InputError
@@ -17,7 +18,15 @@ from trl_suite.evidence.reading import conditions
 from trl_suite.evidence.reading.common_grid import gather, once, stochastic
 from trl_suite.evidence.reading.conditions import Condition, Shift
 from trl_suite.evidence.reading.curve import MODES, Curves, Floats
-from trl_suite.evidence.reading.run_records import Irregularity, RecordedRun, files, irregularity, recorded_run, surplus
+from trl_suite.evidence.reading.run_records import (
+    Irregularity,
+    RecordedRun,
+    files,
+    irregularity,
+    recorded_run,
+    step_labels,
+    surplus,
+)
 from trl_suite.evidence.results import comparison, dataframes, return_scale
 from trl_suite.evidence.results.comparison import MeasureRow, SourceCost
 from trl_suite.evidence.results.return_scale import ReturnScale
@@ -81,7 +90,9 @@ class Results:
         members = tuple(
             recorded_run(runs, files_by_run, planned, arms[planned.folder], plan, findings) for planned in plan.runs
         )
-        curves = _gather([m for m in members if m.planned.role == "target"], findings)
+        targets = [m for m in members if m.planned.role == "target"]
+        curves = _gather(targets, findings)
+        findings += step_labels(targets, plan.every)
         cohorts = _gather([m for m in members if m.planned.role == "reference"], findings)
         _compare(curves, plan, findings)
         scratch = {env: env_curves for (env, arm), env_curves in curves.items() if arm == SCRATCH}
@@ -222,8 +233,16 @@ class Results:
                 row = comparison.against(row, runs, scratch, scale, generator)
             if (finetune := self._finetune(env, method, curves)) is not None:
                 row = comparison.over_finetune(row, runs, finetune, scale, generator)
-            rows.append(row)
+            rows.append(msgspec.structs.replace(row, failed=self._failed(env, method)))
         return comparison.adjusted_on_env(rows)
+
+    def _failed(self, env: str, method: str) -> int:
+        """Count the failed runs of a method and of scratch on an env: a cut that may depend on the return."""
+        return sum(
+            m.run is not None and m.run.status == "failed" and m.planned.env == env
+            for m in self.recorded
+            if m.planned.role == "target" and m.condition.name in (method, SCRATCH)
+        )
 
     def _finetune(self, env: str, method: str, curves: dict[tuple[str, str], Curves]) -> Curves | None:
         """Return the fine-tuned runs that a method is compared with too: those of its source, if there are several."""

@@ -14,7 +14,7 @@ from trl_suite.evidence.results.comparison import MeasureRow
 from trl_suite.evidence.results.experiment_results import Results
 from trl_suite.evidence.results.number_format import bound_sign, bounds, estimate, number, plural, probability, speed_up
 from trl_suite.evidence.results.number_format import steps as format_steps
-from trl_suite.evidence.statistics.claim import FEWEST_CLAIM_PAIRS, LEVEL, Claim, counted
+from trl_suite.evidence.statistics.claim import FEWEST_CLAIM_PAIRS, LEVEL, RULES_SINCE, Claim, counted
 from trl_suite.record import SCRATCH
 
 HeadlineKind = Literal["better", "worse", "not shown", "too few", "nothing"]
@@ -100,7 +100,18 @@ def _over_several(method: str, rows: Sequence[MeasureRow]) -> tuple[HeadlineKind
 
 def _caveats(results: Results, rows: list[MeasureRow]) -> tuple[str, ...]:
     limits = _limits(rows[0]) if len(rows) == 1 else []  # over several envs, each section says its own
-    return tuple(text for text in (_completeness(results), *limits) if text)
+    return tuple(text for text in (_completeness(results), *limits, _post_hoc(results)) if text)
+
+
+def _post_hoc(results: Results) -> str:
+    """Say where the rules are younger than the runs."""
+    begun = min((m.run.started for m in results.recorded if m.run is not None and m.run.started), default="")
+    if not begun or begun >= RULES_SINCE:
+        return ""
+    return (
+        f"Post hoc: the primary measure and the rule for a claim were fixed on {RULES_SINCE[:10]}, after these runs "
+        "had been seen."
+    )
 
 
 def _completeness(results: Results) -> str:
@@ -116,7 +127,7 @@ def _completeness(results: Results) -> str:
 
 def _limits(row: MeasureRow) -> list[str]:
     """Say what the seeds, the grid and the source's cost leave open."""
-    limits: list[str] = []
+    limits = [_lost(row)] if row.failed else list[str]()
     effect = row.speed_up
     if effect.at_least and row.at_once:
         limits.append(
@@ -134,6 +145,14 @@ def _limits(row: MeasureRow) -> list[str]:
     if row.source_steps and effect.n:
         limits.append(_earned(row))
     return limits
+
+
+def _lost(row: MeasureRow) -> str:
+    """Say why nothing is claimed where runs failed."""
+    return (
+        f"{plural(row.failed, 'run')} of {row.method} or scratch failed: which ones may have depended on their returns, so "
+        "that nothing is claimed."
+    )
 
 
 def _earned(row: MeasureRow) -> str:

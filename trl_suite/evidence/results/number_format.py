@@ -14,6 +14,11 @@ def printable(text: str) -> str:
     return "".join(sign if unicodedata.category(sign) not in UNPRINTABLE else "\ufffd" for sign in text)
 
 
+def setting(value: object) -> str:
+    """Return a hyperparameter, a number with four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def number(value: float, signed: bool = False) -> str:
     """Return `1,234`, `12.3`, `0.45` or a dash for NaN; with a sign on both sides where `signed`."""
     if math.isnan(value):

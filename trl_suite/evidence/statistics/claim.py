@@ -16,6 +16,8 @@ import numpy as np
 from trl_suite.evidence.statistics.estimates import NAN, Estimate
 
 LEVEL = 0.05  # p from which on nothing is claimed
+# when this rule and the primary measure were fixed, ISO 8601: for runs that began before they are post hoc
+RULES_SINCE = "2026-11-30T04:33:10+00:00"
 FEWEST_CLAIM_PAIRS = 6  # pairs below which the exact test cannot reach `LEVEL`: 2^(1-5) is 0.0625
 Claim = Literal["better", "worse", "sooner", "later", "not shown", "too few", "not measured"]
 Words = tuple[Claim, Claim]  # for an effect above its null, and below

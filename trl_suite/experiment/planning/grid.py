@@ -11,7 +11,7 @@ from trl_suite import record
 from trl_suite.errors import InputError
 from trl_suite.experiment import policy_library
 from trl_suite.experiment.planning.run_spec import RunSpec
-from trl_suite.experiment.specification.experiment_keys import Experiment, SourceOptions
+from trl_suite.experiment.specification.experiment_keys import Experiment, ReferenceOptions, SourceOptions
 from trl_suite.experiment.specification.factors import cells
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.methods import Method
@@ -51,7 +51,13 @@ def _cell_specs(experiment: Experiment) -> list[RunSpec]:
     return specs + grid.references()
 
 
-def plan_record(name: str, experiment: Experiment, command: str, specs: Sequence[RunSpec] | None = None) -> Plan:
+def plan_record(
+    name: str,
+    experiment: Experiment,
+    command: str,
+    specs: Sequence[RunSpec] | None = None,
+    references: Mapping[str, Any] | None = None,
+) -> Plan:
     """Return the plan: everything that the report needs of the experiment besides its runs' results.
 
     Args:
@@ -59,6 +65,7 @@ def plan_record(name: str, experiment: Experiment, command: str, specs: Sequence
         experiment: its specification.
         command: how to make it again.
         specs: its runs, where they are there already.
+        references: scales of the targets whose reference was measured before.
     """
     return Plan(
         name=name,
@@ -67,7 +74,7 @@ def plan_record(name: str, experiment: Experiment, command: str, specs: Sequence
         runs=tuple(spec.planned for spec in (run_specs(experiment) if specs is None else specs)),
         every=experiment.evaluation.every,
         episodes=experiment.evaluation.episodes,
-        specification=msgspec.to_builtins(experiment),
+        specification=msgspec.to_builtins(experiment) | ({"references": dict(references)} if references else {}),
     )
 
 
@@ -117,7 +124,7 @@ class Grid:
     def references(self) -> list[RunSpec]:
         """Return the scratch runs of the reference's own seeds."""
         experiment, reference = self._experiment, self._experiment.reference
-        if reference is None:
+        if not isinstance(reference, ReferenceOptions):
             return []
         steps = reference.steps or experiment.target.steps
         planned = [

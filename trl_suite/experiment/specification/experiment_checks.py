@@ -9,7 +9,7 @@ from trl_suite.algorithms.hyperparameters import Hyperparameters, OffPolicyHyper
 from trl_suite.algorithms.registry import find
 from trl_suite.errors import InputError, unknown
 from trl_suite.experiment.specification import tuning_keys
-from trl_suite.experiment.specification.experiment_keys import Experiment
+from trl_suite.experiment.specification.experiment_keys import Experiment, ReferenceOptions
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.source_replay import remembered
 from trl_suite.networks.components import REPLAY
@@ -97,7 +97,7 @@ def _check_envs(path: Path, key: str, envs: Sequence[str]) -> None:
 
 def _check_budgets(path: Path, experiment: Experiment) -> None:
     """Refuse numbers of steps and evaluations that no machine could make or keep."""
-    reference, every = experiment.reference, experiment.evaluation.every
+    reference, every = _own_reference(experiment), experiment.evaluation.every
     for key, steps in (
         ("source.steps", experiment.source.steps),
         ("target.steps", experiment.target.steps),
@@ -172,12 +172,16 @@ def _check_replay(path: Path, experiment: Experiment, hyperparameters: Hyperpara
             )
 
 
+def _own_reference(experiment: Experiment) -> ReferenceOptions | None:
+    return experiment.reference if isinstance(experiment.reference, ReferenceOptions) else None
+
+
 def _check_tune(path: Path, experiment: Experiment) -> None:
     if experiment.tune is None:
         return
     taken = dict.fromkeys(experiment.seeds, "seeds")
-    if experiment.reference:
-        taken |= dict.fromkeys(experiment.reference.seeds, "reference.seeds")
+    if reference := _own_reference(experiment):
+        taken |= dict.fromkeys(reference.seeds, "reference.seeds")
     for env in experiment.target.envs:
         tuning_keys.check(str(path), experiment.tune, taken, experiment.hyperparameters_of(env))
 
@@ -190,7 +194,8 @@ def _check_names(path: Path, experiment: Experiment) -> None:
         for name in names:
             if not content.is_plain(name):
                 raise InputError(f"{path}: {key}: {name!r} is no name of a folder: {content.PLAIN_RULE}")
-    apart = experiment.reference.seeds if experiment.reference else ()
+    reference = _own_reference(experiment)
+    apart = reference.seeds if reference else ()
     for key, values in {"methods": experiment.methods, "seeds": experiment.seeds, "reference.seeds": apart}.items():
         if len(set(values)) < len(values):
             raise InputError(f"{path}: {key}: {list(values)} names one twice")

@@ -80,7 +80,9 @@ class ExperimentKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     source: SourceOptions
     target: TargetOptions
     expected: dict[str, Literal["sooner", "not sooner"]] = {}  # of methods, before any run; compared with the claims
-    reference: ReferenceOptions | None = None  # without it, the paired scratch runs set the scale
+    # scratch runs of its own, or "measured": those kept in references/, one for every target; without it, the kept
+    # ones where they fit, else the paired scratch runs
+    reference: ReferenceOptions | Literal["measured"] | None = None
     tune: TuneOptions | None = None  # `trl-suite tune` searches hyperparameters before anything is run
     tuning: Tuning | None = None  # what it found; not written in this file
     retention: bool = False  # measure what every source policy can still do at home after each target

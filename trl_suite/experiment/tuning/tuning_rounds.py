@@ -25,8 +25,7 @@ from trl_suite.experiment.tuning.search import Search
 from trl_suite.experiment.tuning.tuning_file import Study, Tuning
 from trl_suite.experiment.tuning.tuning_trials import TrialGrid, TrialRuns, outcome
 from trl_suite.machine_resources import cores
-
-TUNING_RUNS = "tuning"  # folder of the trials' runs, within the experiment's
+from trl_suite.record import TUNING_RUNS
 
 
 @dataclass(frozen=True, kw_only=True)
