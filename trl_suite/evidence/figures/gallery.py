@@ -1,5 +1,6 @@
 """All pictures that an experiment has the data for, with what stands below each."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -11,9 +12,12 @@ from trl_suite.evidence.figures import (
     learning_curves,
     profiles,
     survival,
+    total_steps,
     transfer_matrix,
 )
 from trl_suite.evidence.figures.style import LOOKS, Look, looks
+from trl_suite.evidence.figures.total_steps import PaidCurves
+from trl_suite.evidence.reading.conditions import robot
 from trl_suite.evidence.results import across_targets, attribution
 from trl_suite.evidence.results.across_targets import Overall
 from trl_suite.evidence.results.comparison import MeasureRow
@@ -38,7 +42,7 @@ def style(results: Results) -> dict[str, Look]:
 def across(results: Results, rows: Sequence[MeasureRow], overall: Sequence[Overall]) -> list[CaptionedFigure]:
     """Return the pictures of the whole experiment."""
     figures = [*_forest(results, rows, overall), *_matrices(rows), *_severities(results, rows), *_depths(rows, overall)]
-    return [*figures, *_scores(results)]
+    return [*figures, *_scores(results), *_totals(results)]
 
 
 def of_target(results: Results, env: str, rows: Sequence[MeasureRow]) -> list[CaptionedFigure]:
@@ -111,6 +115,20 @@ def _scores(results: Results) -> Iterator[CaptionedFigure]:
         )
 
 
+def _totals(results: Results) -> Iterator[CaptionedFigure]:
+    """Yield a picture for each robot whose methods have sources."""
+    robots: dict[str, list[list[PaidCurves]]] = {}
+    for env in results.envs:
+        methods = [results.curves[env, name] for name in results.methods(env) if (env, name) in results.curves]
+        paid = [PaidCurves(curves, results.source_cost(curves).steps) for curves in methods]
+        finite = [method for method in paid if math.isfinite(method.source_steps)]
+        if any(method.source_steps for method in finite):
+            robots.setdefault(robot(env), []).append(finite)
+    for name, targets in robots.items():
+        title = f"After equal total steps: {name}"
+        yield CaptionedFigure(f"total-steps-{name}", "", title, TOTAL, total_steps.total_steps(targets, style(results)))
+
+
 def _components(results: Results, env: str) -> Iterator[CaptionedFigure]:
     if contrasts := attribution.contrasts(results, env):
         reference = results.scales.get(env)
@@ -156,6 +174,10 @@ DEPTH_CAPTION = (
 )
 SCORES = (
     "Share of the runs of all targets that score higher than the value on the horizontal axis (performance profile)."
+)
+TOTAL = (
+    "The same curves against all env steps that were paid for: a method begins where its source policy was trained "
+    "(dotted), scratch at 0. It is the view of somebody with one target; with N targets a source costs each an Nth."
 )
 COMPONENTS = (
     "Two methods that differ in one respect, seed by seed: the gain in the mean over the budget from copying "

@@ -150,8 +150,8 @@ def _limits(row: MeasureRow) -> list[str]:
 def _lost(row: MeasureRow) -> str:
     """Say why nothing is claimed where runs failed."""
     return (
-        f"{plural(row.failed, 'run')} of {row.method} or scratch failed: which ones may have depended on their returns, so "
-        "that nothing is claimed."
+        f"{plural(row.failed, 'run')} of {row.method} or scratch failed: which ones may have depended on their "
+        "returns, so that nothing is claimed."
     )
 
 

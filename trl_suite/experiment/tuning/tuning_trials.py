@@ -27,7 +27,8 @@ def digest_of(experiment: Experiment) -> str:
     assert experiment.tune is not None
     searched = {
         "tune": msgspec.to_builtins(experiment.tune),
-        "target": msgspec.to_builtins(experiment.target),
+        "target": experiment.target.envs,
+        "steps": experiment.tune.steps or experiment.target.steps,
         "source": msgspec.to_builtins(experiment.source),
         "evaluation": msgspec.to_builtins(experiment.evaluation),
         "algorithm": experiment.algorithm,
