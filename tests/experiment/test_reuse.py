@@ -63,9 +63,9 @@ def test_of_kept_results_the_records_are_taken_and_no_source_without_its_weights
 
 def test_where_retention_is_asked_for_weights_are_needed(finished, tmp_path):
     archive_results(finished, tmp_path / "kept")
-    folders, _ = taken(tmp_path, tmp_path / "kept", retention=True)
+    folders, _ = taken(tmp_path, tmp_path / "kept", measured=("retention.csv",))
     assert {name.split("/")[1] for name in folders} == {"scratch"}
-    whole, _ = taken(tmp_path / "again", finished, retention=True)
+    whole, _ = taken(tmp_path / "again", finished, measured=("retention.csv",))
     assert {name.split("/")[1] for name in whole} == {"source", "scratch", "finetune", "random-frozen"}
 
 

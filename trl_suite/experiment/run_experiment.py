@@ -8,7 +8,8 @@ from typing import Any, Literal
 from rich.console import Console
 
 from trl_suite.errors import InputError
-from trl_suite.experiment.measuring import probe_file, retention
+from trl_suite.evidence.reading.run_records import PLASTICITY
+from trl_suite.experiment.measuring import network_state, probe_file, retention
 from trl_suite.experiment.places.local import InProcess, Processes
 from trl_suite.experiment.places.on_ray import OnRay
 from trl_suite.experiment.places.on_slurm import OnSlurm
@@ -84,7 +85,7 @@ def run(
     plan = grid.plan_record(name, specification, f"trl-suite run {experiment}", specs, references)
     run_folder.write_plan(root, plan)
     shipped_sources.take(root, name, specs)
-    taken = take(root, specs, reuse, planner, retention=specification.retention, mixed=mix_versions)
+    taken = take(root, specs, reuse, planner, measured=_measured(specification), mixed=mix_versions)
     for line in (*taken, *summary(assignments(specs, planner))):
         Console(quiet=quiet, markup=False).print(line, highlight=False, soft_wrap=True)
     choices = [choice for cell in cells(specification).values() for choice in cell.choices.values()]
@@ -146,12 +147,19 @@ def planned(experiment: str | Path, workers: int | None = None) -> list[Assignme
     return assignments(grid.run_specs(specification), CohortPlanner(specification, workers or cores()))
 
 
+def _measured(experiment: Experiment) -> tuple[str, ...]:
+    """Files that are measured on a finished run's policy."""
+    asked = {retention.RETENTION_FILE: experiment.retention, PLASTICITY: experiment.plasticity}
+    return tuple(name for name, holds in asked.items() if holds)
+
+
 def _afterwards(root: Path, experiment: Experiment, specs: list[RunSpec]) -> list[str]:
     """Measure on the finished runs what the experiment asks for besides them; return what could not be."""
     with threads(1):
         if experiment.probes:
             probe_file.write(root, specs, experiment.probes, experiment.alias)
-        return retention.write(root, specs) if experiment.retention else []
+        notes = network_state.write(root, specs) if experiment.plasticity else []
+        return notes + (retention.write(root, specs) if experiment.retention else [])
 
 
 def _place(

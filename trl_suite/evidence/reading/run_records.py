@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -23,6 +23,7 @@ Kind = Literal[
 ]  # fmt: skip
 RUN = "run.json"
 EVALUATIONS = "evaluations.csv"
+PLASTICITY = "plasticity.csv"  # NetworkState: of the source before the run, and of the run's own policy after it
 HOME = "retention.csv"  # as evaluations.csv, of the same policy on the env of its source
 DRAWN = {
     "target": "drawn as far as it came; counted at step 0 only",
@@ -40,6 +41,16 @@ class Irregularity(msgspec.Struct, frozen=True, kw_only=True):
     treatment: str
 
 
+class NetworkState(NamedTuple):
+    """State of an actor's networks on states of the target that the trained policy visits."""
+
+    step: int  # env steps of training; 0: the source's
+    dormant: float  # share of trunk units that are next to silent
+    effective_rank: float  # of the last trunk layer's outputs
+    weight_norm: float
+    source_kl: float  # KL(source || policy), meaned over states; NaN without a source
+
+
 @dataclass(frozen=True, kw_only=True)
 class RecordedRun:
     """One planned run: what stands on disk of it."""
@@ -49,6 +60,7 @@ class RecordedRun:
     run: RunRecord | None = None
     curve: Curve | None = None
     home: Curve | None = None  # the policy evaluated on the env of its source, before and after
+    networks: NetworkState | None = None  # the policy's, after training
 
 
 def irregularity(kind: Kind, planned: PlannedRun, what: str, treatment: str) -> Irregularity:
@@ -110,12 +122,35 @@ def recorded_run(
             raise InputError(f"{planned.folder}: done, and no {EVALUATIONS}")
         curve = read(run_files[EVALUATIONS], 0 if planned.role == "source" else plan.episodes)
         home = read(run_files[HOME]) if planned.source and HOME in run_files else None
+        networks = _network_state(run_files[PLASTICITY]) if PLASTICITY in run_files else None
     except InputError as error:
         findings.append(irregularity("unreadable", planned, str(error).replace(f"{runs}/", ""), "not counted"))
         return nothing
     if planned.role != "source":
         findings.extend(_oddities(run, curve, planned))
-    return RecordedRun(planned=planned, condition=arm, run=run, curve=curve, home=home)
+    return RecordedRun(planned=planned, condition=arm, run=run, curve=curve, home=home, networks=networks)
+
+
+def plasticity_text(states: Sequence[NetworkState]) -> str:
+    """Return `plasticity.csv`: a line for each state."""
+    lines = [",".join(NetworkState._fields), *(",".join(map(repr, state)) for state in states)]
+    return "\n".join(lines) + "\n"
+
+
+def _network_state(file: Readable) -> NetworkState | None:
+    """Return the state after training: the last line's.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    try:
+        head, *lines = file.read_bytes().decode().split()
+        if head != ",".join(NetworkState._fields) or not lines:
+            raise ValueError(f"the first line is to be {','.join(NetworkState._fields)}")
+        step, *values = lines[-1].split(",")
+        return NetworkState(int(step), *map(float, values))
+    except (UnicodeDecodeError, ValueError, TypeError) as error:
+        raise InputError(f"{file}: {error}") from None
 
 
 def is_inside(name: str) -> bool:

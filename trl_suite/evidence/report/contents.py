@@ -88,6 +88,7 @@ class ReportContents(msgspec.Struct, frozen=True, kw_only=True):
     contrasts: list[FactorContrast]
     sourced: list[MeasureRow]
     retained: list[MeasureRow]
+    networks: list[MeasureRow]  # those whose runs' networks were measured
     tuning: TuningAccount
     costs: list[Cost]
     circumstances: list[Circumstance]
@@ -128,6 +129,7 @@ def contents(results: Results, detailed: int | None = None) -> ReportContents:
         contrasts=contrasts(results),
         sourced=[row for row in rows if row.source_steps],
         retained=[row for row in rows if row.retention.n],
+        networks=[row for row in rows if row.weight_norm.n],
         tuning=tuning,
         costs=run_accounts.costs(results) + tuning.costs,
         circumstances=run_accounts.circumstances(results),

@@ -10,14 +10,14 @@ from pathlib import Path
 from trl_suite.errors import InputError
 from trl_suite.evidence.reading import run_archive
 from trl_suite.evidence.reading.run_archive import Files
-from trl_suite.evidence.reading.run_records import EVALUATIONS, HOME, RUN, files, is_inside
+from trl_suite.evidence.reading.run_records import EVALUATIONS, HOME, PLASTICITY, RUN, files, is_inside
 from trl_suite.evidence.report import table_files
 from trl_suite.evidence.results import film_cast, probe_prediction
 from trl_suite.evidence.results.experiment_results import Results, load
 from trl_suite.record import Plan
 
 COPIED = ("plan.json", probe_prediction.PROBES_FILE, film_cast.FILM_FILE)
-RECORDS = (RUN, EVALUATIONS, HOME)
+RECORDS = (RUN, EVALUATIONS, HOME, PLASTICITY)
 SUMMARY = "summary.csv"  # a line for each env and method: what is claimed, and of which numbers
 
 

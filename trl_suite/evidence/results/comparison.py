@@ -8,6 +8,7 @@ import numpy as np
 
 from trl_suite.evidence.reading.conditions import Condition
 from trl_suite.evidence.reading.curve import Curves, Flags, Floats, Ints
+from trl_suite.evidence.reading.run_records import NetworkState
 from trl_suite.evidence.results.pairing import Pairs, drawn_means, pair, sample_means, scaled_mean, with_scale_drawn
 from trl_suite.evidence.results.return_scale import FRACTION, LATE, ReturnScale
 from trl_suite.evidence.statistics import bootstrap, estimates, measures
@@ -39,6 +40,10 @@ class MeasureRow(msgspec.Struct, frozen=True, kw_only=True):
     dip: Estimate = Estimate()  # return lost in the first fifth
     score: Estimate = Estimate()  # mean over the budget, where 0 is an untrained policy and 1 the reference
     retention: Estimate = Estimate()  # share of the source's gain on its own env that training on the target left
+    dormant: Estimate = Estimate()  # share of the actor's trunk units that are next to silent after training
+    effective_rank: Estimate = Estimate()  # of the actor's last trunk layer after training
+    weight_norm: Estimate = Estimate()  # of the actor after training
+    source_kl: Estimate = Estimate()  # KL(source || policy) after training, on states of the target
     time: Estimate = Estimate()  # restricted mean time to threshold, env steps
     timed: int = 0  # runs with a time
     reached: int = 0  # of them, those that reached the threshold
@@ -133,6 +138,15 @@ def alone(
         asymptote=Estimate(),
     )
     return row if len(curves.steps) < 2 else _whole(row, curves, reference)
+
+
+def with_networks(row: MeasureRow, states: Sequence[NetworkState | None], samples: tuple[str, ...]) -> MeasureRow:
+    """Add the state of the networks after training, of those runs of which it was measured."""
+    measured = {
+        name: np.array([np.nan if state is None else getattr(state, name) for state in states])
+        for name in ("dormant", "effective_rank", "weight_norm", "source_kl")
+    }
+    return msgspec.structs.replace(row, **{name: _mean(values, samples) for name, values in measured.items()})
 
 
 def _whole(row: MeasureRow, curves: Curves, scale: ReturnScale | None) -> MeasureRow:

@@ -57,7 +57,9 @@ def runs(results: "Results") -> "pd.DataFrame":
             "method": member.condition.name,
         }
         more = {"source": planned.source, "seed": planned.seed}
-        rows.append(plan_columns | more | run_columns | numbers.get(planned.folder, {}))
+        networks = {} if member.networks is None else member.networks._asdict()
+        networks.pop("step", None)
+        rows.append(plan_columns | more | run_columns | numbers.get(planned.folder, {}) | networks)
     return pd.DataFrame(rows)
 
 

@@ -25,7 +25,7 @@ def take(
     others: Sequence[Path],
     cohort_key: Callable[[RunSpec], CohortKey],
     *,
-    retention: bool = False,
+    measured: Sequence[str] = (),
     mixed: bool = False,
 ) -> list[str]:
     """Copy the finished runs of other experiments that a plan asks for; return a line for each about what was taken.
@@ -37,7 +37,7 @@ def take(
         specs: of its plan; what is there of them already stays.
         others: run folders, or results that were kept.
         cohort_key: tells on which engine and physics a run would be trained: what was trained on others is not taken.
-        retention: the experiment measures it; where it has not been, weights are needed.
+        measured: files that the experiment measures on policies; of a run without one, weights are needed.
         mixed: take also runs that were made with other versions.
 
     Raises:
@@ -54,7 +54,7 @@ def take(
                 continue
             folder, run, run_files = available[spec.digest]
             policy = _policy(other / folder)
-            enough = policy or not _needs_weights(spec, run_files, retention)
+            enough = policy or not _needs_weights(spec, run_files, measured)
             if enough and _same_place(run, cohort_key(spec)):
                 _check_versions(run, other, mixed)
                 count += _copy(msgspec.structs.replace(run, source=spec.source), run_files, policy, root / spec.folder)
@@ -62,8 +62,11 @@ def take(
     return lines
 
 
-def _needs_weights(spec: RunSpec, run_files: Mapping[str, Readable], retention: bool) -> bool:
-    return spec.role == "source" or (retention and bool(spec.source) and HOME not in run_files)
+def _needs_weights(spec: RunSpec, run_files: Mapping[str, Readable], measured: Sequence[str]) -> bool:
+    if spec.role == "source":
+        return True
+    missing = [name for name in measured if name not in run_files]
+    return spec.role == "target" and any(spec.source or name != HOME for name in missing)
 
 
 class _FinishedRun(NamedTuple):

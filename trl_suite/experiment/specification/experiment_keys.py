@@ -86,6 +86,7 @@ class ExperimentKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     tune: TuneOptions | None = None  # `trl-suite tune` searches hyperparameters before anything is run
     tuning: Tuning | None = None  # what it found; not written in this file
     retention: bool = False  # measure what every source policy can still do at home after each target
+    plasticity: bool = False  # measure dormant units, rank, weights and the distance from the source after each target
     probes: Whole = 0  # source policies that are probed on each target, to compare with how it went
     algorithm: Algorithm = "ppo"
     preset: Preset = "tuned"  # of each robot, under the keys of the algorithm's table; sb3: SB3's defaults
