@@ -114,8 +114,10 @@ def _references(
     Raises:
         InputError: the experiment asks for measured references, and one is missing or was measured otherwise.
     """
-    if experiment.reference not in (None, "measured"):
+    if experiment.reference not in (None, "measured") or (experiment.factors and experiment.reference is None):
         return {}, []
+    if experiment.factors:
+        raise InputError(f"reference = 'measured' takes one value of {', '.join(experiment.factors)}, not several")
     physics = {spec.env: planner(spec).physics for spec in specs if spec.role == "target" and spec.method == SCRATCH}
     misfits = {
         env: measured_references.usable(
