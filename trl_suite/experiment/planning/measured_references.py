@@ -190,10 +190,11 @@ def _alike(folder: Path, runs: list[RunRecord]) -> RunRecord:
 
 def _is_flat(curves: Curves, whole: np.ndarray) -> bool:
     """Whether the last fifth of the budget gains next to nothing over the fifth before it: by its upper bound."""
-    late, before = (
-        whole[:, (curves.steps > low * curves.steps[-1]) & (curves.steps <= high * curves.steps[-1])].mean(axis=1)
-        for low, high in ((0.8, 1.0), (0.6, 0.8))
-    )
+    share = curves.steps / curves.steps[-1]
+    last, fourth = share > 0.8, (share > 0.6) & (share <= 0.8)
+    if not last.any() or not fourth.any():
+        return False  # too few evaluations to tell
+    late, before = whole[:, last].mean(axis=1), whole[:, fourth].mean(axis=1)
     gain = estimates.mean(late - before)
     width = float(measures.asymptote(curves.steps, whole).mean() - measures.zero_shot(whole).mean())
     return bool(gain.high <= FLAT_SHARE * width)
