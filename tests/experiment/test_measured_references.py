@@ -7,7 +7,7 @@ from trl_suite import content
 from trl_suite.errors import InputError
 from trl_suite.evidence.results import experiment_results
 from trl_suite.experiment.planning import measured_references
-from trl_suite.experiment.planning.measured_references import FOLDER
+from trl_suite.experiment.planning.measured_references import REFERENCES_FOLDER
 from trl_suite.experiment.run_experiment import run
 
 ENV = "inverted-pendulum.gravity-1.5"
@@ -31,14 +31,14 @@ def references(tmp_path_factory):
 def workspace(tmp_path, monkeypatch, tiny, references):
     """A workspace with the reference, and an experiment of its target."""
     monkeypatch.setenv(content.WORKSPACE, str(tmp_path))
-    measured_references.write(references, tmp_path / FOLDER)
+    measured_references.write(references, tmp_path / REFERENCES_FOLDER)
     text = (tiny / "experiment.toml").read_text().replace('["scratch", "finetune", "random-frozen"]', '["scratch"]')
     (tiny / "experiment.toml").write_text(text.replace("[source]", 'reference = "measured"\n\n[source]', 1))
     return tiny
 
 
 def changed(workspace, tmp_path, **values) -> None:
-    path = next((tmp_path / FOLDER).iterdir())
+    path = next((tmp_path / REFERENCES_FOLDER).iterdir())
     reference = msgspec.structs.replace(measured_references.find(ENV, "ppo"), **values)
     path.write_bytes(msgspec.json.encode(reference))
 
@@ -51,7 +51,7 @@ def test_a_measured_reference_is_the_scale_of_every_experiment_of_its_target(wor
     assert scale == reference.scale
     assert scale.random == pytest.approx(sum(reference.random_runs) / 10)
     assert len(scale.draws().reference) > 1, "its own uncertainty is in every score"
-    assert f"kept in {FOLDER}/inverted-pendulum.gravity-1.5-ppo.json" in scale.origin
+    assert f"kept in {REFERENCES_FOLDER}/inverted-pendulum.gravity-1.5-ppo.json" in scale.origin
 
 
 @pytest.mark.parametrize(
@@ -84,8 +84,8 @@ def test_a_target_without_a_reference_is_refused_by_name(workspace, tmp_path):
 def test_a_reference_needs_ten_seeds_and_stays_as_it_is(references, tmp_path, finished):
     with pytest.raises(InputError, match=r"2 complete scratch runs; a reference has 10 or more"):
         measured_references.measured(experiment_results.load(finished))
-    (path,) = measured_references.write(references, tmp_path / FOLDER)
-    assert measured_references.write(references, tmp_path / FOLDER) == [path]
+    (path,) = measured_references.write(references, tmp_path / REFERENCES_FOLDER)
+    assert measured_references.write(references, tmp_path / REFERENCES_FOLDER) == [path]
     other = [msgspec.structs.replace(reference, runs=("x",)) for reference in references]
     with pytest.raises(InputError, match="another reference is there, which experiments may have used"):
-        measured_references.write(other, tmp_path / FOLDER)
+        measured_references.write(other, tmp_path / REFERENCES_FOLDER)

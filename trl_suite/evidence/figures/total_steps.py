@@ -12,7 +12,7 @@ from trl_suite.evidence.figures.style import FAINT, WIDTH, Look, styled
 from trl_suite.evidence.reading.curve import Curves
 
 PANELS_MAX = 6  # targets of one robot that are drawn
-COLUMNS = 3
+PANEL_COLUMNS = 3
 
 
 class PaidCurves(NamedTuple):
@@ -30,7 +30,7 @@ def total_steps(targets: Sequence[Sequence[PaidCurves]], style: dict[str, Look])
         style: the look of each method.
     """
     shown = targets[:PANELS_MAX]
-    columns = min(COLUMNS, len(shown))
+    columns = min(PANEL_COLUMNS, len(shown))
     rows = -(-len(shown) // columns)
     with styled():
         figure = Figure(figsize=(WIDTH, 2.9 * rows + 0.5), layout="constrained")

@@ -17,7 +17,7 @@ from trl_suite.evidence.statistics import estimates, measures
 from trl_suite.record import SCRATCH, RunRecord
 from trl_suite.worlds.identity import folder_name, identity
 
-FOLDER = "references"
+REFERENCES_FOLDER = "references"
 SEEDS_MIN = 10  # of a reference
 BUDGET_RATIO = 10  # budget of a reference over that of the experiments that use it, unless its curve is flat
 FLAT_SHARE = 0.02  # of the way from random to reference that a flat curve may still gain in its last fifth
@@ -54,7 +54,7 @@ class MeasuredReference(msgspec.Struct, frozen=True, kw_only=True):
         return ReturnScale(
             random=float(np.mean(self.random_runs)),
             reference=float(np.mean(self.reference_runs)),
-            origin=f"{whose}, kept in {FOLDER}/{_name(self.env, self.algorithm)}",
+            origin=f"{whose}, kept in {REFERENCES_FOLDER}/{_name(self.env, self.algorithm)}",
             env=self.env,
             random_runs=self.random_runs,
             reference_runs=self.reference_runs,
@@ -69,7 +69,7 @@ def _name(env: str, algorithm: str) -> str:
 def names() -> list[str]:
     """Names of all references that are kept, sorted."""
     roots = (content.workspace(), content.shipped())
-    return sorted({path.stem for root in roots for path in (root / FOLDER).glob("*.json")})
+    return sorted({path.stem for root in roots for path in (root / REFERENCES_FOLDER).glob("*.json")})
 
 
 def find(env: str, algorithm: Algorithm) -> MeasuredReference | None:
@@ -79,7 +79,7 @@ def find(env: str, algorithm: Algorithm) -> MeasuredReference | None:
         InputError: its file cannot be read.
     """
     for root in (content.workspace(), content.shipped()):
-        path = root / FOLDER / _name(env, algorithm)
+        path = root / REFERENCES_FOLDER / _name(env, algorithm)
         if path.is_file():
             return record.decode(path, MeasuredReference)
     return None
@@ -103,7 +103,7 @@ def usable(env: str, algorithm: Algorithm, *, steps: int, episodes: int, physics
         ),
     }
     why = [text for text, holds in differences.items() if holds]
-    return f"{FOLDER}/{_name(env, algorithm)}: {'; '.join(why)}" if why else ""
+    return f"{REFERENCES_FOLDER}/{_name(env, algorithm)}: {'; '.join(why)}" if why else ""
 
 
 def scales(envs: Mapping[str, str], algorithm: Algorithm) -> dict[str, Any]:
