@@ -29,15 +29,15 @@ def total_steps(targets: Sequence[Sequence[PaidCurves]], style: dict[str, Look])
         targets: for each target its methods, scratch first.
         style: the look of each method.
     """
-    shown = targets[:PANELS_MAX]
-    columns = min(PANEL_COLUMNS, len(shown))
-    rows = -(-len(shown) // columns)
+    panels = targets[:PANELS_MAX]
+    columns = min(PANEL_COLUMNS, len(panels))
+    rows = -(-len(panels) // columns)
     with styled():
         figure = Figure(figsize=(WIDTH, 2.9 * rows + 0.5), layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False)
-        for axis in axes.flat[len(shown) :]:
+        for axis in axes.flat[len(panels) :]:
             axis.set_visible(False)
-        for axis, methods in zip(axes.flat, shown, strict=False):
+        for axis, methods in zip(axes.flat, panels, strict=False):
             _panel(axis, methods, style)
         handles, labels = axes.flat[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False, fontsize=9)

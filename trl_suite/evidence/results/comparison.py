@@ -106,9 +106,9 @@ class MeasureRow(msgspec.Struct, frozen=True, kw_only=True):
         """The claim on the primary measure where those of several targets are counted."""
         return self._allowed(claim(self.primary, self.p_area_counted))
 
-    def _allowed(self, made: Claim) -> Claim:
+    def _allowed(self, bare: Claim) -> Claim:
         """Claim that incomplete runs leave: none where runs failed, for that may have depended on their returns."""
-        return "not shown" if self.failed and made in (*BETTER, *SOONER) else made
+        return "not shown" if self.failed and bare in (*BETTER, *SOONER) else bare
 
 
 def alone(
