@@ -1,6 +1,8 @@
 """The direction of imports, read from the source: see CONTRIBUTING.md."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -98,6 +100,16 @@ def test_sb3_is_imported_only_by_its_engine_and_for_an_export():
     for path in FILES:
         if any(name.startswith("stable_baselines3") for name, _ in imports(path)):
             assert module(path).startswith(("trl_suite.training.sb3", "trl_suite.networks.formats.zip_export")), path
+
+
+def test_a_cohort_imports_nothing_of_sb3():
+    code = "import sys, trl_suite.training.cohort.cohort_training, trl_suite.training.cohort.cohort_key as key"
+    code += "; print([n for n in sys.modules if n.startswith(('stable_baselines3', 'trl_suite.training.sb3'))])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    for path in (PACKAGE / "training" / "cohort").rglob("*.py"):
+        above = [name for name, _ in imports(path) if name.startswith(("stable_baselines3", "trl_suite.training.sb3"))]
+        assert not above, f"{path} imports {above}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -19,6 +19,11 @@ class A2CHyperparameters(OnPolicyHyperparameters, frozen=True, kw_only=True, for
     use_rms_prop: bool = True  # else Adam
     normalize_advantage: bool = False
 
+    @property
+    def has_moments(self) -> bool:
+        """Whether its optimiser is Adam's, with two moments of each gradient."""
+        return not self.use_rms_prop
+
 
 DESCRIPTOR = AlgorithmDescriptor(
     hyperparameters=A2CHyperparameters,

@@ -36,6 +36,11 @@ class Hyperparameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         """Transitions of one gradient step."""
         raise NotImplementedError
 
+    @property
+    def has_moments(self) -> bool:
+        """Whether its optimisers are Adam's, with two moments of each gradient."""
+        return True
+
     def table(self) -> dict[str, Any]:
         """All keys and values, as a record holds them; a key of the younger ones stands there only if it acts."""
         defaults = msgspec.structs.asdict(type(self)())

@@ -92,6 +92,15 @@ class TrainingRun:
         )
 
 
+def training_addresses(
+    env: str, training_variants: Sequence[str], worlds: int, redraw: bool = False
+) -> list[str | tuple[str, ...]]:
+    """Addresses of the training envs: the variants in turn, a pool of all of them each, or the env itself."""
+    if redraw:
+        return [tuple(training_variants)] * worlds
+    return [training_variants[i % len(training_variants)] if training_variants else env for i in range(worlds)]
+
+
 def _no_segments() -> dict[str, dict[str, npt.NDArray[np.generic]]]:
     return {}
 

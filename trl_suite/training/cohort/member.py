@@ -9,7 +9,6 @@ import numpy.typing as npt
 import torch
 
 from trl_suite.interface import Spaces
-from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.distillation import SOURCE_STATES
 from trl_suite.mechanisms.freeze_schedule import FreezeSchedule
 from trl_suite.mechanisms.rate import factors
@@ -21,22 +20,18 @@ from trl_suite.networks.policy import Policy
 from trl_suite.training.acting.evaluation import Episode
 from trl_suite.training.acting.source_states import importance, visited_states
 from trl_suite.training.cohort.learning.replay_rings import essence
+from trl_suite.training.cohort.member_start import moments_of, normaliser_of, policy_of, start
 from trl_suite.training.cohort.stacked.parameter_layout import ParameterLayout
 from trl_suite.training.cohort.stacked.stack import Tensors
 from trl_suite.training.run_log import RunLog
-from trl_suite.training.sb3.methods import source_memory
-from trl_suite.training.sb3.methods.transplant import implant
-from trl_suite.training.sb3.models import sb3_model as sb3
-from trl_suite.training.sb3.models.learners import ActsFirst
 from trl_suite.training.seeds import seed_for
-from trl_suite.training.training_run import Snapshot, TrainingRun, Watcher
+from trl_suite.training.training_run import Snapshot, TrainingRun, Watcher, training_addresses
 
 
 class CohortMember:
     """A run in a cohort.
 
-    Its fresh parameters, the transplant into them and its card come from an SB3 model of its own, so that they are
-    those of a run on SB3 with the same seed.
+    Its fresh parameters are those of a run on SB3 with the same seed, to the bit.
 
     Raises:
         InputError: the method does not fit source and target.
@@ -47,21 +42,14 @@ class CohortMember:
     ) -> None:
         self.index, self.run, self.place, self.watcher = index, run, place, watcher
         self.seed = seed_for(run.seed, "learner")
-        self.hyperparameters = run.hyperparameters
-        self._model = sb3.blank(place, run.hyperparameters, run.seed, buffered=REPLAY in run.definition.copy)
-        self.fresh = methods.fresh_values(run.definition, sb3.components_of(self._model))
-        self.record = implant(
-            run.source, self._model, run.method, run.definition, run.alias, seed_for(run.seed, "method")
-        )
-        self.acts_first = isinstance(self._model, ActsFirst) and self._model.acts_first
-        self.moments = source_memory.optimizer_state(self._model) if set(remembered(run.definition)) - {REPLAY} else {}
-        self.keeps = select(run.source_training.keep, source_memory.empty(self._model), "keep")
-        self._given = source_memory.collected(self._model)
+        self.hyperparameters, method = run.hyperparameters, run.definition
+        begun = start(run, place)
+        self._components, self.fresh, self.record = begun.components, begun.fresh, begun.record
+        self.acts_first, self._given = begun.acts_first, begun.transitions
+        self.moments = moments_of(begun.memory) if set(remembered(method)) - {REPLAY} else {}
+        self.keeps = select(run.source_training.keep, begun.memory, "keep")
         replay = {REPLAY: essence(self._given)} if self._given else {}
-        self.freeze_schedule = FreezeSchedule(
-            run.definition.thaw, run.steps, self.record, sb3.components_of(self._model) | replay
-        )
-        method = run.definition
+        self.freeze_schedule = FreezeSchedule(method.thaw, run.steps, self.record, self._components | replay)
         self.decay = self._strengths(method.weight_regularizer) if method.weight_regularizer else None
         self.imitated = run.actor(place.interface) if method.distillation else None
         self.home = self._home() if method.distillation and method.distillation.states == "source" else None
@@ -83,7 +71,8 @@ class CohortMember:
     @property
     def addresses(self) -> list[str | tuple[str, ...]]:
         """The address of each of its training envs, or the pool that it draws its address from at each episode."""
-        return sb3.turns(self.run.env, self.run.training_variants, self.hyperparameters.n_envs, self.run.redraw)
+        run = self.run
+        return training_addresses(run.env, run.training_variants, self.hyperparameters.n_envs, run.redraw)
 
     @property
     def rows_given(self) -> int:
@@ -98,21 +87,20 @@ class CohortMember:
     @property
     def normaliser(self) -> Normaliser | None:
         """How observations and rewards are scaled."""
-        return sb3.normaliser_of(self._model)
+        return normaliser_of(self.hyperparameters)
 
     def components(self) -> dict[str, Tensors]:
         """Return the components that the run starts from."""
-        return sb3.components_of(self._model)
+        return self._components
 
     def policy(self, components: Components, steps: int, memory: Components) -> Policy:
         """Return the policy with these components, after so many env steps, and with what it keeps beside them."""
-        live = sb3.components_of(self._model)
         with torch.no_grad():
-            for name, tensors in live.items():
+            for name, tensors in self._components.items():
                 for tensor, value in tensors.items():
                     value.copy_(components[name][tensor])
-        sb3.write_statistics(self._model, live)
-        return replace(sb3.policy_of(self._model, self.run.training(steps, self.last, self.seconds)), memory=memory)
+        training = self.run.training(steps, self.last, self.seconds)
+        return replace(policy_of(self.hyperparameters, self.place, self._components, training), memory=memory)
 
     def factors(self, layout: ParameterLayout) -> npt.NDArray[np.float64]:
         """Return the factor of the learning rate for every part (rows, parts); a later selector wins."""
@@ -136,7 +124,7 @@ class CohortMember:
         run, components = self.run, self.components()
         weights: dict[str, torch.Tensor] = {}
         if run.source is not None:
-            learner = sb3.policy_of(self._model, run.source.card.training)
+            learner = policy_of(self.hyperparameters, self.place, components, run.source.card.training)
             weights = importance(run.source, learner, pull, run.alias, run.seed)
         names = regularized(pull, components, self.record.copied)
         return {

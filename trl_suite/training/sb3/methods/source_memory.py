@@ -3,19 +3,14 @@
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, cast
 
-import numpy as np
 import torch
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 from stable_baselines3.common.buffers import ReplayBuffer
 
-from trl_suite.errors import InputError
-from trl_suite.mechanisms.methods import Method
-from trl_suite.networks.align import Alignment
-from trl_suite.networks.components import OPTIMISER, REPLAY, Components, select
-from trl_suite.networks.policy import Policy
+from trl_suite.networks.components import REPLAY, Components, select
 from trl_suite.networks.policy_memory import MOMENTS, STEP, TERM_PREFIX, owner
-from trl_suite.training.reward_relabelling import relabelled
+from trl_suite.training.preparation import NUMBER_FIELDS, OBSERVATION_FIELDS, ReplayRoom
 from trl_suite.training.sb3.methods.replay_buffer import SourceReplayBuffer
 from trl_suite.training.sb3.models import sb3_model as sb3
 from trl_suite.training.sb3.models.learners import Model, has_temperature, is_on_policy
@@ -23,9 +18,6 @@ from trl_suite.training.sb3.models.rates import optimisers
 from trl_suite.training.training_run import TrainingRun
 
 Tensors = dict[str, torch.Tensor]
-
-_OBSERVATION_FIELDS = ("observations", "next_observations")
-_NUMBERS = ("rewards", "dones", "timeouts")
 
 
 def empty(model: Model) -> dict[str, Tensors]:
@@ -53,50 +45,6 @@ def is_kept(run: TrainingRun) -> bool:
     return REPLAY in (*run.source_training.keep, *run.definition.copy)
 
 
-def check(model: Model, copied: Sequence[str], frozen: Sequence[str]) -> None:
-    """Refuse a freeze that could not be kept.
-
-    Args:
-        model: the learner.
-        copied: selectors of what is copied.
-        frozen: names of what is frozen.
-
-    Raises:
-        InputError: moments are frozen, or a replay that is fresh, or none that an experiment makes.
-    """
-    if moving := [name for name in frozen if name.startswith(OPTIMISER)]:
-        raise InputError(f"{', '.join(moving)} cannot be frozen: moments follow every gradient; freeze what they move")
-    holds = not is_on_policy(model) and isinstance(model.replay_buffer, SourceReplayBuffer)
-    if REPLAY in frozen and not (holds and REPLAY in copied):
-        raise InputError("a replay is frozen only where it is copied, and only in an experiment")
-
-
-def fitted(source: Policy, model: Model, alignment: Alignment, method: Method, generator: torch.Generator) -> Tensors:
-    """Return the source's transitions in the learner's slots, paid as its env pays; none where none are copied.
-
-    Raises:
-        InputError: the learner sees or moves what the source does not, its actions have other bounds, its reward is
-            not told by the source's terms, or its replay is too small.
-    """
-    if REPLAY not in method.copy or REPLAY not in source.memory:
-        return {}
-    _check_bounds(source, model, alignment)
-    share = method.keep.get(REPLAY, 1.0)
-    replay, buffer = source.memory[REPLAY], _buffer(model)
-    rewards = relabelled(replay, source.card.training.env, sb3.address_of(model))
-    count = int(share * len(rewards)) // model.n_envs * model.n_envs
-    if count >= buffer.buffer_size * model.n_envs:
-        raise InputError(
-            f"{count} transitions would leave no room in the replay: keep a share of them "
-            "(keep = { replay = 0.1 }), or give it a larger buffer_size"
-        )
-    drawn = torch.randperm(len(rewards), generator=generator)[:count]
-    seen, moved = (torch.tensor(alignment.indices(axis)) for axis in ("observation", "action"))
-    fields = {name: replay[name][drawn][:, seen] for name in _OBSERVATION_FIELDS}
-    fields |= {"actions": replay["actions"][drawn][:, moved], "rewards": rewards[drawn]}
-    return fields | {name: replay[name][drawn] for name in _NUMBERS[1:]}
-
-
 def fill(model: Model, transitions: Tensors) -> None:
     """Begin the learner's replay with the transitions, if there are any."""
     if not transitions:
@@ -111,13 +59,16 @@ def fill(model: Model, transitions: Tensors) -> None:
         buffer.given = rows
 
 
-def collected(model: Model) -> Tensors:
-    """Return the transitions that a fresh learner was given (count, ...), by SB3's names; none where there are none."""
-    buffer = None if is_on_policy(model) else model.replay_buffer
-    if not isinstance(buffer, SourceReplayBuffer) or not buffer.given:
-        return {}
-    fields = {name: getattr(buffer, name)[: buffer.given] for name in (*_OBSERVATION_FIELDS, "actions", *_NUMBERS)}
-    return {name: torch.as_tensor(values.reshape(-1, *values.shape[2:]).copy()) for name, values in fields.items()}
+def replay_room(model: Model) -> ReplayRoom:
+    """Return the facts of a learner's replay that decide which transitions it can be given."""
+    buffer, space = _buffer(model), cast("Box", model.action_space)
+    low, high = (tuple(map(float, bound)) for bound in (space.low, space.high))
+    return ReplayRoom(sb3.address_of(model), model.n_envs, buffer.buffer_size * model.n_envs, low, high)
+
+
+def keeps_given(model: Model) -> bool:
+    """Whether the learner's replay can hold what it was given for good."""
+    return not is_on_policy(model) and isinstance(model.replay_buffer, SourceReplayBuffer)
 
 
 def given(model: Model) -> dict[str, Tensors]:
@@ -125,7 +76,7 @@ def given(model: Model) -> dict[str, Tensors]:
     if is_on_policy(model) or not isinstance(model.replay_buffer, SourceReplayBuffer) or not model.replay_buffer.held:
         return {}
     buffer = model.replay_buffer
-    names = (*_OBSERVATION_FIELDS, "actions", *_NUMBERS)
+    names = (*OBSERVATION_FIELDS, "actions", *NUMBER_FIELDS)
     return {REPLAY: {name: torch.from_numpy(getattr(buffer, name)[: buffer.held]) for name in names}}
 
 
@@ -148,21 +99,10 @@ def _transitions(buffer: ReplayBuffer) -> Tensors:
     def flat(values: NDArray[Any], kind: torch.dtype) -> torch.Tensor:
         return torch.as_tensor(values[:rows].reshape(-1, *values.shape[2:]).copy(), dtype=kind)
 
-    fields = {name: flat(getattr(buffer, name), torch.float64) for name in _OBSERVATION_FIELDS}
-    fields |= {name: flat(getattr(buffer, name), torch.float32) for name in ("actions", *_NUMBERS)}
+    fields = {name: flat(getattr(buffer, name), torch.float64) for name in OBSERVATION_FIELDS}
+    fields |= {name: flat(getattr(buffer, name), torch.float32) for name in ("actions", *NUMBER_FIELDS)}
     terms = buffer.terms if isinstance(buffer, SourceReplayBuffer) else {}
     return fields | {TERM_PREFIX + name: flat(values, torch.float64) for name, values in terms.items()}
-
-
-def _check_bounds(source: Policy, model: Model, alignment: Alignment) -> None:
-    network, space = source.card.network, cast("Box", model.action_space)
-    moved = [index for index in alignment.action if index is not None]
-    alike = len(moved) == len(alignment.action) and sorted(moved) == list(range(len(network.action_low)))
-    if None in alignment.observation or not alike:
-        raise InputError("a replay is copied to an env that sees no more than the source's, and moves the same")
-    low, high = (np.asarray(bound, dtype=np.float32)[moved] for bound in (network.action_low, network.action_high))
-    if not (np.array_equal(low, space.low) and np.array_equal(high, space.high)):
-        raise InputError("a replay is copied between envs whose actions have the same bounds")
 
 
 def optimizer_state(model: Model) -> dict[str, dict[str, torch.Tensor]]:

@@ -8,20 +8,22 @@ import msgspec
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 
+from trl_suite.algorithms.hyperparameters import Activation
 from trl_suite.errors import InputError
+from trl_suite.interface import Interface
 from trl_suite.mechanisms import freeze_schedule, methods
-from trl_suite.mechanisms.adapters import Added, LearnedInput, additions
 from trl_suite.mechanisms.copy import transplant as copy_components
 from trl_suite.mechanisms.methods import Method
 from trl_suite.mechanisms.weight_regularizer import WeightRegularizer, regularize
-from trl_suite.networks.align import Alias, Alignment, align
+from trl_suite.networks.align import Alias
 from trl_suite.networks.card import Normaliser, Training
-from trl_suite.networks.components import SOURCE_PREFIX, Components, select
+from trl_suite.networks.components import Components, select
 from trl_suite.networks.input_norms import is_running
 from trl_suite.networks.policy import Policy
 from trl_suite.record import Transplant
 from trl_suite.training.acting.source_states import importance
 from trl_suite.training.policy_import import load_policy
+from trl_suite.training.preparation import ReplayRoom, prepare, source_acts
 from trl_suite.training.sb3.methods import source_memory
 from trl_suite.training.sb3.methods.lasting_freeze import persist, remembered
 from trl_suite.training.sb3.models import sb3_model as sb3
@@ -175,20 +177,34 @@ def _notes(model: Model, record: Transplant) -> tuple[str, ...]:
     return tuple(notes)
 
 
+class _SB3Learner:
+    """An SB3 model as a method is prepared for it."""
+
+    def __init__(self, model: Model) -> None:
+        self.algorithm: str = algorithm_of(model)
+        self.keeps_given = source_memory.keeps_given(model)
+        self._model = model
+
+    def activation(self) -> Activation:
+        return sb3.activation_of(self._model)
+
+    def interface(self) -> Interface:
+        return sb3.interface_of_model(self._model)
+
+    def normaliser(self) -> Normaliser | None:
+        return sb3.normaliser_of(self._model)
+
+    def replay_room(self) -> ReplayRoom:
+        return source_memory.replay_room(self._model)
+
+
 def implant(
     source: Policy | None, into: Model, name: str, method: Method, alias: Alias | None, seed: int
 ) -> Transplant:
     """Do what a method does before training; see `transplant`."""
-    alignment = _alignment(source, into, method, alias) if source and method.needs_source else None
     generator = torch.Generator().manual_seed(seed)
-    components = _everything(into)
-    added: Added = {}
-    if source and alignment and method.adapter:
-        added = additions(method.adapter, components, source.components, alignment, generator)
-    frozen = select(method.frozen_selectors, components | added, f"method '{name}'")
-    freeze_schedule.check(components | added, frozen)
-    source_memory.check(into, method.copy, frozen)
-    transitions = source_memory.fitted(source, into, alignment, method, generator) if source and alignment else {}
+    components, learner = _everything(into), _SB3Learner(into)
+    alignment, added, transitions = prepare(source, learner, components, method, f"method '{name}'", alias, generator)
     if method.adapter:
         adapt(into, method.adapter, added)
         renew_optimisers(into, {}, {})  # the old ones hold layers that were exchanged
@@ -200,9 +216,7 @@ def implant(
     renew_optimisers(into, components, method.rate)
     source_memory.write_optimizer_state(into, components, record.copied)
     if isinstance(into, ActsFirst):
-        into.acts_first = any(
-            component.startswith(("actor.", f"{SOURCE_PREFIX}actor.head")) for component in record.copied
-        )
+        into.acts_first = source_acts(record)
     return record
 
 
@@ -229,48 +243,6 @@ def regularize_copied(
     regularize(optimisers(model), sb3.components_of(model), regularizer, record.copied, weights)
 
 
-def _alignment(source: Policy, model: Model, method: Method, alias: Alias | None) -> Alignment:
-    """Return the alignment of source and model, whose layers are to mean the same."""
-    alignment = align(source.interface, sb3.interface_of_model(model), alias, isinstance(method.adapter, LearnedInput))
-    _check_kind(source, model)
-    _check_normaliser(source, model)
-    return alignment
-
-
 def _everything(model: Model) -> dict[str, dict[str, torch.Tensor]]:
     """Return all of the model that a method may name."""
     return sb3.components_of(model) | source_memory.empty(model)
-
-
-def _check_kind(source: Policy, model: Model) -> None:
-    """Refuse a source whose layers mean something else in the model."""
-    source_kind = f"{source.card.algorithm} with {source.card.network.activation} layers"
-    model_kind = f"{algorithm_of(model)} with {sb3.activation_of(model)} layers"
-    if model_kind != source_kind:
-        raise InputError(f"the source's policy is {source_kind}, the model's {model_kind}: they must agree")
-
-
-def _check_normaliser(source: Policy, model: Model) -> None:
-    """Refuse a model that normalises observations in another way than the source's layers have learned with."""
-    of_source, of_model = _scaling(source.card.normaliser), _scaling(sb3.normaliser_of(model))
-    if of_source and not of_model:
-        raise InputError(
-            "the source normalises its observations and the model does not: its layers would see other numbers; "
-            "wrap the model's env, VecNormalize(env)"
-        )
-    if of_model and not of_source:
-        raise InputError(
-            "the model normalises its observations and the source does not: its layers would see other numbers; "
-            "wrap the model's env in VecNormalize(env, norm_obs=False), or in none"
-        )
-    if of_source and of_model and of_source != of_model:
-        raise InputError(
-            f"the source clips normalised observations at {of_source[0]:g} with epsilon {of_source[1]:g}, the model "
-            f"at {of_model[0]:g} with {of_model[1]:g}: VecNormalize(env, clip_obs={of_source[0]!r}, "
-            f"epsilon={of_source[1]!r})"
-        )
-
-
-def _scaling(normaliser: Normaliser | None) -> tuple[float, float] | None:
-    """Return clip and epsilon of a normaliser; None where observations are left alone."""
-    return (normaliser.clip_observation, normaliser.epsilon) if normaliser and normaliser.observation else None

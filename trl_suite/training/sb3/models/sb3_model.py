@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import gymnasium
 import msgspec
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, Ve
 from trl_suite.algorithms.hyperparameters import Activation, Hyperparameters
 from trl_suite.algorithms.registry import find
 from trl_suite.errors import InputError
-from trl_suite.interface import Interface, Spaces
+from trl_suite.interface import Interface
 from trl_suite.networks.activation_functions import ACTIVATIONS
 from trl_suite.networks.card import Card, Network, Normaliser, Training
 from trl_suite.networks.components import OBSERVATION_STATISTICS, RETURN_STATISTICS, TEMPERATURE, Components, group
@@ -31,6 +30,7 @@ from trl_suite.training.sb3.models.rates import renew_optimisers
 from trl_suite.training.sb3.models.vec_env import BatchVecEnv
 from trl_suite.training.seeds import seed_for
 from trl_suite.training.threads import threads
+from trl_suite.training.training_run import training_addresses
 from trl_suite.worlds.address import FOREIGN
 from trl_suite.worlds.stepping.env import interface_of, make
 from trl_suite.worlds.stepping.vector_env import batch_arguments
@@ -65,7 +65,7 @@ def build(
     if one_by_one or env.startswith(FOREIGN):
         worlds: VecEnv = DummyVecEnv([lambda: Monitor(make(env)) for _ in range(hyperparameters.n_envs)])
     else:
-        addresses = batch_arguments(turns(env, training_variants, hyperparameters.n_envs, redraw))
+        addresses = batch_arguments(training_addresses(env, training_variants, hyperparameters.n_envs, redraw))
         worlds = VecMonitor(BatchVecEnv(hyperparameters.n_envs, threads=1, terms=terms, **addresses))
     if heads:
         worlds = Marked(worlds, len(training_variants))
@@ -79,49 +79,6 @@ def build(
 def _learner(worlds: VecEnv, hyperparameters: Hyperparameters, seed: int) -> Model:
     with threads(1):  # orthogonal initialisation depends on their number in the last bits
         return learner_class(hyperparameters.algorithm)(env=worlds, **_arguments(worlds, hyperparameters, seed))
-
-
-def turns(env: str, training_variants: Sequence[str], worlds: int, redraw: bool = False) -> list[str | tuple[str, ...]]:
-    """Addresses of the training envs: the variants in turn, a pool of all of them each, or the env itself."""
-    if redraw:
-        return [tuple(training_variants)] * worlds
-    return [training_variants[i % len(training_variants)] if training_variants else env for i in range(worlds)]
-
-
-def blank(world: Spaces, hyperparameters: Hyperparameters, seed: int, buffered: bool = False) -> Model:
-    """Return the model that `build` returns, without worlds to learn in: the same parameters for the same seed.
-
-    Args:
-        world: what its numbers mean.
-        hyperparameters: hyperparameters.
-        seed: of the run.
-        buffered: with the replay that `hyperparameters` ask for, instead of one of a single row.
-    """
-    on_policy = find(hyperparameters.algorithm).on_policy
-    count = 1 if on_policy else hyperparameters.n_envs
-    worlds = _normalised(DummyVecEnv([lambda: _still(world) for _ in range(count)]), hyperparameters)
-    if not on_policy:
-        small: dict[str, Any] = {} if buffered else {"buffer_size": hyperparameters.n_envs}
-        return _learner(worlds, msgspec.structs.replace(hyperparameters, **small), seed)
-    model = _learner(worlds, _least(hyperparameters), seed)
-    model.batch_size = hyperparameters.minibatch
-    return model
-
-
-def _still(world: Spaces) -> gymnasium.Env[Any, Any]:
-    """Return an env that has the spaces of a world and does nothing."""
-    env: gymnasium.Env[Any, Any] = gymnasium.Env()
-    low, high = (np.asarray(bound, dtype=np.float32) for bound in (world.action_low, world.action_high))
-    env.action_space = spaces.Box(low, high, dtype=np.float32)
-    env.observation_space = spaces.Box(-np.inf, np.inf, (len(world.interface.observation),), np.float64)
-    env.interface, env.address = world.interface, world.env  # type: ignore[attr-defined]
-    return env
-
-
-def _least(hyperparameters: Hyperparameters) -> Hyperparameters:
-    """Return settings for the smallest rollout that SB3 takes."""
-    least: dict[str, Any] = {name: 2 for name in ("n_steps", "batch_size") if hasattr(hyperparameters, name)}
-    return msgspec.structs.replace(hyperparameters, **least)
 
 
 def _normalised(worlds: VecEnv, hyperparameters: Hyperparameters) -> VecEnv:
