@@ -29,9 +29,9 @@ _PROBES: dict[str, Any] = dict.fromkeys(
 _FOREIGN = """## Envs from elsewhere
 
 Any Gymnasium id is an env: `gymnasium:CartPole-v1`, without variants, its slots named `obs.0 ...` unless it is one of
-the eleven above. Gymnasium-Robotics is no extra of this suite: under MuJoCo 4.0 its Fetch tasks fail when they are made
-(version 1.4.2, `set_joint_qpos` in `utils/mujoco_utils.py`: it compares a joint's type, a number, with MuJoCo's
-enumeration, and the two are no longer equal). They need an older MuJoCo, in an environment without these worlds.
+the eleven above. Gymnasium-Robotics is no extra of this suite. Under MuJoCo 4.0 its Fetch tasks fail when they are made
+(version 1.4.2, `set_joint_qpos` in `utils/mujoco_utils.py`). It compares a joint's type, a number, with MuJoCo's
+enumeration, and the two are no longer equal. They need an older MuJoCo, in an environment without these worlds.
 
 A model of your own: put `robot.xml` beside an `env.toml` in `envs/<name>/` of your workspace, and name it there,
 `model = "robot.xml"`. It is compiled in a child process with limits; includes and meshes must lie in that folder."""
@@ -64,7 +64,7 @@ def index() -> str:
             [
                 f"{_GENERATED}\n\n# Worlds\n\nAn env is a folder with an `env.toml`; a variant is a numeric change. "
                 "Every variant is an edit of the model before it is compiled, of the task, or of what lies between "
-                "policy and world, and has a certificate in `certificates.json` beside its table: what it changes in "
+                "policy and world. It has a certificate in `certificates.json` beside its table: what it changes in "
                 "the compiled model, how far the motion parts from the env's, and a random policy's return.",
                 _table(("env", "Gymnasium id", ""), envs),
                 f"## Variants\n\n{len(variants)} named ones; any other value goes by axis: "

@@ -59,7 +59,7 @@ class PreparedLearner(Protocol):
 
 
 class Preparation(NamedTuple):
-    """What a method brings to a learner before its components are copied."""
+    """Contributions of a method to a learner before its components are copied."""
 
     alignment: Alignment | None
     added: Added  # by an adapter

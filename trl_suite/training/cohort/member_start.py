@@ -1,4 +1,4 @@
-"""What a member of a cohort starts from: fresh components as Stable-Baselines3 draws them, and the transplant.
+"""Start of a member of a cohort: fresh components as Stable-Baselines3 draws them, and the transplant.
 
 No SB3 model is built for it, and no SB3 is imported.
 """
@@ -81,7 +81,7 @@ def normaliser_of(hyperparameters: Hyperparameters) -> Normaliser | None:
 
 
 def start(run: TrainingRun, place: Spaces) -> MemberStart:
-    """Return what a run starts from, its method's transplant done.
+    """Return a run's start, its method's transplant done.
 
     Raises:
         InputError: the method does not fit source and target.
