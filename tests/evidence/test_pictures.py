@@ -4,11 +4,11 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from trl_suite.evidence.figures import gallery, profiles, survival, transfer_matrix
+from trl_suite.evidence.figures import gallery, profiles, survival
 from trl_suite.evidence.figures.learning_curves import panels
 from trl_suite.evidence.figures.style import LOOKS, _apart, canvas, looks, png, ratio_axis, styled, svg
 from trl_suite.evidence.reading import conditions
-from trl_suite.evidence.results import across_targets, attribution
+from trl_suite.evidence.results import across_targets, attribution, source_target_matrix
 from trl_suite.evidence.results.experiment_results import load
 
 from .conftest import ENV, Grid
@@ -71,8 +71,10 @@ def test_no_two_methods_look_alike():
 
 
 def test_a_matrix_is_shown_for_several_sources_only(standing: Grid, experiment):
-    assert list(transfer_matrix.matrices(load(standing.root).measures())) == ["finetune"]
-    assert transfer_matrix.matrices(load(experiment.root).measures()) == {}
+    results = load(standing.root)
+    assert [table.method for table in source_target_matrix.matrices(results, results.measures())] == ["finetune"]
+    results = load(experiment.root)
+    assert source_target_matrix.matrices(results, results.measures()) == []
 
 
 def test_severities_are_in_order_and_hold_the_nominal_env(grid: Grid):

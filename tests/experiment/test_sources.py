@@ -1,12 +1,19 @@
 """Whole experiments whose sources, methods and budgets are special: each from its table to its record."""
 
+from pathlib import Path
+
 import pytest
 
 from trl_suite import record
+from trl_suite.errors import InputError
 from trl_suite.evidence.results.experiment_results import Results
+from trl_suite.experiment.planning import grid
 from trl_suite.experiment.run_experiment import run
+from trl_suite.experiment.specification import experiment_file
 from trl_suite.networks.policy import load
 from trl_suite.record import RunRecord
+
+from .conftest import TINY
 
 TABLE = """
 question  = "Does it run?"
@@ -91,3 +98,30 @@ def test_a_replay_and_moments_go_from_source_to_target(tmp_path):
     assert "replay" in freeze.before
     source = load(collection.folder / runs["remembering"].source / "policy")
     assert len(source.memory["replay"]["rewards"]) == 256
+
+
+def test_a_matrix_crosses_every_source_with_every_target(tiny: Path):
+    path = tiny / "experiment.toml"
+    envs = '["inverted-pendulum", "inverted-pendulum.gravity-1.5"]'
+    text = TINY.replace('env   = "inverted-pendulum"', f"envs  = {envs}")
+    path.write_text(text.replace('envs  = ["inverted-pendulum.gravity-1.5"]', f"envs  = {envs}"))
+    specs = grid.run_specs(experiment_file.load(tiny))
+    finetuned = {(spec.env, spec.source.split("/")[0], spec.seed) for spec in specs if spec.method == "finetune"}
+    assert len(finetuned) == 2 * 2 * 2
+    assert len([spec for spec in specs if spec.method == "scratch"]) == 2 * 2, "scratch needs no source: once a target"
+    assert len({spec.folder for spec in specs}) == len(specs)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('envs = ["hopper", "hopper"]', "source.envs: .* names one twice"),
+        ('env = "hopper"\nenvs = ["hopper"]', "give either env, or envs"),
+        ("envs = []", "give either env, or envs"),
+        ('envs = ["hoper"]', "source.envs: .*hopper"),
+    ],
+)
+def test_a_matrix_that_cannot_be_is_refused(tiny: Path, line: str, message: str):
+    (tiny / "experiment.toml").write_text(TINY.replace('env   = "inverted-pendulum"', line))
+    with pytest.raises(InputError, match=message):
+        experiment_file.load(tiny)

@@ -18,7 +18,7 @@ from trl_suite.evidence.figures import (
 from trl_suite.evidence.figures.style import LOOKS, Look, looks
 from trl_suite.evidence.figures.total_steps import PaidCurves
 from trl_suite.evidence.reading.conditions import robot
-from trl_suite.evidence.results import across_targets, attribution
+from trl_suite.evidence.results import across_targets, attribution, source_target_matrix
 from trl_suite.evidence.results.across_targets import Overall
 from trl_suite.evidence.results.comparison import MeasureRow
 from trl_suite.evidence.results.experiment_results import Results
@@ -41,8 +41,8 @@ def style(results: Results) -> dict[str, Look]:
 
 def across(results: Results, rows: Sequence[MeasureRow], overall: Sequence[Overall]) -> list[CaptionedFigure]:
     """Return the pictures of the whole experiment."""
-    figures = [*_forest(results, rows, overall), *_matrices(rows), *_severities(results, rows), *_depths(rows, overall)]
-    return [*figures, *_scores(results), *_totals(results)]
+    figures = [*_forest(results, rows, overall), *_matrices(results, rows), *_severities(results, rows)]
+    return [*figures, *_depths(rows, overall), *_scores(results), *_totals(results)]
 
 
 def of_target(results: Results, env: str, rows: Sequence[MeasureRow]) -> list[CaptionedFigure]:
@@ -79,14 +79,14 @@ def _forest(results: Results, rows: Sequence[MeasureRow], overall: Sequence[Over
     )
 
 
-def _matrices(rows: Sequence[MeasureRow]) -> Iterator[CaptionedFigure]:
-    for method, method_rows in transfer_matrix.matrices(rows).items():
+def _matrices(results: Results, rows: Sequence[MeasureRow]) -> Iterator[CaptionedFigure]:
+    for table in source_target_matrix.matrices(results, rows):
         yield CaptionedFigure(
-            f"matrix-{method}",
+            f"matrix-{table.method}",
             "",
-            f"From each source to each target: {method}",
+            f"From each source to each target: {table.method}",
             MATRIX,
-            transfer_matrix.matrix(method_rows),
+            transfer_matrix.matrix(table),
         )
 
 
@@ -165,8 +165,9 @@ FOREST = (
     "these, which are then drawn anew too."
 )
 MATRIX = (
-    "Speed-up over scratch and its 95 % interval. Violet: sooner, orange: later. Hatched: nothing is claimed. "
-    "A claim needs six pairs, an interval without 1, and p < 0.05 after Holm and Benjamini & Hochberg."
+    "Gain in area over scratch, where 1 is the way from random to reference, and its 95 % interval. Violet: better, "
+    "orange: worse. Hatched: nothing is claimed. A claim needs six pairs, an interval without 0, and p < 0.05 after "
+    "Holm for all cells. Sources and targets that resemble one another stand side by side."
 )
 SEVERITY = "Speed-up over scratch on variants of one env that differ along one axis. Bars: 95 % intervals, each alone."
 DEPTH_CAPTION = (

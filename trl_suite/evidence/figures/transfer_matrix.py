@@ -1,6 +1,4 @@
-"""The transfer matrix: what each source is worth on each target."""
-
-from collections.abc import Sequence
+"""The picture of a transfer matrix: what each source is worth on each target."""
 
 import matplotlib as mpl
 import numpy as np
@@ -10,42 +8,27 @@ from matplotlib.patches import Rectangle
 
 from trl_suite.evidence.figures.style import FAINT, INK, canvas, styled
 from trl_suite.evidence.results import number_format
-from trl_suite.evidence.results.comparison import MeasureRow
+from trl_suite.evidence.results.source_target_matrix import MatrixCell, SourceTargetMatrix
 
-STRONGEST = 4.0  # speed-up, or slow-down, of the darkest cell
-
-
-def matrices(rows: Sequence[MeasureRow]) -> dict[str, list[MeasureRow]]:
-    """Return the rows with a speed-up by method; only methods of which a target has several sources."""
-    rows_by_method: dict[str, list[MeasureRow]] = {}
-    for row in rows:
-        if row.source and row.speed_up.n:
-            rows_by_method.setdefault(row.base or row.method, []).append(row)
-    return {
-        method: method_rows
-        for method, method_rows in rows_by_method.items()
-        if len({(row.env, row.source) for row in method_rows}) > len({row.env for row in method_rows})
-    }
+STRONGEST_GAIN = 1.0  # gain or loss of the darkest cell, in units of the way from random to reference
+MOST_BOUNDED_COLUMNS = 8  # targets up to which a cell has room for its interval
 
 
-def matrix(rows: Sequence[MeasureRow]) -> Figure:
-    """Return a grid of source by target: speed-up, its 95 % interval, hatched where nothing is claimed of it.
-
-    Args:
-        rows: one method's, of all its sources and targets.
-    """
-    sources, targets = (list(dict.fromkeys(getattr(row, name) for row in rows)) for name in ("source", "env"))
+def matrix(table: SourceTargetMatrix) -> Figure:
+    """Return a grid of source by target: the gain in area over scratch, hatched where nothing is claimed of it."""
+    sources, targets = table.sources, table.targets
+    bounded = len(targets) <= MOST_BOUNDED_COLUMNS
+    column, line = (1.35, 0.62) if bounded else (0.62, 0.4)
     with styled():
-        figure = canvas(1.2 + 0.62 * len(sources), width=max(5.0, min(16.0, 2.4 + 1.35 * len(targets))))
+        figure = canvas(1.2 + line * len(sources), width=max(5.0, min(16.0, 2.4 + column * len(targets))))
         axis: Axes = figure.subplots()
-        for row in rows:
-            _cell(axis, targets.index(row.env), sources.index(row.source), row)
+        for cell in table.cells:
+            _draw(axis, targets.index(cell.target), sources.index(cell.source), cell, bounded)
         axis.set_xlim(-0.5, len(targets) - 0.5)
         axis.set_ylim(len(sources) - 0.5, -0.5)
-        slanted = max(len(name) for name in targets) > 14
-        axis.set_xticks(
-            range(len(targets)), targets, rotation=25 if slanted else 0, ha="right" if slanted else "center"
-        )
+        slanted = max(len(name) for name in targets) > 14 or not bounded
+        turn = (25 if bounded else 60) if slanted else 0
+        axis.set_xticks(range(len(targets)), targets, rotation=turn, ha="right" if slanted else "center")
         axis.set_yticks(range(len(sources)), sources)
         axis.tick_params(length=0)
         axis.set_xlabel("target")
@@ -55,17 +38,19 @@ def matrix(rows: Sequence[MeasureRow]) -> Figure:
     return figure
 
 
-def _cell(axis: Axes, x: int, y: int, row: MeasureRow) -> None:
-    effect = row.speed_up
-    strength = float(np.clip(np.log(max(effect.value, 1e-9)) / np.log(STRONGEST), -1, 1))
-    colour = mpl.colormaps["PuOr_r"](0.5 - 0.42 * strength)  # orange slower, violet sooner: safe for the colour-blind
-    claimed = row.counted_claim in ("sooner", "later")
+def _draw(axis: Axes, x: int, y: int, cell: MatrixCell, bounded: bool) -> None:
+    strength = float(np.clip(np.nan_to_num(cell.area.value) / STRONGEST_GAIN, -1, 1))
+    colour = mpl.colormaps["PuOr_r"](0.5 - 0.42 * strength)  # orange worse, violet better: safe for the colour-blind
+    claimed = cell.area_claim in ("better", "worse")
     hatch = None if claimed else "////"
     axis.add_patch(Rectangle((x - 0.48, y - 0.46), 0.96, 0.92, facecolor=colour, edgecolor=FAINT, hatch=hatch,
                              linewidth=0.6))  # fmt: skip
     ink = "white" if abs(strength) > 0.72 else INK
     box = None if claimed else {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.0}
-    title = number_format.ratio(effect)
-    axis.text(x, y - 0.12, title, ha="center", va="center", color=ink, fontweight="bold",
-              bbox=box)  # fmt: skip
-    axis.text(x, y + 0.22, number_format.bounds(effect), ha="center", va="center", color=ink, fontsize=7.5, bbox=box)
+    title = f"{cell.area.value:+.2f}" if np.isfinite(cell.area.value) else "–"
+    up = 0.12 if bounded else 0.0
+    axis.text(x, y - up, title, ha="center", va="center", color=ink, fontweight="bold",
+              fontsize=10 if bounded else 7.5, bbox=box)  # fmt: skip
+    if bounded:
+        bounds = number_format.bounds(cell.area)
+        axis.text(x, y + 0.22, bounds, ha="center", va="center", color=ink, fontsize=7.5, bbox=box)

@@ -29,6 +29,7 @@ from trl_suite.evidence.results.mode_ranking import ModeRanking
 from trl_suite.evidence.results.probe_prediction import Prediction
 from trl_suite.evidence.results.return_scale import ReturnScale
 from trl_suite.evidence.results.run_accounts import Circumstance, Cost, Treatment
+from trl_suite.evidence.results.source_target_matrix import SourceTargetMatrix, matrices
 from trl_suite.evidence.results.tuning_account import TuningAccount
 from trl_suite.evidence.statistics import measures
 from trl_suite.evidence.statistics.similarity import Probed
@@ -85,6 +86,7 @@ class ReportContents(msgspec.Struct, frozen=True, kw_only=True):
     predictions: list[Prediction]
     targets: list[TargetSection]
     treatments: list[Treatment]
+    matrices: list[SourceTargetMatrix]
     contrasts: list[FactorContrast]
     sourced: list[MeasureRow]
     retained: list[MeasureRow]
@@ -126,6 +128,7 @@ def contents(results: Results, detailed: int | None = None) -> ReportContents:
         predictions=probe_prediction.predictions(results),
         targets=targets,
         treatments=run_accounts.treatments(results),
+        matrices=matrices(results, rows),
         contrasts=contrasts(results),
         sourced=[row for row in rows if row.source_steps],
         retained=[row for row in rows if row.retention.n],

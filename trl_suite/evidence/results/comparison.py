@@ -255,6 +255,15 @@ def area_differences(transfer: Curves, baseline: Curves) -> Cells:
     return bootstrap.crossed(values, pairs.samples, pairs.seeds)
 
 
+def area_differences_by_seed(transfer: Curves, baseline: Curves) -> dict[int, float]:
+    """Return by how much each seed's area exceeds the baseline's; of complete pairs, and of single runs a seed."""
+    pairs = pair(transfer, baseline, np.random.default_rng(0))
+    if len(transfer.steps) < 2:
+        return {}
+    areas = _differences(pairs, transfer.steps)[0]
+    return {seed: float(area) for seed, area in zip(pairs.seeds, areas, strict=True) if np.isfinite(area)}
+
+
 def log_speed_ups(transfer: Curves, scratch: Curves, scale: ReturnScale | None) -> Cells:
     """Return the logarithm of each pair's speed-up; NaN where it was not timed."""
     pairs = pair(transfer, scratch, np.random.default_rng(0))

@@ -47,7 +47,7 @@ def _cell_specs(experiment: Experiment) -> list[RunSpec]:
         specs += sources.values()
         for env in experiment.target.envs:
             for method in experiment.methods:
-                specs.append(grid.target(env, method, seed, sources.get(experiment.source_of(env))))
+                specs += grid.targets(env, method, seed, sources)
     return specs + grid.references()
 
 
@@ -93,6 +93,11 @@ class Grid:
         if not any(method.needs_source for method in self._methods.values()):
             return {}
         return {env: self._source(env, seed) for env in self._experiment.sources}
+
+    def targets(self, env: str, name: str, seed: int, sources: Mapping[str, RunSpec]) -> list[RunSpec]:
+        """Return the runs of a method on a target: one for each env that its source may come from."""
+        homes = self._experiment.sources_of(env) if self._methods[name].needs_source else [None]
+        return [self.target(env, name, seed, sources[home] if home else None) for home in homes]
 
     def target(
         self, env: str, name: str, seed: int, source: RunSpec | None, values: Mapping[str, Any] | None = None

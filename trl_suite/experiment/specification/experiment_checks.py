@@ -38,7 +38,8 @@ def check(path: Path, experiment: Experiment) -> None:
             methods.find(name, experiment.method)
     for name in experiment.expected.keys() - set(experiment.methods):
         raise unknown("method", name, experiment.methods, f"{path}: expected")
-    _check_envs(path, "source.env", experiment.sources)
+    _check_matrix(path, experiment)
+    _check_envs(path, "source.envs" if experiment.source.envs else "source.env", experiment.sources)
     _check_envs(path, "target.envs", experiment.target.envs)
     _check_budgets(path, experiment)
     _check_source(path, experiment)
@@ -201,6 +202,20 @@ def _check_names(path: Path, experiment: Experiment) -> None:
             raise InputError(f"{path}: {key}: {list(values)} names one twice")
     if shared := sorted(set(apart) & set(experiment.seeds)):
         raise InputError(f"{path}: reference.seeds: {shared} are seeds that methods are compared on; take others")
+
+
+def _check_matrix(path: Path, experiment: Experiment) -> None:
+    """Refuse sources of a matrix that stand twice, or whose price differs where a method is charged one."""
+    source = experiment.source
+    if bool(source.env) == bool(source.envs):
+        raise InputError(f"{path}: source: give either env, or envs for a matrix from each source to each target")
+    if len(set(source.envs)) < len(source.envs):
+        raise InputError(f"{path}: source.envs: {list(source.envs)} names one twice")
+    if source.envs and experiment.tune:
+        raise InputError(f"{path}: source.envs: a search takes one source; tune with source.env")
+    charged = [name for name in experiment.methods if methods.find(name, experiment.method).head_start]
+    if source.envs and source.shipped and charged:
+        raise InputError(f"{path}: methods: '{charged[0]}' is charged one source's steps, and source.envs has several")
 
 
 def _check_source(path: Path, experiment: Experiment) -> None:

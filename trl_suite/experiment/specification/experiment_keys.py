@@ -23,7 +23,8 @@ Seed = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 class SourceOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Training of the source policies, one per seed; or the env whose shipped ones are taken."""
 
-    env: str | dict[str, str]  # of all targets; or the target's robot -> the env that its source comes from
+    env: str | dict[str, str] = ""  # of all targets; or the target's robot -> the env that its source comes from
+    envs: tuple[str, ...] = ()  # in place of env: from each of these to each target, a matrix
     steps: Count | None = None  # needed unless the policies are shipped, whose cards say it
     shipped: bool = False  # take policies/ENV-ALGORITHM-seed-SEED instead of training any
     variants: tuple[str, ...] = ()  # trained on these at once, in equal shares, instead of on the env itself
@@ -119,12 +120,18 @@ class ExperimentKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         trained = () if self.source.shipped else self.sources
         return {env: self.choice(env) for env in dict.fromkeys((*trained, *self.target.envs))}
 
+    def sources_of(self, target: str) -> tuple[str, ...]:
+        """Return the envs that a target's source policies come from: all sources of a matrix, else one."""
+        return self.source.envs or (self.source_of(target),)
+
     def source_of(self, target: str) -> str:
-        """Return the env that a target's source policies come from.
+        """Return the env that a target's source policies come from; the first one of a matrix.
 
         Raises:
             InputError: the table of sources has no entry for the target's robot.
         """
+        if self.source.envs:
+            return self.source.envs[0]
         envs, robot = self.source.env, robot_of(target)
         if isinstance(envs, str):
             return envs
@@ -135,7 +142,7 @@ class ExperimentKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     @property
     def sources(self) -> tuple[str, ...]:
         """The envs that source policies come from, each once, in the targets' order."""
-        return tuple(dict.fromkeys(self.source_of(target) for target in self.target.envs))
+        return tuple(dict.fromkeys(env for target in self.target.envs for env in self.sources_of(target)))
 
 
 if TYPE_CHECKING:
