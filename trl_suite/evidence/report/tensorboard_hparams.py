@@ -19,7 +19,7 @@ from trl_suite.evidence.results.experiment_results import Results
 from trl_suite.record import RunRecord
 
 SUFFIX = ".hparams"  # of the file with a run's row
-METRICS = ("zero_shot", "area", "asymptote", "time_to_threshold", "reached")
+METRICS = ("zero_shot", "area", "asymptote", "time_to_threshold", "reached", *dataframes.NETWORKS)
 
 _summary: Any = summary_pb2  # protobuf's modules are made when they are imported, so that no checker knows their names
 _api: Any = api_pb2

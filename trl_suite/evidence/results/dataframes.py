@@ -57,15 +57,18 @@ def runs(results: "Results") -> "pd.DataFrame":
             "method": member.condition.name,
         }
         more = {"source": planned.source, "seed": planned.seed}
-        networks = {} if member.networks is None else member.networks._asdict()
-        networks.pop("step", None)
-        rows.append(plan_columns | more | run_columns | numbers.get(planned.folder, {}) | networks)
+        rows.append(plan_columns | more | run_columns | numbers.get(planned.folder, {}))
     return pd.DataFrame(rows)
 
 
 def run_measures(results: "Results") -> dict[str, dict[str, float | bool]]:
     """Return the measures of each target run that is on its env's grid, by its folder: see `runs`."""
-    return {folder: row for curves in results.curves.values() for folder, row in _numbers(results, curves).items()}
+    rows = {folder: row for curves in results.curves.values() for folder, row in _numbers(results, curves).items()}
+    networks = {m.planned.folder: m.networks for m in results.recorded if m.networks is not None}
+    return {
+        folder: row | ({name: getattr(networks[folder], name) for name in NETWORKS} if folder in networks else {})
+        for folder, row in rows.items()
+    }
 
 
 def summary(results: "Results", mode: str = MODES[0]) -> "pd.DataFrame":
@@ -98,6 +101,7 @@ def flat(row: MeasureRow) -> dict[str, Any]:
     return columns
 
 
+NETWORKS = ("dormant", "effective_rank", "weight_norm", "source_kl")  # of a run whose networks were measured
 COLUMNS = ("env", "method", "source", "seed", "run", "complete", "mode", "step", "return", "score")
 
 

@@ -80,7 +80,9 @@ class Search:
 
     def proposals(self) -> dict[int, Mapping[str, Any]]:
         """Hyperparameters to try next by number of the trial: first those that an earlier call did not finish."""
-        pending = {t.number: self._converted(t.params) for t in self._trials if t.state == self._states.RUNNING}
+        pending: dict[int, Mapping[str, Any]] = {
+            t.number: self._converted(t.params) for t in self._trials if t.state == self._states.RUNNING
+        }
         begun = sum(t.state != self._states.WAITING for t in self._trials)
         count = min(self._options.at_once - len(pending), self._options.trials - begun)
         for _ in range(max(count, 0)):

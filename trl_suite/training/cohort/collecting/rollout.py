@@ -160,7 +160,7 @@ def advantages(
 def _singles(values: Doubles) -> Singles | np.float32:
     """One number for all members, where they agree, or one per member, in single precision."""
     shared = number(values)
-    return np.float32(shared) if isinstance(shared, float) else shared.astype(np.float32)
+    return shared.astype(np.float32) if isinstance(shared, np.ndarray) else np.float32(shared)
 
 
 def _by_world(values: torch.Tensor) -> torch.Tensor:

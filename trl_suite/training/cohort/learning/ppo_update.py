@@ -99,7 +99,7 @@ class PPOUpdate:
         self.hyperparameters, self.stack = hyperparameters, stack
         self.by_member = by_member or [hyperparameters] * stack.members
         largest_norm = coefficient(self.column("max_grad_norm"), stack.flat)
-        self._largest_norm = largest_norm if isinstance(largest_norm, float) else largest_norm[:, 0]  # (P,)
+        self._largest_norm = largest_norm[:, 0] if isinstance(largest_norm, torch.Tensor) else largest_norm  # (P,)
         self._bounds = self._clip_coefficients()
         self._loss_weights: dict[int, LossWeights] = {}  # by the size of the minibatch
         self.gradient = stack.zeros_like()
@@ -166,7 +166,7 @@ class PPOUpdate:
         policy, value, entropy = last[POLICY_GRADIENT_LOSS], last[VALUE_LOSS], last[ENTROPY_LOSS]
         loss = policy + self.column("ent_coef")[:, 0] * entropy + self.column("vf_coef")[:, 0] * value
         clip_range = self._bounds[0]
-        now = clip_range if isinstance(clip_range, float) else clip_range[:, 0].double().cpu().numpy()
+        now = clip_range[:, 0].double().cpu().numpy() if isinstance(clip_range, torch.Tensor) else clip_range
         return {"train/loss": loss, "train/clip_range": np.broadcast_to(now, loss.shape)}
 
     def column(self, name: str) -> npt.NDArray[np.float64]:

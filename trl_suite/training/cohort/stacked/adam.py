@@ -175,7 +175,7 @@ def _fused(
     # theta <- theta - rate (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
     parameters, gradients, means, squares = tensors
     adam = torch.ops.aten._fused_adam_
-    step = adam.default if isinstance(rate, float) else adam.tensor_lr
+    step = adam.tensor_lr if isinstance(rate, torch.Tensor) else adam.default
     step(
         parameters,
         gradients,
@@ -206,7 +206,7 @@ class RMSprop(Adam):
             # v <- a v + (1 - a) g^2; theta <- theta - rate g / (sqrt(v) + eps) (Tieleman & Hinton 2012)
             squares.mul_(self.decay).addcmul_(grads, grads, value=1 - self.decay)
             deviations = squares.sqrt().add_(self._epsilon)
-            if isinstance(rate, float):
-                parameters.addcdiv_(grads, deviations, value=-rate)
-            else:
+            if isinstance(rate, torch.Tensor):
                 parameters.sub_(grads.div(deviations).mul_(rate))
+            else:
+                parameters.addcdiv_(grads, deviations, value=-rate)

@@ -28,4 +28,4 @@ def number(values: Doubles) -> float | Doubles:
 def coefficient(values: Doubles, like: torch.Tensor) -> Coefficient:
     """One number for all members, where they agree, or one per member (members, 1) of the type of `like`."""
     shared = number(values)
-    return shared if isinstance(shared, float) else torch.as_tensor(shared).to(like)
+    return torch.as_tensor(shared).to(like) if isinstance(shared, np.ndarray) else shared
