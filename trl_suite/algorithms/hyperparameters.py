@@ -13,7 +13,7 @@ Whole = Annotated[int, msgspec.Meta(ge=0)]
 Activation = Literal["tanh", "relu", "elu", "silu", "leaky_relu"]  # with torch's default constants
 Schedule = Literal["constant", "linear"]  # linear: falls to 0 at the end of the budget
 # keys that came after the first records: a table holds them where they act, so that older runs keep their digests
-_YOUNGER = ("learning_rate_schedule", "clip_range_schedule", "ortho_init", "use_sde", "sde_sample_freq")
+_YOUNGER = ("learning_rate_schedule", "clip_range_schedule", "ortho_init")
 
 
 class Hyperparameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,8 +63,6 @@ class OnPolicyHyperparameters(Hyperparameters, frozen=True, kw_only=True, forbid
     max_grad_norm: Positive = 0.5
     log_std_init: float = 0.0
     ortho_init: bool = True  # orthogonal initial weights; else PyTorch's
-    use_sde: bool = False  # noise that depends on the state (Raffin et al. 2022); on Stable-Baselines3 alone
-    sde_sample_freq: int = -1  # env steps between two draws of that noise's matrix; -1: once per rollout
 
     @property
     def minibatch(self) -> int:
