@@ -145,7 +145,9 @@ def planned(experiment: str | Path, workers: int | None = None) -> list[Assignme
     Raises:
         InputError: the file is wrong, or a run does not fit into the memory.
     """
-    specification = experiment_file.load(experiment_file.locate(str(experiment)))
+    source = experiment_file.locate(str(experiment))
+    specification = experiment_file.load(source)
+    tuning_trials.refuse_untuned(source, specification)
     return assignments(grid.run_specs(specification), CohortPlanner(specification, workers or cores()))
 
 
