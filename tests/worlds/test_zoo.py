@@ -2,23 +2,22 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import mujoco
 import numpy as np
 import pytest
 
+from tools.site import axis_table
+from tools.site.axis_table import CHANGES, SCALE, spec_of
 from trl_suite.errors import InputError
-from trl_suite.worlds.axes.variation import Fluid, Length, Size, Variation
-from trl_suite.worlds.env_spec import EnvSpec, load
+from trl_suite.worlds.axes.model_axes import MODEL, SHAPE
+from trl_suite.worlds.axes.variation import Length, Size, Variation
 from trl_suite.worlds.model import mjcf
 from trl_suite.worlds.model.compilation import compiled
 
-ZOO = sorted((Path(__file__).parent / "zoo").glob("*.xml"))
+ZOO = axis_table.models()
 EVERY = 8  # in the fast run, one model of so many
 MODELS = [pytest.param(path, marks=pytest.mark.slow) if i % EVERY else path for i, path in enumerate(ZOO)]
-SCALE = 0.5
 Check = Callable[[mujoco.MjModel, mujoco.MjModel], bool]
 
 
@@ -26,10 +25,6 @@ Check = Callable[[mujoco.MjModel, mujoco.MjModel], bool]
 def _ours(monkeypatch: pytest.MonkeyPatch):
     """These files are ours: no child process looks at them first."""
     monkeypatch.setattr(mjcf, "vet", lambda path: None)
-
-
-def spec_of(path: Path) -> EnvSpec:
-    return msgspec.structs.replace(load("hopper"), model=f"file:{path}")
 
 
 def forces(model: mujoco.MjModel, limits: mujoco.MjModel) -> np.ndarray:
@@ -85,54 +80,55 @@ def _size(base: mujoco.MjModel, varied: mujoco.MjModel) -> bool:
     )
 
 
-AXES: dict[str, tuple[Callable[[mujoco.MjModel], Any], Check]] = {
-    "gravity": (lambda _: SCALE, lambda a, b: np.allclose(b.opt.gravity, SCALE * a.opt.gravity)),
-    "mass": (lambda _: SCALE, _mass),
-    "friction": (lambda _: SCALE, scaled("geom_friction", "pair_friction")),
-    "joint_range": (lambda _: SCALE, _ranges),
-    "damping": (lambda _: SCALE, scaled("dof_damping", "tendon_damping")),
-    "stiffness": (lambda _: SCALE, scaled("jnt_stiffness", "tendon_stiffness")),
-    "armature": (lambda _: SCALE, scaled("dof_armature", "tendon_armature")),
-    "frictionloss": (lambda _: SCALE, scaled("dof_frictionloss", "tendon_frictionloss")),
-    "gear": (lambda _: SCALE, lambda a, b: np.allclose(forces(b, a), SCALE * forces(a, a), atol=1e-6)),
-    "control_range": (lambda _: SCALE, scaled("actuator_ctrlrange")),
-    "cripple": (
-        lambda model: tuple(model.actuator(i).name for i in range(model.nu)),
-        lambda a, b: not forces(b, a).any(),
-    ),
-    "fluid": (lambda _: Fluid(density=1.2), lambda a, b: b.opt.density == 1.2),
-    "timestep": (lambda _: SCALE, lambda a, b: b.opt.timestep == SCALE * a.opt.timestep),
-    "size": (lambda _: Size(scale=SCALE), _size),
-    "length": (lambda model: Length(body=model.body(1).name, scale=SCALE), _length),
+RIGHT: dict[str, Check] = {
+    "gravity": lambda a, b: np.allclose(b.opt.gravity, SCALE * a.opt.gravity),
+    "mass": _mass,
+    "friction": scaled("geom_friction", "pair_friction"),
+    "joint_range": _ranges,
+    "damping": scaled("dof_damping", "tendon_damping"),
+    "stiffness": scaled("jnt_stiffness", "tendon_stiffness"),
+    "armature": scaled("dof_armature", "tendon_armature"),
+    "frictionloss": scaled("dof_frictionloss", "tendon_frictionloss"),
+    "gear": lambda a, b: np.allclose(forces(b, a), SCALE * forces(a, a), atol=1e-6),
+    "control_range": scaled("actuator_ctrlrange"),
+    "cripple": lambda a, b: not forces(b, a).any(),
+    "fluid": lambda a, b: b.opt.density == 1.2,
+    "timestep": lambda a, b: b.opt.timestep == SCALE * a.opt.timestep,
+    "size": _size,
+    "length": _length,
 }
+CELLS = axis_table.stored()
 
 
 def nominal(path: Path) -> mujoco.MjModel:
     try:
         return compiled(spec_of(path), Variation())
     except InputError as error:
-        if path.name not in str(error):
-            pytest.fail(f"the refusal does not name {path.name}: {error}")
+        if path.name not in str(error) or CELLS[path.stem][axis_table.WHOLE] not in str(error):
+            pytest.fail(f"the refusal does not name {path.name}, or is not the table's: {error}")
         pytest.skip(f"refused as a whole: {error}")
 
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
-def test_every_axis_is_right_or_refused_in_one_line(path: Path):
+def test_every_axis_is_right_or_refused_as_the_table_says(path: Path):
+    """If this fails although it is right: python -m tools.site.axis_table, then tools.site.env_pages."""
     base = nominal(path)
-    for axis, (change, right) in AXES.items():
+    for axis, right in RIGHT.items():
         try:
-            varied = compiled(spec_of(path), Variation(**{axis: change(base)}))
+            varied = compiled(spec_of(path), Variation(**{axis: CHANGES[axis](base)}))
         except InputError as error:
-            if "\n" in str(error):
-                pytest.fail(f"{axis}: more than one line: {error}")
+            reason = CELLS[path.stem][axis]
+            if "\n" in str(error) or not reason or reason not in str(error):
+                pytest.fail(f"{axis}: {error}\nand in the table: {reason}")
             continue
+        assert not CELLS[path.stem][axis], axis
         assert right(base, varied), axis
 
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
 def test_an_edit_by_next_to_nothing_changes_next_to_nothing(path: Path):
     base, scale = nominal(path), 1.0000001
-    plain = [axis for axis in AXES if axis not in ("cripple", "fluid", "size", "length")]
+    plain = [axis for axis in RIGHT if axis not in ("cripple", "fluid", "size", "length")]
     shaped = {"size": Size(scale=scale), "length": Length(body=base.body(1).name, scale=scale)}
     for axis, change in {**dict.fromkeys(plain, scale), **shaped}.items():
         try:
@@ -143,6 +139,12 @@ def test_an_edit_by_next_to_nothing_changes_next_to_nothing(path: Path):
             value = None if name.startswith("_") else getattr(base, name)
             if isinstance(value, np.ndarray) and value.dtype.kind == "f":
                 assert np.allclose(getattr(varied, name), value, rtol=1e-6, atol=1e-6, equal_nan=True), (axis, name)
+
+
+def test_the_table_has_every_model_and_every_axis():
+    assert list(CELLS) == [path.stem for path in ZOO]
+    assert RIGHT.keys() == CHANGES.keys() == {*SHAPE, *MODEL}
+    assert all(cells.keys() in (RIGHT.keys(), {axis_table.WHOLE}) for cells in CELLS.values())
 
 
 def test_the_zoo_is_large_and_each_model_says_what_it_is():

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tools.site import axis_table
 from trl_suite import content, tables
 from trl_suite.errors import InputError
 from trl_suite.worlds.axes.model_axes import edit_task
@@ -70,6 +71,7 @@ def index() -> str:
                 f"## Variants\n\n{len(variants)} named ones; any other value goes by axis: "
                 "`gym.make(id, gravity=1.3)`, on the command line `half-cheetah?gravity=1.3`.",
                 _table(("address", "change", ""), variants),
+                axis_table.section(),
                 _FOREIGN,
             ]
         )
