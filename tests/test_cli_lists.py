@@ -1,6 +1,7 @@
 """Lists in terminals of any width, and help that names what it asks for."""
 
 import json
+import re
 
 import pytest
 
@@ -67,5 +68,6 @@ def test_an_experiment_that_cannot_be_read_says_so_and_hides_no_other(tmp_path, 
 @pytest.mark.parametrize("verb", [name for kind in Arguments.__args__ for name in [kind.__metadata__[0].name]])
 def test_help_calls_what_it_asks_for_by_its_name(verb, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "120")
-    usage = printed(capsys, verb, "--help").splitlines()[0]
-    assert not {"STR", "[STR]", "PATH", "[PATH]"} & set(usage.split())
+    text = printed(capsys, verb, "--help")
+    asked = re.findall(r"^│ (\S+)", text.partition("positional arguments")[2].partition("╰")[0], re.M)
+    assert not {"STR", "PATH", "INT", "FLOAT"} & {name.strip("[]") for name in asked}

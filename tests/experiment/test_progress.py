@@ -2,6 +2,7 @@
 
 import io
 import re
+import sys
 import time
 from types import SimpleNamespace
 
@@ -158,9 +159,15 @@ def test_a_log_that_is_silent_has_a_heartbeat(specs, monkeypatch):
 # --- a notebook ---
 
 
-def test_a_notebook_has_one_bar(specs):
-    bar = progress.NotebookBar(specs)
-    bar._draw = lambda: None
+def test_a_notebook_has_one_bar(specs, monkeypatch):
+    shown_pages, handle = [], SimpleNamespace(update=lambda page: shown_pages.append(page))
+    fake = SimpleNamespace(HTML=str, display=lambda page, display_id: shown_pages.append(page) or handle)
+    monkeypatch.setitem(sys.modules, "IPython.display", fake)
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(display=fake))
+    with progress.NotebookBar(specs) as bar:
+        bar.heard(specs[0], News(run=specs[0].folder, step=128, value=20.0))
+        bar.heard(specs[0], News(run=specs[0].folder, step=130, value=20.0))
+    assert 2 <= len(shown_pages) <= 3  # when it begins, when it ends, and not at every word
     bar.heard(specs[0], News(run=specs[0].folder, step=256, value=20.0))
     bar.heard(specs[1], News(run=specs[1].folder, error="<script>"))
     page = bar.page()

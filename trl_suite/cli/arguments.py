@@ -185,7 +185,7 @@ class Run(Verb):
 class Tune(Verb):
     """Search the hyperparameters of scratch and of each method, as [tune] of the experiment says."""
 
-    experiment: Positional[str]
+    experiment: Annotated[Positional[str], _named("EXPERIMENT")]
     """Folder of experiment.toml, or the name of a shipped one."""
     runs: Path = Path("runs")
     """Where the trials' run folders are kept: RUNS/EXPERIMENT/tuning/..."""
