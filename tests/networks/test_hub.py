@@ -186,7 +186,9 @@ class Uploads(Hub):
             self.end_headers()
         elif path == "/api/repos/create":
             self.made.append(json.loads(body))
-            self.answer(json.dumps({"url": "http://hub/someone/walker", "id": "someone/walker"}).encode())
+            self.answer(
+                json.dumps({"url": f"http://{self.headers['Host']}/someone/walker", "id": "someone/walker"}).encode()
+            )
         elif path == "/api/validate-yaml":
             self.answer(b'{"errors": [], "warnings": []}')
         elif "/preupload/" in path:
@@ -197,7 +199,7 @@ class Uploads(Hub):
             lines = [json.loads(line) for line in body.splitlines()]
             for value in (line["value"] for line in lines if line["key"] == "file"):
                 self.files[value["path"]] = base64.b64decode(value["content"])
-            url = f"http://hub/someone/walker/commit/{COMMIT}"
+            url = f"http://{self.headers['Host']}/someone/walker/commit/{COMMIT}"
             self.answer(json.dumps({"commitUrl": url, "commitOid": COMMIT, "pullRequestUrl": None}).encode())
         else:
             self.send_error(404)
