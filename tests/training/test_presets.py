@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from stable_baselines3 import PPO
 
+import trl_suite
 from trl_suite import content, record
 from trl_suite.algorithms.ppo import PPOHyperparameters
 from trl_suite.algorithms.registry import DESCRIPTORS
@@ -118,3 +120,22 @@ ppo    = { n_epochs = 3 }
 def test_younger_hyperparameters_stand_in_records_only_where_they_act():
     assert "ortho_init" not in PPOHyperparameters().table()
     assert PPOHyperparameters(ortho_init=False).table()["ortho_init"] is False
+
+
+def test_an_exported_zip_keeps_the_schedules(tmp_path):
+    schedules = {"learning_rate_schedule": "linear", "clip_range_schedule": "linear"}
+    small = PPOHyperparameters(n_envs=2, n_steps=32, batch_size=32, hidden=(8, 8), learning_rate=1e-3, **schedules)
+    policy = trl_suite.train("inverted-pendulum", steps=128, hyperparameters=small)
+    policy.to_sb3(tmp_path / "policy.zip")
+    model = PPO.load(tmp_path / "policy.zip")
+    assert [model.lr_schedule(left) for left in (1.0, 0.5, 0.0)] == pytest.approx([1e-3, 5e-4, 0.0])
+    assert model.clip_range(0.25) == pytest.approx(0.05)
+
+
+def test_a_trained_policy_names_its_preset(pendulum):
+    text = pendulum.read_text()
+    pendulum.write_text(text.replace("gamma = 0.9", "gamma = 0.9\nn_envs = 2\nn_steps = 32\nbatch_size = 32"))
+    card = trl_suite.train("inverted-pendulum.gravity-1.5", steps=64).card
+    assert card.training.preset == "inverted-pendulum/ppo"
+    assert card.training.hyperparameters["gamma"] == 0.9
+    assert trl_suite.train("inverted-pendulum", steps=2048, preset="sb3").card.training.preset == "sb3"

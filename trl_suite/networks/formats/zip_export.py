@@ -110,6 +110,9 @@ def _hyperparameters(card: Card) -> dict[str, Any]:
     """Return the card's hyperparameters that SB3's class takes, as it takes them."""
     recorded = card.training.hyperparameters
     values = {name: _value(name, recorded[name]) for name in hyperparameter_names(card.algorithm) if name in recorded}
+    for name in ("learning_rate", "clip_range"):
+        if recorded.get(f"{name}_schedule") == "linear" and isinstance(values.get(name), float):
+            values[name] = _schedule(values[name], 0.0, 1.0)
     values = {name: value for name, value in values.items() if value is not None}
     if "action_noise" in values:
         values["action_noise"] = _noise(float(values["action_noise"]), len(card.interface.action))
