@@ -119,3 +119,51 @@ def test_export_and_import_are_a_round_trip(workspace, capsys):
     code, _, err = call(capsys, "import", "out.zip", "--env", "hopper")
     assert code == 2
     assert "exists already" in err
+
+
+def test_onnx_goes_out_comes_in_and_is_matched(workspace, capsys):
+    code, out, _ = call(capsys, "export", "hopper-source", "out.onnx")
+    assert code == 0
+    assert "out.onnx: opset 17, obs -> actions" in out
+    code, _, err = call(capsys, "export", "hopper-source", "out.onnx")
+    assert code == 2
+    assert "exists already" in err
+    code, _, err = call(capsys, "export", "hopper-source", "out2.zip", "--stochastic")
+    assert code == 2
+    assert "--stochastic is for OUT.onnx" in err
+    code, _, err = call(capsys, "import", "out.onnx")
+    assert code == 2
+    assert "give env=" in err
+    code, out, _ = call(capsys, "import", "out.onnx", "--env", "hopper")
+    assert code == 0
+    assert "an actor alone, with its statistics, nothing executed" in out
+    code, out, _ = call(capsys, "match", "out", "hopper.gravity-1.5")
+    assert code == 0
+    assert "actor-only" in out
+    code, _, err = call(capsys, "match", "out", "hopper", "--method", "finetune")
+    assert code == 2
+    assert "the source is an actor alone" in err
+    code, out, _ = call(capsys, "match", "out.onnx", "hopper")
+    assert code == 0
+    code, _, err = call(capsys, "match", "out.onnx", "walker2d")
+    assert code == 2
+    assert "--alias ENV_NAME=FILE_NAME pairs names" in err
+    code, _, err = call(capsys, "import", "out.onnx", "--env", "hopper", "--activation", "tanh", "--out", "x")
+    assert code == 2
+    assert "activation cannot be given with it" in err
+
+
+def test_match_tells_rates_scales_and_near_names(workspace, capsys):
+    code, out, _ = call(capsys, "match", "hopper-source", "hopper?gear=0.5")
+    assert code == 0
+    assert "thigh_joint.control: action_scale 200 at home, 100 in hopper?gear=0.5" in out
+    (workspace / "names.toml").write_text(
+        'thigh_left_joint = "thigh_joint"\n[leg_left_joint]\nposition = "leg_joint.position"\n'
+    )
+    code, out, _ = call(capsys, "match", "hopper-source", "walker2d", "--alias", "names.toml")
+    assert code == 0
+    assert re.search(r"thigh_left_joint\.velocity +rad/s +thigh_joint\.velocity", out)
+    (workspace / "names.toml").write_text("thigh_left_joint = 3\n")
+    code, _, err = call(capsys, "match", "hopper-source", "walker2d", "--alias", "names.toml")
+    assert code == 2
+    assert "names.toml: thigh_left_joint is to be a name" in err

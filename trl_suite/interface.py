@@ -51,6 +51,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     control_hz: float | None = None
+    action_names: tuple[str, ...] = ()
     action_scale: tuple[float, ...] = ()  # unit of the actuator per unit of action
     action_offset: tuple[float, ...] = ()  # what the controller adds to scaled actions
     joint_names: tuple[str, ...] = ()  # of hinges and slides, in the model's order

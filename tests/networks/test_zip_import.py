@@ -174,10 +174,10 @@ def test_members_that_nothing_needs_are_not_read(trained, exported, tmp_path):
 
 def test_a_pickle_given_as_a_policy_is_refused_by_its_name(tmp_path):
     canary = tmp_path / "canary"
-    for suffix in (".pkl", ".pt", ".pth"):
+    for suffix, message in ((".pkl", "is a pickle, which could run code"), (".pt", "not a zip"), (".pth", "not a zip")):
         path = tmp_path / f"policy{suffix}"
         path.write_bytes(pickle.dumps(Canary(canary)))
-        with pytest.raises(InputError, match="is a pickle, which could run code"):
+        with pytest.raises(InputError, match=message):
             load_policy(path, env=ENV)
     assert not canary.exists()
 
@@ -376,7 +376,7 @@ def test_odd_plain_fields_do_no_harm(exported, tmp_path):
 
 def test_arguments_for_a_zip_are_refused_with_a_folder(trained, tmp_path):
     folder = trained["ppo"][0].save(tmp_path / "folder")
-    with pytest.raises(InputError, match="a policy folder's card says all: env can only be given with a zip"):
+    with pytest.raises(InputError, match="a policy folder's card says all: env cannot be given with it"):
         load_policy(folder, env=ENV)
     with pytest.raises(InputError, match="no such file"):
         load_policy(tmp_path / "nowhere.zip", env=ENV)

@@ -10,6 +10,7 @@ import tyro
 from trl_suite.algorithms.hyperparameters import Activation
 from trl_suite.algorithms.registry import Algorithm
 from trl_suite.errors import InputError
+from trl_suite.networks import alias_file
 
 Positional = tyro.conf.Positional
 
@@ -60,13 +61,13 @@ class Match(Verb):
     """Show which slots and components of a policy would be copied into an env, before any training."""
 
     policy: Annotated[Positional[str], _named("POLICY")]
-    """As for inspect."""
+    """As for inspect, or policy.onnx."""
     env: Annotated[Positional[str], _named("ENV")]
     """The target: walker2d, half-cheetah.gravity-1.5, gymnasium:Ant-v5."""
-    method: str = "finetune"
-    """What is copied and frozen."""
+    method: str = ""
+    """What is copied and frozen; where not given, finetune, and actor-only of an actor alone."""
     alias: tuple[str, ...] = ()
-    """Names that differ, TARGET=SOURCE: thigh_left_joint=thigh_joint."""
+    """Names that differ, TARGET=SOURCE: thigh_left_joint=thigh_joint; or a file of them: names.toml."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Picture to write: match.png, match.svg."""
     json: bool = False
@@ -84,7 +85,7 @@ class Probe(Verb):
     variant: Annotated[Positional[str], _named("[VARIANT]")] = ""
     """One of its variants."""
     alias: tuple[str, ...] = ()
-    """Names that differ, TARGET=SOURCE: thigh_left_joint=thigh_joint."""
+    """Names that differ, TARGET=SOURCE: thigh_left_joint=thigh_joint; or a file of them: names.toml."""
     episodes: int = 10
     """For each return."""
     reference: float | None = None
@@ -95,10 +96,10 @@ class Probe(Verb):
 
 @dataclass(frozen=True, kw_only=True)
 class Import(Verb):
-    """Make a policy folder of an SB3 zip, or of every source that an experiment trained; nothing is executed."""
+    """Make a policy folder of an ONNX file, an SB3 zip, or each source of an experiment; nothing is executed."""
 
-    zip: Annotated[Positional[str], _named("ZIP")]
-    """A zip, a folder of RL Zoo or the hub, hf://user/name, or an experiment's runs: runs/sources-running."""
+    zip: Annotated[Positional[str], _named("FILE")]
+    """policy.onnx, a zip, a folder of RL Zoo or the hub, hf://user/name, or runs: runs/sources-running."""
     env: str | None = None
     """What it was trained in: half-cheetah, gymnasium:Ant-v5; where the names around the zip do not tell it."""
     statistics: Path | None = None
@@ -107,6 +108,8 @@ class Import(Verb):
     """Where the zip does not tell it."""
     activation: Activation | None = None
     """Where the zip does not tell it."""
+    alias: tuple[str, ...] = ()
+    """ONNX: names that differ, ENV=FILE: thigh_joint=FL_thigh, or a file of them: names.toml."""
     out: Path | None = None
     """Policy folder to make; policies/NAME in the workspace where not given. Of runs: the folder for all of them."""
 
@@ -357,13 +360,16 @@ def aliases(pairs: Sequence[str]) -> dict[str, str]:
     """Return the aliases that `--alias` asked for: target -> source.
 
     Raises:
-        InputError: one is not TARGET=SOURCE.
+        InputError: one is not TARGET=SOURCE, or a file of aliases cannot be read.
     """
     sources: dict[str, str] = {}
     for text in pairs:
+        if text.endswith(alias_file.ALIAS_SUFFIX) and "=" not in text:
+            sources |= alias_file.read(Path(text))
+            continue
         target, equals, source = text.partition("=")
         if not (target and equals and source):
-            raise InputError(f"--alias {text}: TARGET=SOURCE expected, as in thigh_left_joint=thigh_joint")
+            raise InputError(f"--alias {text}: TARGET=SOURCE (thigh_left_joint=thigh_joint) or names.toml expected")
         sources[target] = source
     return sources
 

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 import torch
 
 from trl_suite.errors import InputError
-from trl_suite.mechanisms.fit import Copies, Fit, check
+from trl_suite.mechanisms.fit import Copies, Fit, check, refuse_missing_critic
 from trl_suite.mechanisms.mechanism import Mechanism, everywhere
 from trl_suite.mechanisms.normaliser_statistics import described, most_samples
 from trl_suite.networks.align import Alignment
@@ -54,6 +54,8 @@ def transplant(
             shape differs. Nothing has been written then.
     """
     where = f"method '{name}'"
+    if source is not None:
+        refuse_missing_critic(source, method, where)
     columns = tuple(component for component in into if component.startswith(SOURCE_PREFIX))
     frozen = select((*method.frozen_selectors, *columns), into, where)
     if not method.needs_source:

@@ -128,6 +128,20 @@ class Fit:
         return tuple(len(self.alignment.indices(axes[i])) if i in axes else size for i, size in enumerate(sizes))
 
 
+def refuse_missing_critic(source: Policy, method: Copies, where: str) -> None:
+    """Refuse a method that copies a critic, of a source that has none.
+
+    Raises:
+        InputError: the source is an actor alone; the methods that do with it are named.
+    """
+    copied = [name for name in method.copied_selectors if name.startswith("critic")]
+    if copied and source.card.network.actor_only:
+        raise InputError(
+            f"{where} copies {', '.join(copied)}, and the source is an actor alone, as of an ONNX file: "
+            "take actor-only, jsrl, or a method that copies no critic"
+        )
+
+
 def check(fit: Fit) -> None:
     """Refuse what cannot be copied as the method says.
 

@@ -7,6 +7,8 @@ import torch
 from torch.nn import functional
 
 from trl_suite.algorithms.hyperparameters import Activation
+from trl_suite.networks.components import LAYER_NORM_EPSILON, NORM, Components
+from trl_suite.networks.input_norms import normalized_inputs
 
 
 class ActivationFunction(NamedTuple):
@@ -23,3 +25,28 @@ ACTIVATIONS: Mapping[Activation, ActivationFunction] = {
     "silu": ActivationFunction(functional.silu, torch.nn.SiLU),
     "leaky_relu": ActivationFunction(functional.leaky_relu, torch.nn.LeakyReLU),
 }
+
+
+def hidden(
+    features: torch.Tensor,
+    components: Components,
+    name: str,
+    activation: Callable[[torch.Tensor], torch.Tensor],
+    prefix: str = "",
+) -> torch.Tensor:
+    """Output of a trunk layer: activation(W x + b), inputs and sum normalised where the layer has norms for them.
+
+    Args:
+        features: (batch, inputs).
+        components: of a policy.
+        name: the layer's: `actor.trunk.0`.
+        activation: the function.
+        prefix: of the layer's tensors: `q0_` of a twin critic.
+    """
+    layer, norm = components[name], components.get(f"{name}{NORM}")
+    features = normalized_inputs(features, layer, prefix)
+    sums = functional.linear(features, layer[f"{prefix}weight"], layer[f"{prefix}bias"])
+    if norm is not None:
+        scale, shift = norm[f"{prefix}weight"], norm[f"{prefix}bias"]
+        sums = functional.layer_norm(sums, sums.shape[-1:], scale, shift, LAYER_NORM_EPSILON)
+    return activation(sums)

@@ -8,7 +8,8 @@ import torch
 from torch.nn import functional
 
 from trl_suite.algorithms.registry import find
-from trl_suite.networks.activation_functions import ACTIVATIONS
+from trl_suite.errors import InputError
+from trl_suite.networks.activation_functions import ACTIVATIONS, hidden
 from trl_suite.networks.components import RETURN_STATISTICS
 from trl_suite.networks.input_norms import normalized_inputs
 from trl_suite.networks.policy import Policy
@@ -34,7 +35,12 @@ def values(policy: Policy, observations: Floats, actions: Floats) -> Floats:
         policy: any.
         observations: (states, slots), unnormalised.
         actions: (states, actions), as the env takes them; PPO's critic does not look at them.
+
+    Raises:
+        InputError: the policy is an actor alone.
     """
+    if policy.card.network.actor_only:
+        raise InputError(f"{policy!r} is an actor alone, as of an ONNX file: it has no critic that could be asked")
     normalized_obs = torch.as_tensor(policy.normalised(observations))
     if find(policy.card.algorithm).on_policy:
         estimates = _value(policy, normalized_obs, "")
@@ -55,7 +61,8 @@ def _layers(policy: Policy, part: str, normalized_obs: torch.Tensor, prefix: str
     activation = ACTIVATIONS[policy.card.network.activation].apply
     outputs = [normalized_obs]
     for layer in range(len(getattr(policy.card.network, part))):
-        outputs.append(activation(_linear(outputs[-1], policy.components[f"{part}.trunk.{layer}"], prefix)))
+        with torch.no_grad():
+            outputs.append(hidden(outputs[-1], policy.components, f"{part}.trunk.{layer}", activation, prefix))
     return outputs
 
 

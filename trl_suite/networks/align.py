@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from trl_suite.errors import InputError, unknown
-from trl_suite.interface import Interface
+from trl_suite.errors import InputError, suggestion, unknown
+from trl_suite.interface import Interface, Slot
 from trl_suite.networks.components import Axis
+from trl_suite.networks.units import UNKNOWN_UNIT, conversion
 
 Alias = Mapping[str, str]  # slot, or what stands before its dot, in the target -> the same in the source
 
@@ -47,13 +48,16 @@ def align(source: Interface, target: Interface, alias: Alias | None = None, lear
         learned: whether what the names leave open is learned, so that no mismatch is refused.
 
     Raises:
-        InputError: slots have no counterpart although both interfaces have the same shape, or no action has one; both
-            lists are shown. An alias names a slot that does not exist.
+        InputError: slots of one name have different units, or have no counterpart although both interfaces have the
+            same shape, or no action has one; both lists are shown. An alias names a slot that does not exist.
     """
     alias = dict(alias or {})
     _check(alias, source, target)
     observation = _match(source.observation_names, target.observation_names, alias)
     action = _match(source.action_names, target.action_names, alias)
+    if not learned:
+        _check_units(source.observation, target.observation, observation)
+        _check_units(source.action, target.action, action)
     unmatched = _unmatched(target.observation_names, observation) + _unmatched(target.action_names, action)
     if unmatched and not learned and _refusable(source, target, action):
         raise InputError(_mismatch(source, target, unmatched))
@@ -65,6 +69,17 @@ def align(source: Interface, target: Interface, alias: Alias | None = None, lear
     )
 
 
+def _check_units(source: Sequence[Slot], target: Sequence[Slot], indices: Sequence[int | None]) -> None:
+    """Refuse slots of one name that count in different units: the same number would mean another thing."""
+    for slot, index in zip(target, indices, strict=True):
+        unit = slot.unit if index is None else source[index].unit
+        if unit != slot.unit and UNKNOWN_UNIT not in (unit, slot.unit) and conversion(unit, slot.unit) != 1.0:
+            raise InputError(
+                f"{slot.name} is in {slot.unit} in the target and in {unit} in the source: slots of one name are to "
+                "mean the same number; importing an ONNX file converts units"
+            )
+
+
 def _refusable(source: Interface, target: Interface, action: tuple[int | None, ...]) -> bool:
     """Equal shapes would let a check of shapes pass and mean other things; without one action nothing transfers."""
     same = len(source.observation) == len(target.observation) and len(source.action) == len(target.action)
@@ -73,10 +88,11 @@ def _refusable(source: Interface, target: Interface, action: tuple[int | None, .
 
 def _match(source: Sequence[str], target: Sequence[str], alias: Alias) -> tuple[int | None, ...]:
     places = {name: index for index, name in enumerate(source)}
-    return tuple(places.get(_renamed(name, alias)) for name in target)
+    return tuple(places.get(renamed(name, alias)) for name in target)
 
 
-def _renamed(name: str, alias: Alias) -> str:
+def renamed(name: str, alias: Alias) -> str:
+    """Name in the source of a slot of the target: by its own alias, or by its joint's."""
     stem, dot, kind = name.rpartition(".")
     return alias.get(name) or alias.get(stem, stem) + dot + kind
 
@@ -95,11 +111,14 @@ def _check(alias: Alias, source: Interface, target: Interface) -> None:
 
 
 def _mismatch(source: Interface, target: Interface, unmatched: tuple[str, ...]) -> str:
+    names = (*source.observation_names, *source.action_names)
+
     def shown(interface: Interface) -> str:
         return f"observes {', '.join(interface.observation_names)}; moves {', '.join(interface.action_names)}"
 
     return (
-        f"{len(unmatched)} slots of the target have no counterpart in the source: {', '.join(unmatched)}\n"
+        f"{len(unmatched)} slots of the target have no counterpart in the source: "
+        f"{', '.join(f'{name}{suggestion(name, names)}' for name in unmatched)}\n"
         f"  source {shown(source)}\n  target {shown(target)}\n"
         "  Give an alias (target name -> source name) for those that mean the same."
     )

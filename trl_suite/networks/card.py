@@ -8,7 +8,7 @@ import msgspec
 
 from trl_suite.algorithms.hyperparameters import Activation
 from trl_suite.algorithms.registry import Algorithm, find
-from trl_suite.interface import Deployment, Interface
+from trl_suite.interface import Interface
 from trl_suite.tables import Unbounded
 
 CARD_SCHEMA = 1
@@ -24,6 +24,8 @@ class Network(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     critic: tuple[Width, ...]
     activation: Activation
     critics: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1  # twins in SAC and TD3
+    layer_norm: bool = False  # each trunk layer is normalised before its activation: actor.trunk.0.norm
+    actor_only: bool = False  # no critic and no deviation, as of an ONNX file
     residual: Positive | None = None  # bound of what actor.head adds to source.actor.head
     action_low: tuple[Unbounded, ...]  # the env clips actions to these bounds
     action_high: tuple[Unbounded, ...]
@@ -87,7 +89,6 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     training: Training
     normaliser: Normaliser | None = None
     memory: Memory | None = None
-    deployment: Deployment | None = None  # of a policy that came with such facts
     sha256: str = ""  # of weights.safetensors
 
     def __post_init__(self) -> None:

@@ -19,6 +19,8 @@ OBSERVATION_STATISTICS = "normaliser.observation"
 RETURN_STATISTICS = "normaliser.return"
 LOG_STD = "log_std"  # PPO: one free number per action; SAC: a head beside the actor's
 LOG_STD_RANGE = (-20.0, 2.0)  # SB3 clamps what a head gives to it
+NORM = ".norm"  # ends the layer normalisation of a trunk layer: actor.trunk.0.norm
+LAYER_NORM_EPSILON = 1e-5  # torch's
 TEMPERATURE = "temperature"  # SAC: log_ent_coef
 TARGET = "target."  # opens the slowly following copies of SAC and TD3: target.critic.head
 SOURCE_PREFIX = "source."  # opens the layers of a source that stand, frozen, beside the learner's: source.actor.trunk.0
@@ -119,4 +121,6 @@ def _matching(pattern: str, names: tuple[str, ...]) -> set[str]:
     if not colon:
         return {name for name in names if name == pattern or name.startswith(pattern + ".")}
     layers = {f"{stem}.{layer}" for layer in range(int(depth))} if depth.isdigit() else set[str]()
-    return layers if layers <= set(names) else set()
+    if not layers <= set(names):
+        return set()
+    return layers | ({f"{layer}{NORM}" for layer in layers} & set(names))

@@ -16,7 +16,7 @@ from trl_suite.errors import InputError
 from trl_suite.html_tables import html_table
 from trl_suite.interface import Deployment, Interface
 from trl_suite.networks import policy_memory, store
-from trl_suite.networks.activation_functions import ACTIVATIONS
+from trl_suite.networks.activation_functions import ACTIVATIONS, hidden
 from trl_suite.networks.adapted_layers import Plain, corrected
 from trl_suite.networks.card import Card
 from trl_suite.networks.components import (
@@ -30,7 +30,7 @@ from trl_suite.networks.exchange import onnx_export
 from trl_suite.networks.formats import zip_export
 from trl_suite.networks.input_norms import normalized_inputs
 
-FOREIGN_SUFFIXES = (".zip", ".pkl", ".pt", ".pth")
+FOREIGN_SUFFIXES = (".zip", ".pkl", ".pt", ".pth", ".onnx")
 Array = npt.NDArray[np.float64] | npt.NDArray[np.float32]
 
 
@@ -90,6 +90,8 @@ class Policy:
         self._check(observation)
         with torch.no_grad():
             action, log_std = self.gaussian(torch.as_tensor(self.normalised(observation)), self.components)
+            if not deterministic and self.card.network.actor_only:
+                raise InputError("predict(deterministic=False): an actor alone, as of an ONNX file, has no deviation")
             if not deterministic and log_std is not None:
                 action = self._drawn(action, log_std, generator)
         return self._bounded(action), None
@@ -105,7 +107,7 @@ class Policy:
         """
         features = self._features(normalized_obs, components)
         mean = self._mean(features, components)
-        if find(self.card.algorithm).log_std == "none":
+        if LOG_STD not in components:
             return mean, None
         spread = components[LOG_STD]
         log_std = spread["value"] if "value" in spread else _linear(features, spread).clamp(*LOG_STD_RANGE)
@@ -143,7 +145,7 @@ class Policy:
             InputError: the name does not end in .onnx, or the policy has no deviation to draw from.
             NotInstalledError: the package onnx is missing.
         """
-        facts = deployment or self.card.deployment or Deployment()
+        facts = deployment or Deployment()
         return onnx_export.save(Path(path), self.card, self.components, self.digest, facts, stochastic)
 
     def _check(self, observation: Array) -> None:
@@ -164,8 +166,7 @@ class Policy:
     def _features(self, features: torch.Tensor, components: Components) -> torch.Tensor:
         activation = ACTIVATIONS[self.card.network.activation].apply
         for layer in range(len(self.card.network.actor)):
-            tensors = components[f"actor.trunk.{layer}"]
-            features = activation(_linear(normalized_inputs(features, tensors), tensors))
+            features = hidden(features, components, f"actor.trunk.{layer}", activation)
         return normalized_inputs(features, components["actor.head"])
 
     def _mean(self, features: torch.Tensor, components: Components) -> torch.Tensor:
@@ -204,7 +205,7 @@ def load(where: str | Path) -> Policy:
     if folder.suffix in FOREIGN_SUFFIXES and not folder.is_dir():
         raise InputError(
             f"{where}: not a policy folder; trl_suite.load_policy(..., env=...) or trl-suite import ... --env ... "
-            "reads the zips of SB3, and runs nothing in them"
+            "reads ONNX files, checkpoints and the zips of SB3, and runs nothing in them"
         )
     if not folder.is_dir():
         folder = content.find("policies", str(where))

@@ -21,6 +21,7 @@ from trl_suite.networks.card import CARD_SCHEMA, Card
 from trl_suite.networks.components import (
     INPUT_NORM,
     LOG_STD,
+    NORM,
     OBSERVATION_STATISTICS,
     RETURN_STATISTICS,
     SOURCE_PREFIX,
@@ -153,27 +154,35 @@ def size(shapes: Shapes) -> int:
 def expected(card: Card) -> Shapes:
     """Return every tensor that a policy of this card has, with its shape."""
     observations, actions, network = len(card.interface.observation), len(card.interface.action), card.network
-    shapes = _stack("actor", observations, network.actor, actions)
+    shapes = _stack("actor", observations, network.actor, actions, normed=network.layer_norm)
     if network.residual is not None:
         shapes |= _layer(f"{SOURCE_PREFIX}actor.head", network.actor[-1] if network.actor else observations, actions)
-    algorithm = find(card.algorithm)
+    if not network.actor_only:
+        shapes |= _learners(card, observations, actions, shapes)
+    if card.normaliser and card.normaliser.observation:
+        shapes |= _statistics(OBSERVATION_STATISTICS, (observations,))
+    if card.normaliser and card.normaliser.reward:
+        shapes |= _statistics(RETURN_STATISTICS, ())
+    return shapes
+
+
+def _learners(card: Card, observations: int, actions: int, actor: Shapes) -> Shapes:
+    """Tensors of a learner beside its actor's: critics, slow copies, deviation and temperature."""
+    algorithm, network = find(card.algorithm), card.network
     seen, prefixes = (observations, [""]) if algorithm.on_policy else (observations + actions, _twins(network.critics))
+    shapes: Shapes = {}
     for prefix in prefixes:
-        shapes |= _stack("critic", seen, network.critic, algorithm.critic_outputs, prefix)
+        shapes |= _stack("critic", seen, network.critic, algorithm.critic_outputs, prefix, network.layer_norm)
     if algorithm.normalises_inputs:
-        shapes |= _input_norms(shapes, without_trunk=not network.actor)
+        shapes |= _input_norms(actor | shapes, without_trunk=not network.actor)
     copied = tuple(f"{part}." for part in algorithm.targets)
-    shapes |= {f"{TARGET}{name}": shape for name, shape in shapes.items() if name.startswith(copied)}
+    shapes |= {f"{TARGET}{name}": shape for name, shape in (actor | shapes).items() if name.startswith(copied)}
     if algorithm.log_std == "number":
         shapes[f"{LOG_STD}.value"] = ((actions,), torch.float32)
     if algorithm.log_std == "head":
         shapes |= _layer(LOG_STD, network.actor[-1] if network.actor else observations, actions)
     if algorithm.temperature:
         shapes[f"{TEMPERATURE}.value"] = ((1,), torch.float32)
-    if card.normaliser and card.normaliser.observation:
-        shapes |= _statistics(OBSERVATION_STATISTICS, (observations,))
-    if card.normaliser and card.normaliser.reward:
-        shapes |= _statistics(RETURN_STATISTICS, ())
     return shapes
 
 
@@ -182,10 +191,15 @@ def _twins(critics: int) -> list[str]:
     return [f"q{net}_" for net in range(critics)]
 
 
-def _stack(part: str, inputs: int, widths: tuple[int, ...], outputs: int, prefix: str = "") -> Shapes:
+def _stack(
+    part: str, inputs: int, widths: tuple[int, ...], outputs: int, prefix: str = "", normed: bool = False
+) -> Shapes:
     shapes: Shapes = {}
     for layer, width in enumerate(widths):
-        shapes |= _layer(f"{part}.trunk.{layer}", inputs, width, prefix)
+        name = f"{part}.trunk.{layer}"
+        shapes |= _layer(name, inputs, width, prefix)
+        if normed:
+            shapes |= {f"{name}{NORM}.{prefix}{tensor}": ((width,), torch.float32) for tensor in ("weight", "bias")}
         inputs = width
     return shapes | _layer(f"{part}.head", inputs, outputs, prefix)
 

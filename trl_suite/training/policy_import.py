@@ -18,13 +18,20 @@ from trl_suite.errors import InputError
 from trl_suite.files import reason_of, regular_size
 from trl_suite.interface import Spaces
 from trl_suite.networks import policy, store
+from trl_suite.networks.align import Alias
+from trl_suite.networks.exchange import checkpoint_import, onnx_import
+from trl_suite.networks.exchange.onnx_export import ONNX_SUFFIX
+from trl_suite.networks.exchange.onnx_import import ImportedPolicy
 from trl_suite.networks.formats import hub, policy_files, zip_import
 from trl_suite.networks.formats.policy_files import PolicyFiles
 from trl_suite.networks.policy import Policy
 from trl_suite.worlds.address import FOREIGN
+from trl_suite.worlds.deployment import deployment_of
 from trl_suite.worlds.stepping.env import interface_of, make
 
-_PICKLES = (".pkl", ".pt", ".pth", ".pickle", ".joblib")
+_CARD_SAYS = "a policy folder's card says all"
+_PICKLES = (".pkl", ".pickle", ".joblib")
+EXCHANGE_SUFFIXES = (ONNX_SUFFIX, *checkpoint_import.CHECKPOINT_SUFFIXES)  # of actors alone
 
 
 def load_policy(
@@ -33,6 +40,7 @@ def load_policy(
     env: str | None = None,
     algorithm: Algorithm | None = None,
     activation: Activation | None = None,
+    alias: Alias | None = None,
 ) -> Policy:
     """Return a policy; nothing that comes with it is executed.
 
@@ -43,24 +51,27 @@ def load_policy(
         env: address of the env that a zip was trained in; taken from the names of folders and files where they tell it.
         algorithm: of a zip whose own fields do not tell it.
         activation: likewise.
+        alias: names in the env -> names in an ONNX file, where they differ.
 
     Raises:
         InputError: there is no policy, it is damaged or unsafe, it does not fit the env, or an argument is missing.
         NotInstalledError: `hf://` without `huggingface_hub`.
     """
     pickle = Path(statistics) if statistics is not None else None
-    arguments = _ZipArguments(statistics=pickle, env=env, algorithm=algorithm, activation=activation)
+    arguments = FileArguments(statistics=pickle, env=env, algorithm=algorithm, activation=activation, alias=alias or {})
     if str(where).startswith(hub.SCHEME):
         with hub.fetched(str(where)) as download:
             return _from_folder(download.folder, arguments, download.origin)
     path = Path(where)
+    if path.suffix in EXCHANGE_SUFFIXES and not _exists(path, stat.S_ISDIR):
+        return load_foreign(path, arguments).policy
     if _exists(path, stat.S_ISDIR):
         return _from_folder(path, arguments, "")
     if path.suffix == ".zip" or _exists(path):
         return _from_file(path, arguments)
     if str(where) not in content.names("policies") and _exists(path.with_name(f"{path.name}.zip")):
         raise InputError(f"{where}: no policy of that name; there is {path}.zip beside it: give that")
-    _refuse_idle(arguments, str(where))
+    arguments.refuse_idle(str(where), _CARD_SAYS)
     return policy.load(where)
 
 
@@ -78,19 +89,52 @@ def _exists(path: Path, kind: Callable[[int], bool] = lambda mode: not stat.S_IS
         raise InputError(f"{path}: {reason_of(error)}") from None
 
 
-class _ZipArguments(msgspec.Struct, frozen=True, kw_only=True):
-    """The caller's arguments for a zip."""
+class FileArguments(msgspec.Struct, frozen=True, kw_only=True):
+    """The caller's arguments for a file of somebody else's."""
 
-    statistics: Path | None
-    env: str | None
-    algorithm: Algorithm | None
-    activation: Activation | None
+    statistics: Path | None = None
+    env: str | None = None
+    algorithm: Algorithm | None = None
+    activation: Activation | None = None
+    alias: Alias = {}
+
+    def refuse_idle(self, where: str, reason: str, *used: str) -> None:
+        """Refuse arguments that would be ignored.
+
+        Raises:
+            InputError: one besides `used` is given.
+        """
+        idle = [name for name, value in msgspec.structs.asdict(self).items() if value and name not in used]
+        if idle:
+            raise InputError(f"{where}: {reason}: {', '.join(idle)} cannot be given with it")
 
 
-def _from_folder(folder: Path, arguments: _ZipArguments, origin: str) -> Policy:
+def load_foreign(path: Path, arguments: FileArguments) -> ImportedPolicy:
+    """Return the actor in an ONNX file or a checkpoint of rsl_rl or skrl, and how its numbers fit the env's.
+
+    Nothing of it is executed.
+
+    Raises:
+        InputError: `env` is missing, or `onnx_import.load` or `checkpoint_import.load` refuses the file.
+        NotInstalledError: the package onnx is missing.
+    """
+    onnx = path.suffix == ONNX_SUFFIX
+    arguments.refuse_idle(str(path), "the file says all", "env", "algorithm", "alias" if onnx else "activation")
+    regular_size(path)
+    if not arguments.env:
+        raise InputError(f"{path}: give env= (--env), the address of the env whose slots its numbers are")
+    spaces, deployment = spaces_of(arguments.env), deployment_of(arguments.env)
+    if onnx:
+        return onnx_import.load(path, spaces, deployment, alias=arguments.alias, algorithm=arguments.algorithm)
+    return checkpoint_import.load(
+        path, spaces, deployment, activation=arguments.activation, algorithm=arguments.algorithm
+    )
+
+
+def _from_folder(folder: Path, arguments: FileArguments, origin: str) -> Policy:
     if not (folder / store.CARD).exists():
         return _imported(policy_files.of_folder(folder, arguments.statistics), arguments, origin)
-    _refuse_idle(arguments, str(folder))
+    arguments.refuse_idle(str(folder), _CARD_SAYS)
     loaded = policy.load(folder)
     if not origin:
         return loaded
@@ -98,7 +142,7 @@ def _from_folder(folder: Path, arguments: _ZipArguments, origin: str) -> Policy:
     return Policy(card=msgspec.structs.replace(loaded.card, training=training), components=loaded.components)
 
 
-def _from_file(path: Path, arguments: _ZipArguments) -> Policy:
+def _from_file(path: Path, arguments: FileArguments) -> Policy:
     if path.suffix in _PICKLES:
         raise InputError(
             f"{path}: is a pickle, which could run code; give the SB3 zip, and with it such a file as statistics="
@@ -107,7 +151,7 @@ def _from_file(path: Path, arguments: _ZipArguments) -> Policy:
     return _imported(policy_files.of_zip(path, arguments.statistics), arguments, "")
 
 
-def _imported(files: PolicyFiles, arguments: _ZipArguments, origin: str) -> Policy:
+def _imported(files: PolicyFiles, arguments: FileArguments, origin: str) -> Policy:
     address = arguments.env or (f"{FOREIGN}{files.env}" if files.env else "")
     if not address:
         raise InputError(
@@ -154,13 +198,6 @@ def _spaces_by_name(files: PolicyFiles, address: str) -> Spaces:
         near = [name for name in content.names("envs") if _robot(name) == _robot(files.env)]
         advice = f"give --env {near[0]} (env=)" if near else "give --env (env=), the env that it was trained in"
         raise InputError(f"{files.zip}: {files.env} cannot be made here: {advice}: {error}") from None
-
-
-def _refuse_idle(arguments: _ZipArguments, where: str) -> None:
-    """Refuse arguments that would be ignored."""
-    idle = [name for name, value in msgspec.structs.asdict(arguments).items() if value is not None]
-    if idle:
-        raise InputError(f"{where}: a policy folder's card says all: {', '.join(idle)} can only be given with a zip")
 
 
 def spaces_of(address: str) -> Spaces:

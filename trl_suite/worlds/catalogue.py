@@ -49,6 +49,8 @@ def _axis(axis: str, value: Any) -> str:
     words = axis.replace("_", " ")
     if axis in _PHRASES:
         return _PHRASES[axis](value)
+    if isinstance(value, str):
+        return f"{words} {value}"
     if isinstance(value, list | tuple):
         if all(isinstance(element, str) for element in value):
             return f"{words} of {', '.join(value)}"

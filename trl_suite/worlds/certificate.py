@@ -363,6 +363,7 @@ _AMOUNTS: dict[str, Callable[[mujoco.MjModel], float]] = {
     "control_range": lambda model: float(np.ptp(model.actuator_ctrlrange, axis=1).sum()),
     "fluid": lambda model: float(model.opt.viscosity + 1e-6 * model.opt.density),
     "timestep": lambda model: float(model.opt.timestep),
+    "contact_softness": lambda model: float(model.geom_solref[:, 0].sum()),
 }
 
 

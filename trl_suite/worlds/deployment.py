@@ -6,7 +6,7 @@ import mujoco
 import numpy as np
 
 from trl_suite.interface import Deployment
-from trl_suite.worlds.stepping.env import make
+from trl_suite.worlds.stepping.env import interface_of, make
 
 _SINGLE_AXIS = (int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_SLIDE))
 _ON_JOINT = (int(mujoco.mjtTrn.mjTRN_JOINT), int(mujoco.mjtTrn.mjTRN_JOINTINPARENT))
@@ -27,16 +27,18 @@ def deployment_of(address: str) -> Deployment:
         if not isinstance(model, mujoco.MjModel) or env.action_space.shape != (model.nu,):
             return Deployment(control_hz=rate)
         pose = getattr(raw, "nominal_position", None)
-        return _of_model(model, np.asarray(model.qpos0 if pose is None else pose), rate)
+        names = interface_of(env).action_names
+        return _of_model(model, np.asarray(model.qpos0 if pose is None else pose), rate, names)
     finally:
         env.close()
 
 
-def _of_model(model: mujoco.MjModel, pose: np.ndarray, rate: float | None) -> Deployment:
+def _of_model(model: mujoco.MjModel, pose: np.ndarray, rate: float | None, names: tuple[str, ...]) -> Deployment:
     joints = [index for index in range(model.njnt) if int(model.jnt_type[index]) in _SINGLE_AXIS]
     gains = {joint: _gains(model, joint) for joint in joints}
     return Deployment(
         control_hz=rate,
+        action_names=names,
         action_scale=tuple(_scale(model, actuator) for actuator in range(model.nu)),
         action_offset=(0.0,) * model.nu,
         joint_names=tuple(model.joint(joint).name for joint in joints),

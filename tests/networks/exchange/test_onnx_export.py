@@ -52,7 +52,9 @@ def numbers_of(card: Card) -> dict[str, dict[str, torch.Tensor]]:
     for name, (shape, dtype) in store.expected(card).items():
         component, _, tensor = name.rpartition(".")
         scale = 0.6 / max(shape[1:], default=1) ** 0.5
-        values = torch.randn(shape, generator=generator, dtype=dtype) * scale
+        values = torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype) * scale
+        if tensor.endswith("ra_var"):
+            values = values.abs() + 0.5
         if component.startswith("normaliser"):
             values = values * 5 if tensor == "mean" else values.abs() + 0.01
         components.setdefault(component, {})[tensor] = values

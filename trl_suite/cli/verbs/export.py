@@ -27,13 +27,11 @@ def execute(arguments: Export) -> int:
 
 
 def _onnx(policy: Policy, arguments: Export) -> list[str]:
-    facts, lines = policy.card.deployment, list[str]()
-    if facts is None:
-        try:
-            facts = deployment_of(policy.card.training.env)
-        except InputError as error:
-            facts = Deployment()
-            lines.append(f"without control rate, scales and gains: its training env cannot be made here: {error}")
+    facts, lines = Deployment(), list[str]()
+    try:
+        facts = deployment_of(policy.card.training.env)
+    except InputError as error:
+        lines.append(f"without control rate, scales and gains: its training env cannot be made here: {error}")
     path = policy.to_onnx(arguments.out, facts, arguments.stochastic)
     inputs = f"{INPUT} and {NOISE}" if arguments.stochastic else INPUT
     return [f"{path}: opset {OPSET}, {inputs} -> {OUTPUT}, float32, any batch", *lines]

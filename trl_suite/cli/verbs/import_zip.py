@@ -1,4 +1,4 @@
-"""`trl-suite import`: an SB3 zip, a folder of RL Zoo or of the hub, or an experiment's runs, as policy folders.
+"""`trl-suite import`: an ONNX file, an SB3 zip, a folder of RL Zoo or of the hub, or an experiment's runs.
 
 None of it is executed.
 """
@@ -8,12 +8,13 @@ from pathlib import Path
 from rich.console import Console
 
 from trl_suite import content
-from trl_suite.cli.arguments import Import
+from trl_suite.cli.arguments import Import, aliases
 from trl_suite.errors import InputError
 from trl_suite.experiment import policy_library
 from trl_suite.experiment.running.run_state import PLAN
+from trl_suite.networks.exchange.onnx_import import ImportedPolicy
 from trl_suite.networks.formats import hub
-from trl_suite.training.policy_import import load_policy
+from trl_suite.training.policy_import import EXCHANGE_SUFFIXES, FileArguments, load_foreign, load_policy
 from trl_suite.worlds.identity import folder_name
 
 
@@ -24,20 +25,39 @@ def execute(arguments: Import) -> int:
     folder = arguments.out or content.workspace() / "policies" / _name(arguments.zip)
     if folder.exists():
         raise InputError(f"{folder} exists already; name another folder with --out")
+    policy, notes = _loaded(arguments)
+    policy.save(folder)
+    console, card = Console(markup=False), policy.card
+    for note in notes:
+        console.print(note, soft_wrap=True, highlight=False)
+    normalises = "with its statistics" if card.normaliser else "without normalisation"
+    learner = f" (trained by {card.training.trained_by})" if card.training.trained_by else ""
+    alone = ", an actor alone" if card.network.actor_only else ""
+    text = f"{card.algorithm.upper()}{learner} of {card.training.env}{alone}, {normalises}, nothing executed: {folder}"
+    console.print(text, soft_wrap=True, highlight=False)
+    return 0
+
+
+def _loaded(arguments: Import) -> ImportedPolicy:
+    alias = aliases(arguments.alias)
+    file_arguments = FileArguments(
+        statistics=arguments.statistics,
+        env=arguments.env,
+        algorithm=arguments.algorithm,
+        activation=arguments.activation,
+        alias=alias,
+    )
+    if Path(arguments.zip).suffix in EXCHANGE_SUFFIXES and not Path(arguments.zip).is_dir():
+        return load_foreign(Path(arguments.zip), file_arguments)
     policy = load_policy(
         arguments.zip,
         statistics=arguments.statistics,
         env=arguments.env,
         algorithm=arguments.algorithm,
         activation=arguments.activation,
+        alias=alias,
     )
-    policy.save(folder)
-    card = policy.card
-    normalises = "with its statistics" if card.normaliser else "without normalisation"
-    learner = f" (trained by {card.training.trained_by})" if card.training.trained_by else ""
-    text = f"{card.algorithm.upper()}{learner} of {card.training.env}, {normalises}, nothing executed: {folder}"
-    Console(markup=False).print(text, soft_wrap=True, highlight=False)
-    return 0
+    return ImportedPolicy(policy, ())
 
 
 def _from_runs(runs: Path, into: Path) -> int:
@@ -55,4 +75,4 @@ def _name(where: str) -> str:
 
 
 def _stem(path: Path) -> str:
-    return path.stem if path.suffix == ".zip" else path.resolve().name
+    return path.stem if path.suffix in (".zip", *EXCHANGE_SUFFIXES) else path.resolve().name

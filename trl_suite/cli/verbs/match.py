@@ -1,6 +1,6 @@
 """`trl-suite match`: which slots and components of a policy would be copied into an env, before any training."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,14 @@ from rich.table import Table
 from rich.text import Text
 
 from trl_suite.cli.arguments import Match, aliases
-from trl_suite.errors import InputError
+from trl_suite.errors import InputError, suggestion
 from trl_suite.interface import Interface
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.preview import Preview, SlotMatch, preview
-from trl_suite.training.policy_import import load_policy, spaces_of
+from trl_suite.networks.exchange.onnx_import import ImportedPolicy
+from trl_suite.networks.exchange.slot_fit import differences
+from trl_suite.training.policy_import import EXCHANGE_SUFFIXES, FileArguments, load_foreign, load_policy, spaces_of
+from trl_suite.worlds.deployment import deployment_of
 
 PICTURE_SUFFIXES = (".png", ".svg", ".pdf")
 INK, FAINT, MATCHED, ALONE = "#1a1a1a", "#8a8a8a", "#0072b2", "#d55e00"  # Okabe & Ito's blue and vermilion
@@ -30,9 +33,11 @@ def execute(arguments: Match) -> int:
     """Print both tables, draw the picture if one is asked for, and return the exit code."""
     if arguments.out:
         _refuse_unless_picture(arguments.out)
-    policy, target = load_policy(arguments.policy), spaces_of(arguments.env)
-    method = methods.find(arguments.method)
-    seen = preview(policy, target.interface, arguments.method, method, aliases(arguments.alias))
+    alias, target = aliases(arguments.alias), spaces_of(arguments.env)
+    policy, notes = _loaded(arguments, alias)
+    alias = {} if arguments.policy.endswith(EXCHANGE_SUFFIXES) else alias  # it is in the env's slots by now
+    name = arguments.method or ("actor-only" if policy.card.network.actor_only else "finetune")
+    seen = preview(policy, target.interface, name, methods.find(name), alias)
     if arguments.out:
         _draw(arguments.out, policy.interface, seen, (policy.card.training.env, arguments.env))
     if arguments.json:
@@ -41,11 +46,23 @@ def execute(arguments: Match) -> int:
     console = Console(markup=False)  # what a card says is text
     console.print(_slots(seen), highlight=False)
     console.print(_parts(seen), highlight=False)
-    for line in _rest(seen):
+    for line in (*_rest(seen, policy.interface), *notes):
         console.print(line, highlight=False, soft_wrap=True)
     if arguments.out:
         console.print(f"picture: {arguments.out}", highlight=False, soft_wrap=True)
     return 0
+
+
+def _loaded(arguments: Match, alias: Mapping[str, str]) -> ImportedPolicy:
+    """Return the policy, and what differs between its world and the target besides the slots."""
+    if arguments.policy.endswith(EXCHANGE_SUFFIXES):
+        return load_foreign(Path(arguments.policy), FileArguments(env=arguments.env, alias=alias))
+    policy = load_policy(arguments.policy)
+    try:
+        home = deployment_of(policy.card.training.env)
+    except InputError as error:
+        return ImportedPolicy(policy, (f"rates, scales and poses are not compared: {error}",))
+    return ImportedPolicy(policy, differences(home, deployment_of(arguments.env), arguments.env, alias))
 
 
 def _slots(seen: Preview) -> Table:
@@ -67,8 +84,11 @@ def _parts(seen: Preview) -> Table:
     return table
 
 
-def _rest(seen: Preview) -> list[str]:
-    unmatched = [match.slot for match in seen.slots if match.source is None]
+def _rest(seen: Preview, source: Interface) -> list[str]:
+    names = {"observation": source.observation_names, "action": source.action_names}
+    unmatched = [
+        f"{match.slot}{suggestion(match.slot, names[match.kind])}" for match in seen.slots if match.source is None
+    ]
     lines = {"not in the source": unmatched, "unused of the source": seen.unused, "left over": seen.left_over}
     return [f"{label}: {', '.join(names)}" for label, names in lines.items() if names]
 

@@ -139,6 +139,8 @@ def _zero_shot(visit: _Visit | None, random_return: float, reference: float, not
 
 
 def _critic(policy: Policy, visit: _Visit) -> float:
+    if policy.card.network.actor_only:
+        return math.nan
     gamma = _gamma(policy)
     actions = policy.predict(visit.seen)[0].astype(np.float64)
     values, settled = activations.values(policy, visit.seen, actions), visit.recording.settled(gamma)

@@ -15,8 +15,10 @@ from trl_suite.files import write_atomically
 from trl_suite.interface import Deployment
 from trl_suite.networks.card import Card
 from trl_suite.networks.components import (
+    LAYER_NORM_EPSILON,
     LOG_STD,
     LOG_STD_RANGE,
+    NORM,
     OBSERVATION_STATISTICS,
     SOURCE_PREFIX,
     Components,
@@ -99,12 +101,20 @@ class _GraphWriter:
         weight, bias = (self.number(f"{component}.{name}", layer[name].detach().numpy()) for name in ("weight", "bias"))
         return self.add("Gemm", features, weight, bias, transB=1)
 
+    def normed(self, features: str, component: str, norm: Mapping[str, Any]) -> str:
+        """Append the normalisation of a layer."""
+        numbers = (self.number(f"{component}.{name}", norm[name].detach().numpy()) for name in ("weight", "bias"))
+        return self.add("LayerNormalization", features, *numbers, axis=-1, epsilon=LAYER_NORM_EPSILON)
+
 
 def _write(graph: _GraphWriter, card: Card, components: Components, stochastic: bool) -> None:
     features = _normalised(graph, card, components)
     for layer in range(len(card.network.actor)):
         component = f"actor.trunk.{layer}"
-        features = _activated(graph, graph.linear(features, component, components[component]), card.network.activation)
+        features = graph.linear(features, component, components[component])
+        if norm := components.get(f"{component}{NORM}"):
+            features = graph.normed(features, f"{component}{NORM}", norm)
+        features = _activated(graph, features, card.network.activation)
     action = _mean(graph, features, card, components)
     if stochastic:
         action = _drawn(graph, features, action, card, components)

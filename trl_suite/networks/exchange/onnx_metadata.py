@@ -10,11 +10,10 @@ from typing import Any
 import msgspec
 
 from trl_suite.errors import InputError
-from trl_suite.interface import Deployment, Interface, Slot
+from trl_suite.interface import Deployment
 from trl_suite.networks.card import Card
 
 METADATA_SCHEMA = "1"
-METADATA_MAX_CHARACTERS = 1_000_000  # of one entry
 SCHEMA_KEY = "trl_suite_schema"
 
 
@@ -26,6 +25,7 @@ def metadata(card: Card, digest: str, deployment: Deployment) -> dict[str, str]:
     """
     network, slots = card.network, card.interface
     entries: dict[str, Any] = {
+        **msgspec.structs.asdict(deployment),
         SCHEMA_KEY: METADATA_SCHEMA,
         "observation_names": slots.observation_names,
         "observation_units": tuple(slot.unit for slot in slots.observation),
@@ -33,7 +33,6 @@ def metadata(card: Card, digest: str, deployment: Deployment) -> dict[str, str]:
         "action_units": tuple(slot.unit for slot in slots.action),
         "action_low": network.action_low,
         "action_high": network.action_high,
-        **msgspec.structs.asdict(deployment),
         "training_env": card.training.env,
         "training_steps": card.training.steps,
         "training_seed": card.training.seed,
@@ -63,7 +62,7 @@ def read_deployment(entries: Mapping[str, str], where: str) -> Deployment:
     Raises:
         InputError: an entry is no list of finite numbers where it should be one; the key is named.
     """
-    names = {key: _names(entries.get(key, "")) for key in ("joint_names", "command_names")}
+    names = {key: name_list(entries.get(key, "")) for key in ("joint_names", "command_names")}
     numbers = {key: _numbers(entries, key, where) for key in _NUMBER_KEYS}
     rate = _numbers(entries, "control_hz", where) or _rate_of_step(entries, where)
     history = _numbers(entries, "history_length", where) or (1.0,)
@@ -83,25 +82,7 @@ def _rate_of_step(entries: Mapping[str, str], where: str) -> tuple[float, ...]:
     return ()
 
 
-def read_interface(entries: Mapping[str, str], where: str) -> Interface | None:
-    """Slots by an ONNX file's metadata; None where it names none.
-
-    A name that stands once for several numbers, as Isaac Lab's terms do, is no slot: the caller compares sizes.
-    """
-    observation, action = (_names(entries.get(key, "")) for key in ("observation_names", "action_names"))
-    action = action or _names(entries.get("joint_names", ""))
-    if not observation and not action:
-        return None
-    units, action_units = (_names(entries.get(f"{side}_units", "")) for side in ("observation", "action"))
-    return Interface(observation=_slots(observation, units), action=_slots(action, action_units))
-
-
-def _slots(names: tuple[str, ...], units: tuple[str, ...]) -> tuple[Slot, ...]:
-    stated = units if len(units) == len(names) else ("?",) * len(names)
-    return tuple(Slot(name, unit or "?") for name, unit in zip(names, stated, strict=True))
-
-
-def _names(text: str) -> tuple[str, ...]:
+def name_list(text: str) -> tuple[str, ...]:
     """Names of a list as exporters write it: `a,b`, `['a', 'b']` or JSON."""
     text = text.strip()
     if not text:
@@ -112,7 +93,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _numbers(entries: Mapping[str, str], key: str, where: str) -> tuple[float, ...]:
-    texts = [text for text in _names(entries.get(key, "")) if text]
+    texts = [text for text in name_list(entries.get(key, "")) if text]
     try:
         values = tuple(map(float, texts))
     except ValueError:

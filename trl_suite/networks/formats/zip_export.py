@@ -37,8 +37,12 @@ def save(path: Path, card: Card, components: Components) -> list[Path]:
     """Write the zip and, where the policy normalises, `NAME.vecnormalize.pkl` beside it; return what was written.
 
     Raises:
-        InputError: the policy is a residual, which none of SB3's networks is.
+        InputError: the policy is a residual or an actor alone, which none of SB3's networks is.
     """
+    if card.network.actor_only:
+        raise InputError(
+            "an actor alone, as of an ONNX file, has no critic, which every policy of SB3 has: not exported"
+        )
     if card.network.residual is not None:
         raise InputError(
             "a residual policy is the source's action plus a bounded correction, which no MlpPolicy of SB3 computes: "

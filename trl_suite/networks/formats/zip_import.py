@@ -1,10 +1,6 @@
 """Import of an SB3 zip: parameters and plain fields only. Nothing in it is unpickled, so nothing in it can run."""
 
-import io
-import pickle
 import re
-import struct
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -14,23 +10,17 @@ import torch
 from trl_suite.algorithms.hyperparameters import Activation
 from trl_suite.algorithms.registry import Algorithm, find
 from trl_suite.errors import InputError
-from trl_suite.files import reason_of
 from trl_suite.interface import Spaces
 from trl_suite.networks import store
 from trl_suite.networks.card import Card, Network, Training
 from trl_suite.networks.components import INPUT_NORM, TEMPERATURE, Components, group
-from trl_suite.networks.formats import vecnormalize, zip_fields
+from trl_suite.networks.formats import torch_file, vecnormalize, zip_fields
 from trl_suite.networks.formats.zip_fields import Origin
 from trl_suite.networks.formats.zip_reader import Archive
 from trl_suite.networks.policy import Policy
 
 PARAMETERS, VARIABLES, VERSION = "policy.pth", "pytorch_variables.pth", "_stable_baselines3_version"
 PARAMETERS_MAX_BYTES, VARIABLES_MAX_BYTES = 1024**3, 16 * 1024**2
-_LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # the number with which torch's files began before 1.6
-_TORCH_FILE_ERRORS = (  # by which torch's weights-only reader refuses a file
-    pickle.UnpicklingError, RuntimeError, ValueError, EOFError, LookupError, TypeError, AttributeError, OverflowError,
-    AssertionError, ImportError, ArithmeticError, MemoryError, struct.error, OSError,
-)  # fmt: skip
 
 
 def load(
@@ -117,36 +107,8 @@ def _check_members(archive: Archive, where: str) -> None:
 
 def _tensors(archive: Archive, member: str, limit: int, where: str) -> dict[str, torch.Tensor]:
     """Return the tensors of a torch file, copied; only torch's own weights-only reader is ever asked."""
-    content = archive.read(member, limit)
-    if content.startswith(_LEGACY):
-        raise InputError(
-            f"{where}: {member} is in the format that torch wrote before 1.6: load the zip with the SB3 that wrote it "
-            "and save it with a newer torch"
-        )
-    with Archive(content, f"{where}: {member}"):
-        pass  # a bomb may hide in the inner zip
-    try:
-        with warnings.catch_warnings(action="ignore"):  # of odd protocols, which are refused below or do no harm
-            loaded = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
-    except _TORCH_FILE_ERRORS as error:
-        reason = reason_of(error)
-        raise InputError(f"{where}: {member} is not a plain table of tensors, and was not executed: {reason}") from None
-    if not isinstance(loaded, dict):
-        raise InputError(f"{where}: {member} is not a table of tensors")
-    _check_tensors(loaded, len(content), f"{where}: {member}")
-    return {name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in loaded.items()}
-
-
-def _check_tensors(loaded: Mapping[Any, Any], size: int, where: str) -> None:
-    """Refuse what is not a dense tensor with a short name, and views that would grow when they are copied."""
-    claimed = 0
-    for name, tensor in loaded.items():
-        plain = type(tensor) in (torch.Tensor, torch.nn.Parameter) and tensor.layout is torch.strided
-        if not (isinstance(name, str) and len(name) < 200 and plain and tensor.device.type == "cpu"):
-            raise InputError(f"{where}: '{str(name)[:80]}' is not a plain tensor")
-        claimed += tensor.numel() * tensor.element_size()
-    if claimed > size:
-        raise InputError(f"{where}: its tensors claim {claimed} bytes and the file has {size}")
+    content, named = archive.read(member, limit), f"{where}: {member}"
+    return torch_file.copied_tensors(torch_file.read(content, named), len(content), named)
 
 
 def _temperature(archive: Archive, where: str) -> torch.Tensor:

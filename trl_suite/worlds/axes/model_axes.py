@@ -14,6 +14,7 @@ from trl_suite.errors import InputError, unknown
 from trl_suite.worlds.axes.explicit import keep_muscles, scales_force, weaken_muscle, write_inertials, write_out
 from trl_suite.worlds.axes.idle import feels_gravity, refuse_disabled, touches
 from trl_suite.worlds.axes.shapes import length, put_back, size
+from trl_suite.worlds.axes.simulator_axes import cone, contact_softness, integrator, solver
 from trl_suite.worlds.axes.task_axes import TASK, edit_frame_skip
 from trl_suite.worlds.axes.variation import (
     Change,
@@ -289,6 +290,10 @@ MODEL: dict[str, Axis] = {
     "cripple": Axis("motors that no longer pull", cripple),
     "fluid": Axis("medium and wind", fluid),
     "timestep": Axis("timestep of the simulation", timestep),
+    "integrator": Axis("scheme that integrates motion", integrator),
+    "solver": Axis("algorithm that solves contacts and limits", solver),
+    "cone": Axis("cone that bounds friction", cone),
+    "contact_softness": Axis("time constant of the contacts", contact_softness),
 }
 
 

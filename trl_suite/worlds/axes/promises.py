@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from trl_suite.worlds.axes.effects import common_limits, effects
 from trl_suite.worlds.axes.explicit import index_of
 from trl_suite.worlds.axes.shape_promises import Shares, misgrown_meshes, promise_length, promise_size
+from trl_suite.worlds.axes.simulator_axes import promise_option, promise_softness
 from trl_suite.worlds.axes.variation import Change, ControlRange, Gear, Gravity, Joint, Mass, Range, Variation
 
 _NUMBER_TOLERANCE = 1e-6  # relative to the number, and to a thousandth of its field's largest
@@ -413,6 +414,10 @@ _PROMISES: dict[str, Callable[[mujoco.MjModel, mujoco.MjModel, Any], None]] = {
     "control_range": _control_range,
     "fluid": _fluid,
     "timestep": _timestep,
+    "integrator": lambda model, _, change: promise_option("integrator", model, change),
+    "solver": lambda model, _, change: promise_option("solver", model, change),
+    "cone": lambda model, _, change: promise_option("cone", model, change),
+    "contact_softness": promise_softness,
 }
 _OBJECT_TYPES = {"body": _OBJECT.mjOBJ_BODY, "joint": _OBJECT.mjOBJ_JOINT, "actuator": _OBJECT.mjOBJ_ACTUATOR}
 

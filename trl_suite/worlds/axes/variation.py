@@ -184,6 +184,10 @@ class Variation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     cripple: tuple[str, ...] | None = None  # actuators that no longer pull
     fluid: Fluid | None = None
     timestep: float | Timestep | None = None
+    integrator: Literal["Euler", "RK4", "implicit", "implicitfast"] | None = None
+    solver: Literal["PGS", "CG", "Newton"] | None = None
+    cone: Literal["pyramidal", "elliptic"] | None = None
+    contact_softness: float | None = None  # scale of the contacts' time constant
     direction: Literal[-1, 1] | None = None
     target_speed: float | None = None  # m/s
     reward: dict[str, float] | None = None  # scales of the weights, by the terms' names
@@ -258,6 +262,7 @@ _SCALES = (
     "gear",
     "control_range",
     "timestep",
+    "contact_softness",
     "observation_noise",
     "action_noise",
     "action_scale",
