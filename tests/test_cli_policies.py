@@ -122,6 +122,9 @@ def test_export_and_import_are_a_round_trip(workspace, capsys):
 
 
 def test_onnx_goes_out_comes_in_and_is_matched(workspace, capsys):
+    slots = spaces_of("hopper").interface
+    components = load_policy("hopper-source").components
+    Policy(card=card(slots, (4, 4)), components=components).save(workspace / "policies" / "hopper-source")
     code, out, _ = call(capsys, "export", "hopper-source", "out.onnx")
     assert code == 0
     assert "out.onnx: opset 17, obs -> actions" in out
@@ -154,7 +157,7 @@ def test_onnx_goes_out_comes_in_and_is_matched(workspace, capsys):
 
 
 def test_match_tells_rates_scales_and_near_names(workspace, capsys):
-    code, out, _ = call(capsys, "match", "hopper-source", "hopper?gear=0.5")
+    code, out, _ = call(capsys, "match", "hopper-ppo-seed-0", "hopper?gear=0.5")
     assert code == 0
     assert "thigh_joint.control: action_scale 200 at home, 100 in hopper?gear=0.5" in out
     (workspace / "names.toml").write_text(

@@ -70,14 +70,25 @@ def align(source: Interface, target: Interface, alias: Alias | None = None, lear
 
 
 def _check_units(source: Sequence[Slot], target: Sequence[Slot], indices: Sequence[int | None]) -> None:
-    """Refuse slots of one name that count in different units: the same number would mean another thing."""
+    """Refuse slots of one quantity that count in different units: the same number would mean another thing."""
     for slot, index in zip(target, indices, strict=True):
         unit = slot.unit if index is None else source[index].unit
-        if unit != slot.unit and UNKNOWN_UNIT not in (unit, slot.unit) and conversion(unit, slot.unit) != 1.0:
+        if conversion(unit, slot.unit) not in (None, 1.0):
             raise InputError(
                 f"{slot.name} is in {slot.unit} in the target and in {unit} in the source: slots of one name are to "
                 "mean the same number; importing an ONNX file converts units"
             )
+
+
+def other_quantities(source: Interface, target: Interface, alignment: Alignment) -> list[str]:
+    """Lines on matched slots whose units are of different quantities, with both: `knee.position: rad ..., m ...`."""
+    lines: list[str] = []
+    for axis, slots in (("observation", target.observation), ("action", target.action)):
+        for slot, index in zip(slots, getattr(alignment, axis), strict=True):
+            unit = slot.unit if index is None else getattr(source, axis)[index].unit
+            if UNKNOWN_UNIT not in (unit, slot.unit) and conversion(unit, slot.unit) is None:
+                lines.append(f"{slot.name}: {unit} in the source, {slot.unit} in the target: other quantities")
+    return lines
 
 
 def _refusable(source: Interface, target: Interface, action: tuple[int | None, ...]) -> bool:

@@ -43,6 +43,10 @@ class MjModel:
     geom_conaffinity: Integers
     geom_condim: Integers
     geom_friction: Floats
+    geom_solref: Floats
+    pair_solref: Floats
+    neq: int
+    tendon_limited: Any
     jnt_limited: NDArray[np.bool_]
     nsite: int
     geom_pos: Floats
@@ -163,6 +167,7 @@ class MjsJoint(MjsElement):
 class MjsGeom(MjsElement):
     type: int
     friction: Floats
+    solref: Floats
     fromto: Floats
     pos: Floats
     quat: Floats
@@ -183,6 +188,7 @@ class MjsMesh(MjsElement):
 
 class MjsPair(MjsElement):
     friction: Floats
+    solref: Floats
 
 class MjsActuator(MjsElement):
     target: str
@@ -240,7 +246,14 @@ class MjLogConfig:
     def set(config: MjLogConfig) -> None: ...
 
 class mjtIntegrator:
+    mjINT_EULER: int
     mjINT_RK4: int
+    mjINT_IMPLICIT: int
+    mjINT_IMPLICITFAST: int
+
+class mjtCone:
+    mjCONE_PYRAMIDAL: int
+    mjCONE_ELLIPTIC: int
 
 class mjtInertiaFromGeom:
     mjINERTIAFROMGEOM_FALSE: int
@@ -249,6 +262,7 @@ class mjtInertiaFromGeom:
 
 class mjtSolver:
     mjSOL_PGS: int
+    mjSOL_CG: int
     mjSOL_NEWTON: int
 
 class mjtWarning:
@@ -290,6 +304,7 @@ class mjtStage:
 
 class mjtTrn:
     mjTRN_JOINT: int
+    mjTRN_JOINTINPARENT: int
     mjTRN_BODY: int
 
 class mjtGain:

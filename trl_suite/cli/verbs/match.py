@@ -18,6 +18,7 @@ from trl_suite.errors import InputError, suggestion
 from trl_suite.interface import Interface
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.preview import Preview, SlotMatch, preview
+from trl_suite.networks.align import align, other_quantities
 from trl_suite.networks.exchange.onnx_import import ImportedPolicy
 from trl_suite.networks.exchange.slot_fit import differences
 from trl_suite.training.policy_import import EXCHANGE_SUFFIXES, FileArguments, load_foreign, load_policy, spaces_of
@@ -46,7 +47,10 @@ def execute(arguments: Match) -> int:
     console = Console(markup=False)  # what a card says is text
     console.print(_slots(seen), highlight=False)
     console.print(_parts(seen), highlight=False)
-    for line in (*_rest(seen, policy.interface), *notes):
+    quantities = other_quantities(
+        policy.interface, target.interface, align(policy.interface, target.interface, alias, True)
+    )
+    for line in (*_rest(seen, policy.interface), *quantities, *notes):
         console.print(line, highlight=False, soft_wrap=True)
     if arguments.out:
         console.print(f"picture: {arguments.out}", highlight=False, soft_wrap=True)

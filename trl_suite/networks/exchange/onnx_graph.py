@@ -383,8 +383,9 @@ def _layer_normalization(call: _Call) -> Value:
     signal, scale, shift = call.signal(), call.constant(1), call.constant(2)
     if call.attributes.get("axis", -1) not in (-1, 1) or scale is None:
         raise InputError("normalises over another axis than the units of a layer")
-    rows = (_bias(np.ones(1) * value, signal.size) for value in (scale, np.zeros(1) if shift is None else shift))
-    return signal.normed(Norm(*rows, float(call.attributes.get("epsilon", 1e-5))))
+    shift = np.zeros(1) if shift is None else shift
+    epsilon = float(call.attributes.get("epsilon", 1e-5))
+    return signal.normed(Norm(_bias(scale, signal.size), _bias(shift, signal.size), epsilon))
 
 
 def _concat(call: _Call) -> Value:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from trl_suite.algorithms.hyperparameters import Activation
 from trl_suite.algorithms.registry import DESCRIPTORS, Algorithm, find
 from trl_suite.errors import InputError, printable
 from trl_suite.interface import Deployment, Spaces
@@ -130,10 +131,11 @@ def _algorithm(graph: PolicyGraph, asked: Algorithm | None, bounded: BoundedHead
 
 def _network(layers: tuple[Layer, ...], bounded: BoundedHead) -> Network:
     *trunk, _ = layers
+    activation: Activation = next((layer.activation for layer in trunk if layer.activation), "tanh")
     return Network(
         actor=tuple(len(layer.bias) for layer in trunk),
         critic=(),
-        activation=next((layer.activation for layer in trunk if layer.activation), "tanh"),
+        activation=activation,
         layer_norm=any(layer.norm for layer in trunk),
         actor_only=True,
         action_low=bounded.low,

@@ -62,13 +62,23 @@ def read_deployment(entries: Mapping[str, str], where: str) -> Deployment:
     Raises:
         InputError: an entry is no list of finite numbers where it should be one; the key is named.
     """
-    names = {key: name_list(entries.get(key, "")) for key in ("joint_names", "command_names")}
-    numbers = {key: _numbers(entries, key, where) for key in _NUMBER_KEYS}
+    numbers = [_numbers(entries, key, where) for key in _NUMBER_KEYS]
+    action_scale, action_offset, default_joint_pos, joint_stiffness, joint_damping = numbers
     rate = _numbers(entries, "control_hz", where) or _rate_of_step(entries, where)
     history = _numbers(entries, "history_length", where) or (1.0,)
     if not 1 <= history[0] <= 10_000 or history[0] != int(history[0]):
         raise InputError(f"{where}: history_length is {history[0]:g}; a number of control steps is expected")
-    return Deployment(control_hz=rate[0] if rate else None, history_length=int(history[0]), **names, **numbers)
+    return Deployment(
+        control_hz=rate[0] if rate else None,
+        joint_names=name_list(entries.get("joint_names", "")),
+        command_names=name_list(entries.get("command_names", "")),
+        history_length=int(history[0]),
+        action_scale=action_scale,
+        action_offset=action_offset,
+        default_joint_pos=default_joint_pos,
+        joint_stiffness=joint_stiffness,
+        joint_damping=joint_damping,
+    )
 
 
 _NUMBER_KEYS = ("action_scale", "action_offset", "default_joint_pos", "joint_stiffness", "joint_damping")
