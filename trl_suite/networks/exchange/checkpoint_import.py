@@ -25,8 +25,10 @@ CHECKPOINT_MAX_BYTES = 256 * 1024**2  # with critic and optimiser
 TABLES_MAX = 50  # of a checkpoint, searched for the actor
 
 _RSL_RL_EPSILON, _SKRL_EPSILON, _SKRL_CLIP = 1e-2, 1e-8, 5.0  # of their normalisers
-_LAYER = re.compile(r"(?:actor\.|mlp\.|actor\.mlp\.|net\.|net_container\.)(?P<index>\d+)\.(?P<tensor>weight|bias)")
-_HEAD = re.compile(r"(?:policy_layer|mean_layer|mu)\.(?P<tensor>weight|bias)")
+_HIDDEN_LAYER = re.compile(
+    r"(?:actor\.|mlp\.|actor\.mlp\.|net\.|net_container\.)(?P<index>\d+)\.(?P<tensor>weight|bias)"
+)
+_OUTPUT_LAYER = re.compile(r"(?:policy_layer|mean_layer|mu)\.(?P<tensor>weight|bias)")
 
 
 class _Normaliser(NamedTuple):
@@ -90,9 +92,9 @@ def _layers(table: Mapping[str, Any]) -> list[str]:
     numbered = sorted(
         (int(match["index"]), match["tensor"] == "bias", name)
         for name in table
-        if (match := _LAYER.fullmatch(name)) and len(match["index"]) < 4
+        if (match := _HIDDEN_LAYER.fullmatch(name)) and len(match["index"]) < 4
     )
-    head = sorted((match["tensor"] == "bias", name) for name in table if (match := _HEAD.fullmatch(name)))
+    head = sorted((match["tensor"] == "bias", name) for name in table if (match := _OUTPUT_LAYER.fullmatch(name)))
     return [name for *_, name in numbered] + [name for _, name in head]
 
 
