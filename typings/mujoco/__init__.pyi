@@ -101,6 +101,7 @@ class MjModel:
     ntendon: int
     nflex: int
     ncam: int
+    cam_bodyid: Integers
     def key(self, name: str | int) -> Any: ...
     def joint(self, name: str | int) -> Any: ...
     def body(self, name: str | int) -> Any: ...
@@ -122,6 +123,7 @@ class MjData:
     qfrc_bias: Floats
     qacc_warmstart: Floats
     qfrc_passive: Floats
+    xpos: Floats
     act: Floats
     actuator_force: Floats
     ctrl: Floats

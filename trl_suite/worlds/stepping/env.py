@@ -404,5 +404,5 @@ def _followed(model: mujoco.MjModel, camera: Camera) -> int:
     """Return the body that the camera follows: the table's, or that of the model's camera `track`; 0 for none."""
     if camera.body:
         return int(model.body(camera.body).id)
-    track = mujoco.mj_name2id(model, int(mujoco.mjtObj.mjOBJ_CAMERA), "track")
+    track = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, "track")
     return int(model.cam_bodyid[track]) if track >= 0 else 0
