@@ -54,6 +54,13 @@ def test_td3_without_noise_is_warned_about(tiny):
     assert "action_noise = 0 explores nothing" in experiment_checks.cautions(experiment_file.load(tiny))[0]
 
 
+def test_a_grid_between_rollouts_is_warned_about(tiny):
+    path = tiny / "experiment.toml"
+    path.write_text(path.read_text().replace("every    = 128", "every = 100"))
+    (caution,) = experiment_checks.cautions(experiment_file.load(tiny))
+    assert caution.startswith("evaluation.every 100 is no multiple of a rollout of 128 steps: ")
+
+
 def test_an_experiment_that_does_not_exist_lists_those_that_do():
     with pytest.raises(InputError, match=r"unknown experiment 'quickstar' \(did you mean 'quickstart'\?\)"):
         experiment_file.locate("experiments/quickstar")

@@ -41,6 +41,11 @@ class Hyperparameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         """Whether its optimisers are Adam's, with two moments of each gradient."""
         return True
 
+    @property
+    def rollout(self) -> int:
+        """Env steps between two updates."""
+        raise NotImplementedError
+
     def table(self) -> dict[str, Any]:
         """All keys and values, as a record holds them; a key of the younger ones stands there only if it acts."""
         defaults = msgspec.structs.asdict(type(self)())
@@ -67,6 +72,11 @@ class OnPolicyHyperparameters(Hyperparameters, frozen=True, kw_only=True, forbid
     @property
     def minibatch(self) -> int:
         """Transitions of one gradient step: the whole rollout."""
+        return self.n_envs * self.n_steps
+
+    @property
+    def rollout(self) -> int:
+        """Env steps between two updates."""
         return self.n_envs * self.n_steps
 
     @property
@@ -97,6 +107,11 @@ class OffPolicyHyperparameters(Hyperparameters, frozen=True, kw_only=True, forbi
     def minibatch(self) -> int:
         """Transitions of one gradient step."""
         return self.batch_size
+
+    @property
+    def rollout(self) -> int:
+        """Env steps between two updates."""
+        return self.n_envs * self.train_freq
 
 
 class TargetNetworkHyperparameters(OffPolicyHyperparameters, frozen=True, kw_only=True, forbid_unknown_fields=True):

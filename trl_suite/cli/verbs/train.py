@@ -31,7 +31,7 @@ def execute(arguments: Train) -> int:
     identity(arguments.env)  # an env that does not exist is said before a bar is drawn
     console, choice = Console(), choose(arguments.env, arguments.algorithm, arguments.preset)
     hyperparameters = choice.hyperparameters
-    rollout = hyperparameters.n_envs * getattr(hyperparameters, "n_steps", 1)
+    rollout = hyperparameters.rollout
     if arguments.steps < rollout:
         raise InputError(f"--steps {arguments.steps}: fewer than one rollout of {rollout:,} steps would train nothing")
     console.print(choice.note, highlight=False, soft_wrap=True)

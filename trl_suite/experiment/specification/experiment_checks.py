@@ -54,8 +54,17 @@ def check(path: Path, experiment: Experiment) -> None:
 def cautions(experiment: Experiment) -> list[str]:
     """Return warnings for settings that are valid but probably a mistake."""
     kinds = list(dict.fromkeys(choice.hyperparameters for choice in experiment.choices.values()))
+    every = experiment.evaluation.every
     lines = [line for hyperparameters in kinds for line in _off_policy_cautions(hyperparameters)]
+    lines += [_label_caution(every, kind.rollout) for kind in kinds if every % kind.rollout]
     return list(dict.fromkeys(lines))
+
+
+def _label_caution(every: int, rollout: int) -> str:
+    return (
+        f"evaluation.every {every:,} is no multiple of a rollout of {rollout:,} steps: each evaluation measures the "
+        "policy of the last whole rollout before its step"
+    )
 
 
 def _off_policy_cautions(hyperparameters: Hyperparameters) -> list[str]:
