@@ -10,10 +10,10 @@ from trl_suite.networks.fresh_networks import fresh_moments, fresh_networks
 from trl_suite.training import settings
 from trl_suite.training.cohort.member_start import normaliser_of, policy_of, start
 from trl_suite.training.policy_import import spaces_of
+from trl_suite.training.reproducibility import seed_for
 from trl_suite.training.sb3.methods import source_memory
 from trl_suite.training.sb3.methods.transplant import implant
 from trl_suite.training.sb3.models import sb3_model
-from trl_suite.training.seeds import seed_for
 from trl_suite.training.training_run import TrainingRun
 
 ENV = "hopper"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trl_suite.training.acting.evaluation import Episode, Evaluator, append, mean_return
-from trl_suite.training.seeds import seed_for
+from trl_suite.training.reproducibility import seed_for
 
 
 @pytest.fixture

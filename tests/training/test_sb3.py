@@ -15,10 +15,10 @@ from trl_suite.mechanisms.methods import Method
 from trl_suite.networks.card import Training
 from trl_suite.training import settings
 from trl_suite.training.from_scratch import Unwatched
+from trl_suite.training.reproducibility import seed_for
 from trl_suite.training.sb3.loop import train
 from trl_suite.training.sb3.methods.transplant import transplant
 from trl_suite.training.sb3.models import sb3_model as sb3
-from trl_suite.training.seeds import seed_for
 from trl_suite.training.training_run import DivergedError, TrainingRun
 
 SMALL = PPOHyperparameters(n_envs=2, n_steps=64, batch_size=32, n_epochs=2, hidden=(8, 8))

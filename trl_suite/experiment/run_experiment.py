@@ -27,7 +27,7 @@ from trl_suite.experiment.specification.factors import cells
 from trl_suite.experiment.tuning import tuning_trials
 from trl_suite.machine_resources import cores
 from trl_suite.record import SCRATCH
-from trl_suite.training.threads import threads
+from trl_suite.training.reproducibility import threads
 
 Where = Literal["here", "local", "ray", "slurm"]
 

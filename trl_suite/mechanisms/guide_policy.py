@@ -1,7 +1,7 @@
 """Guide policy: the source opens training episodes and hands over (JSRL, Uchendu et al. 2023, algorithm 1).
 
-On SB3 the envs are wrapped one by one (`training/sb3/methods/guided_env.py`). A cohort steps the envs of all members as
-one batch, which runs no other policy inside a reset: it refuses.
+On SB3 the envs are wrapped one by one (`training/sb3/methods/method_callbacks.py`). A cohort steps the envs of all
+members as one batch, which runs no other policy inside a reset: it refuses.
 """
 
 from typing import Protocol

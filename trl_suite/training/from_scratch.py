@@ -5,7 +5,7 @@ from trl_suite.algorithms.registry import Algorithm
 from trl_suite.networks.policy import Policy
 from trl_suite.training import engines, settings
 from trl_suite.training.presets import Choice, Preset, choose
-from trl_suite.training.threads import threads
+from trl_suite.training.reproducibility import threads
 from trl_suite.training.training_run import TrainingOutcome, TrainingRun, Unwatched, Watcher
 
 

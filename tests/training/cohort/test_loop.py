@@ -22,10 +22,10 @@ from trl_suite.training.cohort.collecting.rollout import advantages
 from trl_suite.training.cohort.member import CohortMember
 from trl_suite.training.cohort.stacked import noise
 from trl_suite.training.policy_import import spaces_of
+from trl_suite.training.reproducibility import seed_for
 from trl_suite.training.sb3.methods.transplant import implant
 from trl_suite.training.sb3.models import sb3_model as sb3
 from trl_suite.training.sb3.models import vec_env
-from trl_suite.training.seeds import seed_for
 from trl_suite.training.training_run import TrainingRun, Unwatched
 
 ROLLOUTS = 4

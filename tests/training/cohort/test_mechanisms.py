@@ -186,7 +186,7 @@ def test_the_card_tells_the_return_that_the_policy_reaches(make_job):
     last = [episode.value for episode in watcher.curve[-1][1]]
     assert outcome.policy.card.training.return_mean == pytest.approx(np.mean(last))
     world = make("inverted-pendulum")
-    from trl_suite.training.seeds import seed_for
+    from trl_suite.training.reproducibility import seed_for
 
     observation, _ = world.reset(seed=seed_for(0, "evaluation"))
     total, ended = 0.0, False

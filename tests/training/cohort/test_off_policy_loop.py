@@ -19,11 +19,11 @@ from trl_suite.training.cohort.cohort import Cohort
 from trl_suite.training.cohort.member import CohortMember
 from trl_suite.training.cohort.stacked.noise import NoiseDraws, NoiseStream
 from trl_suite.training.policy_import import spaces_of
+from trl_suite.training.reproducibility import seed_for
 from trl_suite.training.sb3.loop import train
 from trl_suite.training.sb3.methods.transplant import implant
 from trl_suite.training.sb3.models import sb3_model as sb3
 from trl_suite.training.sb3.models import vec_env
-from trl_suite.training.seeds import seed_for
 from trl_suite.training.training_run import TrainingRun, Unwatched
 
 STEPS, LIMIT = 160, 5

@@ -17,7 +17,7 @@ from trl_suite.networks.policy import Policy, load
 from trl_suite.training.acting import filming
 from trl_suite.training.acting.filming import Scene
 from trl_suite.training.policy_import import spaces_of
-from trl_suite.training.threads import threads
+from trl_suite.training.reproducibility import threads
 
 
 def execute(arguments: Film) -> int:

@@ -12,7 +12,7 @@ from trl_suite.evidence.results.number_format import number
 from trl_suite.evidence.statistics import similarity
 from trl_suite.experiment.measuring.transfer_probe import ProbeReport, probe
 from trl_suite.training.policy_import import load_policy
-from trl_suite.training.threads import threads
+from trl_suite.training.reproducibility import threads
 
 JOINTS_NAMED_MAX = 4  # joints that are named
 

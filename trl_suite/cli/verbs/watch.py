@@ -14,7 +14,7 @@ from trl_suite.networks.policy import FOREIGN_SUFFIXES, Policy
 from trl_suite.training.acting import filming, viewer
 from trl_suite.training.acting.filming import Scene
 from trl_suite.training.policy_import import load_policy, spaces_of
-from trl_suite.training.threads import threads
+from trl_suite.training.reproducibility import threads
 
 SECONDS_MAX = 120.0  # of a film, which is held in memory
 

@@ -21,7 +21,7 @@ from trl_suite.networks.actor import SourceActor, source_actor
 from trl_suite.networks.align import align
 from trl_suite.networks.policy import Policy, load
 from trl_suite.training.acting.source_states import visited_states
-from trl_suite.training.seeds import seed_for
+from trl_suite.training.reproducibility import seed_for
 
 STATES = 1_000  # of the target, visited by the trained policy, on which networks are compared
 

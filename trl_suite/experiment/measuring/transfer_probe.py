@@ -19,7 +19,7 @@ from trl_suite.training.acting.evaluation import Act, Evaluator, mean_return
 from trl_suite.training.acting.paired_steps import PairedSteps, paired
 from trl_suite.training.acting.recording import Recording, record
 from trl_suite.training.policy_import import spaces_of
-from trl_suite.training.seeds import seed_for
+from trl_suite.training.reproducibility import seed_for
 
 Floats = npt.NDArray[np.float64]
 T = TypeVar("T")

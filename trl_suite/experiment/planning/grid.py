@@ -19,7 +19,7 @@ from trl_suite.mechanisms.source_replay import remembered
 from trl_suite.networks.card import Card
 from trl_suite.record import SCRATCH, SOURCE_METHOD, Plan, PlannedRun
 from trl_suite.training import settings
-from trl_suite.training.seeds import seed_for
+from trl_suite.training.reproducibility import seed_for
 from trl_suite.worlds.identity import folder_name, identity
 
 

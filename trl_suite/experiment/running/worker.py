@@ -23,7 +23,7 @@ from trl_suite.networks.policy import load
 from trl_suite.record import Plan, decode
 from trl_suite.training import engines
 from trl_suite.training.acting.evaluation import Episode, mean_return
-from trl_suite.training.threads import threads
+from trl_suite.training.reproducibility import threads
 from trl_suite.training.training_run import DivergedError, Result, Snapshot, TrainingOutcome, TrainingRun, Watcher
 
 REPORT_SECONDS = 0.2  # seconds between two reports of progress; a step may take a fraction of a millisecond

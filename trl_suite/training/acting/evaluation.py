@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from trl_suite.training.seeds import seed_for
+from trl_suite.training.reproducibility import seed_for
 from trl_suite.worlds.stepping.vector_env import make_vector
 
 Act = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float32]]  # (batch, slots) -> (batch, actions)

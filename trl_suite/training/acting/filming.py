@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from trl_suite.errors import InputError, NotInstalledError
 from trl_suite.training.acting.evaluation import Act
-from trl_suite.training.seeds import seed_for
+from trl_suite.training.reproducibility import seed_for
 from trl_suite.worlds.address import FOREIGN
 from trl_suite.worlds.stepping.env import make
 from trl_suite.worlds.variant_picture import draw_without_a_screen, rendered

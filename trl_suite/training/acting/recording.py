@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trl_suite.training.acting.evaluation import Act
-from trl_suite.training.seeds import seed_for
+from trl_suite.training.reproducibility import seed_for
 from trl_suite.worlds.stepping.vector_env import make_vector
 
 Floats = npt.NDArray[np.float64]

@@ -9,7 +9,7 @@ from trl_suite.mechanisms.weight_regularizer import WeightRegularizer, fisher
 from trl_suite.networks.actor import source_actor
 from trl_suite.networks.align import Alias, align
 from trl_suite.networks.policy import Policy
-from trl_suite.training.seeds import seed_for
+from trl_suite.training.reproducibility import seed_for
 from trl_suite.worlds.stepping.vector_env import make_vector
 
 SOURCE_ENVS = 10  # side by side, so that one call of the network serves them all

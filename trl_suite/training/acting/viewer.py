@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 from trl_suite.training.acting.filming import Scene
-from trl_suite.training.seeds import seed_for
+from trl_suite.training.reproducibility import seed_for
 from trl_suite.worlds.stepping.env import make
 
 PROBE_SECONDS = 20  # a display that has not answered by then is none

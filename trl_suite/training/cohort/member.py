@@ -23,8 +23,8 @@ from trl_suite.training.cohort.learning.replay_rings import essence
 from trl_suite.training.cohort.member_start import moments_of, normaliser_of, policy_of, start
 from trl_suite.training.cohort.stacked.parameter_layout import ParameterLayout
 from trl_suite.training.cohort.stacked.stack import Tensors
+from trl_suite.training.reproducibility import seed_for
 from trl_suite.training.run_log import RunLog
-from trl_suite.training.seeds import seed_for
 from trl_suite.training.training_run import Snapshot, TrainingRun, Watcher, training_addresses
 
 

@@ -21,8 +21,7 @@ from trl_suite.networks.fresh_networks import TWINS, FreshComponents, fresh_mome
 from trl_suite.networks.policy import Policy
 from trl_suite.record import Transplant
 from trl_suite.training.preparation import ReplayRoom, prepare, source_acts
-from trl_suite.training.seeds import seed_for
-from trl_suite.training.threads import threads
+from trl_suite.training.reproducibility import seed_for, threads
 from trl_suite.training.training_run import TrainingRun
 
 VECNORMALIZE_CLIP, VECNORMALIZE_EPSILON = 10.0, 1e-8  # SB3's defaults; the clip in standard deviations
@@ -39,7 +38,7 @@ class MemberStart(NamedTuple):
     acts_first: bool  # whether its own policy collects the first transitions
 
 
-class _MemberLearner:
+class _PreparedMember:
     """A member as a method is prepared for it."""
 
     def __init__(self, hyperparameters: Hyperparameters, place: Spaces) -> None:
@@ -93,7 +92,7 @@ def start(run: TrainingRun, place: Spaces) -> MemberStart:
     if hyperparameters.has_moments:
         memory |= fresh_moments(networks)
     generator = torch.Generator().manual_seed(seed_for(run.seed, "method"))
-    learner, where = _MemberLearner(hyperparameters, place), f"method '{run.method}'"
+    learner, where = _PreparedMember(hyperparameters, place), f"method '{run.method}'"
     prepared = prepare(run.source, learner, networks | memory, method, where, run.alias, generator)
     if prepared.added:
         networks = _with_added(networks, prepared.added)

@@ -9,10 +9,10 @@ from torch.nn import functional
 
 from trl_suite.mechanisms.adapters import trunk
 from trl_suite.networks.activation_functions import ACTIVATIONS
+from trl_suite.training.reproducibility import seed_for
 from trl_suite.training.sb3.models import sb3_model as sb3
 from trl_suite.training.sb3.models.learners import Model, is_deterministic, is_on_policy
 from trl_suite.training.sb3.observer import StoppedError
-from trl_suite.training.seeds import seed_for
 from trl_suite.training.settings import Dynamics
 from trl_suite.training.training_run import TrainingRun, Watcher
 

@@ -7,15 +7,14 @@ from trl_suite.errors import InputError
 from trl_suite.mechanisms import methods
 from trl_suite.networks.components import REPLAY
 from trl_suite.training.policy_import import trainable_spaces
-from trl_suite.training.sb3 import events
+from trl_suite.training.reproducibility import seed_for
 from trl_suite.training.sb3.dynamics import learn_dynamics
 from trl_suite.training.sb3.methods import source_memory
 from trl_suite.training.sb3.methods.method_callbacks import MethodCallbacks
 from trl_suite.training.sb3.methods.transplant import implant
 from trl_suite.training.sb3.models import sb3_model as sb3
 from trl_suite.training.sb3.models.learners import Model
-from trl_suite.training.sb3.observer import RunObserver, StoppedError
-from trl_suite.training.seeds import seed_for
+from trl_suite.training.sb3.observer import RunObserver, StoppedError, run_logger
 from trl_suite.training.training_run import TrainingOutcome, TrainingRun, Watcher
 
 
@@ -43,14 +42,14 @@ def train(run: TrainingRun, watcher: Watcher, logs: Path | None = None) -> Train
         heads=run.source_training.heads,
         redraw=run.redraw,
     )
-    model.set_logger(events.logger(None, 0))
+    model.set_logger(run_logger(None, 0))
     fresh = methods.fresh_values(run.definition, sb3.components_of(model))
     record = implant(run.source, model, run.method, run.definition, run.alias, seed_for(run.seed, "method"))
     callbacks = MethodCallbacks(model, run, record, fresh)
     with RunObserver(model, run, callbacks, watcher) as observer:
         observer.resume()
         if logs:
-            model.set_logger(events.logger(logs, model.num_timesteps))
+            model.set_logger(run_logger(logs, model.num_timesteps))
         _learn(model, run, observer, watcher)
     return TrainingOutcome(
         policy=replace(observer.policy(), memory=source_memory.kept(model, run.source_training.keep)),

@@ -2,25 +2,27 @@
 
 import time
 from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from trl_suite.errors import InputError
 from trl_suite.networks.policy import Policy
 from trl_suite.training.acting.evaluation import Act, Episode, Evaluator
-from trl_suite.training.run_log import of_evaluation
-from trl_suite.training.sb3 import events
+from trl_suite.training.reproducibility import seed_for
+from trl_suite.training.run_log import EventFile, of_evaluation
 from trl_suite.training.sb3 import sb3_snapshot as snapshots
 from trl_suite.training.sb3.methods import source_memory
 from trl_suite.training.sb3.methods.method_callbacks import MethodCallbacks
 from trl_suite.training.sb3.models import sb3_model as sb3
 from trl_suite.training.sb3.models.learners import Model
-from trl_suite.training.seeds import seed_for
 from trl_suite.training.training_run import DivergedError, Snapshot, TrainingRun, Watcher
 
 STOP_PATIENCE_SECONDS = 3.0  # seconds that a stop waits for the end of the rollout, where nothing is lost
@@ -117,7 +119,7 @@ class RunObserver(BaseCallback):
         self._last = self._evaluator(self._acting(lambda observations: policy.predict(observations)[0]))
         episodes = self._last + self._stochastic(policy)
         self._watcher.evaluated(step - self._run.head_start, episodes)
-        events.log_scalars(self._learner.logger, step, of_evaluation(episodes))
+        log_scalars(self._learner.logger, step, of_evaluation(episodes))
 
     def _stochastic(self, policy: Policy) -> list[Episode]:
         """Return the same episodes with actions that are drawn: the same draws at every step of the grid."""
@@ -189,3 +191,40 @@ class RunObserver(BaseCallback):
         }
         self._watcher.keep(Snapshot(step=step, arrays=arrays | callback_arrays, facts=facts, segments=segments))
         self._kept_at = step
+
+
+# --- SB3's logger on a run's event file ---
+
+
+class Events(KVWriter):
+    """SB3's output of numbers to a run's event file."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self._file = EventFile(folder, step)
+
+    def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
+        """Write the numbers of one step."""
+        numbers = {
+            key: float(value)
+            for key, value in key_values.items()
+            if isinstance(value, int | float | np.number) and "tensorboard" not in (key_excluded.get(key) or ())
+        }
+        self._file.write(numbers, step)
+
+    def close(self) -> None:
+        """End the file."""
+        self._file.close()
+
+
+def run_logger(folder: Path | None, step: int) -> Logger:
+    """Return a logger that writes event files to a folder, from env step `step` on; or nowhere."""
+    if folder is None:
+        return Logger(folder=None, output_formats=[])
+    return Logger(folder=str(folder), output_formats=[Events(folder, step)])
+
+
+def log_scalars(to: Logger, step: int, values: Mapping[str, float]) -> None:
+    """Write values at an env step."""
+    for name, value in values.items():
+        to.record(name, value)
+    to.dump(step)

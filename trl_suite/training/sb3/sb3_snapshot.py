@@ -17,7 +17,7 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecMonitor
 
-from trl_suite.training.sb3.methods.guided_env import GuidedEnv
+from trl_suite.training.sb3.methods.method_callbacks import GuidedEnv
 from trl_suite.training.sb3.models import sb3_model as sb3
 from trl_suite.training.sb3.models.learners import Model, has_temperature, is_on_policy
 from trl_suite.training.sb3.models.vec_env import BatchVecEnv

@@ -10,7 +10,7 @@ from trl_suite.training.acting.evaluation import Episode, Mode
 from trl_suite.training.cohort.collecting.cohort_envs import CohortEnvs
 from trl_suite.training.cohort.collecting.normaliser import CohortNormaliser
 from trl_suite.training.cohort.stacked import noise
-from trl_suite.training.seeds import seed_for
+from trl_suite.training.reproducibility import seed_for
 
 Act = Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]  # what is seen, standard normal numbers -> actions
 

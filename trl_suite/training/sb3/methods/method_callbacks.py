@@ -1,31 +1,124 @@
 """The method of one run on SB3 while it trains: thaws, resets, penalties towards the source, a guide policy."""
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from trl_suite.mechanisms import methods
-from trl_suite.mechanisms.distillation import SOURCE_STATES, Distillation, distil, state_sampler
+from trl_suite.mechanisms.distillation import (
+    BATCH_STATES,
+    SOURCE_STATES,
+    Distillation,
+    Gaussian,
+    Raw,
+    States,
+    distil,
+    state_sampler,
+)
 from trl_suite.mechanisms.freeze_schedule import FreezeSchedule
 from trl_suite.networks.actor import SourceActor
 from trl_suite.networks.components import Components
 from trl_suite.record import Freeze, Transplant
 from trl_suite.training.acting.source_states import visited_states
+from trl_suite.training.reproducibility import seed_for
 from trl_suite.training.sb3.methods import source_memory
-from trl_suite.training.sb3.methods.action_distribution import gaussian_of, recent_states
-from trl_suite.training.sb3.methods.guided_env import GuidedEnv
 from trl_suite.training.sb3.methods.transplant import hold, regularize_copied
 from trl_suite.training.sb3.models import sb3_model as sb3
-from trl_suite.training.sb3.models.learners import Model
+from trl_suite.training.sb3.models.learners import Model, has_temperature, is_deterministic, is_on_policy
 from trl_suite.training.sb3.models.rates import optimisers, warm_up
-from trl_suite.training.seeds import seed_for
 from trl_suite.training.training_run import TrainingRun
 from trl_suite.worlds.stepping import rng_state
 
 DEFAULT_EPISODE_STEPS = 1000  # of an env that names no time limit
+
+
+# --- episodes that the source opens ---
+
+
+GuideAct = Callable[[np.ndarray], np.ndarray]
+
+
+class GuidedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Lets the source act for a random number of steps after each reset, before the learner sees the episode.
+
+    What the learner collects is therefore its own, which keeps PPO on-policy; in the public jump-start code PPO never
+    meets its guide, because it collects through another call than the one that was replaced.
+    """
+
+    def __init__(
+        self, env: gymnasium.Env[Any, Any], act: GuideAct, longest: Callable[[], int], generator: np.random.Generator
+    ) -> None:
+        super().__init__(env)
+        self.guided_steps = 0  # made by the source so far: they belong on the bill
+        self._act, self._longest, self._generator = act, longest, generator
+
+    def state(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Return the arrays that the guide goes on with."""
+        return {"guided": np.array(self.guided_steps), "guide": rng_state.pack_rng([self._generator])}
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Put the guide where `state` found it."""
+        self.guided_steps = int(state["guided"])
+        rng_state.restore_rng(self._generator, state["guide"][0])
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Return the observation at the hand-over; an episode that ends before it starts anew, unguided."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        for _ in range(int(self._generator.integers(0, self._longest() + 1))):
+            observation, _, terminated, truncated, info = self.env.step(self._act(observation))
+            self.guided_steps += 1
+            if terminated or truncated:
+                return self.env.reset(options=options)
+        return observation, info
+
+
+# --- the learner's own distribution and states, for penalties towards a source ---
+
+
+def gaussian_of(model: Model) -> Callable[[Raw], Gaussian]:
+    """Return a function from unnormalised states to mean and log std, with a gradient; for TD3 its action and None."""
+
+    def gaussian(states: Raw) -> Gaussian:
+        wrapper = model.get_vec_normalize_env()
+        normalized = states if wrapper is None else wrapper.normalize_obs(states)
+        return _distribution(model, torch.as_tensor(np.asarray(normalized, dtype=np.float32)))
+
+    return gaussian
+
+
+def _distribution(model: Model, normalized_obs: torch.Tensor) -> Gaussian:
+    if is_deterministic(model):
+        return model.actor(normalized_obs), None
+    if has_temperature(model):
+        mean, log_std, _ = model.actor.get_action_dist_params(normalized_obs)
+        return mean, log_std
+    normal = cast("torch.distributions.Normal", model.policy.get_distribution(normalized_obs).distribution)
+    return normal.mean, normal.stddev.log()
+
+
+def recent_states(model: Model, generator: np.random.Generator) -> States:
+    """Return a function that draws states from the learner's own rollout or replay."""
+
+    def draw() -> Raw:
+        if is_on_policy(model):
+            observations = model.rollout_buffer.observations
+            flat = observations.reshape(-1, observations.shape[-1])
+            batch = flat[generator.integers(len(flat), size=BATCH_STATES)]
+            wrapper = model.get_vec_normalize_env()  # PPO keeps what its network saw
+            return np.asarray(batch if wrapper is None else wrapper.unnormalize_obs(batch), dtype=np.float64)
+        assert model.replay_buffer is not None
+        observations = model.replay_buffer.observations
+        flat = observations[: model.replay_buffer.size()].reshape(-1, observations.shape[-1])
+        return np.asarray(flat[generator.integers(len(flat), size=BATCH_STATES)], dtype=np.float64)
+
+    return draw
+
+
+# --- the run's method ---
 
 
 class SB3Learner:

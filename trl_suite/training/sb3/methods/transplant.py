@@ -177,7 +177,7 @@ def _notes(model: Model, record: Transplant) -> tuple[str, ...]:
     return tuple(notes)
 
 
-class _SB3Learner:
+class _PreparedModel:
     """An SB3 model as a method is prepared for it."""
 
     def __init__(self, model: Model) -> None:
@@ -203,7 +203,7 @@ def implant(
 ) -> Transplant:
     """Do what a method does before training; see `transplant`."""
     generator = torch.Generator().manual_seed(seed)
-    components, learner = _everything(into), _SB3Learner(into)
+    components, learner = _everything(into), _PreparedModel(into)
     alignment, added, transitions = prepare(source, learner, components, method, f"method '{name}'", alias, generator)
     if method.adapter:
         adapt(into, method.adapter, added)

@@ -22,14 +22,13 @@ from trl_suite.networks.card import Card, Network, Normaliser, Training
 from trl_suite.networks.components import OBSERVATION_STATISTICS, RETURN_STATISTICS, TEMPERATURE, Components, group
 from trl_suite.networks.formats.vecnormalize import COUNT_BEFORE_FREEZE
 from trl_suite.networks.policy import Policy
+from trl_suite.training.reproducibility import seed_for, threads
 from trl_suite.training.sb3.methods.replay_buffer import SourceReplayBuffer
 from trl_suite.training.sb3.models.layers import bound_of, folded
 from trl_suite.training.sb3.models.learners import Model, algorithm_of, has_temperature, is_on_policy, learner_class
 from trl_suite.training.sb3.models.multi_head import Marked, share_trunk
 from trl_suite.training.sb3.models.rates import renew_optimisers
 from trl_suite.training.sb3.models.vec_env import BatchVecEnv
-from trl_suite.training.seeds import seed_for
-from trl_suite.training.threads import threads
 from trl_suite.training.training_run import training_addresses
 from trl_suite.worlds.address import FOREIGN
 from trl_suite.worlds.stepping.env import interface_of, make
