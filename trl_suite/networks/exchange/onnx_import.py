@@ -131,7 +131,8 @@ def _algorithm(graph: PolicyGraph, asked: Algorithm | None, bounded: BoundedHead
 
 def _network(layers: tuple[Layer, ...], bounded: BoundedHead) -> Network:
     *trunk, _ = layers
-    activation: Activation = next((layer.activation for layer in trunk if layer.activation), "tanh")
+    without_trunk: Activation = "tanh"
+    activation = next((layer.activation for layer in trunk if layer.activation), without_trunk)
     return Network(
         actor=tuple(len(layer.bias) for layer in trunk),
         critic=(),
