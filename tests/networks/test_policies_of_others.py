@@ -64,6 +64,14 @@ def test_a_policy_acts_as_under_sb3_also_after_an_export(tmp_path, kind, name):
     assert load_policy(exported, env=ENV).digest == policy.digest
 
 
+def test_an_export_beside_statistics_that_are_not_its_own_is_refused(tmp_path):
+    policy = load_policy(saved(tmp_path, PPO)[1], env=ENV)
+    (tmp_path / "again.vecnormalize.pkl").write_bytes(b"another's")
+    with pytest.raises(InputError, match=r"again.vecnormalize.pkl: would be read as the policy's statistics"):
+        policy.to_sb3(tmp_path / "again.zip")
+    assert not (tmp_path / "again.zip").exists()
+
+
 @pytest.mark.parametrize("kind", [PPO, SAC])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation_acts_as_under_sb3_also_after_an_export(tmp_path, kind, activation):

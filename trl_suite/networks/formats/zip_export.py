@@ -37,7 +37,8 @@ def save(path: Path, card: Card, components: Components) -> list[Path]:
     """Write the zip and, where the policy normalises, `NAME.vecnormalize.pkl` beside it; return what was written.
 
     Raises:
-        InputError: the policy is a residual or an actor alone, which none of SB3's networks is.
+        InputError: the policy is a residual or an actor alone, which none of SB3's networks is, or statistics of
+            another lie beside.
     """
     if card.network.actor_only:
         raise InputError(
@@ -48,7 +49,11 @@ def save(path: Path, card: Card, components: Components) -> list[Path]:
             "a residual policy is the source's action plus a bounded correction, which no MlpPolicy of SB3 computes: "
             "it can be kept as a policy folder, and not exported"
         )
-    path = files(path)[0]
+    path, statistics = files(path)
+    if card.normaliser is None and statistics.exists():
+        raise InputError(
+            f"{statistics}: would be read as the policy's statistics, and it has none: remove it, or name another zip"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng(devices=[]):  # making a network draws numbers; the caller's stream is not ours
         vec_env = _spaces_env(card)
@@ -56,7 +61,7 @@ def save(path: Path, card: Card, components: Components) -> list[Path]:
     _fill(model, card, components)
     written = [_put(model, path)]
     if card.normaliser is not None:
-        written.append(_put(_normalised(vec_env, card, components), files(path)[1]))
+        written.append(_put(_normalised(vec_env, card, components), statistics))
     return written
 
 
