@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from trl_suite.evidence.statistics import estimates as statistics
     from trl_suite.evidence.statistics import measures
     from trl_suite.experiment.run_experiment import run
+    from trl_suite.experiment.specification.experiment_keys import Experiment
     from trl_suite.mechanisms.methods import Method
     from trl_suite.networks.policy import Policy
     from trl_suite.training.from_scratch import train
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from trl_suite.worlds.deployment import deployment_of
 
 _HOMES = {
+    "Experiment": ("trl_suite.experiment.specification.experiment_keys", "Experiment"),
     "Policy": ("trl_suite.networks.policy", "Policy"),
     "Method": ("trl_suite.mechanisms.methods", "Method"),
     "deployment_of": ("trl_suite.worlds.deployment", "deployment_of"),
@@ -36,8 +38,8 @@ _HOMES = {
     "transplant": ("trl_suite.training.sb3.methods.transplant", "transplant"),
 }
 __all__ = [
-    "Method", "Policy", "deployment_of", "hold", "load", "load_policy", "measures", "run", "statistics", "train",
-    "transplant",
+    "Experiment", "Method", "Policy", "deployment_of", "hold", "load", "load_policy", "measures", "run", "statistics",
+    "train", "transplant",
 ]  # fmt: skip
 
 

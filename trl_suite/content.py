@@ -45,6 +45,22 @@ def shipped() -> Path:
     return inside if inside.is_dir() else package.parent
 
 
+def is_installed(path: Path) -> bool:
+    """Return whether a path lies below the installed package, whose files belong to the package manager."""
+    package = Path(__file__).parent
+    return (package / "_content").is_dir() and path.resolve().is_relative_to(package.resolve())
+
+
+def refuse_installed(path: Path) -> None:
+    """Refuse to write below the installed package.
+
+    Raises:
+        InputError: the path lies there.
+    """
+    if is_installed(path):
+        raise InputError(f"{path}: lies in the installed trl_suite, where nothing is written; name a place of yours")
+
+
 def names(kind: Kind) -> list[str]:
     """Return the names of all content of a kind, sorted."""
     return _names(kind, (workspace(), shipped()))

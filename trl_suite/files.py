@@ -14,6 +14,7 @@ from trl_suite.machine_resources import is_running
 
 TEMPORARY = ".tmp"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_PROTECTED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _HOST = socket.gethostname().partition(".")[0]
 
 
@@ -111,18 +112,27 @@ def storing(path: Path, needed: int = 0) -> Generator[None]:
     """
     try:
         yield
-    except StorageError:
+    except (StorageError, BrokenPipeError):  # the reader of a pipe has seen enough
         raise
     except OSError as error:
-        place = Path(os.fsdecode(error.filename)) if error.filename else path
-        raise _storage_error(place, error, needed) from error
+        raise storage_error(error, path, needed) from error
 
 
-def _storage_error(path: Path, error: OSError, needed: int) -> StorageError:
+def storage_error(error: OSError, path: Path | None = None, needed: int = 0) -> StorageError:
+    """Return the error that says what to do about one of the system's.
+
+    Args:
+        error: the system's.
+        path: what was written or read, where the error does not name it.
+        needed: bytes to be written.
+    """
+    place = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else path
     full = error.errno in _FULL
-    size = f"; {needed:,} bytes are needed and {_free(path):,} free" if full and needed else ""
-    mend = "free some space" if full else "make it writable"
-    return StorageError(f"{path}: {error.strerror}{size}: {mend}, and the same command goes on", full=full)
+    size = f"; {needed:,} bytes are needed and {_free(place or Path()):,} free" if full and needed else ""
+    mend = "free some space" if full else "make it writable" if error.errno in _PROTECTED else ""
+    advice = f": {mend}, and the same command goes on" if mend else ""
+    opening = "" if place is None else f"{place}: "
+    return StorageError(f"{opening}{error.strerror or reason_of(error)}{size}{advice}", full=full)
 
 
 def _free(path: Path) -> int:

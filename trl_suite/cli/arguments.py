@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,6 +14,8 @@ from trl_suite.errors import InputError
 from trl_suite.networks import alias_file
 
 Positional = tyro.conf.Positional
+Words = Annotated[tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction]
+"""Words after a flag that may stand several times: `--set a=1 b=2` and `--set a=1 --set b=2` are the same."""
 
 
 def _named(name: str) -> object:
@@ -26,6 +29,8 @@ class Verb:
 
     workspace: Path | None = None
     """Folder with envs/, policies/ and experiments/ of your own; the working directory where not given."""
+    json: bool = False
+    """Print JSON, for programs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,16 +39,11 @@ class Envs(Verb):
 
     env: Annotated[Positional[str], _named("[ENV]")] = ""
     """The env; all of them where not given."""
-    json: bool = False
-    """Print JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Policies(Verb):
     """List trained policies, shipped and in the workspace."""
-
-    json: bool = False
-    """Print JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +52,6 @@ class Inspect(Verb):
 
     policy: Annotated[Positional[str], _named("POLICY")]
     """Name or folder of a policy, hf://user/name, or a folder or zip whose name tells its env."""
-    json: bool = False
-    """Print JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,12 +64,10 @@ class Match(Verb):
     """The target: walker2d, half-cheetah.gravity-1.5, gymnasium:Ant-v5."""
     method: str = ""
     """What is copied and frozen; where not given, finetune, and actor-only of an actor alone."""
-    alias: tuple[str, ...] = ()
+    alias: Words = ()
     """Names that differ, TARGET=SOURCE: thigh_left_joint=thigh_joint; or a file of them: names.toml."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Picture to write: match.png, match.svg."""
-    json: bool = False
-    """Print JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,14 +80,12 @@ class Probe(Verb):
     """The target: walker2d, half-cheetah.gravity-1.5, gymnasium:Ant-v5."""
     variant: Annotated[Positional[str], _named("[VARIANT]")] = ""
     """One of its variants."""
-    alias: tuple[str, ...] = ()
+    alias: Words = ()
     """Names that differ, TARGET=SOURCE: thigh_left_joint=thigh_joint; or a file of them: names.toml."""
     episodes: int = 10
     """For each return."""
     reference: float | None = None
     """Return that scores 1 on the target; the policy's own at home where not given."""
-    json: bool = False
-    """Print JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +102,7 @@ class Import(Verb):
     """Where the zip does not tell it."""
     activation: Activation | None = None
     """Where the zip does not tell it."""
-    alias: tuple[str, ...] = ()
+    alias: Words = ()
     """ONNX: names that differ, ENV=FILE: thigh_joint=FL_thigh, or a file of them: names.toml."""
     out: Path | None = None
     """Policy folder to make; policies/NAME in the workspace where not given. Of runs: the folder for all of them."""
@@ -174,11 +168,13 @@ class Run(Verb):
     """Of the Ray cluster; one is started on this machine where not given."""
     plan: bool = False
     """Say which runs train together, where and why, and make none."""
-    json: bool = False
-    """With --plan: print it as JSON, run by run."""
     mix_versions: bool = False
     """Go on with runs that were begun with other versions of torch and the like: their results are of neither."""
-    reuse: tuple[Path, ...] = ()
+    set: Words = ()
+    """Values in place of the file's, KEY=VALUE: target.steps=50_000 ppo.hidden=[64,64] algorithm=sac."""
+    seeds: str | None = None
+    """Seeds in place of the file's: 0:5 (0 to 4), 0,3,7 or 4."""
+    reuse: Annotated[tuple[tuple[Path, ...], ...], tyro.conf.UseAppendAction] = ()
     """Experiments whose finished runs are taken where they are the same: runs/NAME or experiments/NAME/results."""
     quiet: bool = False
     """Show nothing until the table at the end."""
@@ -196,8 +192,6 @@ class Tune(Verb):
     """Cohorts at a time; as many as there are cores where not given."""
     on: Literal["here", "local"] = "local"
     """Where: in this process, or in processes of this machine."""
-    json: bool = False
-    """Print all trials as JSON."""
     quiet: bool = False
     """Show nothing until the table at the end."""
 
@@ -218,8 +212,6 @@ class Status(Verb):
 
     runs: Annotated[Positional[Path], _named("RUNS")]
     """Folder of the experiment's runs: runs/quickstart."""
-    json: bool = False
-    """Print JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,8 +222,6 @@ class Rerun(Verb):
     """Folder of the run: runs/quickstart/half-cheetah/source/seed-0--2bb5f1d472."""
     out: Path | None = None
     """Folder to make it in; reruns/ beside the experiment's folder where not given."""
-    json: bool = False
-    """Print JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,8 +236,6 @@ class Check(Verb):
     """Of the draw."""
     out: Path | None = None
     """Folder to make them in; a temporary one where not given."""
-    json: bool = False
-    """Print JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,8 +250,6 @@ class Report(Verb):
     """Write the report there too: .html, .md, .csv, .tex, .parquet, or a folder of all of them."""
     tensorboard: bool = False
     """Write each method's mean, interval and measures for TensorBoard, beside the runs."""
-    json: bool = False
-    """Print the measures as JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -302,7 +288,7 @@ class Watch(Verb):
     """One of its variants: gravity-1.5."""
     side_by_side: bool = False
     """Film it on the env that it was trained on, and beside it on this one."""
-    alias: tuple[str, ...] = ()
+    alias: Words = ()
     """Names that differ, TARGET=SOURCE: thigh_left_joint=thigh_joint."""
     seconds: float = 4.0
     """How long the film is."""
@@ -314,16 +300,10 @@ class Watch(Verb):
 class Doctor(Verb):
     """Say what is installed, what the machine has, and what would not work."""
 
-    json: bool = False
-    """Print JSON."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Experiments(Verb):
     """List experiments, with what each asks and how large it is."""
-
-    json: bool = False
-    """Print JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -338,8 +318,6 @@ class Verify(Verb):
     """Only those without a certificate of the world that ships, or with new neighbours."""
     dry: bool = False
     """Compute and print, and store nothing."""
-    json: bool = False
-    """Print JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -356,20 +334,22 @@ class Show(Verb):
     """Draw the worlds after so many steps without control."""
 
 
-def aliases(pairs: Sequence[str]) -> dict[str, str]:
+def aliases(pairs: Sequence[Sequence[str]]) -> dict[str, str]:
     """Return the aliases that `--alias` asked for: target -> source.
 
     Raises:
         InputError: one is not TARGET=SOURCE, or a file of aliases cannot be read.
     """
     sources: dict[str, str] = {}
-    for text in pairs:
+    for text in chain.from_iterable(pairs):
         if text.endswith(alias_file.ALIAS_SUFFIX) and "=" not in text:
             sources |= alias_file.read(Path(text))
             continue
         target, equals, source = text.partition("=")
         if not (target and equals and source):
             raise InputError(f"--alias {text}: TARGET=SOURCE (thigh_left_joint=thigh_joint) or names.toml expected")
+        if target in sources:
+            raise InputError(f"--alias {text}: {target} stands for {sources[target]} already")
         sources[target] = source
     return sources
 

@@ -12,7 +12,7 @@ from typing import cast
 
 import tyro
 
-from trl_suite import content
+from trl_suite import content, files
 from trl_suite.cli.arguments import Arguments, Verb
 from trl_suite.errors import InputError, NotInstalledError, StorageError
 
@@ -49,10 +49,13 @@ def main(words: Sequence[str] | None = None) -> None:
     except FloatingPointError as error:  # the policy diverged
         code = _say(error, Exit.SOME_FAILED)
     except KeyboardInterrupt:
-        code = Exit.INTERRUPTED
+        code = _say("interrupted", Exit.INTERRUPTED)
     except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = Exit.DONE
+    except OSError as error:  # a name that is too long, a folder that cannot be read or written, a disk that is full
+        storage = files.storage_error(error)
+        code = _say(storage, Exit.NO_SPACE if storage.full else Exit.BAD_INPUT)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more Ctrl-C now would turn the exit code into a signal's
     sys.exit(int(code))
 
@@ -71,9 +74,11 @@ _DESCRIPTION = "Transfer reinforcement learning on robots: how much sooner is a 
 def _execute(arguments: Verb) -> int:
     """Import the verb's module only now: training needs torch, and listing envs should not wait for it."""
     verb = type(arguments).__name__.lower()
+    if (env := getattr(arguments, "env", None)) and env.startswith("gymnasium:"):
+        importlib.import_module("trl_suite.worlds.address").import_asked(env)
     return importlib.import_module(f"trl_suite.cli.verbs.{_VERB_MODULES.get(verb, verb)}").execute(arguments)
 
 
-def _say(error: Exception, code: Exit) -> Exit:
+def _say(error: Exception | str, code: Exit) -> Exit:
     print(f"trl-suite: {error}", file=sys.stderr)
     return code

@@ -1,14 +1,17 @@
 """`trl_suite.run`: all runs of an experiment that are not done yet."""
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from rich.console import Console
+import msgspec
 
-from trl_suite.errors import InputError
+from trl_suite import content
+from trl_suite.errors import InputError, located
 from trl_suite.evidence.reading.run_records import PLASTICITY
+from trl_suite.evidence.results.experiment_results import Results
 from trl_suite.experiment.measuring import network_state, probe_file, retention
 from trl_suite.experiment.places.local import InProcess, Processes
 from trl_suite.experiment.places.on_ray import OnRay
@@ -17,46 +20,85 @@ from trl_suite.experiment.planning import grid, measured_references
 from trl_suite.experiment.planning.cohort_keys import Assignment, CohortPlanner, assignments, summary
 from trl_suite.experiment.planning.grid import RunSpec
 from trl_suite.experiment.reuse import shipped_sources
-from trl_suite.experiment.reuse.reused_runs import take
+from trl_suite.experiment.reuse.reused_runs import preview, take
 from trl_suite.experiment.running import progress, run_folder
 from trl_suite.experiment.running.scheduler import RunPlace, Scheduler, Tally
 from trl_suite.experiment.running.stop_request import Stop
 from trl_suite.experiment.specification import experiment_checks, experiment_file
+from trl_suite.experiment.specification.experiment_file import NamedExperiment
 from trl_suite.experiment.specification.experiment_keys import ExecutionOptions, Experiment
 from trl_suite.experiment.specification.factors import cells
+from trl_suite.experiment.specification.overrides import toml_value
 from trl_suite.experiment.tuning import tuning_trials
 from trl_suite.machine_resources import cores
 from trl_suite.record import SCRATCH
+from trl_suite.terminal import Terminal
 from trl_suite.training.reproducibility import threads
 
 Where = Literal["here", "local", "ray", "slurm"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Finished:
+class Finished(NamedTuple):
     """Where an experiment's runs are, and how they ended."""
 
     folder: Path
     tally: Tally
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunResults(Results):
+    """Results of an experiment that has just been run: `measures()`, `report(path)`, frames; and how its runs ended."""
+
+    tally: Tally
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How and where runs are made, which changes no result."""
+
+    runs: Path = Path("runs")  # the experiment's run folders are kept in `runs/<experiment>/`
+    workers: int | None = None  # runs at a time; as many as there are cores where None
+    on: Where = "local"
+    address: str | None = None  # of the Ray cluster
+    mix_versions: bool = False
+    reuse: Sequence[Path] = ()
+
+    def check(self) -> None:
+        """Refuse what contradicts itself.
+
+        Raises:
+            InputError: an address without Ray, or no workers.
+        """
+        if self.address is not None and self.on != "ray":
+            raise InputError("--address is that of a Ray cluster: it needs --on ray")
+        if self.workers is not None and self.workers < 1:
+            raise InputError(f"workers: {self.workers}; at least 1")
+
+
 def run(
-    experiment: str | Path,
+    experiment: str | Path | Mapping[str, Any] | Experiment,
     *,
-    runs: Path = Path("runs"),
+    name: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    seeds: Sequence[int] | None = None,
+    runs: str | Path = Path("runs"),
     workers: int | None = None,
     quiet: bool = True,
     on: Where = "local",
     address: str | None = None,
     mix_versions: bool = False,
-    reuse: Sequence[Path] = (),
-) -> Finished:
-    """Make the experiment's runs and return where they are; what is done already is not done again.
+    reuse: Sequence[str | Path] = (),
+) -> RunResults:
+    """Make the experiment's runs and return its results; what is done already is not done again.
 
     Several processes, on several machines, may make one experiment in a folder that they share.
 
     Args:
-        experiment: folder of `experiment.toml`, or the name of a shipped experiment.
+        experiment: folder of `experiment.toml`, the name of a shipped experiment, TOML text of several lines, a table
+            as that file holds it, or a `trl_suite.Experiment`.
+        name: of its folder of runs; that of the file's folder, or made of the question, where not given.
+        overrides: dotted key -> value, in place of the table's: `{"target.steps": 50_000}`.
+        seeds: in place of the table's: `range(5)`.
         runs: the experiment's run folders are kept in `runs/<experiment>/`.
         workers: runs at a time; as many as there are cores where not given.
         quiet: show no progress.
@@ -66,44 +108,88 @@ def run(
         reuse: experiments, as run folders or kept results, whose finished runs are taken where they are the same.
 
     Raises:
-        InputError: the file is wrong, or the folder cannot be written.
+        InputError: the experiment is wrong, or the folder cannot be written.
+        TypeError: it is nothing of which an experiment can be read.
         NotInstalledError: Ray or submitit is wanted and missing.
         StorageError: the disk is full; what is done stays, and the same call goes on.
     """
-    source = experiment_file.locate(str(experiment))
-    specification = experiment_file.load(source)
-    tuning_trials.refuse_untuned(source, specification)
-    if address is not None and on != "ray":
-        raise InputError("--address is that of a Ray cluster: it needs --on ray")
-    if workers is not None and workers < 1:
-        raise InputError(f"workers: {workers}; at least 1")
-    name = source.resolve().name
-    root = (runs / name).resolve()
-    specs = grid.run_specs(specification)
-    planner = CohortPlanner(specification, workers or cores())
-    references, misfits = _references(specification, planner, specs)
-    plan = grid.plan_record(name, specification, f"trl-suite run {experiment}", specs, references)
-    run_folder.write_plan(root, plan)
+    options = RunOptions(
+        runs=Path(runs),
+        workers=workers,
+        on=on,
+        address=address,
+        mix_versions=mix_versions,
+        reuse=tuple(map(Path, reuse)),
+    )
+    named = experiment_file.read(experiment, name=name, overrides=overrides, seeds=seeds)
+    finished = make_runs(named, options, Terminal(quiet=quiet), command_of(named, options, overrides, seeds))
+    return RunResults(**vars(Results.read(finished.folder)), tally=finished.tally)
+
+
+def command_of(
+    named: NamedExperiment, options: RunOptions, overrides: Mapping[str, Any] | None, seeds: Sequence[int] | None
+) -> str:
+    """Return the command that makes an experiment again; one that no file holds is stored beside its runs."""
+    if not named.on_disk:
+        return f"trl-suite run {shlex.quote(str(options.runs / named.name))}"
+    words = ["trl-suite", "run", named.origin]
+    for key, value in (overrides or {}).items():
+        words += ["--set", f"{key}={toml_value(value)}"]
+    words += ["--seeds", ",".join(map(str, seeds))] if seeds is not None else []
+    return shlex.join(words)
+
+
+def make_runs(named: NamedExperiment, options: RunOptions, terminal: Terminal, command: str) -> Finished:
+    """Make the runs of an experiment that has been read; see `run`.
+
+    Args:
+        named: the experiment.
+        options: how and where.
+        terminal: shows progress.
+        command: that makes it again.
+
+    Raises:
+        InputError: the folder cannot be written, or a run does not fit into the memory.
+        NotInstalledError: Ray or submitit is wanted and missing.
+    """
+    options.check()
+    specification, name = named.experiment, named.name
+    tuning_trials.refuse_untuned(Path(named.origin or name), specification)
+    root = (options.runs / name).resolve()
+    content.refuse_installed(root)
+    specs, planner = _planned(named, options.workers)
+    with located(named.label):
+        references, misfits = _references(specification, planner, specs)
+    run_folder.write_plan(root, grid.plan_record(name, specification, command, specs, references))
+    named.store(root)
     shipped_sources.take(root, name, specs)
-    taken = take(root, specs, reuse, planner, measured=_measured(specification), mixed=mix_versions)
-    for line in (*taken, *summary(assignments(specs, planner))):
-        Console(quiet=quiet, markup=False).print(line, highlight=False, soft_wrap=True)
+    measured = _measured(specification)
+    taken = take(root, specs, options.reuse, planner, measured=measured, mixed=options.mix_versions)
+    with located(named.label):
+        assigned = assignments(specs, planner)
+    for line in (*taken, *summary(assigned)):
+        terminal.print(line, soft_wrap=True)
     choices = [choice for cell in cells(specification).values() for choice in cell.choices.values()]
     for note in dict.fromkeys(choice.note for choice in choices):
-        Console(quiet=quiet, markup=False).print(note, highlight=False, soft_wrap=True)
+        terminal.print(note, soft_wrap=True)
     for caution in (*experiment_checks.cautions(specification), *misfits):
-        Console(quiet=quiet, markup=False).print(caution, style="yellow", highlight=False, soft_wrap=True)
-    with Stop() as stop, progress.display(Console(quiet=quiet), specs) as display:
-        place = _place(on, root, specification.execution, stop, workers if on == "ray" else planner.workers, address)
-        how: dict[str, Any] = {
-            "execution": specification.execution,
-            "mix_versions": mix_versions,
-            "cohort_key": planner,
-        }
-        tally = Scheduler(root, name, place, display, **how).run(specs, stop)
+        terminal.print(caution, style="yellow", soft_wrap=True)
+    with Stop() as stop, progress.display(terminal, specs) as display:
+        workers = options.workers if options.on == "ray" else planner.workers
+        place = _place(options.on, root, specification.execution, stop, workers, options.address)
+        scheduler = Scheduler(
+            root,
+            name,
+            place,
+            display,
+            execution=specification.execution,
+            mix_versions=options.mix_versions,
+            cohort_key=planner,
+        )
+        tally = scheduler.run(specs, stop)
     for note in [] if tally.interrupted else _afterwards(root, specification, specs):
-        Console(quiet=quiet, markup=False).print(note, style="yellow", highlight=False, soft_wrap=True)
-    return Finished(folder=runs / name, tally=tally)
+        terminal.print(note, style="yellow", soft_wrap=True)
+    return Finished(folder=options.runs / name, tally=tally)
 
 
 def _references(
@@ -139,16 +225,40 @@ def _references(
     return measured_references.scales(misfits, experiment.algorithm), notes
 
 
-def planned(experiment: str | Path, workers: int | None = None) -> list[Assignment]:
-    """Return which of an experiment's runs would train together, and why.
+@dataclass(frozen=True, kw_only=True)
+class Prospect:
+    """What a run of an experiment would do."""
+
+    assigned: list[Assignment]
+    done: int  # runs that are there already
+    reused: list[str]  # a line for each experiment whose runs would be taken
+
+
+def planned(named: NamedExperiment, options: RunOptions) -> Prospect:
+    """Return which of an experiment's runs would train together and why, and which would be taken; writes nothing.
 
     Raises:
-        InputError: the file is wrong, or a run does not fit into the memory.
+        InputError: a run does not fit into the memory, or there is nothing at a place of reuse.
     """
-    source = experiment_file.locate(str(experiment))
-    specification = experiment_file.load(source)
-    tuning_trials.refuse_untuned(source, specification)
-    return assignments(grid.run_specs(specification), CohortPlanner(specification, workers or cores()))
+    options.check()
+    tuning_trials.refuse_untuned(Path(named.origin or named.name), named.experiment)
+    root = (options.runs / named.name).resolve()
+    specs, planner = _planned(named, options.workers)
+    measured, mixed = _measured(named.experiment), options.mix_versions
+    lines, origins = preview(root, specs, options.reuse, planner, measured=measured, mixed=mixed)
+    with located(named.label):
+        assigned = assignments(specs, planner)
+    done = {spec.folder for spec in specs if run_folder.state_of(root, spec).condition == "done"}
+    assigned = [
+        msgspec.structs.replace(assignment, done=assignment.run in done, reused=origins.get(assignment.run, ""))
+        for assignment in assigned
+    ]
+    return Prospect(assigned=assigned, done=len(done), reused=lines)
+
+
+def _planned(named: NamedExperiment, workers: int | None) -> tuple[list[RunSpec], CohortPlanner]:
+    with located(named.label):
+        return grid.run_specs(named.experiment), CohortPlanner(named.experiment, workers or cores())
 
 
 def _measured(experiment: Experiment) -> tuple[str, ...]:

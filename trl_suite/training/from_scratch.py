@@ -7,6 +7,7 @@ from trl_suite.training import engines, settings
 from trl_suite.training.presets import Choice, Preset, choose
 from trl_suite.training.reproducibility import threads
 from trl_suite.training.training_run import TrainingOutcome, TrainingRun, Unwatched, Watcher
+from trl_suite.worlds.address import import_asked
 
 
 def train(
@@ -28,6 +29,7 @@ def train(
         preset: the robot's tuned hyperparameters, where it has some, or SB3's defaults.
         hyperparameters: others than those of a preset; they decide the algorithm.
     """
+    import_asked(env)
     choice = Choice(hyperparameters, "", "") if hyperparameters else choose(env, algorithm, preset)
     return run_alone(env, choice, steps=steps, seed=seed, watcher=Unwatched()).policy
 

@@ -25,7 +25,7 @@ from trl_suite.networks.exchange.onnx_import import ImportedPolicy
 from trl_suite.networks.formats import hub, policy_files, zip_import
 from trl_suite.networks.formats.policy_files import PolicyFiles
 from trl_suite.networks.policy import Policy
-from trl_suite.worlds.address import FOREIGN
+from trl_suite.worlds.address import FOREIGN, import_asked
 from trl_suite.worlds.deployment import deployment_of
 from trl_suite.worlds.stepping.env import interface_of, make
 
@@ -57,6 +57,7 @@ def load_policy(
         InputError: there is no policy, it is damaged or unsafe, it does not fit the env, or an argument is missing.
         NotInstalledError: `hf://` without `huggingface_hub`.
     """
+    import_asked(env or "")
     pickle = Path(statistics) if statistics is not None else None
     arguments = FileArguments(statistics=pickle, env=env, algorithm=algorithm, activation=activation, alias=alias or {})
     if str(where).startswith(hub.SCHEME):

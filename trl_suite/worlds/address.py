@@ -1,7 +1,9 @@
 """How a world is named: `half-cheetah`, `half-cheetah.gravity-1.5`, `half-cheetah?gravity=1.3&gear=0.9`."""
 
+import importlib
 import json
 import re
+import sys
 from collections.abc import Iterator
 from typing import Any, Self
 
@@ -9,10 +11,13 @@ import msgspec
 
 from trl_suite import content, tables
 from trl_suite.errors import InputError, unknown
+from trl_suite.files import reason_of
 from trl_suite.worlds.axes.variation import Variation
 from trl_suite.worlds.env_spec import EnvSpec
 
 FOREIGN = "gymnasium:"  # opens the address of an env that is not the suite's: `gymnasium:FetchReach-v4`
+
+MODULE_MARK = ":"  # in a Gymnasium id, after the module that is imported for it: `module:Env-v0`
 
 _DECODER = json.JSONDecoder()
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -71,6 +76,38 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
         if self.variant not in spec.variants:
             raise unknown("variant", self.variant, spec.variants, self.env)
         return spec.variants[self.variant].only_axes().joined(self.axes, str(self))
+
+
+def import_asked(address: str) -> None:
+    """Import the module of an address like `gymnasium:module:Env-v0` that a user typed, in a shell or in Python.
+
+    No address that comes from a file is given to it: `env.make` imports nothing.
+
+    Raises:
+        InputError: there is no such module, or it cannot be imported.
+    """
+    module, mark, _ = address.removeprefix(FOREIGN).rpartition(MODULE_MARK)
+    if address.startswith(FOREIGN) and mark:
+        try:
+            importlib.import_module(module)
+        except Exception as error:  # whatever the user's own module raises
+            reason = f"{type(error).__name__}: {reason_of(error)}"
+            raise InputError(f"{address}: its module '{module}' cannot be imported: {reason}") from None
+
+
+def without_module(address: str) -> str:
+    """Return the id of a `gymnasium:` address without its module, which has been imported already.
+
+    Raises:
+        InputError: it has not: no file may have a module imported, which would run its code.
+    """
+    module, mark, name = address.removeprefix(FOREIGN).rpartition(MODULE_MARK)
+    if mark and module not in sys.modules:
+        raise InputError(
+            f"{address}: would import the module '{module}', which no file may ask for; import it in Python, and "
+            f"write '{FOREIGN}{name}'"
+        )
+    return name
 
 
 def _assignments(query: str, text: str) -> Iterator[tuple[str, Any]]:

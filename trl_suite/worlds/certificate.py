@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from trl_suite import content
 from trl_suite.errors import InputError, unknown
+from trl_suite.files import storing, write_atomically
 from trl_suite.worlds.address import Address
 from trl_suite.worlds.axes.model_axes import MODEL, SHAPE
 from trl_suite.worlds.axes.promises import fields_of
@@ -138,11 +139,18 @@ def _refuted(env: str, spec: EnvSpec, variant: str, refutations: Sequence[str]) 
 
 
 def write(env: str, certificates: Sequence[Certificate]) -> Path:
-    """Store certificates beside the env's table, in place of those of the same variants; return the file."""
+    """Store certificates beside the env's table, in place of those of the same variants; return the file.
+
+    Raises:
+        InputError: the env is part of the installed suite.
+        StorageError: the file cannot be written.
+    """
     path = content.find("envs", env) / CERTIFICATES_FILE
+    content.refuse_installed(path)
     by_variant = stored(env) | {certificate.variant: certificate for certificate in certificates}
     ordered = {name: by_variant[name] for name in load(env).variants if name in by_variant}
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(ordered), indent=1) + b"\n")
+    with storing(path):
+        write_atomically(path, msgspec.json.format(msgspec.json.encode(ordered), indent=1) + b"\n")
     return path
 
 

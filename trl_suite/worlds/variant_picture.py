@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from trl_suite.errors import InputError, NotInstalledError
+from trl_suite.files import storing
 from trl_suite.worlds.address import Address
 from trl_suite.worlds.axes.variation import Variation
 from trl_suite.worlds.stepping.env import RobotEnv
@@ -73,16 +74,15 @@ def show(address: str, file: Path, width: int = 480, height: int = 480, steps: i
     """Write base and variant side by side as a PNG; return the file.
 
     Raises:
-        InputError: there is no such env, variant or axis, or the file is no PNG or cannot be written.
+        InputError: there is no such env, variant or axis, or the file is no PNG.
+        StorageError: the file cannot be written.
         NotInstalledError: nothing to draw with is installed.
     """
     if file.suffix.lower() != ".png":
         raise InputError(f"{file}: a picture is written as .png")
     image = Image.fromarray(beside(address, width, height, steps))
-    try:
+    with storing(file):
         image.save(file, format="PNG")
-    except OSError as error:
-        raise InputError(f"{file}: {error.strerror or error}") from None
     return file
 
 

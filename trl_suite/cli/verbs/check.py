@@ -4,9 +4,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-import msgspec
 import numpy as np
-from rich.console import Console
 
 from trl_suite.cli.arguments import Check
 from trl_suite.evidence.results import experiment_results
@@ -15,6 +13,7 @@ from trl_suite.experiment.reuse.reproduction import rerun, specs_of
 from trl_suite.experiment.reuse.spot_check import CheckedRun
 from trl_suite.experiment.running import progress
 from trl_suite.experiment.running.stop_request import Stop
+from trl_suite.terminal import Terminal, print_json
 
 
 def execute(arguments: Check) -> int:
@@ -25,13 +24,16 @@ def execute(arguments: Check) -> int:
     folders = spot_check.unpack(results, drawn, out / "recorded")
     checked: list[CheckedRun] = []
     for planned, folder in zip(drawn, folders, strict=True):
-        with Stop() as stop, progress.display(Console(quiet=arguments.json), specs_of(folder)) as display:
+        with Stop() as stop, progress.display(Terminal(quiet=arguments.json), specs_of(folder)) as display:
             repetition = rerun(folder, out / "again", display, stop)
         if repetition is None:
-            Console().print("interrupted; nothing is said of the runs that were not made", style="yellow")
+            Terminal().print("interrupted; nothing is said of the runs that were not made", style="yellow")
             return 130
         checked.append(spot_check.judged(results, planned, repetition))
-    print(msgspec.json.format(msgspec.json.encode(checked), indent=2).decode() if arguments.json else _text(checked))
+    if arguments.json:
+        print_json(checked)
+    else:
+        Terminal().print(_text(checked), soft_wrap=True)
     return 1 if any(run.verdict == "differs" for run in checked) else 0
 
 

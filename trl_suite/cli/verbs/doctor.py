@@ -1,16 +1,15 @@
 """`trl-suite doctor`: what is there, and what would not work."""
 
-import json
 import os
 import subprocess
 import sys
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
 from trl_suite import content, machine_resources, provenance
 from trl_suite.cli.arguments import Doctor
+from trl_suite.terminal import Terminal, print_json
 from trl_suite.worlds.warp import warp_library
 
 _RENDERERS = ("", "egl", "osmesa", "glfw", "disable", "off")  # what mujoco takes for MUJOCO_GL
@@ -37,12 +36,12 @@ def execute(arguments: Doctor) -> int:
     """Print the findings and return the exit code: 0, since nothing that is missing keeps one from training."""
     report = findings()
     if arguments.json:
-        print(json.dumps(report, indent=2))
+        print_json(report)
         return 0
     table = Table(show_header=False, box=None)
     for name, value in report.items():
         table.add_row(name, value)
-    Console().print(table, highlight=False)
+    Terminal().print(table, highlight=False)
     return 0
 
 

@@ -1,14 +1,12 @@
 """`trl-suite envs`: robots and their variants."""
 
-import json
 import textwrap
 from typing import Any
-
-from rich.console import Console
 
 from trl_suite import content
 from trl_suite.cli.arguments import Envs
 from trl_suite.errors import printable, unknown
+from trl_suite.terminal import Terminal, print_json
 from trl_suite.worlds.env_spec import EnvSpec, load
 from trl_suite.worlds.registration import gymnasium_id
 
@@ -22,9 +20,9 @@ def execute(arguments: Envs) -> int:
         raise unknown("env", arguments.env, names)
     specs = {name: load(name) for name in ([arguments.env] if arguments.env else names)}
     if arguments.json:
-        print(json.dumps({name: _as_table(name, spec) for name, spec in specs.items()}, indent=2))
+        print_json({name: _as_table(name, spec) for name, spec in specs.items()})
         return 0
-    console = Console(markup=False)
+    console = Terminal()
     for name, spec in specs.items():
         console.print(f"{name}  {gymnasium_id(name, spec)}", style="bold", highlight=False, soft_wrap=True)
         lines = _detailed(spec) if arguments.env else [", ".join(spec.variants) or "no variants"]

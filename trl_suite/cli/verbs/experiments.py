@@ -1,9 +1,6 @@
 """`trl-suite experiments`: those of the workspace and of the suite, with what each asks."""
 
-import json
 from typing import Any
-
-from rich.console import Console
 
 from trl_suite import content
 from trl_suite.cli.arguments import Experiments
@@ -12,15 +9,16 @@ from trl_suite.errors import InputError
 from trl_suite.evidence.results.number_format import plural
 from trl_suite.experiment.specification import experiment_file
 from trl_suite.experiment.specification.experiment_keys import Experiment
+from trl_suite.terminal import Terminal, print_json
 
 
 def execute(arguments: Experiments) -> int:
     """Print every experiment's name, question and size; return the exit code."""
     tables = {name: _table(name) for name in content.names("experiments")}
     if arguments.json:
-        print(json.dumps(tables, indent=2))
+        print_json(tables)
         return 0
-    console = Console(markup=False)
+    console = Terminal()
     for name, table in tables.items():
         console.print(name, style="bold", highlight=False, soft_wrap=True)
         if "error" in table:

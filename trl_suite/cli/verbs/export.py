@@ -1,13 +1,12 @@
 """`trl-suite export`: a policy as an ONNX graph, or as a zip that Stable-Baselines3 opens."""
 
-from rich.console import Console
-
 from trl_suite.cli.arguments import Export
 from trl_suite.errors import InputError
 from trl_suite.interface import Deployment
 from trl_suite.networks.exchange.onnx_export import INPUT, NOISE, ONNX_SUFFIX, OPSET, OUTPUT
 from trl_suite.networks.formats import zip_export
 from trl_suite.networks.policy import Policy
+from trl_suite.terminal import Terminal, print_json
 from trl_suite.training.policy_import import load_policy
 from trl_suite.worlds.deployment import deployment_of
 
@@ -21,8 +20,13 @@ def execute(arguments: Export) -> int:
         if path.exists():
             raise InputError(f"{path} exists already")
     policy = load_policy(arguments.policy)
-    for line in _onnx(policy, arguments) if onnx else _zip(policy, arguments):
-        Console(markup=False).print(line, soft_wrap=True, highlight=False)
+    lines = _onnx(policy, arguments) if onnx else _zip(policy, arguments)
+    if arguments.json:
+        files = [path for path in ((arguments.out,) if onnx else zip_export.files(arguments.out)) if path.exists()]
+        print_json({"files": list(map(str, files)), "notes": lines})
+        return 0
+    for line in lines:
+        Terminal().print(line, soft_wrap=True, highlight=False)
     return 0
 
 

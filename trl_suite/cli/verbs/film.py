@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from rich.console import Console
-
 from trl_suite.cli.arguments import Film
 from trl_suite.errors import InputError
 from trl_suite.evidence.report import report_files
@@ -14,6 +12,7 @@ from trl_suite.evidence.results.film_cast import FilmCast
 from trl_suite.networks.actor import source_actor
 from trl_suite.networks.align import align
 from trl_suite.networks.policy import Policy, load
+from trl_suite.terminal import Terminal, print_json
 from trl_suite.training.acting import filming
 from trl_suite.training.acting.filming import Scene
 from trl_suite.training.policy_import import spaces_of
@@ -22,7 +21,7 @@ from trl_suite.training.reproducibility import threads
 
 def execute(arguments: Film) -> int:
     """Write the film, and the report with it where it lies in the experiment's folder; return the exit code."""
-    console = Console(markup=False)
+    console = Terminal(stderr=arguments.json)
     if arguments.out:
         filming.check(arguments.out)
     results, path = experiment_results.load(arguments.runs), arguments.out or arguments.runs / casting.FILM_FILE
@@ -30,13 +29,17 @@ def execute(arguments: Film) -> int:
     with threads(1):
         scenes = list(_scenes(arguments.runs, cast, results.plan.specification.get("alias", {}), console))
         filming.write(path, *filming.side_by_side(scenes, arguments.seconds))
+    report = report_files.write(arguments.runs) if path == arguments.runs / casting.FILM_FILE else None
+    if arguments.json:
+        print_json({"film": str(path), "report": str(report) if report else None})
+        return 0
     console.print(f"film: {path}", soft_wrap=True, highlight=False)
-    if path == arguments.runs / casting.FILM_FILE:
-        console.print(f"report: {report_files.write(arguments.runs)}", soft_wrap=True, highlight=False)
+    if report:
+        console.print(f"report: {report}", soft_wrap=True, highlight=False)
     return 0
 
 
-def _scenes(runs: Path, cast: FilmCast, alias: dict[str, str], console: Console) -> Iterator[Scene]:
+def _scenes(runs: Path, cast: FilmCast, alias: dict[str, str], console: Terminal) -> Iterator[Scene]:
     source, best, scratch = (_policy(runs / folder) for folder in (cast.source, cast.best, cast.scratch))
     yield Scene("source at home", cast.home, lambda seen: source.predict(seen)[0])
     try:

@@ -5,8 +5,6 @@ None of it is executed.
 
 from pathlib import Path
 
-from rich.console import Console
-
 from trl_suite import content
 from trl_suite.cli.arguments import Import, aliases
 from trl_suite.errors import InputError
@@ -14,6 +12,7 @@ from trl_suite.experiment import policy_library
 from trl_suite.experiment.running.run_state import PLAN
 from trl_suite.networks.exchange.onnx_import import ImportedPolicy
 from trl_suite.networks.formats import hub
+from trl_suite.terminal import Terminal, print_json
 from trl_suite.training.policy_import import EXCHANGE_SUFFIXES, FileArguments, load_foreign, load_policy
 from trl_suite.worlds.identity import folder_name
 
@@ -21,13 +20,17 @@ from trl_suite.worlds.identity import folder_name
 def execute(arguments: Import) -> int:
     """Store the policy, or the policies of an experiment's runs, and return the exit code."""
     if (Path(arguments.zip) / PLAN).is_file():
-        return _from_runs(Path(arguments.zip), arguments.out or content.workspace() / "policies")
+        return _from_runs(Path(arguments.zip), arguments.out or content.workspace() / "policies", arguments.json)
     folder = arguments.out or content.workspace() / "policies" / _name(arguments.zip)
     if folder.exists():
         raise InputError(f"{folder} exists already; name another folder with --out")
     policy, notes = _loaded(arguments)
     policy.save(folder)
-    console, card = Console(markup=False), policy.card
+    console, card = Terminal(), policy.card
+    if arguments.json:
+        facts = {"algorithm": card.algorithm, "env": card.training.env, "notes": list(notes)}
+        print_json({"policies": [str(folder)]} | facts)
+        return 0
     for note in notes:
         console.print(note, soft_wrap=True, highlight=False)
     normalises = "with its statistics" if card.normaliser else "without normalisation"
@@ -60,9 +63,12 @@ def _loaded(arguments: Import) -> ImportedPolicy:
     return ImportedPolicy(policy, ())
 
 
-def _from_runs(runs: Path, into: Path) -> int:
-    console = Console(markup=False)
-    for folder in (placed := policy_library.add(runs, into)):
+def _from_runs(runs: Path, into: Path, as_json: bool) -> int:
+    console, placed = Terminal(), policy_library.add(runs, into)
+    if as_json:
+        print_json({"policies": list(map(str, placed))})
+        return 0
+    for folder in placed:
         console.print(str(folder), soft_wrap=True, highlight=False)
     console.print(f"{len(placed)} new policies in {into}", soft_wrap=True, highlight=False)
     return 0

@@ -3,12 +3,12 @@
 import msgspec
 import torch
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from trl_suite.cli.arguments import Inspect
 from trl_suite.networks.card import Card
 from trl_suite.networks.policy import Policy
+from trl_suite.terminal import Terminal, print_json
 from trl_suite.training.policy_import import load_policy
 
 
@@ -16,9 +16,9 @@ def execute(arguments: Inspect) -> int:
     """Print the policy and return the exit code."""
     policy = load_policy(arguments.policy)
     if arguments.json:
-        print(msgspec.json.format(msgspec.json.encode(as_table(policy)), indent=2).decode())
+        print_json(as_table(policy))
         return 0
-    console = Console(markup=False)  # what a card says is text
+    console = Terminal()
     for table in (_card(policy), _slots(policy.card), _components(policy)):
         console.print(table, highlight=False)
     return 0

@@ -5,11 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-import msgspec
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -21,6 +19,7 @@ from trl_suite.mechanisms.preview import Preview, SlotMatch, preview
 from trl_suite.networks.align import align, other_quantities
 from trl_suite.networks.exchange.onnx_import import ImportedPolicy
 from trl_suite.networks.exchange.slot_fit import differences
+from trl_suite.terminal import Terminal, print_json
 from trl_suite.training.policy_import import EXCHANGE_SUFFIXES, FileArguments, load_foreign, load_policy, spaces_of
 from trl_suite.worlds.deployment import deployment_of
 
@@ -42,9 +41,9 @@ def execute(arguments: Match) -> int:
     if arguments.out:
         _draw(arguments.out, policy.interface, seen, (policy.card.training.env, arguments.env))
     if arguments.json:
-        print(msgspec.json.format(msgspec.json.encode(seen), indent=2).decode())
+        print_json(seen)
         return 0
-    console = Console(markup=False)  # what a card says is text
+    console = Terminal()
     console.print(_slots(seen), highlight=False)
     console.print(_parts(seen), highlight=False)
     quantities = other_quantities(

@@ -1,16 +1,15 @@
 """`trl-suite policies`: what has been learned, shipped or in the workspace."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from trl_suite import content
 from trl_suite.cli.arguments import Policies
 from trl_suite.errors import InputError
 from trl_suite.networks import store
+from trl_suite.terminal import Terminal, print_json
 
 _POLICY_COLUMNS = ("name", "env", "by", "steps", "return")  # what fits into 80 columns; --json tells more
 
@@ -19,9 +18,9 @@ def execute(arguments: Policies) -> int:
     """Print a line for every policy; return the exit code."""
     rows = {name: _row(content.find("policies", name)) for name in content.names("policies")}
     if arguments.json:
-        print(json.dumps(rows, indent=2))
+        print_json(rows)
         return 0
-    console, table = Console(markup=False), Table(*_POLICY_COLUMNS, box=None)
+    console, table = Terminal(), Table(*_POLICY_COLUMNS, box=None)
     table.columns[0].no_wrap, table.columns[0].min_width = True, max(map(len, rows), default=0)  # names are typed again
     table.columns[1].overflow = "fold"
     for column in table.columns[3:]:

@@ -4,13 +4,13 @@ import math
 
 import msgspec
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from trl_suite.cli.arguments import Probe, aliases
 from trl_suite.evidence.results.number_format import number
 from trl_suite.evidence.statistics import similarity
 from trl_suite.experiment.measuring.transfer_probe import ProbeReport, probe
+from trl_suite.terminal import Terminal, print_json
 from trl_suite.training.policy_import import load_policy
 from trl_suite.training.reproducibility import threads
 
@@ -26,9 +26,9 @@ def execute(arguments: Probe) -> int:
     suggestion = similarity.suggest(report.probes)
     if arguments.json:
         table = msgspec.to_builtins(report) | {"suggestion": suggestion._asdict()}
-        print(msgspec.json.format(msgspec.json.encode(table), indent=2).decode())
+        print_json(table)
         return 0
-    console = Console(markup=False)
+    console = Terminal()
     console.print(_table(report, arguments.reference), highlight=False)
     for note in report.notes:
         console.print(note, style="yellow", highlight=False, soft_wrap=True)

@@ -2,17 +2,16 @@
 
 from pathlib import Path
 
-from rich.console import Console
-
 from trl_suite.cli.arguments import Push
 from trl_suite.errors import InputError
 from trl_suite.networks.formats import hub_upload
+from trl_suite.terminal import Terminal
 from trl_suite.training.policy_import import load_policy
 
 
 def execute(arguments: Push) -> int:
     """Upload the policy, or write what would be uploaded; return the exit code."""
-    console, policy = Console(markup=False), load_policy(arguments.policy)
+    console, policy = Terminal(), load_policy(arguments.policy)
     if arguments.dry:
         if arguments.dry.exists() and (not arguments.dry.is_dir() or any(arguments.dry.iterdir())):
             raise InputError(f"{arguments.dry}: is there already, and not an empty folder")

@@ -1,8 +1,6 @@
 """`trl-suite report`: the table and the page of an experiment, complete or not."""
 
-import msgspec
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from trl_suite.cli.arguments import Report
@@ -14,6 +12,7 @@ from trl_suite.evidence.results.experiment_results import Results
 from trl_suite.evidence.results.headline import headline
 from trl_suite.evidence.results.number_format import estimate, number, speed_up
 from trl_suite.evidence.statistics.claim import Claim
+from trl_suite.terminal import Terminal, print_json
 
 WIDE = 80  # columns of a terminal from which on there is room for all measures
 NOTES = 5  # findings that the terminal shows; the report has them all
@@ -32,15 +31,15 @@ def execute(arguments: Report) -> int:
     if arguments.tensorboard:
         results.tensorboard()
     if arguments.json:
-        print(as_json(results))
+        print_json(results.measures())
         return 0
-    console = Console()
+    console = Terminal()
     show(console, results)
     console.print(f"report: {page}", soft_wrap=True, highlight=False)
     return 0
 
 
-def show(console: Console, results: Results) -> None:
+def show(console: Terminal, results: Results) -> None:
     """Print the verdict, one table per target, and what is missing or odd."""
     rows = results.measures()
     for env in results.envs:
@@ -54,11 +53,6 @@ def show(console: Console, results: Results) -> None:
         console.print(note, style="yellow", highlight=False, soft_wrap=True)
     if len(results.irregularities) > NOTES:
         console.print(f"and {len(results.irregularities) - NOTES} more notes, all in the report", style="yellow")
-
-
-def as_json(results: Results) -> str:
-    """Return the measures as JSON."""
-    return msgspec.json.format(msgspec.json.encode(results.measures()), indent=2).decode()
 
 
 def _table(env: str, rows: list[MeasureRow], narrow: bool) -> Table:

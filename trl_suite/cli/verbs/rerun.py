@@ -2,27 +2,26 @@
 
 from pathlib import Path
 
-import msgspec
-from rich.console import Console
-
 from trl_suite.cli.arguments import Rerun
 from trl_suite.experiment.reuse.reproduction import Repetition, rerun, specs_of
 from trl_suite.experiment.running import progress
 from trl_suite.experiment.running.stop_request import Stop
+from trl_suite.terminal import Terminal, print_json
 
 
 def execute(arguments: Rerun) -> int:
     """Make the run and print the comparison; return 0 where both are the same to the last bit, else 1."""
     out = (arguments.out or Path("runs") / "reruns" / arguments.run.resolve().parents[2].name).resolve()
     specs = specs_of(arguments.run)
-    with Stop() as stop, progress.display(Console(quiet=arguments.json), specs) as display:
+    with Stop() as stop, progress.display(Terminal(quiet=arguments.json), specs) as display:
         repetition = rerun(arguments.run, out, display, stop)
     if repetition is None:
-        Console().print("interrupted; the same command goes on where it was", style="yellow")
+        Terminal().print("interrupted; the same command goes on where it was", style="yellow")
         return 130
-    print(
-        msgspec.json.format(msgspec.json.encode(repetition), indent=2).decode() if arguments.json else _text(repetition)
-    )
+    if arguments.json:
+        print_json(repetition)
+    else:
+        Terminal().print(_text(repetition), soft_wrap=True)
     return 0 if repetition.equal else 1
 
 

@@ -2,13 +2,11 @@
 
 from collections import Counter
 
-import msgspec
-from rich.console import Console
-
 from trl_suite.cli.arguments import Status
 from trl_suite.errors import InputError
 from trl_suite.evidence.reading import run_archive
 from trl_suite.experiment.running.overview import Overview, Running, overview
+from trl_suite.terminal import Terminal, print_json
 
 SHOWN = 10  # of each kind; --json has them all
 
@@ -23,9 +21,9 @@ def execute(arguments: Status) -> int:
         raise InputError(f"{arguments.runs}: results that were kept; `trl-suite report {arguments.runs}` shows them")
     current = overview(arguments.runs)
     if arguments.json:
-        print(msgspec.json.format(msgspec.json.encode(current), indent=2).decode())
+        print_json(current)
         return 0
-    console = Console()
+    console = Terminal()
     for line in _lines(current):
         console.print(line, highlight=False, soft_wrap=True, markup=False)
     return 0

@@ -4,7 +4,6 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from trl_suite import content
@@ -12,6 +11,7 @@ from trl_suite.cli.arguments import Train
 from trl_suite.errors import InputError
 from trl_suite.experiment import policy_library
 from trl_suite.experiment.policy_library import CURVE
+from trl_suite.terminal import Terminal, print_json
 from trl_suite.training.acting.evaluation import Episode, append, mean_return
 from trl_suite.training.from_scratch import run_alone
 from trl_suite.training.presets import choose
@@ -29,7 +29,7 @@ def execute(arguments: Train) -> int:
             f"--steps {arguments.steps} and --seed {arguments.seed}: more than 0 steps, a seed of 0 or more"
         )
     identity(arguments.env)  # an env that does not exist is said before a bar is drawn
-    console, choice = Console(), choose(arguments.env, arguments.algorithm, arguments.preset)
+    console, choice = Terminal(quiet=arguments.json), choose(arguments.env, arguments.algorithm, arguments.preset)
     hyperparameters = choice.hyperparameters
     rollout = hyperparameters.rollout
     if arguments.steps < rollout:
@@ -39,6 +39,8 @@ def execute(arguments: Train) -> int:
         outcome = run_alone(arguments.env, choice, steps=arguments.steps, seed=arguments.seed, watcher=bar)
         outcome.policy.save(folder)
     training = outcome.policy.card.training
+    if arguments.json:
+        print_json({"policy": str(folder), "finished": outcome.finished, "training": training})
     console.print(f"{training.steps:,} steps in {training.seconds:.0f} s, return {training.return_mean:,.1f}: {folder}")
     if not outcome.finished:
         console.print("stopped before the end; the policy is the one reached so far", style="yellow")
@@ -56,7 +58,7 @@ def _default_folder(arguments: Train) -> Path:
 class _Bar(Unwatched):
     """Shows progress, keeps the curve on disk, and stops the training at Ctrl-C."""
 
-    def __init__(self, console: Console, curve: Path, steps: int) -> None:
+    def __init__(self, console: Terminal, curve: Path, steps: int) -> None:
         self._curve, self._steps, self._stop = curve, steps, False
         self._progress = Progress(
             TextColumn("{task.completed:>9,.0f} / {task.total:,.0f} steps"),

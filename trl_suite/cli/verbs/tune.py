@@ -1,7 +1,5 @@
 """`trl-suite tune`: the search that an experiment asks for, and what it found."""
 
-import msgspec
-from rich.console import Console
 from rich.table import Table
 
 from trl_suite.cli.arguments import Tune
@@ -9,11 +7,12 @@ from trl_suite.cli.verbs.run import CTRL_C
 from trl_suite.evidence.results.number_format import setting
 from trl_suite.experiment.tuning.tuning_file import Tuning
 from trl_suite.experiment.tuning.tuning_rounds import tune
+from trl_suite.terminal import Terminal, print_json
 
 
 def execute(arguments: Tune) -> int:
     """Search, print a table, and return 0, or 130 where the search was stopped."""
-    console = Console()
+    console = Terminal(stderr=arguments.json)
     quiet = arguments.quiet or arguments.json
     tuned = tune(
         arguments.experiment, runs=arguments.runs, workers=arguments.workers, quiet=quiet, here=arguments.on == "here"
@@ -24,7 +23,7 @@ def execute(arguments: Tune) -> int:
         console.print("interrupted; the same command goes on where it was", style="yellow")
         return CTRL_C
     if arguments.json:
-        print(msgspec.json.format(msgspec.json.encode(tuned.tuning), indent=2).decode())
+        print_json(tuned.tuning)
         return 0
     console.print(_table(tuned.tuning))
     console.print(f"kept in {tuned.file}; trl-suite run takes it from there", soft_wrap=True, highlight=False)

@@ -1,12 +1,11 @@
 """`trl-suite verify`: the certificates of variants, computed now."""
 
-import msgspec
-from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from trl_suite import content
 from trl_suite.cli.arguments import Verify
+from trl_suite.terminal import Terminal, print_json
 from trl_suite.worlds.certificate import Certificate, certify, outdated, write
 from trl_suite.worlds.env_spec import load
 
@@ -14,13 +13,16 @@ from trl_suite.worlds.env_spec import load
 def execute(arguments: Verify) -> int:
     """Compute, store and print the certificates; return 0, or 1 where one does not prove its variant."""
     pairs = _wanted(arguments)
-    errors = Console(stderr=True)
+    errors = Terminal(stderr=True)
     certificates = [certify(env, variant) for env, variant in track(pairs, "verifying", console=errors, transient=True)]
     if not arguments.dry:
         for env in dict.fromkeys(env for env, _ in pairs):
-            write(env, [certificate for certificate in certificates if certificate.env == env])
+            if content.is_installed(content.find("envs", env)):
+                errors.print(f"{env} is part of the installed suite: nothing is stored", style="yellow")
+            else:
+                write(env, [certificate for certificate in certificates if certificate.env == env])
     if arguments.json:
-        print(msgspec.json.format(msgspec.json.encode(certificates), indent=2).decode())
+        print_json(certificates)
     else:
         _print(certificates)
     return 0 if all(certificate.proved for certificate in certificates) else 1
@@ -57,4 +59,4 @@ def _print(certificates: list[Certificate]) -> None:
             f"{certificate.random.mean:,.1f} [{certificate.random.low:,.1f}, {certificate.random.high:,.1f}]",
             "proved" if certificate.proved else "NOT PROVED: " + "; ".join(certificate.problems),
         )
-    Console().print(table, highlight=False)
+    Terminal().print(table, highlight=False)

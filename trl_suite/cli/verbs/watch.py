@@ -4,13 +4,13 @@ import re
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
 from trl_suite.cli.arguments import Watch, aliases
 from trl_suite.errors import InputError
 from trl_suite.networks.actor import source_actor
 from trl_suite.networks.align import align
 from trl_suite.networks.policy import FOREIGN_SUFFIXES, Policy
+from trl_suite.terminal import Terminal
 from trl_suite.training.acting import filming, viewer
 from trl_suite.training.acting.filming import Scene
 from trl_suite.training.policy_import import load_policy, spaces_of
@@ -21,7 +21,7 @@ SECONDS_MAX = 120.0  # of a film, which is held in memory
 
 def execute(arguments: Watch) -> int:
     """Show the policy, or write the film; return the exit code."""
-    console = Console(markup=False)
+    console = Terminal()
     if not 0 < arguments.seconds <= SECONDS_MAX:
         raise InputError(f"--seconds {arguments.seconds:g}: more than 0, and {SECONDS_MAX:.0f} at most")
     if arguments.out:

@@ -24,6 +24,7 @@ from trl_suite.evidence.results import film_cast
 from trl_suite.evidence.results.experiment_results import Results
 from trl_suite.evidence.results.number_format import printable
 from trl_suite.evidence.statistics import claim, estimates, measures
+from trl_suite.files import storing
 from trl_suite.record import RunRecord
 
 TEMPLATE = Path(__file__).parent / "browse.html"
@@ -62,16 +63,15 @@ def write(experiments: Sequence[Results], path: Path) -> Path:
     """Write the page and return where it is.
 
     Raises:
-        InputError: it does not end in .html, or cannot be written.
+        InputError: it does not end in .html.
+        StorageError: it cannot be written.
     """
     if path.suffix != ".html":
         raise InputError(f"{path}: the page that browses runs ends in .html")
     page = TEMPLATE.read_text(encoding="utf-8")
-    try:
+    with storing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         report_files.replace_text(path, page.replace(DATA_MARK, _as_script(page_data(experiments, path.parent))))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}") from None
     return path
 
 

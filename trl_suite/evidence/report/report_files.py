@@ -1,7 +1,6 @@
 """The report: what was found, how sure it is, and how to make it again; as one HTML page, Markdown, or a folder."""
 
 import base64
-import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -12,6 +11,7 @@ import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from trl_suite import content, files
 from trl_suite.errors import InputError
 from trl_suite.evidence.figures.gallery import CaptionedFigure
 from trl_suite.evidence.figures.style import svg
@@ -49,18 +49,19 @@ def save(results: Results, path: Path) -> Path:
     table of measures. None: a folder of all of them, with every run's numbers and every evaluation under `tables/`.
 
     Raises:
-        InputError: another ending, or it cannot be written.
+        InputError: another ending.
+        StorageError: it cannot be written.
         NotInstalledError: Parquet without pyarrow.
     """
     writers: dict[str, Callable[[Results, Path], None]] = {".html": _html, ".md": _markdown, "": _folder}
     writers |= dict.fromkeys(table_files.ENDINGS, table_files.write)
     if path.suffix not in writers:
         raise InputError(f"{path}: a report ends in {', '.join(sorted(writers)[1:])}, or is a folder")
-    try:
+    content.refuse_installed(path)
+    with files.storing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        files.sweep(path.parent)
         writers[path.suffix](results, path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}") from None
     return path
 
 
@@ -81,7 +82,7 @@ def markdown(results: Results, figures: Path, detailed: int | None = None) -> st
 
     def draw(picture: CaptionedFigure) -> str:
         name = f"{file_name(picture.name)}.svg"
-        (figures / name).write_text(standalone(svg(picture.figure, picture.name)), encoding="utf-8")
+        files.write_atomically(figures / name, standalone(svg(picture.figure, picture.name)).encode())
         return f"{figures.name}/{name}"
 
     def play(film: FilmFile) -> str:
@@ -141,12 +142,7 @@ def _folder(results: Results, path: Path) -> None:
 
 def replace_text(path: Path, text: str) -> None:
     """Write a page whole or not at all, without signs that a viewer would obey."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        part.write_text("".join(map(_visible, text.removesuffix("\n").split("\n"))), encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)  # where the disk is full, half a page is left
+    files.write_atomically(path, "".join(map(_visible, text.removesuffix("\n").split("\n"))).encode())
 
 
 def _visible(line: str) -> str:

@@ -14,6 +14,7 @@ from trl_suite.evidence.reading.run_records import EVALUATIONS, HOME, PLASTICITY
 from trl_suite.evidence.report import table_files
 from trl_suite.evidence.results import film_cast, probe_prediction
 from trl_suite.evidence.results.experiment_results import Results, load
+from trl_suite.files import storing
 from trl_suite.record import Plan
 
 COPIED = ("plan.json", probe_prediction.PROBES_FILE, film_cast.FILM_FILE)
@@ -27,12 +28,13 @@ def archive_results(runs: Path, into: Path) -> Path:
     An archived experiment can be reported again: `into` is an experiment's folder like `runs`.
 
     Raises:
-        InputError: `runs` holds no plan that can be read, is the folder to archive in, or the folder can't be written.
+        InputError: `runs` holds no plan that can be read, or is the folder to archive in.
+        StorageError: the folder cannot be written.
     """
     if into.resolve() == runs.resolve():
         raise InputError(f"{into}: results are kept beside their runs; name another folder: experiments/NAME/results")
     results = load(runs)
-    try:
+    with storing(into):
         into.mkdir(parents=True, exist_ok=True)
         for name in COPIED:
             (into / name).unlink(missing_ok=True)
@@ -41,8 +43,6 @@ def archive_results(runs: Path, into: Path) -> Path:
         _copy_diffs(runs, into, results)
         run_archive.write(into / run_archive.ARCHIVE_FILE, _records(files(runs), results.plan))
         table_files.write_brief(load(into), into / SUMMARY)
-    except OSError as error:
-        raise InputError(f"{into}: cannot be written: {error.strerror}") from None
     return into
 
 

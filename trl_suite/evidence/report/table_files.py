@@ -10,6 +10,7 @@ from trl_suite.evidence.results import dataframes, number_format, source_target_
 from trl_suite.evidence.results.comparison import MeasureRow
 from trl_suite.evidence.results.experiment_results import Results
 from trl_suite.evidence.results.number_format import printable
+from trl_suite.files import write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +40,7 @@ def write(results: Results, path: Path) -> None:
     if path.suffix == ".csv":
         _csv(dataframes.summary(results), path)
     elif path.suffix == ".tex":
-        path.write_text(latex(results.measures()), encoding="utf-8")
+        write_atomically(path, latex(results.measures()).encode())
     elif path.suffix == ".parquet":
         parquet(results, path, "summary")
     else:
@@ -63,7 +64,7 @@ def _csv(table: "pd.DataFrame", path: Path, digits: str | None = None) -> None:
     for name in safe.columns:
         if safe[name].dtype.name in ("object", "str", "string", "category"):
             safe[name] = safe[name].astype(object).map(_no_formula)
-    safe.to_csv(path, index=False, float_format=digits)
+    write_atomically(path, safe.to_csv(None, index=False, float_format=digits).encode())
 
 
 def _no_formula(value: object) -> object:
@@ -82,7 +83,8 @@ def parquet(results: Results, path: Path, table: str) -> None:
     """
     if find_spec("pyarrow") is None:
         raise NotInstalledError("Parquet needs pyarrow: pip install 'trl-suite[parquet]'")
-    getattr(dataframes, table)(results).to_parquet(path, index=False)
+    content: pd.DataFrame = getattr(dataframes, table)(results)
+    write_atomically(path, content.to_parquet(None, index=False))
 
 
 def write_all(results: Results, folder: Path) -> None:

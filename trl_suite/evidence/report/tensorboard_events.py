@@ -11,7 +11,6 @@ import numpy as np
 from tensorboard.compat.proto import summary_pb2, tensor_pb2, types_pb2
 from tensorboard.plugins.custom_scalar import layout_pb2
 
-from trl_suite.errors import InputError
 from trl_suite.evidence.figures import gallery
 from trl_suite.evidence.figures.learning_curves import mean
 from trl_suite.evidence.figures.style import drawn_for_cards, png
@@ -21,6 +20,7 @@ from trl_suite.evidence.report.event_writer import EventWriter
 from trl_suite.evidence.results import across_targets
 from trl_suite.evidence.results.experiment_results import Results
 from trl_suite.evidence.statistics.estimates import interquartile_mean
+from trl_suite.files import storing
 from trl_suite.record import EVENTS
 
 MEANS, EXPERIMENT = "mean", "experiment"  # runs beside those of the trainings
@@ -41,10 +41,10 @@ def write(results: Results) -> Path:
     and env. Run `experiment`: pictures. The HParams tab has one row per run. The trainings' own events stay.
 
     Raises:
-        InputError: the folder cannot be written.
+        StorageError: the folder cannot be written.
     """
     root = results.folder / EVENTS
-    try:
+    with storing(root):
         for folder in (MEANS, EXPERIMENT):
             if (root / folder).exists():
                 shutil.rmtree(root / folder)
@@ -54,8 +54,6 @@ def write(results: Results) -> Path:
         with EventWriter(root / EXPERIMENT) as events:
             events.add(rows)
             _figures(events, results)
-    except OSError as error:
-        raise InputError(f"{root}: cannot be written: {error.strerror}") from None
     return root
 
 

@@ -188,7 +188,8 @@ class Results:
         """Write the report and return where it is: .html, .md, .csv, .tex, .parquet, or a folder of all of them.
 
         Raises:
-            InputError: another ending, or it cannot be written.
+            InputError: another ending.
+            StorageError: it cannot be written.
             NotInstalledError: Parquet without pyarrow.
         """
         return _view("report_files").save(self, Path(path))
@@ -210,7 +211,7 @@ class Results:
         """Write what TensorBoard shows of the experiment as a whole into its folder and return where it is.
 
         Raises:
-            InputError: it cannot be written.
+            StorageError: it cannot be written.
         """
         return _view("tensorboard_events").write(self)
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import torch
@@ -28,6 +29,7 @@ WORKER_BYTES = 500 * 2**20  # bytes of a worker before it has any member: interp
 SPARE_MEMORY_SHARE = 0.2  # share of the memory that is left alone
 # of a worker on the CPU: of more runs, what an update touches leaves the cache, and first results come late
 CPU_COHORT_RUNS_MAX = 64
+_SIZES = ("n_envs", "n_steps", "batch_size", "n_epochs", "buffer_size")  # keys that decide how large arrays are
 
 
 class CohortPlanner:
@@ -46,6 +48,7 @@ class CohortPlanner:
         self._asked_physics = experiment.physics
         self._physics: Physics = engines.physics(experiment.physics, self.device)
         self._cache: dict[tuple[str, int, bytes], CohortKey] = {}
+        self._fits: set[tuple[str, int, bytes]] = set()  # runs that train alone and have the memory for it
         self._cells = {
             name: CohortPlanner(cell, workers) for name, cell in cells(experiment).items() if experiment.factors
         }
@@ -58,9 +61,9 @@ class CohortPlanner:
         if is_shipped(spec):
             return CohortKey(spec.folder, "sb3", "a shipped policy, which is taken as it is")
         self._refuse_untrainable(spec.env)
-        if self._engine == "sb3":
-            return trained_alone(spec, "the experiment asks for Stable-Baselines3")
         job = training_of(spec, None)
+        if self._engine == "sb3":
+            return self._alone(spec, job, "the experiment asks for Stable-Baselines3")
         why = obstacle(job)
         for key, required in (("engine", self._engine == "cohort"), ("physics", self._asked_physics == "warp")):
             if why and required:
@@ -68,7 +71,7 @@ class CohortPlanner:
                 named = f"{key} = '{value}': {_named(spec)}"
                 raise InputError(f"{named} cannot train in a cohort: {why}; {key} = 'auto' can")
         if why:
-            return trained_alone(spec, why)
+            return self._alone(spec, job, why)
         shared_key = self._shared_key(spec, job)
         env = Address.parse(job.env).env
         reason = (
@@ -84,6 +87,29 @@ class CohortPlanner:
         if env not in self._trainable:
             trainable_spaces(env)
             self._trainable.add(env)
+
+    def _alone(self, spec: RunSpec, job: TrainingRun, why: str) -> CohortKey:
+        """Return the key of a run that trains alone on SB3, whose arrays are as large as a cohort's of one."""
+        parts = (job.hyperparameters, job.evaluation)
+        cache_key = (job.env, job.total, msgspec.json.encode(parts))
+        if cache_key not in self._fits:
+            self._fits.add(cache_key)
+            self._refuse_too_large(spec, job, "mujoco")
+        return trained_alone(spec, why)
+
+    def _refuse_too_large(self, spec: RunSpec, job: TrainingRun, physics: Physics) -> tuple[int, int]:
+        """Return the bytes that a run takes, and those that a worker has for it.
+
+        Raises:
+            InputError: it has fewer.
+        """
+        size, room = bytes_of(job, physics), self._room(physics)
+        if size > room:
+            raise InputError(
+                f"{_hungriest(job)}: {_named(spec)} takes {size / 2**20:,.0f} MB and a worker has "
+                f"{room / 2**20:,.0f}: fewer workers (--workers), {_smaller(job, size - room)}"
+            )
+        return size, room
 
     def _shared_key(self, spec: RunSpec, job: TrainingRun) -> CohortKey:
         parts = (
@@ -109,12 +135,7 @@ class CohortPlanner:
                 if self._asked_physics == "warp":
                     raise
                 physics = "mujoco"
-        size, room = bytes_of(job, physics), self._room(physics)
-        if size > room:
-            raise InputError(
-                f"{_named(spec)} takes {size / 2**20:,.0f} MB and a worker has {room / 2**20:,.0f}: fewer "
-                f"workers (--workers), {_smaller(job, size - room)}"
-            )
+        size, room = self._refuse_too_large(spec, job, physics)
         limit = min(room // size, CPU_COHORT_RUNS_MAX) if self.device == "cpu" else room // size
         return CohortKey(key, "cohort", "", limit, self.device, physics)
 
@@ -135,16 +156,31 @@ def _one_batch(job: TrainingRun) -> str:
     return next(iter(addresses))
 
 
+def _hungriest(job: TrainingRun) -> str:
+    """Return the key that takes the most memory: `ppo.n_envs`, `evaluation.episodes`."""
+    hyperparameters = job.hyperparameters
+    least: dict[str, Any] = {key: 1 for key in _SIZES if hasattr(hyperparameters, key)} | {"hidden": (1,)}
+    smaller = {
+        f"{hyperparameters.algorithm}.{key}": replace(
+            job, hyperparameters=msgspec.structs.replace(hyperparameters, **{key: value})
+        )
+        for key, value in least.items()
+    }
+    smaller["evaluation.episodes"] = replace(job, evaluation=msgspec.structs.replace(job.evaluation, episodes=1))
+    return min(smaller, key=lambda key: bytes_of(smaller[key]))
+
+
 def _smaller(job: TrainingRun, excess: int) -> str:
     """Return the options that could be made smaller by so many bytes."""
-    if not isinstance(job.hyperparameters, OffPolicyHyperparameters):
-        return "fewer n_envs or n_steps"
+    key = _hungriest(job)
+    if not key.endswith("buffer_size") or not isinstance(job.hyperparameters, OffPolicyHyperparameters):
+        return f"or a smaller {key}"
     hyperparameters = job.hyperparameters
     transitions = min(hyperparameters.buffer_size, job.total)
     without = replace(job, hyperparameters=msgspec.structs.replace(hyperparameters, buffer_size=1))
     row = (bytes_of(job) - bytes_of(without)) / transitions
     fits = int(transitions - excess / row)
-    return f"or a buffer_size of {fits:,} at most" if fits > 0 else "or smaller networks"
+    return f"or a buffer_size of {fits:,} at most" if fits > 0 else f"or a smaller {key}"
 
 
 def _named(spec: RunSpec) -> str:
@@ -159,6 +195,8 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     device: engines.Device
     cohort: int  # runs of the same group train together, shared out among the workers
     why: str
+    done: bool = False  # whether it is there already
+    reused: str = ""  # experiment of which it would be taken, trained already; "" where it would be trained
 
 
 def assignments(specs: Sequence[RunSpec], cohort_key: Callable[[RunSpec], CohortKey]) -> list[Assignment]:

@@ -46,20 +46,67 @@ def take(
     """
     lines: list[str] = []
     for other in others:
-        if not (other / PLAN).is_file():
-            raise InputError(f"{other}: no {PLAN} here; runs are reused from runs/<experiment>, or from kept results")
-        available, count = _finished(other), 0
-        for spec in specs:
-            if spec.digest not in available or run_state.read(root / spec.folder).condition != "waiting":
-                continue
-            folder, run, run_files = available[spec.digest]
-            policy = _policy(other / folder)
-            enough = policy or not _needs_weights(spec, run_files, measured)
-            if enough and _same_place(run, cohort_key(spec)):
-                _check_versions(run, other, mixed)
-                count += _copy(msgspec.structs.replace(run, source=spec.source), run_files, policy, root / spec.folder)
-        lines.append(f"{count} of {len(specs)} runs are those of {other}")
+        suitable = _suitable(root, specs, other, cohort_key, measured)
+        count = 0
+        for spec, recorded in suitable:
+            _check_versions(recorded.record, other, mixed)
+            run = msgspec.structs.replace(recorded.record, source=spec.source)
+            count += _copy(run, recorded.files, _policy(other / recorded.folder), root / spec.folder)
+        lines.append(_line(count, specs, other))
     return lines
+
+
+def preview(
+    root: Path,
+    specs: Sequence[RunSpec],
+    others: Sequence[Path],
+    cohort_key: Callable[[RunSpec], CohortKey],
+    *,
+    measured: Sequence[str] = (),
+    mixed: bool = False,
+) -> tuple[list[str], dict[str, str]]:
+    """Return the lines that `take` would return, and each run that it would take with where from; nothing is copied.
+
+    Raises:
+        InputError: as `take` does.
+    """
+    lines: list[str] = []
+    origins: dict[str, str] = {}
+    for other in others:
+        suitable = [
+            pair for pair in _suitable(root, specs, other, cohort_key, measured) if pair[0].folder not in origins
+        ]
+        for _, recorded in suitable:
+            _check_versions(recorded.record, other, mixed)
+        origins |= {spec.folder: str(other) for spec, _ in suitable}
+        lines.append(_line(len(suitable), specs, other))
+    return lines, origins
+
+
+def _line(count: int, specs: Sequence[RunSpec], other: Path) -> str:
+    return f"{count} of {len(specs)} runs are those of {other}"
+
+
+def _suitable(
+    root: Path,
+    specs: Sequence[RunSpec],
+    other: Path,
+    cohort_key: Callable[[RunSpec], CohortKey],
+    measured: Sequence[str],
+) -> "list[tuple[RunSpec, _FinishedRun]]":
+    """Return the runs that are waited for and another experiment has finished, each with what it has of it."""
+    if not (other / PLAN).is_file():
+        raise InputError(f"{other}: no {PLAN} here; runs are reused from runs/<experiment>, or from kept results")
+    available = _finished(other)
+    suitable: list[tuple[RunSpec, _FinishedRun]] = []
+    for spec in specs:
+        if spec.digest not in available or run_state.read(root / spec.folder).condition != "waiting":
+            continue
+        recorded = available[spec.digest]
+        enough = _policy(other / recorded.folder) or not _needs_weights(spec, recorded.files, measured)
+        if enough and _same_place(recorded.record, cohort_key(spec)):
+            suitable.append((spec, recorded))
+    return suitable
 
 
 def _needs_weights(spec: RunSpec, run_files: Mapping[str, Readable], measured: Sequence[str]) -> bool:

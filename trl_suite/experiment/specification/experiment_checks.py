@@ -1,54 +1,54 @@
 """Checks, before anything is trained, of meanings that an experiment cannot have or probably does not intend."""
 
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 
 from trl_suite import content
 from trl_suite.algorithms.hyperparameters import Hyperparameters, OffPolicyHyperparameters
 from trl_suite.algorithms.registry import find
-from trl_suite.errors import InputError, unknown
+from trl_suite.errors import InputError, located, unknown
 from trl_suite.experiment.specification import tuning_keys
 from trl_suite.experiment.specification.experiment_keys import Experiment, ReferenceOptions
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.source_replay import remembered
 from trl_suite.networks.components import REPLAY
 from trl_suite.record import SCRATCH
+from trl_suite.worlds.address import FOREIGN, without_module
 from trl_suite.worlds.identity import identity
 
-FOREIGN = "gymnasium:"
 EVALUATIONS_MAX = 100_000  # of one run: each takes a line of its file for every episode
 STEPS_MAX = 10**12  # env steps of one run: at a million a second, twelve days
 
 
-def check(path: Path, experiment: Experiment) -> None:
+def check(where: str, experiment: Experiment) -> None:
     """Refuse an experiment that names what does not exist, or that could not be trained as it is written.
 
     Raises:
         InputError: a key, env, variant or method does not exist, a name stands twice or cannot be that of a folder,
             scratch is missing, or a reference run has a seed that methods are compared on.
     """
-    _check_names(path, experiment)
+    _check_names(where, experiment)
     if SCRATCH not in experiment.methods:
-        raise InputError(f"{path}: methods: '{SCRATCH}' is missing, and every measure compares with it")
+        raise InputError(f"{where}: methods: '{SCRATCH}' is missing, and every measure compares with it")
     if (experiment.engine, experiment.physics) == ("sb3", "warp"):
-        raise InputError(f"{path}: physics = 'warp' simulates cohorts: engine = 'sb3' has none; 'auto' and 'cohort' do")
-    with _named(path, "methods"):
+        raise InputError(
+            f"{where}: physics = 'warp' simulates cohorts: engine = 'sb3' has none; 'auto' and 'cohort' do"
+        )
+    with located(f"{where}: methods"):
         for name in experiment.methods:
             methods.find(name, experiment.method)
     for name in experiment.expected.keys() - set(experiment.methods):
-        raise unknown("method", name, experiment.methods, f"{path}: expected")
-    _check_matrix(path, experiment)
-    _check_envs(path, "source.envs" if experiment.source.envs else "source.env", experiment.sources)
-    _check_envs(path, "target.envs", experiment.target.envs)
-    _check_budgets(path, experiment)
-    _check_source(path, experiment)
-    _check_shipped(path, experiment)
-    _check_source_training(path, experiment)
-    _check_memory(path, experiment)
-    _check_tune(path, experiment)
+        raise unknown("method", name, experiment.methods, f"{where}: expected")
+    _check_matrix(where, experiment)
+    _check_envs(where, "source.envs" if experiment.source.envs else "source.env", experiment.sources)
+    _check_envs(where, "target.envs", experiment.target.envs)
+    _check_budgets(where, experiment)
+    _check_source(where, experiment)
+    _check_shipped(where, experiment)
+    _check_source_training(where, experiment)
+    _check_memory(where, experiment)
+    _check_tune(where, experiment)
     for choice in experiment.choices.values():
-        _check_batch(path, choice.hyperparameters)
+        _check_batch(where, choice.hyperparameters)
 
 
 def cautions(experiment: Experiment) -> list[str]:
@@ -85,27 +85,15 @@ def _off_policy_cautions(hyperparameters: Hyperparameters) -> list[str]:
     return lines
 
 
-@contextmanager
-def _named(path: Path, key: str) -> Generator[None]:
-    """Open the message of an error with the file and the key that it is about."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{path}: {key}: {error}") from None
-
-
-def _check_envs(path: Path, key: str, envs: Sequence[str]) -> None:
+def _check_envs(where: str, key: str, envs: Sequence[str]) -> None:
     for env in envs:
-        if env.startswith(FOREIGN) and ":" in env.removeprefix(FOREIGN):
-            raise InputError(
-                f"{path}: {key}: '{env}' would import a module, which no file may ask for; import it in Python, and "
-                f"write '{FOREIGN}{env.rpartition(':')[2]}'"
-            )
-        with _named(path, key):
+        with located(f"{where}: {key}"):
+            if env.startswith(FOREIGN):
+                without_module(env)
             identity(env)
 
 
-def _check_budgets(path: Path, experiment: Experiment) -> None:
+def _check_budgets(where: str, experiment: Experiment) -> None:
     """Refuse numbers of steps and evaluations that no machine could make or keep."""
     reference, every = _own_reference(experiment), experiment.evaluation.every
     for key, steps in (
@@ -114,69 +102,71 @@ def _check_budgets(path: Path, experiment: Experiment) -> None:
         ("reference.steps", reference.steps if reference else None),
     ):
         if steps is not None and steps > STEPS_MAX:
-            raise InputError(f"{path}: {key}: {steps:,} env steps; {STEPS_MAX:,} at most")
+            raise InputError(f"{where}: {key}: {steps:,} env steps; {STEPS_MAX:,} at most")
         if steps is not None and key != "source.steps" and steps // every > EVALUATIONS_MAX:
             raise InputError(
-                f"{path}: {key}: {steps:,} steps with an evaluation every {every:,} are more than "
+                f"{where}: {key}: {steps:,} steps with an evaluation every {every:,} are more than "
                 f"{EVALUATIONS_MAX:,} evaluations: raise evaluation.every"
             )
 
 
-def _check_batch(path: Path, hyperparameters: Hyperparameters) -> None:
+def _check_batch(where: str, hyperparameters: Hyperparameters) -> None:
     if (
         isinstance(hyperparameters, OffPolicyHyperparameters)
         and hyperparameters.batch_size > hyperparameters.learning_starts
     ):
         raise InputError(
-            f"{path}: {hyperparameters.algorithm}: batch_size {hyperparameters.batch_size} is larger than "
+            f"{where}: {hyperparameters.algorithm}: batch_size {hyperparameters.batch_size} is larger than "
             f"learning_starts {hyperparameters.learning_starts}: the first updates would see every transition more "
             "than once; raise learning_starts"
         )
 
 
-def _check_source_training(path: Path, experiment: Experiment) -> None:
+def _check_source_training(where: str, experiment: Experiment) -> None:
     """Refuse a source that could not be trained as the table says."""
     source = experiment.source
     for env in experiment.sources:
         worlds = experiment.hyperparameters_of(env).n_envs
         if len(source.variants) > worlds:
             raise InputError(
-                f"{path}: source: {len(source.variants)} variants need as many worlds, and n_envs is {worlds}"
+                f"{where}: source: {len(source.variants)} variants need as many worlds, and n_envs is {worlds}"
             )
     if (source.dynamics or source.heads) and find(experiment.algorithm).normalises_inputs:
         key, name = "dynamics" if source.dynamics else "heads", experiment.algorithm
-        raise InputError(f"{path}: source.{key}: not for {name}, whose layers normalise their inputs")
+        raise InputError(f"{where}: source.{key}: not for {name}, whose layers normalise their inputs")
     if source.heads and len(source.variants) < 2:
-        raise InputError(f"{path}: source.heads: give two variants or more, one for each head")
+        raise InputError(f"{where}: source.heads: give two variants or more, one for each head")
     if source.dynamics and source.heads:
-        raise InputError(f"{path}: source: give either heads or dynamics, which trains none")
+        raise InputError(f"{where}: source: give either heads or dynamics, which trains none")
     if source.dynamics and not source.dynamics.forward + source.dynamics.inverse:
-        raise InputError(f"{path}: source.dynamics: forward and inverse are both 0: nothing would be learned")
+        raise InputError(f"{where}: source.dynamics: forward and inverse are both 0: nothing would be learned")
 
 
-def _check_memory(path: Path, experiment: Experiment) -> None:
+def _check_memory(where: str, experiment: Experiment) -> None:
     """Refuse a replay, or moments, that the source could not keep or the target not hold."""
     for env in experiment.sources:
-        _check_replay(path, experiment, experiment.hyperparameters_of(env))
+        _check_replay(where, experiment, experiment.hyperparameters_of(env))
 
 
-def _check_replay(path: Path, experiment: Experiment, hyperparameters: Hyperparameters) -> None:
+def _check_replay(where: str, experiment: Experiment, hyperparameters: Hyperparameters) -> None:
     source = experiment.source
     for name in experiment.methods:
         method = methods.find(name, experiment.method)
         stored_parts = remembered(method)
         if stored_parts and (source.dynamics or source.heads):
-            raise InputError(f"{path}: source: {', '.join(stored_parts)} can be copied from a source of one task alone")
+            raise InputError(
+                f"{where}: source: {', '.join(stored_parts)} can be copied from a source of one task alone"
+            )
         if REPLAY not in stored_parts:
             continue
         if not isinstance(hyperparameters, OffPolicyHyperparameters) or source.variants or source.randomise:
-            raise InputError(f"{path}: a replay can be copied from SAC or TD3, trained on source.env alone")
+            raise InputError(f"{where}: a replay can be copied from SAC or TD3, trained on source.env alone")
         if (
             method.keep.get(REPLAY, 1.0) * min(source.steps or 0, hyperparameters.buffer_size)
             >= hyperparameters.buffer_size
         ):
             raise InputError(
-                f"{path}: method '{name}': the source's transitions would fill a replay of "
+                f"{where}: method '{name}': the source's transitions would fill a replay of "
                 f"{hyperparameters.buffer_size:,}: keep a share of them (keep = {{ replay = 0.1 }}), "
                 "or give a larger buffer_size"
             )
@@ -186,70 +176,70 @@ def _own_reference(experiment: Experiment) -> ReferenceOptions | None:
     return experiment.reference if isinstance(experiment.reference, ReferenceOptions) else None
 
 
-def _check_tune(path: Path, experiment: Experiment) -> None:
+def _check_tune(where: str, experiment: Experiment) -> None:
     if experiment.tune is None:
         return
     taken = dict.fromkeys(experiment.seeds, "seeds")
     if reference := _own_reference(experiment):
         taken |= dict.fromkeys(reference.seeds, "reference.seeds")
     for env in experiment.target.envs:
-        tuning_keys.check(str(path), experiment.tune, taken, experiment.hyperparameters_of(env))
+        tuning_keys.check(where, experiment.tune, taken, experiment.hyperparameters_of(env))
 
 
-def _check_names(path: Path, experiment: Experiment) -> None:
+def _check_names(where: str, experiment: Experiment) -> None:
     """Refuse names that stand twice, or that would be other folders than one of the experiment's own."""
     if not experiment.question.replace("\n", " ").isprintable():
-        raise InputError(f"{path}: question: holds a control character")
+        raise InputError(f"{where}: question: holds a control character")
     for key, names in {"methods": experiment.methods, "method": experiment.method}.items():
         for name in names:
             if not content.is_plain(name):
-                raise InputError(f"{path}: {key}: {name!r} is no name of a folder: {content.PLAIN_RULE}")
+                raise InputError(f"{where}: {key}: {name!r} is no name of a folder: {content.PLAIN_RULE}")
     reference = _own_reference(experiment)
     apart = reference.seeds if reference else ()
     for key, values in {"methods": experiment.methods, "seeds": experiment.seeds, "reference.seeds": apart}.items():
         if len(set(values)) < len(values):
-            raise InputError(f"{path}: {key}: {list(values)} names one twice")
+            raise InputError(f"{where}: {key}: {list(values)} names one twice")
     if shared := sorted(set(apart) & set(experiment.seeds)):
-        raise InputError(f"{path}: reference.seeds: {shared} are seeds that methods are compared on; take others")
+        raise InputError(f"{where}: reference.seeds: {shared} are seeds that methods are compared on; take others")
 
 
-def _check_matrix(path: Path, experiment: Experiment) -> None:
+def _check_matrix(where: str, experiment: Experiment) -> None:
     """Refuse sources of a matrix that stand twice, or whose price differs where a method is charged one."""
     source = experiment.source
     if bool(source.env) == bool(source.envs):
-        raise InputError(f"{path}: source: give either env, or envs for a matrix from each source to each target")
+        raise InputError(f"{where}: source: give either env, or envs for a matrix from each source to each target")
     if len(set(source.envs)) < len(source.envs):
-        raise InputError(f"{path}: source.envs: {list(source.envs)} names one twice")
+        raise InputError(f"{where}: source.envs: {list(source.envs)} names one twice")
     if source.envs and experiment.tune:
-        raise InputError(f"{path}: source.envs: a search takes one source; tune with source.env")
+        raise InputError(f"{where}: source.envs: a search takes one source; tune with source.env")
     charged = [name for name in experiment.methods if methods.find(name, experiment.method).head_start]
     if source.envs and source.shipped and charged:
-        raise InputError(f"{path}: methods: '{charged[0]}' is charged one source's steps, and source.envs has several")
+        raise InputError(f"{where}: methods: '{charged[0]}' is charged one source's steps, and source.envs has several")
 
 
-def _check_source(path: Path, experiment: Experiment) -> None:
+def _check_source(where: str, experiment: Experiment) -> None:
     source = experiment.source
     if source.variants and source.randomise:
-        raise InputError(f"{path}: source: give either variants or randomise")
+        raise InputError(f"{where}: source: give either variants or randomise")
     for axis, (low, high) in source.randomise.items():
         if low > high:
-            raise InputError(f"{path}: source.randomise.{axis}: {low} is above {high}")
-        _check_envs(path, f"source.randomise.{axis}", [f"{env}?{axis}={low}" for env in experiment.sources])
+            raise InputError(f"{where}: source.randomise.{axis}: {low} is above {high}")
+        _check_envs(where, f"source.randomise.{axis}", [f"{env}?{axis}={low}" for env in experiment.sources])
     for variant in source.variants:
-        _check_envs(path, "source.variants", [f"{env}.{variant}" for env in experiment.sources])
+        _check_envs(where, "source.variants", [f"{env}.{variant}" for env in experiment.sources])
 
 
-def _check_shipped(path: Path, experiment: Experiment) -> None:
+def _check_shipped(where: str, experiment: Experiment) -> None:
     """Refuse a source that is neither trained nor shipped, or said to be both."""
     source = experiment.source
     if source.shipped != (source.steps is None):
-        raise InputError(f"{path}: source: give steps to train policies, or shipped = true to take those of policies/")
+        raise InputError(f"{where}: source: give steps to train policies, or shipped = true to take those of policies/")
     if source.shipped and (source.variants or source.randomise or source.heads or source.dynamics or source.every):
-        raise InputError(f"{path}: source: shipped policies are trained already: only env can be given with them")
+        raise InputError(f"{where}: source: shipped policies are trained already: only env can be given with them")
     stored_parts = {
         name for method in experiment.methods for name in remembered(methods.find(method, experiment.method))
     }
     if source.shipped and stored_parts:
         raise InputError(
-            f"{path}: source: shipped policies keep no {', '.join(sorted(stored_parts))}; give steps to train some"
+            f"{where}: source: shipped policies keep no {', '.join(sorted(stored_parts))}; give steps to train some"
         )

@@ -12,6 +12,7 @@ from imageio import v3
 from PIL import Image, ImageDraw, ImageFont
 
 from trl_suite.errors import InputError, NotInstalledError
+from trl_suite.files import storing
 from trl_suite.training.acting.evaluation import Act
 from trl_suite.training.reproducibility import seed_for
 from trl_suite.worlds.address import FOREIGN
@@ -117,19 +118,18 @@ def write(path: Path, pictures: Sequence[Image.Image], rate: float) -> Path:
     """Write the pictures as a loop and return its path; the ending says how: .gif, .png (animated), .webp, .mp4.
 
     Raises:
-        InputError: another ending, or it cannot be written.
+        InputError: another ending.
+        StorageError: it cannot be written.
         NotInstalledError: .mp4 without imageio-ffmpeg.
     """
     check(path)
-    try:
+    with storing(path):
         if path.suffix == ".mp4":
             _movie(path, pictures, rate)
         else:
             frames = _flat(pictures) if path.suffix == ".gif" else list(pictures)
             options: dict[str, Any] = {"duration": round(1000 / rate), "loop": 0}
             frames[0].save(path, save_all=True, append_images=frames[1:], optimize=True, **options)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
     return path
 
 

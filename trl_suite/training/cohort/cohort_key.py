@@ -73,9 +73,16 @@ def bytes_of(run: TrainingRun, physics: Physics = "mujoco") -> int:
     else:
         rollouts = cast("OnPolicyHyperparameters", hyperparameters)
         numbers = _on_policy(rollouts, slots, actions, others, run.definition.adapter)
-    per_world = limits.bytes_per_world(run.env) if physics == "warp" else bytes_per_world(run.env)
-    pool = len(set(run.training_variants)) * bytes_per_variant(run.env)
+    per_world = _bytes_per_world(run.env, physics)
+    pool = len(set(run.training_variants)) * bytes_per_variant(run.env) if run.training_variants else 0
     return 4 * numbers + others * per_world + pool
+
+
+def _bytes_per_world(address: str, physics: Physics) -> int:
+    """Return the bytes of one env; those of another package are not known, and counted as none."""
+    if address.startswith(FOREIGN):
+        return 0
+    return limits.bytes_per_world(address) if physics == "warp" else bytes_per_world(address)
 
 
 def _on_policy(

@@ -17,7 +17,7 @@ from trl_suite import content
 from trl_suite.errors import InputError, located, unknown
 from trl_suite.interface import Interface, Slot, anonymous, neutral
 from trl_suite.worlds import registration
-from trl_suite.worlds.address import FOREIGN, Address
+from trl_suite.worlds.address import FOREIGN, Address, without_module
 from trl_suite.worlds.axes import model_axes as variation_axes
 from trl_suite.worlds.axes.variation import Variation
 from trl_suite.worlds.env_spec import Camera, EnvSpec, load
@@ -251,11 +251,13 @@ def _made_elsewhere(address: str, kwargs: Mapping[str, Any]) -> gymnasium.Env[An
     """Env of another package; one whose observation is a table of arrays gives them as one array with named slots.
 
     Raises:
-        InputError: there is none of that id, it cannot be made here, or its observations cannot be flattened.
+        InputError: there is none of that id, it cannot be made here, it would import a module, or its observations
+            cannot be flattened.
     """
+    env_id = without_module(address)
     try:
-        env = gymnasium.make(address.removeprefix(FOREIGN), **kwargs)
-    except (gymnasium.error.Error, ImportError, OSError) as error:
+        env = gymnasium.make(env_id, **kwargs)
+    except (gymnasium.error.Error, ImportError, OSError, TypeError) as error:
         raise InputError(f"{address}: {' '.join(str(error).split()) or type(error).__name__}") from None
     if not isinstance(env.observation_space, spaces.Dict | spaces.Tuple):
         return env
