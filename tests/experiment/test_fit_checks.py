@@ -34,7 +34,7 @@ def of_method(table: str, text: str = TINY) -> str:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ('copy = ["actr"]', "no component 'actr'.*did you mean 'actor"),
+        ('copy = ["actr"]', "no component 'actr'"),
         ('copy = ["actor"]\nfreeze = ["actor.trunk.9"]', "no component 'actor.trunk.9'"),
         ('copy = ["actor.trunk.:5"]', "no component 'actor.trunk.:5'"),
         ('copy = ["actor", "critic"]\nfreeze = ["actor", "critic", "log_std"]', "every component is frozen"),
@@ -46,7 +46,6 @@ def of_method(table: str, text: str = TINY) -> str:
         ('copy = ["actor"]\nreset = { components = ["zz"], at = [0.5] }', "no component 'zz'"),
         ('copy = ["actor"]\nreset = { components = ["normaliser"], at = [0.5] }', "is no layer"),
         ('copy = ["actor"]\nfreeze = ["actor"]\nreset = { components = ["actor"], at = [0.5] }', "is frozen then"),
-        ('copy = ["optimiser.actor"]', "no component 'optimiser.actor'"),
     ],
 )
 def test_a_method_that_names_what_is_not_there_is_refused(tiny, table, message):
@@ -142,7 +141,7 @@ from pathlib import Path
 from trl_suite.errors import InputError
 from trl_suite.training.policy_import import spaces_of
 from trl_suite.worlds.address import import_asked
-from trl_suite.worlds.env import make
+from trl_suite.worlds.stepping.env import make
 for act in (make, spaces_of):
     try:
         act("gymnasium:evilmod:Evil-v0")

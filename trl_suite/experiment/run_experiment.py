@@ -28,7 +28,7 @@ from trl_suite.experiment.specification import experiment_checks, experiment_fil
 from trl_suite.experiment.specification.experiment_file import NamedExperiment
 from trl_suite.experiment.specification.experiment_keys import ExecutionOptions, Experiment
 from trl_suite.experiment.specification.factors import cells
-from trl_suite.experiment.specification.overrides import toml_value
+from trl_suite.experiment.specification.table_overrides import toml_value
 from trl_suite.experiment.tuning import tuning_trials
 from trl_suite.machine_resources import cores
 from trl_suite.record import SCRATCH
@@ -227,7 +227,7 @@ def _references(
 
 @dataclass(frozen=True, kw_only=True)
 class Prospect:
-    """What a run of an experiment would do."""
+    """Account of what `run` would do, made without doing it."""
 
     assigned: list[Assignment]
     done: int  # runs that are there already

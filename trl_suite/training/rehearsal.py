@@ -1,6 +1,6 @@
 """A method tried on blank networks: what a run would refuse before its first step is refused in milliseconds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -40,7 +40,7 @@ class _BlankLearner:
         """Return the components."""
         return self.blank
 
-    def restart(self, components: Sequence[str]) -> None:
+    def restart(self, components: Collection[str]) -> None:
         """Nothing: it has no optimizer state."""
 
 

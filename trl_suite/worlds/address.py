@@ -104,7 +104,7 @@ def without_module(address: str) -> str:
     module, mark, name = address.removeprefix(FOREIGN).rpartition(MODULE_MARK)
     if mark and module not in sys.modules:
         raise InputError(
-            f"{address}: would import the module '{module}', which no file may ask for; import it in Python, and "
+            f"{address}: would import a module, '{module}', which no file may ask for; import it in Python, and "
             f"write '{FOREIGN}{name}'"
         )
     return name

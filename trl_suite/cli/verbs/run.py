@@ -14,7 +14,7 @@ from trl_suite.evidence.results.comparison import MeasureRow
 from trl_suite.experiment.planning.cohort_keys import summary
 from trl_suite.experiment.run_experiment import Finished, RunOptions, command_of, make_runs, planned
 from trl_suite.experiment.running.scheduler import Tally
-from trl_suite.experiment.specification import experiment_file, overrides
+from trl_suite.experiment.specification import experiment_file, table_overrides
 from trl_suite.experiment.specification.experiment_file import NamedExperiment
 from trl_suite.terminal import Terminal, print_json
 
@@ -39,8 +39,8 @@ class RunOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
 def execute(arguments: Run) -> int:
     """Make the runs and the report; return 0, 1 where runs failed, or 75 or 130 where they were stopped."""
-    values = overrides.assignments(list(chain.from_iterable(arguments.set)))
-    seeds = overrides.seeds_of(arguments.seeds) if arguments.seeds is not None else None
+    values = table_overrides.assignments(list(chain.from_iterable(arguments.set)))
+    seeds = table_overrides.seeds_of(arguments.seeds) if arguments.seeds is not None else None
     named = experiment_file.read(Path(arguments.experiment), overrides=values, seeds=seeds)
     options = RunOptions(
         runs=arguments.runs,

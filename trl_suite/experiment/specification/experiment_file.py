@@ -15,7 +15,7 @@ from trl_suite.experiment.specification import factors
 from trl_suite.experiment.specification.experiment_checks import check
 from trl_suite.experiment.specification.experiment_keys import Experiment, ExperimentKeys
 from trl_suite.experiment.specification.fit_checks import check_fit
-from trl_suite.experiment.specification.overrides import overridden, read_strictly
+from trl_suite.experiment.specification.table_overrides import overridden, read_strictly
 from trl_suite.experiment.tuning import tuning_file
 from trl_suite.experiment.tuning.tuning_file import TUNING_FILE
 
@@ -126,7 +126,7 @@ def locate(where: str) -> Path:
 
 
 def _table_of(where: object) -> tuple[str, Path | None, dict[str, Any]]:
-    """Return what opens messages, the folder that holds the file or None, and the table."""
+    """Return the opening of messages, the folder that holds the file or None, and the table."""
     if isinstance(where, ExperimentKeys):
         return "Experiment", None, read_strictly(_as_written(where), "Experiment")
     if isinstance(where, Mapping):
@@ -147,8 +147,8 @@ def _as_written(experiment: Experiment) -> dict[str, Any]:
     """Return the keys of an `Experiment` that are not as they are by default."""
     plain = {field.name: field.default for field in msgspec.structs.fields(experiment)}
     table = cast(dict[str, Any], msgspec.to_builtins(experiment)) | experiment.factors
-    kept = [key for key in table if key in experiment.factors or getattr(experiment, key) != plain[key]]
-    return {key: table[key] for key in kept if key not in ("factors", "tuning")}
+    names = [key for key in table if key in experiment.factors or getattr(experiment, key) != plain[key]]
+    return {key: table[key] for key in names if key not in ("factors", "tuning")}
 
 
 def _name(folder: Path | None, experiment: Experiment) -> str:

@@ -78,5 +78,5 @@ def _source(experiment: Experiment, env: str) -> Policy:
         name = policy_library.name(env, experiment.algorithm, experiment.seeds[0])
         return load_policy(content.find_shipped("policies", name))
     definitions = [methods.find(name, experiment.method) for name in experiment.methods]
-    kept = sorted({part for definition in definitions for part in remembered(definition)})
-    return blank_source(env, experiment.hyperparameters_of(env), kept)
+    stored = sorted({part for definition in definitions for part in remembered(definition)})
+    return blank_source(env, experiment.hyperparameters_of(env), stored)

@@ -12,7 +12,7 @@ from trl_suite.errors import InputError, located
 
 SEEDS_MAX = 100_000  # seeds that a range may name
 _RANGE = re.compile(r"(\d{1,10}):(\d{1,10})")
-_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.?:/+-]*")  # a text that needs no quotes: sac, half-cheetah.gravity-1.5
+_PLAIN_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.?:/+-]*")  # a text that needs no quotes: sac, half-cheetah.gravity-1.5
 _TOML_WORDS = {"true", "false", "inf", "nan"}
 
 
@@ -29,7 +29,7 @@ def assignments(texts: Sequence[str]) -> dict[str, Any]:
             raise InputError(f"--set {text}: KEY=VALUE expected, as in target.steps=50_000")
         if key in values:
             raise InputError(f"--set {text}: {key} is set twice")
-        plain = _WORD.fullmatch(value) and value not in _TOML_WORDS
+        plain = _PLAIN_WORD.fullmatch(value) and value not in _TOML_WORDS
         table = tables.parse(f'value = "{value}"' if plain else f"value = {value}", f"--set {text}")
         if len(table) > 1:
             raise InputError(f"--set {text}: one value expected")

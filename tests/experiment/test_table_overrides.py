@@ -12,7 +12,7 @@ from trl_suite import tables
 from trl_suite.cli import main
 from trl_suite.errors import InputError
 from trl_suite.experiment.planning import grid
-from trl_suite.experiment.specification import experiment_file, overrides
+from trl_suite.experiment.specification import experiment_file, table_overrides
 from trl_suite.experiment.specification.experiment_keys import SourceOptions, TargetOptions
 
 TABLE = tables.parse(TINY, "tiny")
@@ -84,7 +84,7 @@ def test_a_table_is_read_as_strictly_as_a_file(table, message):
     ],
 )
 def test_a_value_is_tomls_and_a_plain_word_needs_no_quotes(text, value):
-    [(_, read)] = overrides.assignments([text]).items()
+    [(_, read)] = table_overrides.assignments([text]).items()
     assert read == value
 
 
@@ -94,7 +94,7 @@ def test_a_value_is_tomls_and_a_plain_word_needs_no_quotes(text, value):
 )
 def test_what_is_no_assignment_is_refused(texts):
     with pytest.raises(InputError, match="^--set "):
-        overrides.assignments(texts)
+        table_overrides.assignments(texts)
 
 
 @pytest.mark.parametrize(
@@ -135,13 +135,13 @@ def test_overrides_enter_the_digest_and_leave_the_file(tiny):
     ("text", "seeds"), [("0:5", [0, 1, 2, 3, 4]), ("4", [4]), ("0,3,7", [0, 3, 7]), ("0:2,9", [0, 1, 9])]
 )
 def test_seeds_are_a_range_or_a_list(text, seeds):
-    assert overrides.seeds_of(text) == seeds
+    assert table_overrides.seeds_of(text) == seeds
 
 
 @pytest.mark.parametrize("text", ["", "5:2", "0:", ":5", "a", "-1", "0:999999999", "1.5", "0;1", "²", "9" * 30])
 def test_other_seeds_are_refused(text):
     with pytest.raises(InputError, match="^--seeds"):
-        overrides.seeds_of(text)
+        table_overrides.seeds_of(text)
 
 
 def test_results_of_a_table_that_was_run_are_measured_and_a_command_goes_on_with_it(tmp_path, monkeypatch, capsys):
@@ -177,7 +177,7 @@ def _reused(out: str) -> bool:
 
 @pytest.mark.parametrize("value", [1, 0.5, 1e-9, True, 'a  "b"\n\\', [1, [2]], {"a b": {"c": "d"}}, float("inf")])
 def test_a_value_is_written_as_toml_reads_it(value):
-    assert tables.parse(f"value = {overrides.toml_value(value)}", "") == {"value": value}
+    assert tables.parse(f"value = {table_overrides.toml_value(value)}", "") == {"value": value}
 
 
 def test_the_command_of_a_plan_names_what_was_overridden(tiny, tmp_path, monkeypatch):
