@@ -10,7 +10,7 @@ from trl_suite.errors import InputError
 from trl_suite.networks.actor import source_actor
 from trl_suite.networks.align import align
 from trl_suite.networks.policy import FOREIGN_SUFFIXES, Policy
-from trl_suite.terminal import Terminal
+from trl_suite.terminal import Terminal, print_json
 from trl_suite.training.acting import filming, viewer
 from trl_suite.training.acting.filming import Scene
 from trl_suite.training.policy_import import load_policy, spaces_of
@@ -21,7 +21,7 @@ SECONDS_MAX = 120.0  # of a film, which is held in memory
 
 def execute(arguments: Watch) -> int:
     """Show the policy, or write the film; return the exit code."""
-    console = Terminal()
+    console = Terminal(stderr=arguments.json)
     if not 0 < arguments.seconds <= SECONDS_MAX:
         raise InputError(f"--seconds {arguments.seconds:g}: more than 0, and {SECONDS_MAX:.0f} at most")
     if arguments.out:
@@ -34,12 +34,18 @@ def execute(arguments: Watch) -> int:
         if arguments.out is None and not arguments.side_by_side and viewer.has_display():
             console.print(f"{target.address}: Ctrl-C ends it", soft_wrap=True, highlight=False)
             returns = viewer.play(target)
+            if arguments.json:
+                print_json({"returns": list(returns)})
+                return 0
             console.print(f"returns: {', '.join(f'{value:,.0f}' for value in returns) or 'none'}", highlight=False)
             return 0
         scenes = [home._replace(title="at home"), target] if arguments.side_by_side else [target]
         path = arguments.out or Path(f"{_file_name(arguments.policy)}-on-{_file_name(target.address)}.gif")
         filming.write(path, *filming.side_by_side(scenes, arguments.seconds))
-    console.print(f"film: {path}", soft_wrap=True, highlight=False)
+    if arguments.json:
+        print_json({"film": str(path)})
+    else:
+        console.print(f"film: {path}", soft_wrap=True, highlight=False)
     return 0
 
 
