@@ -11,6 +11,7 @@ from trl_suite.algorithms.registry import find
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.freeze_schedule import FreezeSchedule
 from trl_suite.mechanisms.methods import Method
+from trl_suite.mechanisms.rate import factors
 from trl_suite.mechanisms.source_replay import remembered
 from trl_suite.networks.card import Training
 from trl_suite.networks.components import REPLAY, Components, select
@@ -77,6 +78,7 @@ def rehearse(run: TrainingRun) -> None:
     else:
         begun = start(run, spaces_of(run.env))
         fresh, record, blank = begun.fresh, begun.record, begun.components
+    factors(method.rate, blank)
     schedule = FreezeSchedule(method.thaw, run.steps, record, blank)
     learner = _BlankLearner(where=f"method '{run.method}'", steps=run.steps, fresh=fresh, blank=blank)
     methods.callbacks(method, learner, schedule.thaws)
