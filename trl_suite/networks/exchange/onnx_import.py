@@ -131,8 +131,8 @@ def _algorithm(graph: PolicyGraph, asked: Algorithm | None, bounded: BoundedHead
 
 def _network(layers: tuple[Layer, ...], bounded: BoundedHead) -> Network:
     *trunk, _ = layers
-    without_trunk: Activation = "tanh"
-    activation = next((layer.activation for layer in trunk if layer.activation), without_trunk)
+    activations = [layer.activation for layer in trunk if layer.activation is not None]
+    activation: Activation = activations[0] if activations else "tanh"
     return Network(
         actor=tuple(len(layer.bias) for layer in trunk),
         critic=(),
