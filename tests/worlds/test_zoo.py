@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tools.site import axis_table
-from tools.site.axis_table import CHANGES, SCALE, spec_of
+from tools.site.axis_table import CHANGES, SCALE, SOFTNESS, spec_of
 from trl_suite.errors import InputError
 from trl_suite.worlds.axes.model_axes import MODEL, SHAPE
 from trl_suite.worlds.axes.variation import Length, Size, Variation
@@ -94,9 +94,14 @@ RIGHT: dict[str, Check] = {
     "cripple": lambda a, b: not forces(b, a).any(),
     "fluid": lambda a, b: b.opt.density == 1.2,
     "timestep": lambda a, b: b.opt.timestep == SCALE * a.opt.timestep,
+    "integrator": lambda a, b: b.opt.integrator == mujoco.mjtIntegrator.mjINT_RK4 != a.opt.integrator,
+    "solver": lambda a, b: b.opt.solver == mujoco.mjtSolver.mjSOL_CG != a.opt.solver,
+    "cone": lambda a, b: b.opt.cone == mujoco.mjtCone.mjCONE_ELLIPTIC != a.opt.cone,
+    "contact_softness": lambda a, b: np.allclose(b.geom_solref, a.geom_solref * [SOFTNESS, 1.0]),
     "size": _size,
     "length": _length,
 }
+NO_SCALE = ("cripple", "fluid", "size", "length", "integrator", "solver", "cone")
 CELLS = axis_table.stored()
 
 
@@ -128,7 +133,7 @@ def test_every_axis_is_right_or_refused_as_the_table_says(path: Path):
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
 def test_an_edit_by_next_to_nothing_changes_next_to_nothing(path: Path):
     base, scale = nominal(path), 1.0000001
-    plain = [axis for axis in RIGHT if axis not in ("cripple", "fluid", "size", "length")]
+    plain = [axis for axis in RIGHT if axis not in NO_SCALE]
     shaped = {"size": Size(scale=scale), "length": Length(body=base.body(1).name, scale=scale)}
     for axis, change in {**dict.fromkeys(plain, scale), **shaped}.items():
         try:

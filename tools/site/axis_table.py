@@ -22,6 +22,7 @@ from trl_suite.worlds.model.compilation import compiled
 ZOO = Path(__file__).parents[2] / "tests" / "worlds" / "zoo"
 OUTCOMES = ZOO / "axes.json"
 SCALE = 0.5
+SOFTNESS = 2.0  # scale of the contacts' time constant
 WHOLE = "model"  # in place of an axis: the model itself is refused
 _HEAD = """## Axes on awkward models
 
@@ -37,6 +38,10 @@ CHANGES: dict[str, Callable[[mujoco.MjModel], Any]] = {
     "cripple": lambda model: tuple(model.actuator(i).name for i in range(model.nu)),
     "fluid": lambda _: Fluid(density=1.2),
     "timestep": lambda _: SCALE,
+    "integrator": lambda _: "RK4",
+    "solver": lambda _: "CG",
+    "cone": lambda _: "elliptic",
+    "contact_softness": lambda _: SOFTNESS,
     "size": lambda _: Size(scale=SCALE),
     "length": lambda model: Length(body=model.body(1).name, scale=SCALE),
 }
