@@ -47,7 +47,7 @@ def test_the_page_stands_alone(experiment):
     links = read(page)
     assert links.fetched == []
     assert not {"script", "iframe", "img", "link", "object"} & set(links.tags)
-    assert links.tags.count("svg") == 4  # curves, speed-ups, survival, components
+    assert links.tags.count("svg") == 5  # total steps, curves, speed-ups, survival, components
     assert "default-src 'none'" in page
     assert not re.search(r"url\((?!#)|@import", page)
     assert path.stat().st_size < 200_000
@@ -138,7 +138,9 @@ def test_several_targets_are_counted(build):
     assert said.startswith(
         "Over 2 targets, finetune against scratch earns over the budget: too few on 2. To the thresh"
     )
-    assert read(report_files.write(experiment.root).read_text()).tags.count("svg") == 10  # four each, forest, scores
+    assert (
+        read(report_files.write(experiment.root).read_text()).tags.count("svg") == 11
+    )  # four each; forest, scores, total steps
 
 
 def test_an_experiment_that_has_only_been_planned_has_a_report(experiment):

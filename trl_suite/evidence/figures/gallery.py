@@ -121,7 +121,7 @@ def _totals(results: Results) -> Iterator[CaptionedFigure]:
     for env in results.envs:
         methods = [results.curves[env, name] for name in results.methods(env) if (env, name) in results.curves]
         paid = [PaidCurves(curves, results.source_cost(curves).steps) for curves in methods]
-        finite = [method for method in paid if math.isfinite(method.source_steps)]
+        finite = [method for method in paid if math.isfinite(method.source_steps) and method.curves.complete.any()]
         if any(method.source_steps for method in finite):
             robots.setdefault(robot(env), []).append(finite)
     for name, targets in robots.items():
