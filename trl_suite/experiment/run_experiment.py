@@ -1,6 +1,7 @@
 """`trl_suite.run`: all runs of an experiment that are not done yet."""
 
 import shlex
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,7 @@ class Finished(NamedTuple):
     tally: Tally
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class RunResults(Results):
     """Results of an experiment that has just been run: `measures()`, `report(path)`, frames; and how its runs ended."""
 
@@ -83,7 +84,7 @@ def run(
     seeds: Sequence[int] | None = None,
     runs: str | Path = Path("runs"),
     workers: int | None = None,
-    quiet: bool = True,
+    quiet: bool | None = None,
     on: Where = "local",
     address: str | None = None,
     mix_versions: bool = False,
@@ -101,7 +102,7 @@ def run(
         seeds: in place of the table's: `range(5)`.
         runs: the experiment's run folders are kept in `runs/<experiment>/`.
         workers: runs at a time; as many as there are cores where not given.
-        quiet: show no progress.
+        quiet: show no progress; where not given, it is shown in notebooks alone, as one bar.
         on: in this process, in processes of this machine, on a Ray cluster, or through Slurm.
         address: of the Ray cluster; one is started on this machine where not given.
         mix_versions: go on with runs that were begun with other versions of torch and the like.
@@ -112,6 +113,7 @@ def run(
         TypeError: it is nothing of which an experiment can be read.
         NotInstalledError: Ray or submitit is wanted and missing.
         StorageError: the disk is full; what is done stays, and the same call goes on.
+        KeyboardInterrupt: by Ctrl-C, or a notebook's button, when all runs are saved; the same call goes on.
     """
     options = RunOptions(
         runs=Path(runs),
@@ -122,7 +124,10 @@ def run(
         reuse=tuple(map(Path, reuse)),
     )
     named = experiment_file.read(experiment, name=name, overrides=overrides, seeds=seeds)
-    finished = make_runs(named, options, Terminal(quiet=quiet), command_of(named, options, overrides, seeds))
+    terminal = Terminal(quiet=not Terminal().is_jupyter if quiet is None else quiet)
+    finished = make_runs(named, options, terminal, command_of(named, options, overrides, seeds))
+    if finished.tally.stopped_by == signal.SIGINT:
+        raise KeyboardInterrupt(f"interrupted; all runs are saved in {finished.folder}, and the same call goes on")
     return RunResults(**vars(Results.read(finished.folder)), tally=finished.tally)
 
 
