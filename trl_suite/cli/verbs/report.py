@@ -16,7 +16,14 @@ from trl_suite.terminal import Terminal, print_json
 
 WIDE = 80  # columns of a terminal from which on there is room for all measures
 NOTES = 5  # findings that the terminal shows; the report has them all
-_MEASURE_COLUMNS = ("method", "return\nstep 0", "return\nend", "gain over\nscratch", "steps to\nthreshold", "speed-up")
+_MEASURE_COLUMNS: tuple[str, ...] = (
+    "method",
+    "return\nstep 0",
+    "return\nend",
+    "gain over\nscratch",
+    "steps to\nthreshold",
+    "speed-up",
+)
 _NARROW_COLUMNS = ("method", "gain over\nscratch", "speed-up")
 
 
