@@ -131,7 +131,7 @@ def _algorithm(graph: PolicyGraph, asked: Algorithm | None, bounded: BoundedHead
 
 def _network(layers: tuple[Layer, ...], bounded: BoundedHead) -> Network:
     *trunk, _ = layers
-    activations = [layer.activation for layer in trunk if layer.activation is not None]
+    activations: list[Activation] = [layer.activation for layer in trunk if layer.activation is not None]
     activation: Activation = activations[0] if activations else "tanh"
     return Network(
         actor=tuple(len(layer.bias) for layer in trunk),
