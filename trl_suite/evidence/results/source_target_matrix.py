@@ -200,7 +200,7 @@ def _side_by_side(names: Sequence[str], vectors: Floats) -> tuple[str, ...]:
         return tuple(names)
     filled = np.where(np.isfinite(vectors), vectors, 0.0)
     tree = hierarchy.linkage(filled, method="average", optimal_ordering=True)
-    return tuple(names[leaf] for leaf in hierarchy.leaves_list(tree))
+    return tuple(names[int(leaf)] for leaf in hierarchy.leaves_list(tree))
 
 
 def _mean(by_seed: Mapping[int, float]) -> float:
