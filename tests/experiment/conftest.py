@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -148,3 +149,21 @@ def left_behind(root: Path) -> list[str]:
     """Return what should not be there once all is done."""
     wanted = ("*.tmp", "lease*", "checkpoint")
     return [str(path.relative_to(root)) for pattern in wanted for path in root.rglob(pattern)]
+
+
+def wait_for_step(root: Path, pattern: str, step: int, seconds: float = 120.0) -> None:
+    """Wait until a run's evaluations have come to a step: a log tells only of cohorts, now and then.
+
+    Args:
+        root: the experiment's run folders.
+        pattern: of the run's folder below it.
+        step: in env steps.
+        seconds: after which the test fails.
+    """
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        for path in root.glob(f"{pattern}/evaluations.csv"):
+            if any(line.startswith(f"{step},") for line in path.read_text().splitlines()):
+                return
+        time.sleep(0.02)
+    raise AssertionError(f"{root}: no evaluation of {pattern} at step {step} within {seconds} s")

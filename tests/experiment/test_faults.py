@@ -28,7 +28,7 @@ from trl_suite.experiment.running.stop_request import Stop
 from trl_suite.experiment.specification import experiment_file
 from trl_suite.record import RunRecord
 
-from .conftest import Hearing, left_behind, make, results
+from .conftest import Hearing, left_behind, make, results, wait_for_step
 
 CHECKPOINTS = "\n[execution]\ncheckpoint = 0.0\n"
 
@@ -76,9 +76,7 @@ def test_a_signal_keeps_what_there_is_and_the_same_command_goes_on(tiny, tmp_pat
     runs = tmp_path / "runs"
     with subprocess.Popen(command(tiny, runs), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None
-        for line in process.stdout:
-            if "104 / 512 steps" in line:
-                break
+        wait_for_step(runs / "tiny", "*/source/*", 104)
         sent = time.monotonic()
         process.send_signal(number)
         rest = process.stdout.read()
@@ -99,9 +97,7 @@ def test_workers_do_not_outlive_their_parent_and_the_next_command_goes_on(tiny, 
     runs = tmp_path / "runs"
     with subprocess.Popen(command(tiny, runs), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        for line in process.stdout:
-            if "104 / 512 steps" in line:
-                break
+        wait_for_step(runs / "tiny", "*/source/*", 104)
         workers = children(process.pid)
         process.kill()
     assert workers

@@ -19,6 +19,8 @@ from trl_suite.experiment.run_experiment import run
 from trl_suite.networks.policy import load
 from trl_suite.record import RunRecord
 
+from .conftest import wait_for_step
+
 
 def runs_in(folder) -> dict[str, RunRecord]:
     return {
@@ -114,9 +116,7 @@ def test_ctrl_c_keeps_what_was_evaluated_and_the_report_says_what_is_missing(tin
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     ) as process:
         assert process.stdout is not None
-        for line in process.stdout:
-            if "scratch" in line and "128 /" in line:
-                break
+        wait_for_step(tmp_path / "runs" / "tiny", "*/scratch/*", 128)
         for _ in range(presses):
             os.killpg(process.pid, signal.SIGINT)
             time.sleep(0.1)

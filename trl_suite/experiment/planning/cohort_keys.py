@@ -162,8 +162,8 @@ class CohortPlanner:
         ):
             if size > room:
                 raise InputError(
-                    f"{_hungriest(job)}: {_named(spec)} takes {size / 2**20:,.0f} MB{where} and a worker has "
-                    f"{room / 2**20:,.0f}: fewer workers (--workers), {_smaller(job, size - room)}"
+                    f"{_key_to_lower(job, size - room)}: {_named(spec)} takes {size / 2**20:,.0f} MB{where} and a "
+                    f"worker has {room / 2**20:,.0f}: fewer workers (--workers), {_smaller(job, size - room)}"
                 )
             if size:
                 limits.append(room // size)
@@ -206,17 +206,26 @@ def _hungriest(job: TrainingRun) -> str:
     return min(smaller, key=lambda key: bytes_of(smaller[key]))
 
 
+def _key_to_lower(job: TrainingRun, excess: int) -> str:
+    """Return the key to make smaller by so many bytes: `sac.buffer_size`, `ppo.n_envs`."""
+    replay = f"{job.hyperparameters.algorithm}.buffer_size"
+    return replay if _fitting_transitions(job, excess) > 0 else _hungriest(job)
+
+
 def _smaller(job: TrainingRun, excess: int) -> str:
-    """Return the options that could be made smaller by so many bytes."""
-    key = _hungriest(job)
-    if not key.endswith("buffer_size") or not isinstance(job.hyperparameters, OffPolicyHyperparameters):
-        return f"or a smaller {key}"
+    """Return the option that could be made smaller by so many bytes: the replay, where that alone is enough."""
+    fits = _fitting_transitions(job, excess)
+    return f"or a buffer_size of {fits:,} at most" if fits > 0 else f"or a smaller {_hungriest(job)}"
+
+
+def _fitting_transitions(job: TrainingRun, excess: int) -> int:
+    """Return how many transitions a replay may hold that takes so many bytes less; 0 where it isn't the replay."""
     hyperparameters = job.hyperparameters
+    if not isinstance(hyperparameters, OffPolicyHyperparameters):
+        return 0
     transitions = min(hyperparameters.buffer_size, job.total)
     without = replace(job, hyperparameters=msgspec.structs.replace(hyperparameters, buffer_size=1))
-    row = (bytes_of(job) - bytes_of(without)) / transitions
-    fits = int(transitions - excess / row)
-    return f"or a buffer_size of {fits:,} at most" if fits > 0 else f"or a smaller {key}"
+    return int(transitions - excess / ((bytes_of(job) - bytes_of(without)) / transitions))
 
 
 def _named(spec: RunSpec) -> str:
