@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from tests.experiment.conftest import TINY
-from trl_suite import content, record
+from trl_suite import content, record, tables
 from trl_suite.errors import InputError
 from trl_suite.evidence.results import experiment_results
 from trl_suite.experiment import policy_library
@@ -15,6 +15,7 @@ from trl_suite.experiment.planning.placement import placement
 from trl_suite.experiment.reuse import reproduction, shipped_sources
 from trl_suite.experiment.run_experiment import run
 from trl_suite.experiment.specification import experiment_file
+from trl_suite.experiment.specification.experiment_keys import Experiment
 from trl_suite.networks import store
 
 SHIPPED = TINY.replace("steps = 512", "shipped = true").replace(', "random-frozen"', "")
@@ -107,9 +108,8 @@ def test_each_robot_may_have_a_source_of_its_own(workspace):
     text = SHIPPED.replace(
         'env   = "inverted-pendulum"', f'env = {{ {PENDULUM} = "{PENDULUM}", pole-cart = "{OTHER}" }}'
     )
-    experiment = experiment_file.load(
-        study(workspace, text.replace("[target]\nenvs  = [", '[target]\nenvs = ["pole-cart", '))
-    )
+    folder = study(workspace, text.replace("[target]\nenvs  = [", '[target]\nenvs = ["pole-cart", '))
+    experiment = tables.read(folder / experiment_file.EXPERIMENT_FILE, Experiment)  # its networks need not fit here
     assert experiment.sources == (OTHER, PENDULUM)
     assert experiment.source_of(f"{PENDULUM}.gravity-1.5") == PENDULUM
 
