@@ -1,15 +1,18 @@
 """Facts of the device that a cohort learns on, as they stand in a run's record."""
 
 from importlib import metadata
+from typing import TYPE_CHECKING
 
 import torch
 
-from trl_suite.training.cohort.collecting.cohort_envs import Physics
-from trl_suite.training.engines import Device
 from trl_suite.worlds.warp import warp_library
 
+if TYPE_CHECKING:  # both import MuJoCo, which a wrong display keeps from being imported
+    from trl_suite.training.cohort.collecting.cohort_envs import Physics
+    from trl_suite.training.engines import Device
 
-def accelerator(device: Device, physics: Physics) -> dict[str, str]:
+
+def accelerator(device: "Device", physics: "Physics") -> dict[str, str]:
     """Return GPU, driver, precision and Warp's versions, as far as they have a part in a run; none on plain CPUs."""
     facts = _gpu() if device == "cuda" else {}
     if physics == "warp":
