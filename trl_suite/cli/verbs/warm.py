@@ -1,14 +1,13 @@
 """`trl-suite warm`: Warp's kernels, compiled before a run needs them."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console
 from rich.progress import track
 
 from trl_suite.cli.arguments import Warm
 from trl_suite.errors import InputError
+from trl_suite.terminal import Terminal, print_json
 from trl_suite.worlds.identity import identity
 from trl_suite.worlds.warp import kernels
 
@@ -23,7 +22,7 @@ def execute(arguments: Warm) -> int:
     kernels.refuse_unknown(architecture)
     for robot in arguments.robots:
         identity(robot)  # one that does not exist is said before anything is compiled
-    modules, errors = kernels.modules_of(arguments.robots), Console(stderr=True)
+    modules, errors = kernels.modules_of(arguments.robots), Terminal(stderr=True)
     compiling = track(
         kernels.compile_for(modules, architecture), "compiling", len(modules), console=errors, transient=True
     )
@@ -43,11 +42,12 @@ def execute(arguments: Warm) -> int:
 
 def _print(report: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
-        print(json.dumps(report, indent=2))
+        print_json(report)
         return
-    print(
+    terminal = Terminal()
+    terminal.print(
         f"{report['modules']} modules of kernels for sm_{report['architecture']}, {report['new']} of them new: "
         f"{report['cache']}, {report['bytes'] / 2**20:.0f} MB"
     )
     for name, error in report["failed"].items():
-        print(f"FAILED {name}: {error}")
+        terminal.print(f"FAILED {name}: {error}", soft_wrap=True)
