@@ -5,7 +5,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -20,7 +20,6 @@ from trl_suite.experiment.places.on_slurm import OnSlurm
 from trl_suite.experiment.planning import grid, measured_references
 from trl_suite.experiment.planning.cohort_keys import Assignment, CohortPlanner, assignments, summary
 from trl_suite.experiment.planning.grid import RunSpec
-from trl_suite.experiment.planning.placement import Placement, Where, placement
 from trl_suite.experiment.reuse import shipped_sources
 from trl_suite.experiment.reuse.reused_runs import preview, take
 from trl_suite.experiment.running import progress, run_folder
@@ -36,6 +35,8 @@ from trl_suite.machine_resources import cores
 from trl_suite.record import SCRATCH
 from trl_suite.terminal import Terminal
 from trl_suite.training.reproducibility import threads
+
+Where = Literal["here", "local", "ray", "slurm"]
 
 
 class Finished(NamedTuple):
@@ -161,7 +162,7 @@ def make_runs(named: NamedExperiment, options: RunOptions, terminal: Terminal, c
     tuning_trials.refuse_untuned(Path(named.origin or name), specification)
     root = (options.runs / name).resolve()
     content.refuse_installed(root)
-    specs, where, planner = _planned(named, options.on, options.workers)
+    specs, planner = _planned(named, options.workers)
     with located(named.label):
         references, misfits = _references(specification, planner, specs)
     run_folder.write_plan(root, grid.plan_record(name, specification, command, specs, references))
@@ -179,7 +180,8 @@ def make_runs(named: NamedExperiment, options: RunOptions, terminal: Terminal, c
     for caution in (*experiment_checks.cautions(specification), *misfits):
         terminal.print(caution, style="yellow", soft_wrap=True)
     with Stop() as stop, progress.display(terminal, specs) as display:
-        place = _place(options.on, root, specification.execution, stop, where, options.workers, options.address)
+        workers = options.workers if options.on == "ray" else planner.workers
+        place = _place(options.on, root, specification.execution, stop, workers, options.address)
         scheduler = Scheduler(
             root,
             name,
@@ -246,7 +248,7 @@ def planned(named: NamedExperiment, options: RunOptions) -> Prospect:
     options.check()
     tuning_trials.refuse_untuned(Path(named.origin or named.name), named.experiment)
     root = (options.runs / named.name).resolve()
-    specs, _, planner = _planned(named, options.on, options.workers)
+    specs, planner = _planned(named, options.workers)
     measured, mixed = _measured(named.experiment), options.mix_versions
     lines, origins = preview(root, specs, options.reuse, planner, measured=measured, mixed=mixed)
     with located(named.label):
@@ -259,10 +261,9 @@ def planned(named: NamedExperiment, options: RunOptions) -> Prospect:
     return Prospect(assigned=assigned, done=len(done), reused=lines)
 
 
-def _planned(named: NamedExperiment, on: Where, workers: int | None) -> tuple[list[RunSpec], Placement, CohortPlanner]:
+def _planned(named: NamedExperiment, workers: int | None) -> tuple[list[RunSpec], CohortPlanner]:
     with located(named.label):
-        specs, where = grid.run_specs(named.experiment), placement(on, named.experiment, workers or cores())
-        return specs, where, CohortPlanner(named.experiment, where, specs)
+        return grid.run_specs(named.experiment), CohortPlanner(named.experiment, workers or cores())
 
 
 def _measured(experiment: Experiment) -> tuple[str, ...]:
@@ -281,16 +282,10 @@ def _afterwards(root: Path, experiment: Experiment, specs: list[RunSpec]) -> lis
 
 
 def _place(
-    on: Where,
-    root: Path,
-    execution: ExecutionOptions,
-    stop: Stop,
-    where: Placement,
-    workers: int | None,
-    address: str | None,
+    on: Where, root: Path, execution: ExecutionOptions, stop: Stop, workers: int | None, address: str | None
 ) -> RunPlace:
     if on == "ray":
         return OnRay(execution, address, workers)
     if on == "slurm":
         return OnSlurm(root, execution)
-    return InProcess(stop) if on == "here" else Processes(where.workers, where.gpus)
+    return InProcess(stop) if on == "here" else Processes(workers or cores())

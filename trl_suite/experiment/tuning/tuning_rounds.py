@@ -13,7 +13,6 @@ from trl_suite import provenance
 from trl_suite.errors import InputError
 from trl_suite.experiment.places.local import InProcess, Processes
 from trl_suite.experiment.planning.cohort_keys import CohortPlanner
-from trl_suite.experiment.planning.placement import placement
 from trl_suite.experiment.planning.run_spec import RunSpec
 from trl_suite.experiment.reuse import shipped_sources
 from trl_suite.experiment.running import progress
@@ -69,10 +68,10 @@ def tune(
     if specification.tune is None:
         raise InputError(f"{source / experiment_file.EXPERIMENT_FILE}: no [tune] here: it says what is searched")
     root = (runs / source.resolve().name / TUNING_RUNS).resolve()
-    rounds = _Rounds(specification, root, source.resolve().name, workers or cores(), here)
+    rounds = _Rounds(specification, root, source.resolve().name, workers or cores())
     console = Console(quiet=quiet, markup=False)
     with Stop() as stop:
-        place = InProcess(stop) if here else Processes(rounds.placement.workers, rounds.placement.gpus)
+        place = InProcess(stop) if here else Processes(rounds.planner.workers)
         tally = Tally()
         while trials := rounds.proposed():
             specs = rounds.specs(trials)
@@ -92,14 +91,12 @@ def tune(
 class _Rounds:
     """The rounds of a search: what is tried next in all studies at once."""
 
-    def __init__(self, experiment: Experiment, root: Path, name: str, workers: int, here: bool) -> None:
+    def __init__(self, experiment: Experiment, root: Path, name: str, workers: int) -> None:
         assert experiment.tune is not None
         self.name, self._root, self._options = name, root, experiment.tune
         self._digest = tuning_trials.digest_of(experiment)
         self._grid = TrialGrid(experiment, experiment.tune)
-        self.placement = placement("here" if here else "local", self._grid.experiment, workers)
-        # a round's runs are not known before the one before has ended: physics = "auto" goes by no number of worlds
-        self.planner = CohortPlanner(self._grid.experiment, self.placement, ())
+        self.planner = CohortPlanner(self._grid.experiment, workers)
         journal = search.storage(root)
         self._searches = {
             (env, method): Search(
