@@ -58,6 +58,8 @@ class ReplayRings:
         # where the next transition goes, how often the ring began anew, and how many slots are held
         self._place, self._rounds, self._held = (np.zeros(members, dtype=np.int64) for _ in range(3))
         self._every = np.arange(members)
+        self._tables = torch.zeros(0)
+        self._number_tables()
 
     @property
     def drawable(self) -> npt.NDArray[np.int64]:
@@ -228,9 +230,7 @@ class ReplayRings:
 
     def _ends(self, follows: torch.Tensor) -> torch.Tensor:
         """Return the rows of the table that follow (P, B, slots); anything where none does."""
-        size = self._table.shape[1]
-        first = torch.as_tensor(self._every * size, device=follows.device)[:, None]
-        place = (first + (follows - 1).clamp(min=0)).reshape(-1)
+        place = (self._tables + (follows - 1).clamp(min=0)).reshape(-1)
         return self._table.view(-1, self._slots).index_select(0, place).view(*follows.shape, -1)
 
     def _end(self, member: int, slot: int, world: int, last: npt.NDArray[np.float64] | None) -> None:
@@ -249,6 +249,12 @@ class ReplayRings:
         self._table = torch.cat([self._table, torch.zeros_like(self._table)], dim=1)
         for unused in self._unused:
             unused.extend(range(size, 2 * size))
+        self._number_tables()
+
+    def _number_tables(self) -> None:
+        """Note where each member's table begins (P, 1): on the device, for a captured update may copy nothing there."""
+        members, size = self._table.shape[:2]
+        self._tables = torch.arange(0, members * size, size, device=self._table.device)[:, None]
 
     def _free(self, place: npt.NDArray[np.int64]) -> None:
         """Let what followed slots that are about to be overwritten go."""
