@@ -20,7 +20,7 @@ def test_equal_shapes_with_other_names_are_refused_with_both_lists():
     with pytest.raises(InputError) as caught:
         align(HOPPER, other)
     message = str(caught.value)
-    assert "fin.position, fin.control" in message
+    assert "fin.position (did you mean 'thigh.position'?), fin.control" in message
     assert "source observes thigh.position, leg.position; moves thigh.control, leg.control" in message
     assert "target observes thigh.position, fin.position; moves thigh.control, fin.control" in message
 
