@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trl_suite.errors import InputError, NotInstalledError
+from trl_suite.errors import InputError, NotInstalledError, StorageError
 from trl_suite.worlds.stepping.env import RobotEnv
 from trl_suite.worlds.variant_picture import beside, draw_without_a_screen, picture, show
 
@@ -45,7 +45,7 @@ def test_a_bad_picture_names_what_is_wrong(tmp_path: Path):
         show("hopper", tmp_path / "foot.jpg")
     with pytest.raises(InputError, match="unknown variant"):
         show("hopper.foot", tmp_path / "foot.png")
-    with pytest.raises(InputError, match="No such file"):
+    with pytest.raises(StorageError, match="No such file"):
         show("hopper", tmp_path / "nowhere" / "foot.png", 60, 50)
 
 

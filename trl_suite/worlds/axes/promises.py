@@ -36,7 +36,25 @@ _PREFIXES = {
 # how MuJoCo lays a model out and bounds it; nothing of it moves a robot by itself
 _TECHNICAL = (
     *("body_sameframe", "geom_sameframe", "site_sameframe", "body_simple", "dof_simplenum", "signature", "nbuffer"),
-    *("bvh_", "oct_", "M_", "B_", "D_", "mapM", "mapD", "nM", "nB", "nC", "nD", "nJ", "narena", "stat.", "body_bvh"),
+    *(
+        "bvh_",
+        "nbvh",
+        "oct_",
+        "noct",
+        "M_",
+        "B_",
+        "D_",
+        "mapM",
+        "mapD",
+        "nM",
+        "nB",
+        "nC",
+        "nD",
+        "nJ",
+        "narena",
+        "stat.",
+        "body_bvh",
+    ),
 )
 # what follows from where things are, and `mj_setConst` leaves alone
 _OF_SHAPE = frozenset({"geom_fluid", "dof_length", "actuator_lengthrange", "geom_rbound", "geom_aabb"})
