@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from trl_suite.errors import InputError
+from trl_suite.evidence.results.probe_prediction import PROBES_FILE
 from trl_suite.evidence.statistics.similarity import Probed, Probes
 from trl_suite.experiment.measuring.transfer_probe import probe
 from trl_suite.experiment.planning.run_spec import RunSpec
@@ -17,8 +18,6 @@ from trl_suite.experiment.running.run_folder import state_of
 from trl_suite.files import write_atomically
 from trl_suite.networks.align import Alias
 from trl_suite.networks.policy import load
-
-PROBES_FILE = "probes.json"
 
 
 def write(root: Path, specs: Sequence[RunSpec], count: int, alias: Alias) -> None:

@@ -130,7 +130,7 @@ class PPOUpdate:
             rollout: of all members.
             orders: the permutations of the transitions, (P, epochs, n).
             learning: the parts that learn (rows, P, parts).
-            report: whether anybody reads the scalars; they cost two hundredths of an update.
+            report: whether anybody reads the scalars, which are computed for nobody else.
         """
         self._learn(learning)
         packed = rollout.packed()
