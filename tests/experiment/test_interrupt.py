@@ -5,11 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.experiment.conftest import TINY
+from trl_suite.experiment.running.stop_request import interrupts_kept
 
 LONG = TINY.replace("steps = 512", "steps = 400_000").replace("every    = 128", "every = 100_000")
 SETTLED_SECONDS = 15.0  # within which no process of the group is left
@@ -57,3 +60,27 @@ def test_ctrl_c_soon_after_the_plan_is_one_line_and_130(tmp_path, seconds, quiet
     finally:
         if alive(process.pid):
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_an_interrupt_that_an_import_swallows_is_raised_again():
+    """Python ignores what is raised in the callbacks of an import; measured: 5 of 90 interrupts of one were lost."""
+    former = signal.getsignal(signal.SIGINT)
+
+    def swallow() -> None:
+        with suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1.0)
+
+    with pytest.raises(KeyboardInterrupt, match="^$"):
+        _run_kept(swallow)
+    assert signal.getsignal(signal.SIGINT) is former
+
+
+def _run_kept(work: Callable[[], None]) -> None:
+    with interrupts_kept():
+        work()
+
+
+def test_without_an_interrupt_nothing_is_raised():
+    with interrupts_kept():
+        pass

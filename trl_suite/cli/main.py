@@ -15,6 +15,7 @@ import tyro
 from trl_suite import content, files
 from trl_suite.cli.arguments import Arguments, Verb
 from trl_suite.errors import InputError, NotInstalledError, StorageError
+from trl_suite.experiment.running.stop_request import interrupts_kept
 
 
 class Exit(IntEnum):
@@ -76,7 +77,9 @@ def _execute(arguments: Verb) -> int:
     verb = type(arguments).__name__.lower()
     if (env := getattr(arguments, "env", None)) and env.startswith("gymnasium:"):
         importlib.import_module("trl_suite.worlds.address").import_asked(env)
-    return importlib.import_module(f"trl_suite.cli.verbs.{_VERB_MODULES.get(verb, verb)}").execute(arguments)
+    with interrupts_kept():
+        module = importlib.import_module(f"trl_suite.cli.verbs.{_VERB_MODULES.get(verb, verb)}")
+    return module.execute(arguments)
 
 
 def _say(error: Exception | str, code: Exit) -> Exit:

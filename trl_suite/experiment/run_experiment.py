@@ -24,7 +24,7 @@ from trl_suite.experiment.reuse import shipped_sources
 from trl_suite.experiment.reuse.reused_runs import preview, take
 from trl_suite.experiment.running import progress, run_folder
 from trl_suite.experiment.running.scheduler import RunPlace, Scheduler, Tally
-from trl_suite.experiment.running.stop_request import Stop
+from trl_suite.experiment.running.stop_request import Stop, interrupts_kept
 from trl_suite.experiment.specification import experiment_checks, experiment_file
 from trl_suite.experiment.specification.experiment_file import NamedExperiment
 from trl_suite.experiment.specification.experiment_keys import ExecutionOptions, Experiment
@@ -158,9 +158,33 @@ def make_runs(named: NamedExperiment, options: RunOptions, terminal: Terminal, c
         NotInstalledError: Ray or submitit is wanted and missing.
     """
     options.check()
+    root = (options.runs / named.name).resolve()
+    with interrupts_kept():
+        specs, planner = _prepared(named, options, terminal, command, root)
+    with Stop() as stop, progress.display(terminal, specs) as display:
+        workers = options.workers if options.on == "ray" else planner.workers
+        place = _place(options.on, root, named.experiment.execution, stop, workers, options.address)
+        scheduler = Scheduler(
+            root,
+            named.name,
+            place,
+            display,
+            execution=named.experiment.execution,
+            mix_versions=options.mix_versions,
+            cohort_key=planner,
+        )
+        tally = scheduler.run(specs, stop)
+    for note in [] if tally.interrupted else _afterwards(root, named.experiment, specs):
+        terminal.print(note, style="yellow", soft_wrap=True)
+    return Finished(folder=options.runs / named.name, tally=tally)
+
+
+def _prepared(
+    named: NamedExperiment, options: RunOptions, terminal: Terminal, command: str, root: Path
+) -> tuple[list[RunSpec], CohortPlanner]:
+    """Write the plan, take what is there already, and tell what will be made."""
     specification, name = named.experiment, named.name
     tuning_trials.refuse_untuned(Path(named.origin or name), specification)
-    root = (options.runs / name).resolve()
     content.refuse_installed(root)
     specs, planner = _planned(named, options.workers)
     with located(named.label):
@@ -179,22 +203,7 @@ def make_runs(named: NamedExperiment, options: RunOptions, terminal: Terminal, c
         terminal.print(note, soft_wrap=True)
     for caution in (*experiment_checks.cautions(specification), *misfits):
         terminal.print(caution, style="yellow", soft_wrap=True)
-    with Stop() as stop, progress.display(terminal, specs) as display:
-        workers = options.workers if options.on == "ray" else planner.workers
-        place = _place(options.on, root, specification.execution, stop, workers, options.address)
-        scheduler = Scheduler(
-            root,
-            name,
-            place,
-            display,
-            execution=specification.execution,
-            mix_versions=options.mix_versions,
-            cohort_key=planner,
-        )
-        tally = scheduler.run(specs, stop)
-    for note in [] if tally.interrupted else _afterwards(root, specification, specs):
-        terminal.print(note, style="yellow", soft_wrap=True)
-    return Finished(folder=options.runs / name, tally=tally)
+    return specs, planner
 
 
 def _references(

@@ -2,6 +2,8 @@
 
 import signal
 import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -45,3 +47,31 @@ class Stop:
         if self.wanted and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.by = self.by or signal.Signals(number)
+
+
+@contextmanager
+def interrupts_kept() -> Generator[None]:
+    """Raise KeyboardInterrupt at the end where what runs meanwhile has swallowed it.
+
+    An import does so: Python ignores what is raised in its callbacks, and some packages catch all that is raised.
+
+    Raises:
+        KeyboardInterrupt: at once by Ctrl-C, and once more at the end where nobody has heard of it.
+    """
+    if threading.current_thread() is not threading.main_thread():  # Python takes signals there alone
+        yield
+        return
+    interrupted = False
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        nonlocal interrupted
+        interrupted = True
+        raise KeyboardInterrupt
+
+    former = signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
+    if interrupted:
+        raise KeyboardInterrupt
