@@ -55,7 +55,7 @@ bench-gpu: setup    ## the speed of worlds and of cohorts on a CUDA device, besi
 
 pages: setup    ## certificates that are missing, and all pages that are written from tables
 	$(BIN)/trl-suite verify --missing
-	for name in axis_table env_pages method_pages experiment_pages diagrams; do $(BIN)/python -m tools.site.$$name || exit; done
+	for name in axis_table env_table_page env_pages method_pages experiment_pages diagrams; do $(BIN)/python -m tools.site.$$name || exit; done
 
 site: setup     ## the site, in build/site/html, without network once it is installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt --group site

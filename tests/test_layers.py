@@ -16,6 +16,7 @@ ALLOWED = {
     "files": {"errors", "machine_resources"},
     "content": {"errors"},
     "tables": {"errors", "files"},
+    "table_schema": set(),
     "interface": set(),
     "html_tables": set(),
     "record": {"errors", "html_tables"},
@@ -23,7 +24,7 @@ ALLOWED = {
     "terminal": {"errors"},
     "machine_resources": set(),
     "algorithms": {"errors"},
-    "worlds": {"errors", "files", "content", "tables", "interface", "machine_resources"},
+    "worlds": {"errors", "files", "content", "tables", "table_schema", "interface", "machine_resources"},
     "networks": {"algorithms", "errors", "files", "content", "tables", "interface", "record", "html_tables"},
     "mechanisms": {"algorithms", "errors", "content", "tables", "interface", "record", "networks"},
     "evidence": {"errors", "files", "content", "tables", "interface", "record", "html_tables"},
@@ -38,7 +39,7 @@ ALLOWED = {
     "cli": {
         "algorithms", "errors", "files", "content", "record", "provenance", "networks", "worlds", "training",
         "experiment", "evidence", "terminal",
-        "interface", "cli", "machine_resources", "mechanisms",
+        "interface", "cli", "machine_resources", "mechanisms", "table_schema",
     },
     "__init__": {"worlds", "networks", "mechanisms", "training", "evidence", "experiment"},
 }  # fmt: skip

@@ -38,8 +38,8 @@ _HOMES = {
     "transplant": ("trl_suite.training.sb3.methods.transplant", "transplant"),
 }
 __all__ = [
-    "Experiment", "Method", "Policy", "deployment_of", "hold", "load", "load_policy", "measures", "run", "statistics",
-    "train", "transplant",
+    "Experiment", "Method", "Policy", "deployment_of", "hold", "load", "load_policy", "measures", "register", "run",
+    "statistics", "train", "transplant",
 ]  # fmt: skip
 
 

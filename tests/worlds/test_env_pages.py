@@ -1,11 +1,15 @@
+import msgspec
 import pytest
 
-from tools.site import env_pages
-from trl_suite import content
+from tools.site import env_pages, env_table_page
+from trl_suite import content, tables
 from trl_suite.errors import InputError
+from trl_suite.table_schema import sentences, structs_of
 from trl_suite.worlds import catalogue
 from trl_suite.worlds.axes.variation import Fluid, Gear, Gravity, Mass, Noise, Size, Timestep, Variation
-from trl_suite.worlds.env_spec import load
+from trl_suite.worlds.env_spec import EnvSpec, load
+from trl_suite.worlds.terms.rewards import REWARD_TERMS
+from trl_suite.worlds.terms.sensors import QUANTITIES
 
 
 def test_the_pages_are_what_the_tables_say():
@@ -64,3 +68,44 @@ def test_pages_are_written_where_they_are_asked_for(tmp_path):
     written = env_pages.write(tmp_path)
     assert (tmp_path / "README.md") in written
     assert (tmp_path / "hopper" / "README.md").read_text() == env_pages.readme("hopper")
+
+
+def test_the_reference_of_tables_and_the_schema_are_current():
+    remedy = "run python -m tools.site.env_table_page"
+    assert env_table_page.PAGE.read_text() == env_table_page.page(), remedy
+    assert env_table_page.SCHEMA.read_text() == env_table_page.schema(), remedy
+
+
+def test_every_key_of_a_table_has_a_sentence_and_a_type():
+    page = env_table_page.page()
+    for struct in structs_of(EnvSpec):
+        documented = sentences(struct)
+        for field in msgspec.structs.fields(struct):
+            assert documented.get(field.encode_name), f"{struct.__name__}.{field.name}"
+            assert f"| `{field.encode_name}` |" in page
+    for name in (*QUANTITIES, *REWARD_TERMS):
+        assert f"| `{name}` |" in page
+
+
+def test_the_schema_takes_what_the_shipped_tables_say():
+    """Every key of every table is one of the schema's; that of JSON Schema itself is no dependency of ours."""
+    schema = env_table_page.env_schema()
+
+    def follow(node, value, place):
+        node = schema["$defs"][node["$ref"].rpartition("/")[2]] if "$ref" in node else node
+        if isinstance(value, list):
+            for index, element in enumerate(value):
+                follow(node["items"] if isinstance(node.get("items"), dict) else {}, element, f"{place}[{index}]")
+        elif isinstance(value, dict):
+            for key, inner in value.items():
+                options = node.get("properties", {})
+                assert key in options or "additionalProperties" in node, f"{place}.{key}"
+                if key in options or node["additionalProperties"]:
+                    follow(options.get(key) or node["additionalProperties"], inner, f"{place}.{key}")
+        elif "enum" in node:
+            assert value in node["enum"], f"{place}: {value}"
+
+    for name in content.names("envs"):
+        table = tables.load(content.find("envs", name) / "env.toml")
+        table.pop("variants", None)  # unions: a bare number or a table
+        follow(schema, table, name)

@@ -33,7 +33,8 @@ suppress_warnings = ["myst.header"]
 """
 REPORT, BROWSE = "report.html", "browse.html"
 GUIDES = (
-    "install", "transplant", "worlds", "policies", "methods", "experiments", "cohorts", "gpu", "cluster", "tensorboard",
+    "install", "transplant", "worlds", "env-table", "policies", "methods", "experiments", "cohorts", "gpu", "cluster",
+    "tensorboard",
     "notebooks", "findings", "faq",
 )  # fmt: skip
 

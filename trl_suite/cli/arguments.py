@@ -334,6 +334,24 @@ class Show(Verb):
     """Draw the worlds after so many steps without control."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class New(Verb):
+    """Begin: write a first env.toml for a robot of yours, or lay out an empty study."""
+
+    name: Annotated[Positional[str], _named("NAME")]
+    """Of the env, envs/NAME in the workspace; without --from, of the study's folder."""
+    model: Annotated[Path | None, tyro.conf.arg(name="from", metavar="ROBOT.XML")] = None
+    """The robot's MJCF; it is copied with the files that it needs, and the table is written from it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schema(Verb):
+    """Print the JSON schema of a table, by which an editor completes and checks it."""
+
+    table: Annotated[Positional[Literal["env", "experiment"]], _named("[TABLE]")] = "env"
+    """env for env.toml, experiment for experiment.toml."""
+
+
 def aliases(pairs: Sequence[Sequence[str]]) -> dict[str, str]:
     """Return the aliases that `--alias` asked for: target -> source.
 
@@ -377,5 +395,7 @@ Arguments = (
     | Annotated[Browse, tyro.conf.subcommand("browse")]
     | Annotated[Film, tyro.conf.subcommand("film")]
     | Annotated[Watch, tyro.conf.subcommand("watch")]
+    | Annotated[New, tyro.conf.subcommand("new")]
+    | Annotated[Schema, tyro.conf.subcommand("schema")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
 )

@@ -21,6 +21,12 @@ MODULE_MARK = ":"  # in a Gymnasium id, after the module that is imported for it
 
 _DECODER = json.JSONDecoder()
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+NAME_RULE = "small letters, digits and single hyphens"
+
+
+def is_env_name(name: str) -> bool:
+    """Whether an env may be called so, in addresses and as a folder: see `NAME_RULE`."""
+    return _NAME.fullmatch(name) is not None
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,9 +59,9 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             InputError: the env does not exist, or an axis is not one or has no such value.
         """
-        if not _NAME.fullmatch(env):
+        if not is_env_name(env):
             if env in content.names("envs"):
-                raise InputError(f"env '{env}': small letters, digits and single hyphens alone make the folder's name")
+                raise InputError(f"env '{env}': {NAME_RULE} alone make the folder's name")
             raise unknown("env", env, content.names("envs"))
         content.find("envs", env)
         return cls(env=env, variant=variant, axes=tables.convert(axes, Variation, env))

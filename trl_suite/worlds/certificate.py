@@ -119,6 +119,23 @@ def certify(env: str, variant: str) -> Certificate:
     return msgspec.structs.replace(certificate, problems=tuple(_problems(spec, certificate)))
 
 
+def moves(env: str, variant: str) -> bool:
+    """Whether a variant's model is what its axes promise, and what it acts on parts from the env's.
+
+    The quick half of a certificate.
+
+    Raises:
+        InputError: the env or the variant does not exist, or an axis does not apply.
+    """
+    spec = load(env)
+    if variant not in spec.variants:
+        raise unknown("variant", variant, spec.variants, env)
+    if breaches(spec, spec.variants[variant]):
+        return False
+    distance = _parted(RobotEnv(env), RobotEnv(env, variant), acting(spec, variant))
+    return max(distance.values()) > _ROUNDING
+
+
 def _refuted(env: str, spec: EnvSpec, variant: str, refutations: Sequence[str]) -> Certificate:
     """Return the certificate of a variant that is not what its axes promise."""
     change = spec.variants[variant]

@@ -25,25 +25,40 @@ class Block(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Consecutive slots of an observation: one quantity of several elements of the model."""
 
     kind: str
-    of: tuple[str, ...]  # names, with `*` as in file names
-    relative_to: str = ""  # what is subtracted
-    limit: PositiveNumber | None = None  # clipped to +-limit
-    name: str = ""  # by which the axis `observe` shows or hides it
+    """Quantity that is read: see the kinds."""
+    of: tuple[str, ...]
+    """Elements of the model, or single numbers of them; `*` stands for any text, `!torso` for all but the torso."""
+    relative_to: str = ""
+    """Element whose numbers are subtracted."""
+    limit: PositiveNumber | None = None
+    """Largest size: the numbers are clipped to ±limit, in their unit."""
+    name: str = ""
+    """Name by which the axis `observe` shows or hides this part."""
     visible: bool = msgspec.field(default=True, name="shown")  # the key in tables whose digests are recorded
+    """Whether it is seen; a hidden part is shown by the axis `observe`."""
 
 
 class Term(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One signed part of the reward."""
 
     term: str
+    """Function of the state and the action: see the reward terms."""
     weight: Number
+    """Factor of the term in the reward; a cost has a negative one."""
     of: str = ""
+    """Element that the term is about: a joint, body or site."""
     relative_to: str = ""
-    target: Number = 0.0  # what the measured is compared with
-    limit: PositiveNumber | None = None  # what is measured is clipped to +-limit
-    cap: PositiveNumber | None = None  # the weighted value is clipped to +-cap
-    name: str = ""  # under which `info` and the README report it; the term's own unless two share it
-    group: str = ""  # rounding follows the order of sums: a group is added up before it joins the others
+    """Element that the distance is measured from."""
+    target: Number = 0.0
+    """Value that is aimed at, in the term's unit."""
+    limit: PositiveNumber | None = None
+    """Largest size of the numbers that are read: they are clipped to ±limit."""
+    cap: PositiveNumber | None = None
+    """Largest size of the weighted value: it is clipped to ±cap."""
+    name: str = ""
+    """Name in `info` and in tables; needed where two terms are of one function."""
+    group: str = ""
+    """Terms of a group are added up before they join the others, as rounding follows the order of sums."""
 
     @property
     def label(self) -> str:
@@ -55,9 +70,13 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """An interval outside of which the robot is not healthy, and the episode ends."""
 
     kind: str
+    """Quantity that is looked at: see the kinds."""
     of: tuple[str, ...]
+    """Elements of the model, or single numbers of them: `rootz`, `torso.z`, `*`."""
     range: tuple[Unbounded, Unbounded]
-    closed: bool = False  # whether the ends themselves are healthy
+    """Lower and upper end, in the quantity's unit; `-inf` and `inf` are allowed."""
+    closed: bool = False
+    """Whether the ends themselves are healthy."""
 
     def __post_init__(self) -> None:
         """Refuse an interval that holds nothing.
@@ -73,17 +92,24 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Noise around the nominal state: its half width, or its standard deviation where it is normal."""
 
     spread: Annotated[float, Meta(ge=0, le=MAX_NUMBER)]
+    """Half width, or standard deviation of the normal shape, in the quantities' own units."""
     shape: Literal["uniform", "normal"]
+    """Distribution of the noise."""
 
 
 class Goal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Coordinates that are drawn uniformly from a box, and stand still at first."""
 
     joints: tuple[str, ...]
+    """Joints that hold the goal: it is a place that they are put to."""
     low: tuple[Number, ...]
+    """Lower ends of the box, one per joint, in m or rad."""
     high: tuple[Number, ...]
-    within: PositiveNumber | None = None  # of the origin
-    beyond: PositiveNumber | None = None  # of the origin
+    """Upper ends of the box, one per joint, in m or rad."""
+    within: PositiveNumber | None = None
+    """Largest distance from the origin, in m."""
+    beyond: PositiveNumber | None = None
+    """Smallest distance from the origin, in m."""
 
     def __post_init__(self) -> None:
         """Refuse a box that is none.
@@ -101,40 +127,65 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """The distribution of an episode's first state."""
 
     position: Spread
+    """Noise on the positions of all joints, in m and rad."""
     velocity: Spread
-    keyframe: str = ""  # of the model, that the noise is added to, with its controls; the model's qpos0 without one
+    """Noise on the velocities of all joints, in m/s and rad/s."""
+    keyframe: str = ""
+    """Keyframe of the model that episodes start at, with its controls; the model's own state where not given."""
     goal: Goal | None = None
-    still: tuple[str, ...] = ()  # joints that stand still at first
+    """Place of the goal, drawn for every episode."""
+    still: tuple[str, ...] = ()
+    """Joints that stand still at first."""
 
 
 class Camera(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where a picture is taken from."""
 
-    distance: PositiveNumber | None = None  # m
-    body: str = ""  # that the camera follows
-    lookat: tuple[Number, Number, Number] | None = None  # m
-    elevation: Number | None = None  # degrees
+    distance: PositiveNumber | None = None
+    """Distance from what is looked at, in m."""
+    body: str = ""
+    """Body that the camera follows."""
+    lookat: tuple[Number, Number, Number] | None = None
+    """Point that is looked at, in m."""
+    elevation: Number | None = None
+    """Angle of the view above the horizontal, in degrees; a negative one looks down."""
 
 
 class EnvSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One env: model, task and variants."""
 
     title: str
+    """Line in lists: a robot and its task."""
     about: str
+    """Sentence on the task, for the env's page."""
     model: str
+    """MJCF file beside the table, `gymnasium:hopper.xml`, or the name of a family: `family:ant`."""
     version: Annotated[int, Meta(ge=0, le=MAX_VERSION)]
+    """Number at the end of the Gymnasium id; a table that acts otherwise than before has a new one."""
     frame_skip: Annotated[int, Meta(ge=1, le=MAX_FRAME_SKIP)]
+    """Physics steps per control step; the control step lasts so many of the model's timesteps."""
     episode_steps: Annotated[int, Meta(ge=1, le=MAX_EPISODE_STEPS)]
+    """Control steps after which an episode is cut."""
     observation: Annotated[tuple[Block, ...], Meta(min_length=1)]
+    """Parts of the observation, in order."""
     reward: Annotated[tuple[Term, ...], Meta(min_length=1)]
+    """Signed terms whose sum is the reward."""
     reset: Start
+    """First state of an episode."""
     healthy: tuple[Bound, ...] = ()
-    terminates: bool = True  # whether an unhealthy robot ends the episode
-    shape: dict[str, Annotated[int, Meta(ge=1, le=MAX_SHAPE)]] = {}  # the numbers that a family's model is built from
+    """Intervals outside of which the robot is not healthy."""
+    terminates: bool = True
+    """Whether an unhealthy robot ends the episode."""
+    shape: dict[str, Annotated[int, Meta(ge=1, le=MAX_SHAPE)]] = {}
+    """Numbers that a family's model is built from: legs, links."""
     camera: Camera = Camera()
-    equals: str = ""  # the Gymnasium id whose numbers these are
-    notes: tuple[str, ...] = ()  # what published variants of this env do, where it is not what their names say
+    """Place that pictures are taken from."""
+    equals: str = ""
+    """Gymnasium id whose numbers these are, to the bit."""
+    notes: tuple[str, ...] = ()
+    """Sentences for the env's page on how published variants differ."""
     variants: dict[str, Variant] = {}
+    """Named variants: each a table of axes."""
 
     @classmethod
     def read(cls, name: str) -> Self:

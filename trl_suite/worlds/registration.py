@@ -12,6 +12,8 @@ from trl_suite.errors import InputError
 from trl_suite.worlds.env_spec import EnvSpec, load
 
 NAMESPACE = "trl_suite"
+_ENTRY_POINT = "trl_suite.worlds.registered_envs:RegisteredEnv"
+_VECTOR_ENTRY_POINT = "trl_suite.worlds.registered_envs:RegisteredVectorEnv"
 
 
 def gymnasium_id(name: str, spec: EnvSpec) -> str:
@@ -43,23 +45,46 @@ def register_one(name: str) -> None:
     Raises:
         InputError: there is no such env, or its table is wrong.
     """
+    spec = _registration(name)
+    if registry.get(spec.id) != spec:
+        registry.pop(spec.id, None)
+        gymnasium.register(
+            spec.id,
+            spec.entry_point,
+            max_episode_steps=spec.max_episode_steps,
+            kwargs=dict(spec.kwargs),
+            vector_entry_point=spec.vector_entry_point,
+        )
+
+
+def _registration(name: str) -> Registered:
     spec = load(name)
-    registration_spec = Registered(
+    return Registered(
         id=gymnasium_id(name, spec),
-        entry_point="trl_suite.worlds.stepping.env:RobotEnv",
-        vector_entry_point="trl_suite.worlds.stepping.vector_env:RobotVectorEnv",
+        entry_point=_ENTRY_POINT,
+        vector_entry_point=_VECTOR_ENTRY_POINT,
         max_episode_steps=spec.episode_steps,
         kwargs={"env": name},
     )
-    if registry.get(registration_spec.id) != registration_spec:
-        registry.pop(registration_spec.id, None)
-        gymnasium.register(
-            registration_spec.id,
-            registration_spec.entry_point,
-            max_episode_steps=registration_spec.max_episode_steps,
-            kwargs=dict(registration_spec.kwargs),
-            vector_entry_point=registration_spec.vector_entry_point,
-        )
+
+
+def refuse_changed(name: str) -> None:
+    """Register an env anew whose table has another version or time limit than when it was registered, and say so.
+
+    Raises:
+        InputError: it has, or the table is wrong.
+    """
+    current = _registration(name)
+    older = [spec for spec in registry.values() if spec.entry_point == _ENTRY_POINT and spec.kwargs == {"env": name}]
+    if not older or older == [current]:
+        return
+    for spec in older:
+        registry.pop(spec.id)
+    register_one(name)
+    raise InputError(
+        f"{content.find('envs', name) / content.MARKER['envs']}: has changed since it was registered: it is "
+        f"{current.id} now, of {current.max_episode_steps} steps. Make it again"
+    )
 
 
 def _register_broken(name: str) -> None:

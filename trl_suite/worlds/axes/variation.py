@@ -16,7 +16,9 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """A scale of the nominal value, or a value that takes its place."""
 
     scale: float | None = None
+    """Factor of the nominal value, above 0."""
     value: float | None = None
+    """Value in its place, above 0."""
 
     def __post_init__(self) -> None:
         _refuse_both(self.scale, self.value)
@@ -29,8 +31,11 @@ class Gravity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """A scale of gravity and a tilt of it, or the vector that takes its place (m/s²)."""
 
     scale: float | None = None
-    tilt: float | None = None  # degrees about the y axis: a slope that rises towards +x
+    """Factor of the nominal vector, above 0."""
+    tilt: float | None = None
+    """Angle about the y axis, in degrees: a slope that rises towards +x."""
     value: Vector | None = None
+    """Vector in its place, in m/s²."""
 
     def __post_init__(self) -> None:
         if (self.scale is None and self.tilt is None) == (self.value is None):
@@ -47,15 +52,20 @@ class Mass(Change, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
     """A change of the mass of one body, or of all (kg); inertia follows, as if the density had changed."""
 
     body: str = ""
+    """Body that is changed; all of them where not given."""
 
 
 class Size(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A scale of the geoms of one body, or of one geom, in place; mass and inertia follow at constant density."""
 
     body: str = ""
+    """Body whose geoms are scaled."""
     geom: str = ""
+    """Single geom that is scaled."""
     scale: float
+    """Factor, above 0."""
     only: Literal["radius", "length"] | None = None
+    """Scale of the radius or the length alone, of capsules and cylinders."""
 
     def __post_init__(self) -> None:
         refuse_unless_positive(self.scale)
@@ -67,9 +77,13 @@ class Length(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """A stretch of one body along its main geom, from its joint or from `about`; what hangs on it moves along."""
 
     body: str
+    """Body that is stretched."""
     scale: float
-    geom: str = ""  # the main one, where the body has several that have mass
-    about: Vector | None = None  # a point of the body's frame that stays, m
+    """Factor, above 0."""
+    geom: str = ""
+    """Main geom, where the body has several that have mass."""
+    about: Vector | None = None
+    """Point of the body's frame that stays, in m; its joint where not given."""
 
     def __post_init__(self) -> None:
         refuse_unless_positive(self.scale)
@@ -79,7 +93,9 @@ class Joint(Change, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
     """A change of a property of one joint or tendon, or of all that have it."""
 
     joint: str = ""
+    """Joint that is changed; all that have the property where not given."""
     tendon: str = ""
+    """Tendon that is changed, in place of a joint."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -91,8 +107,11 @@ class Range(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """A change of the range of one joint, or of all limited ones: from its end nearest 0, or from 0 inside it."""
 
     joint: str = ""
+    """Joint that is changed; all limited ones where not given."""
     scale: float | None = None
-    value: tuple[float, float] | None = None  # rad or m
+    """Factor, above 0: of the distance from the end nearest 0, or from 0 inside the range."""
+    value: tuple[float, float] | None = None
+    """Lower and upper end in its place, in rad or m."""
 
     def __post_init__(self) -> None:
         _refuse_both(self.scale, self.value)
@@ -108,13 +127,16 @@ class Gear(Change, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
     """A change of the gear of one actuator, or of all: the force per unit of control."""
 
     actuator: str = ""
+    """Actuator that is changed; all of them where not given."""
 
 
 class ControlRange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A scale of the control range of one actuator, or of all: the action space changes with it."""
 
     actuator: str = ""
+    """Actuator that is changed; all of them where not given."""
     scale: float
+    """Factor, above 0."""
 
     def __post_init__(self) -> None:
         refuse_unless_positive(self.scale)
@@ -124,8 +146,11 @@ class Fluid(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """The medium: density (kg/m³), viscosity (Pa s) and wind (m/s); what is not given stays."""
 
     density: Annotated[float, Meta(ge=0)] | None = None
+    """Density, in kg/m³."""
     viscosity: Annotated[float, Meta(ge=0)] | None = None
+    """Viscosity, in Pa s."""
     wind: Vector | None = None
+    """Velocity of the medium, in m/s."""
 
     def __post_init__(self) -> None:
         for name in ("density", "viscosity", "wind"):
@@ -137,13 +162,16 @@ class Timestep(Change, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     """A change of the simulation's timestep (s); the control step keeps its length unless `frame_skip` is given."""
 
     frame_skip: Annotated[int, Meta(ge=1)] | None = None
+    """Physics steps per control step, where the control step shall not keep its length."""
 
 
 class Noise(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Normal noise on some slots, or on all, in their own units."""
 
     std: float
+    """Standard deviation, in the slots' own units."""
     slots: tuple[str, ...] = ()
+    """Slots that are disturbed; all of them where not given."""
 
     def __post_init__(self) -> None:
         refuse_unless_positive(self.std)
@@ -153,7 +181,9 @@ class Region(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Where goals are drawn, in place of the env's own box (m)."""
 
     low: tuple[float, ...]
+    """Lower ends of the box, in m."""
     high: tuple[float, ...]
+    """Upper ends of the box, in m."""
 
     def __post_init__(self) -> None:
         _refuse_unless_finite("a region", (*self.low, *self.high))
@@ -168,39 +198,72 @@ Count = Annotated[int, Meta(ge=1, le=64)]
 class Variation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Everything that differs from the env as it stands, axis by axis; a bare number is a scale."""
 
-    shape: dict[str, Count] | None = None  # the numbers that a family is built from
+    shape: dict[str, Count] | None = None
+    """Numbers that a family's model is built from: legs, links."""
     gravity: float | Gravity | None = None
+    """Gravity, in m/s²: a scale, a tilt or a vector."""
     mass: float | Mass | tuple[Mass, ...] | None = None
+    """Mass of bodies, in kg; inertia follows as if the density had changed."""
     friction: float | Change | None = None
+    """Friction coefficients of all contacts."""
     size: Size | tuple[Size, ...] | None = None
+    """Size of geoms, in m; mass and inertia follow at constant density."""
     length: Length | tuple[Length, ...] | None = None
+    """Length of bodies, in m; what hangs on them moves along."""
     joint_range: float | Range | tuple[Range, ...] | None = None
+    """Range of joints, in rad or m."""
     damping: float | Joint | tuple[Joint, ...] | None = None
+    """Damping of joints or tendons, in N m s/rad or N s/m."""
     stiffness: float | Joint | tuple[Joint, ...] | None = None
+    """Stiffness of joints or tendons, in N m/rad or N/m."""
     armature: float | Joint | tuple[Joint, ...] | None = None
+    """Armature of joints or tendons, in kg m² or kg."""
     frictionloss: float | Joint | tuple[Joint, ...] | None = None
+    """Dry friction of joints or tendons, in N m or N."""
     gear: float | Gear | tuple[Gear, ...] | None = None
+    """Gear of actuators: the force per unit of control, in N m or N."""
     control_range: float | ControlRange | tuple[ControlRange, ...] | None = None
-    cripple: tuple[str, ...] | None = None  # actuators that no longer pull
+    """Range of controls: the action space changes with it."""
+    cripple: tuple[str, ...] | None = None
+    """Actuators that no longer pull."""
     fluid: Fluid | None = None
+    """Medium that surrounds the robot."""
     timestep: float | Timestep | None = None
+    """Timestep of the simulation, in s; the control step keeps its length."""
     integrator: Literal["Euler", "RK4", "implicit", "implicitfast"] | None = None
+    """Integrator of the simulation."""
     solver: Literal["PGS", "CG", "Newton"] | None = None
+    """Solver of the constraints."""
     cone: Literal["pyramidal", "elliptic"] | None = None
-    contact_softness: float | None = None  # scale of the contacts' time constant
+    """Friction cone of the contacts."""
+    contact_softness: float | None = None
+    """Factor of the contacts' time constant, above 0."""
     direction: Literal[-1, 1] | None = None
-    target_speed: float | None = None  # m/s
-    reward: dict[str, float] | None = None  # scales of the weights, by the terms' names
+    """Direction that running is paid for: -1 is backwards."""
+    target_speed: float | None = None
+    """Speed that is aimed at instead of the highest, in m/s."""
+    reward: dict[str, float] | None = None
+    """Factors of the reward's weights, by the terms' names."""
     goal: Region | None = None
-    terminates: bool | None = None  # whether an unhealthy robot ends the episode
-    observe: dict[str, bool] | None = None  # the named blocks of the observation that are shown or not
+    """Box that goals are drawn from."""
+    terminates: bool | None = None
+    """Whether an unhealthy robot ends the episode."""
+    observe: dict[str, bool] | None = None
+    """Named parts of the observation that are shown or hidden."""
     observation_noise: float | Noise | None = None
-    observation_mask: tuple[str, ...] | None = None  # slots that read 0
-    observation_delay: Steps | None = None  # control steps
+    """Normal noise on what is seen: its standard deviation, in the slots' units."""
+    observation_mask: tuple[str, ...] | None = None
+    """Slots that read 0."""
+    observation_delay: Steps | None = None
+    """Control steps by which the observation is late."""
     action_noise: float | Noise | None = None
-    action_delay: Steps | None = None  # control steps
+    """Normal noise on the actions: its standard deviation, in units of the control."""
+    action_delay: Steps | None = None
+    """Control steps by which the action is late."""
     action_inversion: bool | tuple[str, ...] | None = None
+    """Actuators that pull the other way, or `true` for all."""
     action_scale: float | None = None
+    """Factor of every action, above 0."""
 
     def __post_init__(self) -> None:
         for axis in _SCALES:
@@ -248,6 +311,7 @@ class Variant(Variation, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     """A variation with a name, shipped with its env."""
 
     about: str = ""
+    """Note on where the variant comes from."""
 
 
 _SCALES = (

@@ -31,6 +31,7 @@ class Quantity(NamedTuple):
 
     field: str  # of MjData
     find: Callable[[mujoco.MjModel], list[NamedScalar]]  # every number of it, in the order of the model
+    about: str
     form: Callable[[Any], Any] | None = None
     unit: str | None = None  # after `form`
 
@@ -158,19 +159,20 @@ _INERTIA = (
     ("m", "kg"),
 )
 
+_ABOUT_CENTRE = "about its tree's centre of mass"
 QUANTITIES: dict[str, Quantity] = {
-    "position": Quantity("qpos", _positions),
-    "velocity": Quantity("qvel", _velocities),
-    "cosine": Quantity("qpos", _positions, arrays.cosine, "1"),
-    "sine": Quantity("qpos", _positions, arrays.sine, "1"),
-    "motor_force": Quantity("qfrc_actuator", _forces),
-    "constraint_force": Quantity("qfrc_constraint", _forces),
-    "place": Quantity("xpos", _per_body(_SPACE)),  # of a body's frame in the world
-    "site": Quantity("site_xpos", _sites),
-    "mass_centre": Quantity("xipos", _per_body(_SPACE)),  # of one body, in the world
-    "contact_force": Quantity("cfrc_ext", _per_body(_WRENCH)),  # on a body, about its tree's centre of mass
-    "motion": Quantity("cvel", _per_body(_MOTION)),  # of a body, about its tree's centre of mass
-    "inertia": Quantity("cinert", _per_body(_INERTIA)),  # of a body, about its tree's centre of mass
+    "position": Quantity("qpos", _positions, "position of a joint"),
+    "velocity": Quantity("qvel", _velocities, "velocity of a joint; a free joint turns about its own axes"),
+    "cosine": Quantity("qpos", _positions, "cosine of a joint's position", arrays.cosine, "1"),
+    "sine": Quantity("qpos", _positions, "sine of a joint's position", arrays.sine, "1"),
+    "motor_force": Quantity("qfrc_actuator", _forces, "force of all actuators on a joint"),
+    "constraint_force": Quantity("qfrc_constraint", _forces, "force of all constraints on a joint"),
+    "place": Quantity("xpos", _per_body(_SPACE), "place of a body's frame in the world"),
+    "site": Quantity("site_xpos", _sites, "place of a site in the world"),
+    "mass_centre": Quantity("xipos", _per_body(_SPACE), "place of a body's centre of mass in the world"),
+    "contact_force": Quantity("cfrc_ext", _per_body(_WRENCH), f"contact torque and force on a body, {_ABOUT_CENTRE}"),
+    "motion": Quantity("cvel", _per_body(_MOTION), f"turning and velocity of a body, {_ABOUT_CENTRE}"),
+    "inertia": Quantity("cinert", _per_body(_INERTIA), f"inertia, first moment and mass of a body, {_ABOUT_CENTRE}"),
 }
 AFTER_STEP = {"cfrc_ext"}  # fields that a step leaves to `mj_rnePostConstraint`
 
@@ -211,11 +213,16 @@ def _matching(name: str, candidates: Iterable[NamedScalar], kind: str) -> list[N
         return [place for place in moving if place.name.partition(".")[0] != name[1:]]
     numbers = [place for place in candidates if place.name == name or place.name.rpartition(".")[0] == name]
     if not numbers:
-        raise unknown(_ELEMENT.get(kind, "joint"), name, [place.name for place in candidates])
+        raise unknown(element(kind), name, [place.name for place in candidates])
     return numbers
 
 
 _ELEMENT = dict.fromkeys(("place", "mass_centre", "contact_force", "motion", "inertia"), "body") | {"site": "site"}
+
+
+def element(kind: str) -> str:
+    """The kind of element that a quantity is of: joint, body or site."""
+    return _ELEMENT.get(kind, "joint")
 
 
 def controls(model: mujoco.MjModel) -> tuple[Slot, ...]:
