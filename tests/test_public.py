@@ -27,3 +27,14 @@ def test_importing_registers_the_envs_and_loads_nothing_heavy(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout.strip() == "[]"
     assert not list(tmp_path.iterdir())
+
+
+def test_modules_under_their_former_names_are_those_of_today():
+    code = (
+        "from trl_suite.worlds.env import World, make\nimport sys\n"
+        "assert 'trl_suite.worlds.stepping.env' in sys.modules\n"
+        "from trl_suite.worlds.stepping import env\nassert (World, make) == (env.RobotEnv, env.make)\n"
+        "from trl_suite.worlds.mjcf import digest\nimport trl_suite.worlds.mjcf as former\n"
+        "assert former.digest is digest\nassert not hasattr(former, 'nothing')"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -13,8 +13,8 @@ from trl_suite.errors import printable
 class Terminal(Console):
     """A console that takes texts as they are: no markup in them, and control characters spelt out."""
 
-    def __init__(self, *, quiet: bool = False, stderr: bool = False) -> None:
-        super().__init__(quiet=quiet, stderr=stderr, markup=False, highlight=False)
+    def __init__(self, *, quiet: bool = False, stderr: bool = False, **options: Any) -> None:
+        super().__init__(quiet=quiet, stderr=stderr, markup=False, highlight=False, **options)
 
     def on_broken_pipe(self) -> None:
         """Fall silent where the reader has gone, `head` perhaps: what is shown is not what is done."""

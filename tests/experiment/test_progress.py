@@ -7,7 +7,6 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from rich.console import Console
 
 from trl_suite.experiment.planning import grid
 from trl_suite.experiment.planning.cohort_queue import PlannedCohort
@@ -15,6 +14,7 @@ from trl_suite.experiment.running import progress
 from trl_suite.experiment.running.pace import Pace
 from trl_suite.experiment.running.worker import News
 from trl_suite.experiment.specification import experiment_file
+from trl_suite.terminal import Terminal
 
 WIDTHS = (60, 80, 120, 200)
 
@@ -33,7 +33,7 @@ def of_length(steps, count=3, env="half-cheetah.gravity-1.5"):
 
 
 def console(stream, terminal, width=140):
-    return Console(file=stream, force_terminal=terminal, width=width, legacy_windows=False, color_system=None)
+    return Terminal(file=stream, force_terminal=terminal, width=width, legacy_windows=False, color_system=None)
 
 
 def shown(bars, width):

@@ -92,6 +92,8 @@ def run(
 ) -> RunResults:
     """Make the experiment's runs and return its results; what is done already is not done again.
 
+    TensorBoard's aggregate is written beside the runs, as the command does.
+
     Several processes, on several machines, may make one experiment in a folder that they share.
 
     Args:
@@ -128,7 +130,10 @@ def run(
     finished = make_runs(named, options, terminal, command_of(named, options, overrides, seeds))
     if finished.tally.stopped_by == signal.SIGINT:
         raise KeyboardInterrupt(f"interrupted; all runs are saved in {finished.folder}, and the same call goes on")
-    return RunResults(**vars(Results.read(finished.folder)), tally=finished.tally)
+    results = RunResults(**vars(Results.read(finished.folder)), tally=finished.tally)
+    if not finished.tally.interrupted:
+        results.tensorboard()
+    return results
 
 
 def command_of(

@@ -15,6 +15,8 @@ from trl_suite.experiment.running import progress
 from trl_suite.experiment.running.stop_request import Stop
 from trl_suite.terminal import Terminal, print_json
 
+INTERRUPTED = "interrupted; nothing is said of the runs that were not made"
+
 
 def execute(arguments: Check) -> int:
     """Make the runs again, print a line for each, and return 0 where all are verified or consistent, else 1."""
@@ -27,7 +29,9 @@ def execute(arguments: Check) -> int:
         with Stop() as stop, progress.display(Terminal(quiet=arguments.json), specs_of(folder)) as display:
             repetition = rerun(folder, out / "again", display, stop)
         if repetition is None:
-            Terminal().print("interrupted; nothing is said of the runs that were not made", style="yellow")
+            Terminal(stderr=arguments.json).print(
+                "interrupted; nothing is said of the runs that were not made", style="yellow"
+            )
             return 130
         checked.append(spot_check.judged(results, planned, repetition))
     if arguments.json:

@@ -16,7 +16,7 @@ def execute(arguments: Rerun) -> int:
     with Stop() as stop, progress.display(Terminal(quiet=arguments.json), specs) as display:
         repetition = rerun(arguments.run, out, display, stop)
     if repetition is None:
-        Terminal().print("interrupted; the same command goes on where it was", style="yellow")
+        Terminal(stderr=arguments.json).print("interrupted; the same command goes on where it was", style="yellow")
         return 130
     if arguments.json:
         print_json(repetition)

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
@@ -23,6 +22,7 @@ from trl_suite.experiment.planning.cohort_queue import PlannedCohort
 from trl_suite.experiment.planning.run_spec import RunSpec
 from trl_suite.experiment.running.pace import Pace
 from trl_suite.experiment.running.worker import News
+from trl_suite.terminal import Terminal
 
 LOG_SECONDS_MAX = 30.0  # a log has a line at least so often
 NOTEBOOK_SECONDS = 0.5  # between two pictures of a notebook's bar
@@ -93,7 +93,7 @@ class _Ledger:
 class Lines:
     """A plain line per target and method as its last run ends, for logs and CI, and one now and then in between."""
 
-    def __init__(self, console: Console, specs: Sequence[RunSpec]) -> None:
+    def __init__(self, console: Terminal, specs: Sequence[RunSpec]) -> None:
         self._console, self._ledger = console, _Ledger(specs=specs, pace=Pace(specs))
         self._groups: dict[tuple[str, str, str], list[RunSpec]] = {}
         for spec in specs:
@@ -138,7 +138,7 @@ class Lines:
         pace = self._ledger.pace
         left, rate = f"{_left(pace)} left", f"{_rate(pace)} steps/s"
         head = f"{time.monotonic() - self._started:6.0f} s  {left:>12}  {rate:>16}  {pace.share:4.0%}"
-        self._console.print(f"{head}  {line}", highlight=False, soft_wrap=True, markup=False)
+        self._console.print(f"{head}  {line}", soft_wrap=True)
         self._heartbeat.postpone()
 
 
@@ -181,7 +181,7 @@ class _CohortRow:
 class Bars:
     """The whole experiment's line, and one below it for each cohort at work."""
 
-    def __init__(self, console: Console, specs: Sequence[RunSpec]) -> None:
+    def __init__(self, console: Terminal, specs: Sequence[RunSpec]) -> None:
         self._console, self._ledger = console, _Ledger(specs=specs, pace=Pace(specs))
         self._rows: list[_CohortRow] = []
         self._live = Live(console=console, get_renderable=self.table, refresh_per_second=4, transient=False)
@@ -208,7 +208,7 @@ class Bars:
         """Move the lines; what a user should read is printed above them."""
         if line := _line(spec, news):
             style = "red" if news.error else "yellow"
-            self._console.print(line, style=style, highlight=False, soft_wrap=True, markup=False)
+            self._console.print(line, style=style, soft_wrap=True)
         self._ledger.heard(spec, news)
         for row in [row for row in self._rows if spec.folder in row.folders]:
             _Ledger(specs=row.specs, pace=row.pace).heard(spec, news)
@@ -288,7 +288,7 @@ class NotebookBar:
             self._handle.update(picture)
 
 
-def display(console: Console, specs: Sequence[RunSpec]) -> Display:
+def display(console: Terminal, specs: Sequence[RunSpec]) -> Display:
     """Return one bar for a notebook, live lines for a terminal, and plain lines for anything else."""
     if console.is_jupyter and not console.quiet:
         return NotebookBar(specs)

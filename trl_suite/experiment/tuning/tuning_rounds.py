@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from rich.console import Console
 
 from trl_suite import provenance
 from trl_suite.errors import InputError
@@ -26,6 +25,7 @@ from trl_suite.experiment.tuning.tuning_file import Study, Tuning
 from trl_suite.experiment.tuning.tuning_trials import TrialGrid, TrialRuns, outcome
 from trl_suite.machine_resources import cores
 from trl_suite.record import TUNING_RUNS
+from trl_suite.terminal import Terminal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,14 +69,14 @@ def tune(
         raise InputError(f"{source / experiment_file.EXPERIMENT_FILE}: no [tune] here: it says what is searched")
     root = (runs / source.resolve().name / TUNING_RUNS).resolve()
     rounds = _Rounds(specification, root, source.resolve().name, workers or cores())
-    console = Console(quiet=quiet, markup=False)
+    terminal = Terminal(quiet=quiet)
     with Stop() as stop:
         place = InProcess(stop) if here else Processes(rounds.planner.workers)
         tally = Tally()
         while trials := rounds.proposed():
             specs = rounds.specs(trials)
-            console.print(rounds.said(trials), highlight=False, soft_wrap=True)
-            with progress.display(Console(quiet=quiet), specs) as display:
+            terminal.print(rounds.said(trials), soft_wrap=True)
+            with progress.display(terminal, specs) as display:
                 scheduler = Scheduler(
                     root, rounds.name, place, display, execution=specification.execution, cohort_key=rounds.planner
                 )
