@@ -35,11 +35,11 @@ VERBS: dict[str, tuple[str, bool]] = {
     "export": ("export {policy} out.zip", False),
     "push": ("push {policy} user/name --dry card", False),
     "train": (f"train {ENV} --steps 2048", True),
-    "experiments": ("experiments", False),
+    "experiments": ("experiments", True),
     "run": ("run experiments/tiny --on here --seeds 0", True),
     "run --plan": ("run experiments/tiny --plan", False),
     "reference": ("reference {runs}", False),
-    "tune": ("tune experiments/tiny --on here --runs tuned", True),
+    "tune": ("tune experiments/tuned --on here --runs tuned", True),
     "status": ("status {runs}", False),
     "rerun": ("rerun {run} --out again", True),
     "check": ("check {runs} --runs 1 --out checked", True),
@@ -62,7 +62,8 @@ def place(tiny: Path, copied: Path, tmp_path: Path, monkeypatch) -> dict[str, st
     monkeypatch.chdir(tmp_path)
     for variable in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(variable, raising=False)
-    (tiny / "experiment.toml").write_text(TINY.replace("[evaluation]", TUNE))
+    (tiny.parent / "tuned").mkdir()
+    (tiny.parent / "tuned/experiment.toml").write_text(TINY.replace("[evaluation]", TUNE))
     (tmp_path / "robot.xml").write_text(MODEL)
     run = next(iter(sorted(copied.glob("**/source/seed-0*/policy")))).parent
     return {"runs": str(copied), "policy": str(run / "policy"), "run": str(run)}

@@ -39,6 +39,12 @@ class MjModel:
     jnt_qposadr: Integers
     jnt_dofadr: Integers
     geom_bodyid: Integers
+    geom_rbound: Floats
+    body_rootid: Integers
+    tendon_adr: Integers
+    tendon_num: Integers
+    wrap_type: Integers
+    wrap_objid: Integers
     geom_contype: Integers
     geom_conaffinity: Integers
     geom_condim: Integers
@@ -123,6 +129,8 @@ class MjData:
     qfrc_bias: Floats
     qacc_warmstart: Floats
     qfrc_passive: Floats
+    xaxis: Floats
+    geom_xpos: Floats
     xpos: Floats
     act: Floats
     actuator_force: Floats
@@ -308,6 +316,11 @@ class mjtTrn:
     mjTRN_JOINT: int
     mjTRN_JOINTINPARENT: int
     mjTRN_BODY: int
+    mjTRN_TENDON: int
+    mjTRN_SITE: int
+
+class mjtWrap:
+    mjWRAP_JOINT: int
 
 class mjtGain:
     mjGAIN_FIXED: int
