@@ -20,7 +20,10 @@ ENV = "hopper"
 IN_COHORTS = [name for name, descriptor in DESCRIPTORS.items() if descriptor.cohort_update]
 CARD = Training(env=ENV, seed=0, steps=0)
 TRANSPLANTS = ["scratch", "finetune", "feature-extraction", "shuffled-frozen", "shrink-perturb", "lora"]
-KEYS = [{}, {"hidden": ()}, {"hidden": (7,)}, {"hidden": (33, 17, 5), "normalise_observation": True}]
+KEYS = [
+    {}, {"hidden": ()}, {"hidden": (7,)}, {"hidden": (33, 17, 5), "normalise_observation": True},
+    {"hidden": (33, 17), "layer_norm": True},
+]  # fmt: skip
 MORE = {
     "ppo": [{"ortho_init": False}, {"log_std_init": -0.7, "normalise_reward": False}],
     "a2c": [{"use_rms_prop": False}, {"ortho_init": False}],

@@ -15,6 +15,15 @@ class CrossQHyperparameters(OffPolicyHyperparameters, frozen=True, kw_only=True,
     ent_coef: Literal["auto"] | Positive = "auto"
     policy_delay: Count = 3  # updates of the critics for one of the actor
 
+    def __post_init__(self) -> None:
+        """Refuse a second normalisation.
+
+        Raises:
+            ValueError: `layer_norm` is asked for.
+        """
+        if self.layer_norm:
+            raise ValueError("layer_norm: the layers of crossq normalise their inputs already")
+
 
 _TENSOR = r"(?P<tensor>weight|bias|scale|ra_mean|ra_var|steps)"  # of a linear layer, and of the norm before it
 

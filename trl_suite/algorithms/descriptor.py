@@ -14,7 +14,7 @@ class ParameterRule(NamedTuple):
 
     Groups of the pattern: `module`, the index in a Sequential; `stack`, the Sequential's name where its last layer is
     the head; `target`, not empty for a target network; `net`, which of twin critics; `role`, whether an adapter has
-    added the tensor.
+    added the tensor; `norm`, whether it is of the layer normalisation that stands before an activation.
     """
 
     pattern: re.Pattern[str]
@@ -28,7 +28,7 @@ def rule(pattern: str, component: str, tensor: str = "{tensor}", modules: int = 
     return ParameterRule(re.compile(pattern + "$"), component, tensor, modules)
 
 
-LAST = r"((?P<role>adapter|source)\.)?(?P<tensor>weight|bias|up|down|shift|map|lateral)"
+LAST = r"((?P<role>adapter|source)\.)?((?P<norm>norm)\.)?(?P<tensor>weight|bias|up|down|shift|map|lateral)"
 TWIN_CRITICS = rule(
     rf"(?P<stack>critic(?P<target>_target)?\.qf(?P<net>\d))\.(?P<module>\d+)\.{LAST}",
     "critic.{part}",

@@ -13,7 +13,7 @@ Whole = Annotated[int, msgspec.Meta(ge=0)]
 Activation = Literal["tanh", "relu", "elu", "silu", "leaky_relu"]  # with torch's default constants
 Schedule = Literal["constant", "linear"]  # linear: falls to 0 at the end of the budget
 # keys that came after the first records: a table holds them where they act, so that older runs keep their digests
-_YOUNGER = ("learning_rate_schedule", "clip_range_schedule", "ortho_init")
+_YOUNGER = ("learning_rate_schedule", "clip_range_schedule", "ortho_init", "layer_norm")
 
 
 class Hyperparameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,6 +28,7 @@ class Hyperparameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     gamma: Discount = 0.99
     hidden: tuple[Count, ...] = (64, 64)  # of actor and critic each
     activation: Activation = "tanh"
+    layer_norm: bool = False  # SB3 has none: each trunk layer is normalised before its activation (Ba et al. 2016)
     normalise_observation: bool = True
     normalise_reward: bool = True
 

@@ -15,7 +15,7 @@ from trl_suite.errors import InputError
 from trl_suite.mechanisms.mechanism import Mechanism, Strength, during
 from trl_suite.networks.adapted_layers import AdaptedLayer, ColumnLayer, LowRankLayer, MappedLayer, ResidualHead
 from trl_suite.networks.align import Alignment
-from trl_suite.networks.components import ADAPTER, LOG_STD, SOURCE_PREFIX, TARGET, Components, slot_axes
+from trl_suite.networks.components import ADAPTER, LOG_STD, NORM, SOURCE_PREFIX, TARGET, Components, slot_axes
 
 Added = dict[str, dict[str, torch.Tensor]]
 Part = Literal["actor", "critic"]
@@ -84,8 +84,8 @@ def additions(
         generator: where the first thin matrix of a low-rank product comes from.
 
     Raises:
-        InputError: the source's trunk has another number of layers, or a residual's target moves what the source
-            does not.
+        InputError: the source's trunk has another number of layers, layers that columns would stand beside are
+            normalised, or a residual's target moves what the source does not.
     """
     match adapter:
         case LearnedInput():
@@ -184,6 +184,10 @@ def _columns(parts: tuple[str, ...], learner: Components, source: Components, al
             raise InputError(
                 f"the {part}'s trunk has {len(source_layers)} layers in the source and {len(layers)} in the target: "
                 "columns beside each other need as many of both"
+            )
+        if any(name + NORM in components for components in (source, learner) for name in layers):
+            raise InputError(
+                f"the {part}'s layers are normalised (layer_norm), and columns side by side would be as one"
             )
         added |= {SOURCE_PREFIX + name: _room(name, source[name], alignment) for name in source_layers}
     return added

@@ -51,6 +51,8 @@ def component_of(algorithm: str, parameter: str, heads: Mapping[str, int] | None
         raise InputError(f"parameter '{parameter}': its layers normalise no inputs (batch_norm=False)")
     role = f"{groups['role']}." if groups.get("role") else ""
     component = (TARGET if groups.get("target") else "") + role + rule.component.format(part=part)
+    if groups.get("norm"):
+        component += NORM
     return component, rule.tensor.format(net=groups.get("net"), tensor=f"{norm}{groups.get('tensor')}")
 
 

@@ -12,6 +12,7 @@ from trl_suite.algorithms.registry import find
 from trl_suite.networks.card import Normaliser
 from trl_suite.networks.components import (
     LOG_STD,
+    NORM,
     OBSERVATION_STATISTICS,
     OPTIMISER,
     RETURN_STATISTICS,
@@ -42,9 +43,9 @@ def fresh_networks(hyperparameters: Hyperparameters, slots: int, actions: int, s
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if find(hyperparameters.algorithm).on_policy:
-            return _on_policy(hyperparameters, slots, actions)
-        return _off_policy(hyperparameters, slots, actions)
+        on_policy = find(hyperparameters.algorithm).on_policy
+        components = (_on_policy if on_policy else _off_policy)(hyperparameters, slots, actions)
+    return _with_norms(components) if hyperparameters.layer_norm else components
 
 
 def fresh_statistics(normaliser: Normaliser | None, slots: int) -> FreshComponents:
@@ -131,6 +132,19 @@ def _trunk(part: str, inputs: int, widths: tuple[int, ...]) -> dict[str, nn.Line
 
 def _tensors(layer: nn.Linear, prefix: str = "") -> dict[str, torch.Tensor]:
     return {f"{prefix}weight": layer.weight, f"{prefix}bias": layer.bias}
+
+
+def _with_norms(components: FreshComponents) -> FreshComponents:
+    """Return the components with a norm behind each trunk layer, which draws nothing: scales of 1, shifts of 0."""
+    normed: FreshComponents = {}
+    for name, tensors in components.items():
+        normed[name] = tensors
+        if ".trunk." in name:
+            biases = {tensor: value for tensor, value in tensors.items() if tensor.endswith("bias")}
+            pairs = {tensor.replace("bias", "weight"): torch.ones_like(value) for tensor, value in biases.items()}
+            pairs |= {tensor: torch.zeros_like(value) for tensor, value in biases.items()}
+            normed[name + NORM] = {tensor: nn.Parameter(value) for tensor, value in pairs.items()}
+    return normed
 
 
 def _copied(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -7,6 +7,7 @@ import msgspec
 
 from trl_suite.algorithms.hyperparameters import Hyperparameters
 from trl_suite.algorithms.registry import DESCRIPTORS, Algorithm, find
+from trl_suite.errors import InputError
 
 
 def _overrides(hyperparameters: type[Hyperparameters]) -> type[msgspec.Struct]:
@@ -32,6 +33,13 @@ def present(table: msgspec.Struct) -> dict[str, Any]:
 
 
 def merged(algorithm: Algorithm, *tables: Mapping[str, Any]) -> Hyperparameters:
-    """Hyperparameters of an algorithm: its defaults under these tables, of which a later one wins."""
+    """Hyperparameters of an algorithm: its defaults under these tables, of which a later one wins.
+
+    Raises:
+        InputError: the algorithm does not take them together.
+    """
     values = {key: value for table in tables for key, value in table.items()}
-    return msgspec.convert(values, find(algorithm).hyperparameters)
+    try:
+        return msgspec.convert(values, find(algorithm).hyperparameters)
+    except msgspec.ValidationError as error:
+        raise InputError(f"{algorithm}: {error}") from None

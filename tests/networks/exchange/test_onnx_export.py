@@ -95,6 +95,13 @@ def test_onnxruntime_gives_the_actions_of_shipped_policies(name, tmp_path):
     assert difference(policy, policy.to_onnx(tmp_path / "policy.onnx")) <= TOLERANCE
 
 
+@pytest.mark.parametrize("activation", get_args(Activation))
+def test_normalised_layers_are_exported(activation, tmp_path):
+    policy = policy_of("sac", activation, layer_norm=True)
+    assert "actor.trunk.0.norm" in policy.components
+    assert difference(policy, policy.to_onnx(tmp_path / "policy.onnx")) <= 4 * TOLERANCE  # of numbers that are divided
+
+
 def test_one_range_for_all_actions_is_one_clip(tmp_path):
     policy = policy_of("ppo", action_low=(-1.0,) * 3, action_high=(1.0,) * 3)
     path = policy.to_onnx(tmp_path / "policy.onnx")

@@ -50,6 +50,20 @@ def test_members_of_other_rates_discounts_and_weights_are_the_same_alone(make_jo
     assert cohort_key(fewer_epochs) != cohort_key(make_job(hyperparameters=PPOHyperparameters(**shared)))
 
 
+@pytest.mark.parametrize("hidden", [(16, 16), (19, 7)])
+def test_members_of_normalised_layers_are_the_same_alone(make_job, hidden):
+    how = PPOHyperparameters(n_envs=4, n_steps=32, batch_size=50, n_epochs=3, hidden=hidden, layer_norm=True)
+    freezes = Method(freeze=("actor.trunk.0",), thaw={"actor.trunk.0": 0.5})
+    jobs = [make_job(seed=seed, hyperparameters=how, steps=256) for seed in range(3)]
+    jobs.append(make_job(seed=9, hyperparameters=how, steps=256, method="own", definition=freezes))
+    every = run(jobs)
+    assert every[0].policy.card.network.layer_norm
+    assert not torch.equal(every[0].policy.components["actor.trunk.1.norm"]["weight"], torch.ones(hidden[1]))
+    for chosen in ([0], [3], [2, 1]):
+        for index, outcome in zip(chosen, run([jobs[index] for index in chosen]), strict=True):
+            assert same(numbers(outcome), numbers(every[index]))
+
+
 def test_low_rank_members_are_the_same_alone_and_among_others(make_job):
     thaws = msgspec.structs.replace(methods.find("lora"), thaw={"actor.trunk": 0.5})
     jobs = [make_job(seed=seed, method="lora") for seed in range(4)]

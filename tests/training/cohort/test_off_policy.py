@@ -25,6 +25,10 @@ HOWS = {
     "sac": SACHyperparameters(batch_size=SIZE, hidden=(48, 32), buffer_size=10),
     "sac with fixed temperature": SACHyperparameters(batch_size=SIZE, hidden=(48, 32), buffer_size=10, ent_coef=0.1),
     "td3": TD3Hyperparameters(batch_size=SIZE, hidden=(40, 30), buffer_size=10),
+    **{
+        f"{name} layer_norm": kind(batch_size=SIZE, hidden=(24, 16), buffer_size=10, activation="tanh", layer_norm=True)
+        for name, kind in {"sac": SACHyperparameters, "td3": TD3Hyperparameters}.items()
+    },
     "td3 without delay": TD3Hyperparameters(batch_size=SIZE, hidden=(40, 30), buffer_size=10, policy_delay=1, tau=0.1),
     **{
         f"sac {activation}": SACHyperparameters(batch_size=SIZE, hidden=(24, 16), buffer_size=10, activation=activation)
@@ -122,7 +126,7 @@ def test_updates_are_sb3s(name, dtype, updates, limit):
     assert max(difference(model, learner, member) for member, model in enumerate(models)) <= limit
 
 
-@pytest.mark.parametrize("name", ["sac", "td3"])
+@pytest.mark.parametrize("name", ["sac", "td3", "sac layer_norm"])
 def test_a_frozen_plan_is_sb3s_and_frozen_numbers_stay(name):
     hyperparameters = HOWS[name]
     models = [sb3_model(hyperparameters, seed, torch.float64) for seed in range(2)]

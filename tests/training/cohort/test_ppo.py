@@ -42,7 +42,8 @@ def learned(hyperparameters: PPOHyperparameters, seed: int = 0) -> PPO:
 def cohort_of(model: PPO, hyperparameters: PPOHyperparameters, members: int, dtype=torch.float32) -> PPOUpdate:
     components = group("ppo", model.policy.named_parameters())
     adapted = tuple(net for net in ("actor", "critic") if f"adapter.{net}.trunk.0" in components)
-    layout = on_policy(17, 6, hyperparameters.hidden, LowRank(on=adapted) if adapted else None)
+    adapter = LowRank(on=adapted) if adapted else None
+    layout = on_policy(17, 6, hyperparameters.hidden, adapter, hyperparameters.layer_norm)
     stack = Stack.zeros(layout, members, torch.device("cpu"), dtype)
     with torch.no_grad():
         for member in range(members):
@@ -111,6 +112,28 @@ def test_a_whole_update_is_sb3s(batch_size, dtype, limit):
     train(model, orders[0], dtype)
     assert float((learner.stack.flat - before).abs().max()) > 1e-3
     assert difference(model, learner) <= limit
+
+
+@pytest.mark.parametrize("activation", ["tanh", "silu", "elu"])
+def test_an_update_of_normalised_layers_is_sb3s(activation):
+    hyperparameters = PPOHyperparameters(
+        n_envs=4, n_steps=50, ent_coef=0.01, batch_size=64, hidden=(24, 10), activation=activation, layer_norm=True
+    )
+    model = learned(hyperparameters)
+    learner, orders = cohort_of(model, hyperparameters, 2, torch.float64), orders_of(hyperparameters, 2)
+    learning = everything(learner)
+    for name, row, part in learner.stack.layout.components():
+        learning[row, 1, learner.stack.layout.parts.index(part)] = name not in ("actor.trunk.0.norm", "critic.trunk.1")
+    before = learner.stack.member(1)["actor.trunk.0.norm"]["weight"].clone()
+    learner.update(rollout_of(model, 2, torch.float64), orders, learning)
+    components = group("ppo", model.policy.named_parameters())
+    for name in ("actor.trunk.0.norm", "critic.trunk.1"):
+        for value in components[name].values():
+            value.requires_grad_(False)
+    train(model, orders[0], torch.float64)
+    assert difference(model, learner, member=1) <= 1e-12
+    assert torch.equal(learner.stack.member(1)["actor.trunk.0.norm"]["weight"], before)
+    assert not torch.equal(learner.stack.member(0)["actor.trunk.0.norm"]["weight"], before)
 
 
 def test_ten_steps_in_float32_are_within_rounding():

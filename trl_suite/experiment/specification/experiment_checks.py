@@ -134,6 +134,8 @@ def _check_source_training(where: str, experiment: Experiment) -> None:
     if (source.dynamics or source.heads) and find(experiment.algorithm).normalises_inputs:
         key, name = "dynamics" if source.dynamics else "heads", experiment.algorithm
         raise InputError(f"{where}: source.{key}: not for {name}, whose layers normalise their inputs")
+    if source.heads and any(experiment.hyperparameters_of(env).layer_norm for env in experiment.sources):
+        raise InputError(f"{where}: source.heads: not with layer_norm, which would normalise the marks of the head")
     if source.heads and len(source.variants) < 2:
         raise InputError(f"{where}: source.heads: give two variants or more, one for each head")
     if source.dynamics and source.heads:

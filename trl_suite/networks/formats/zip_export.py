@@ -37,8 +37,8 @@ def save(path: Path, card: Card, components: Components) -> list[Path]:
     """Write the zip and, where the policy normalises, `NAME.vecnormalize.pkl` beside it; return what was written.
 
     Raises:
-        InputError: the policy is a residual or an actor alone, which none of SB3's networks is, or statistics of
-            another lie beside.
+        InputError: the policy is a residual, an actor alone or has normalised layers, which none of SB3's networks
+            has, or statistics of another lie beside.
     """
     if card.network.actor_only:
         raise InputError(
@@ -48,6 +48,11 @@ def save(path: Path, card: Card, components: Components) -> list[Path]:
         raise InputError(
             "a residual policy is the source's action plus a bounded correction, which no MlpPolicy of SB3 computes: "
             "it can be kept as a policy folder, and not exported"
+        )
+    if card.network.layer_norm:
+        raise InputError(
+            "the policy's layers are normalised (layer_norm), as no MlpPolicy of SB3 does: keep it as a policy folder, "
+            "or export it as policy.onnx"
         )
     path, statistics = files(path)
     if card.normaliser is None and statistics.exists():

@@ -92,11 +92,14 @@ def _on_policy(
     rollout, recorded = hyperparameters.n_envs * hyperparameters.n_steps, slots + actions + 3
     batch = min(hyperparameters.minibatch, rollout)
     copies = 4 if adapter is None else 5  # values, gradient, two moments; and what they are folded to
-    parameters = copies * 2 * on_policy(slots, actions, hyperparameters.hidden, adapter).size
+    parameters = (
+        copies * 2 * on_policy(slots, actions, hyperparameters.hidden, adapter, hyperparameters.layer_norm).size
+    )
     stored = rollout * (slots + 2 * actions + 3)  # while it is collected
     ordered = rollout * (recorded + padded(recorded))  # by world, and packed
     orders = 2 * 2 * hyperparameters.passes * rollout  # of eight bytes
-    widths = 2 * 2 * sum(map(padded, (*hyperparameters.hidden, actions)))  # outputs and gradients of actor and critic
+    # outputs and gradients of actor and critic
+    widths = 2 * 2 * (_layer_numbers(hyperparameters) + padded(actions))
     layers = widths * (batch + rollout % batch + others) + padded(slots) * others + batch * padded(recorded)
     return parameters + stored + ordered + orders + layers
 
@@ -107,8 +110,8 @@ def _off_policy(hyperparameters: OffPolicyHyperparameters, slots: int, actions: 
     parameters = sum(size if name.startswith(TARGET) else 4 * size for name, size in sizes.items())
     heads = 2 * padded(actions) if find(hyperparameters.algorithm).log_std == "head" else padded(actions)
     actor, critic = (
-        2 * (sum(map(padded, hyperparameters.hidden)) + heads),
-        2 * (sum(map(padded, hyperparameters.hidden)) + padded(1)),
+        2 * (_layer_numbers(hyperparameters) + heads),
+        2 * (_layer_numbers(hyperparameters) + padded(1)),
     )
     # actors here and ahead; both critics, both targets, and the first critic, which TD3's actor follows
     layers = hyperparameters.batch_size * (2 * actor + (2 + 2 + 1) * critic) + others * actor
@@ -117,3 +120,8 @@ def _off_policy(hyperparameters: OffPolicyHyperparameters, slots: int, actions: 
         slots + actions + 1
     )
     return parameters + layers + drawn
+
+
+def _layer_numbers(hyperparameters: Hyperparameters) -> int:
+    """Return the numbers of a trunk's layers for one row of a batch, with those that a norm keeps for the way back."""
+    return sum(map(padded, hyperparameters.hidden)) * (2 if hyperparameters.layer_norm else 1)

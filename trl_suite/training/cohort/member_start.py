@@ -121,6 +121,7 @@ def policy_of(hyperparameters: Hyperparameters, place: Spaces, components: Compo
         critic=hyperparameters.hidden,
         critics=1 if find(hyperparameters.algorithm).on_policy else TWINS,
         activation=hyperparameters.activation,
+        layer_norm=hyperparameters.layer_norm,
         action_low=low,
         action_high=high,
     )

@@ -8,7 +8,8 @@ from gymnasium.spaces import Box
 from torch.nn import functional
 
 from trl_suite.mechanisms.adapters import trunk
-from trl_suite.networks.activation_functions import ACTIVATIONS
+from trl_suite.networks.activation_functions import ACTIVATIONS, hidden
+from trl_suite.networks.components import NORM
 from trl_suite.training.reproducibility import seed_for
 from trl_suite.training.sb3.models import sb3_model as sb3
 from trl_suite.training.sb3.models.learners import Model, is_deterministic, is_on_policy
@@ -77,20 +78,20 @@ class _Trunk:
     """The layers of one trunk, of one of twin critics where there are two."""
 
     def __init__(self, model: Model, part: str, prefix: str) -> None:
-        components = sb3.components_of(model)
-        self._layers = [
-            tuple(components[name][prefix + key] for key in ("weight", "bias")) for name in trunk(part, components)
-        ]
+        self._components, self._prefix = sb3.components_of(model), prefix
+        self._layers = trunk(part, self._components)
         self._activation = ACTIVATIONS[sb3.activation_of(model)].apply
-        self.width = len(self._layers[-1][1])
+        self.width = len(self._components[self._layers[-1]][f"{prefix}bias"])
 
     def __call__(self, seen: torch.Tensor) -> torch.Tensor:
-        for weight, bias in self._layers:
-            seen = self._activation(functional.linear(seen, weight, bias))
+        for name in self._layers:
+            seen = hidden(seen, self._components, name, self._activation, self._prefix)
         return seen
 
     def parameters(self) -> list[torch.Tensor]:
-        return [tensor for layer in self._layers for tensor in layer]
+        """Return the parameters of its layers and of their norms."""
+        names = [name for layer in self._layers for name in (layer, layer + NORM) if name in self._components]
+        return [self._components[name][self._prefix + key] for name in names for key in ("weight", "bias")]
 
 
 class _OfStates:

@@ -273,15 +273,16 @@ def terms_of(run: TrainingRun) -> tuple[str, ...]:
 
 def layouts(hyperparameters: OffPolicyHyperparameters, slots: int, actions: int) -> dict[str, ParameterLayout]:
     """Return the layout of every stack by its name; those of targets open with `target.`."""
+    algorithm, hidden, normed = hyperparameters.algorithm, hyperparameters.hidden, hyperparameters.layer_norm
     by_name = {
-        "actor": actors(hyperparameters.algorithm, slots, actions, hyperparameters.hidden),
-        "critic": critics(slots, actions, hyperparameters.hidden),
-        f"{TARGET}critic": critics(slots, actions, hyperparameters.hidden, TARGET),
+        "actor": actors(algorithm, slots, actions, hidden, layer_norm=normed),
+        "critic": critics(slots, actions, hidden, layer_norm=normed),
+        f"{TARGET}critic": critics(slots, actions, hidden, TARGET, normed),
     }
-    algorithm = find(hyperparameters.algorithm)
-    if "actor" in algorithm.targets:
-        by_name[f"{TARGET}actor"] = actors(hyperparameters.algorithm, slots, actions, hyperparameters.hidden, TARGET)
-    if algorithm.temperature and msgspec.structs.asdict(hyperparameters)["ent_coef"] == "auto":
+    descriptor = find(algorithm)
+    if "actor" in descriptor.targets:
+        by_name[f"{TARGET}actor"] = actors(algorithm, slots, actions, hidden, TARGET, normed)
+    if descriptor.temperature and msgspec.structs.asdict(hyperparameters)["ent_coef"] == "auto":
         by_name[TEMPERATURE] = temperature()
     return by_name
 

@@ -43,7 +43,8 @@ class OnPolicyLearner:
         """Begin with the members' parameters; `alive` (members,) tells from now on who acts."""
         interface = members[0].place.interface
         adapter = members[0].run.definition.adapter
-        layout = on_policy(len(interface.observation), len(interface.action), hyperparameters.hidden, adapter)
+        sizes = (len(interface.observation), len(interface.action), hyperparameters.hidden)
+        layout = on_policy(*sizes, adapter, hyperparameters.layer_norm)
         stack = Stack.zeros(layout, len(members), device)
         for index, member in enumerate(members):
             stack.write(index, member.components())

@@ -12,6 +12,7 @@ import torch
 
 from trl_suite.algorithms.hyperparameters import Activation
 from trl_suite.training.cohort.stacked.layer_activations import LAYER_ACTIVATIONS
+from trl_suite.training.cohort.stacked.layer_norm import NormMoments, TrunkNorm
 from trl_suite.training.cohort.stacked.parameter_layout import ALIGNMENT, aligned, whole
 from trl_suite.training.cohort.stacked.stack import Stack
 
@@ -23,7 +24,12 @@ class _Buffers(NamedTuple):
     outputs: torch.Tensor  # of the networks (N, B, width)
     trunk: list[torch.Tensor]  # outputs of every trunk layer (N, B, width)
     trunk_whole: list[torch.Tensor]  # the same as one flat view each
-    trunk_z: list[torch.Tensor]  # what went into every trunk layer's activation, likewise; the outputs, where those do
+    trunk_z: list[
+        torch.Tensor
+    ]  # what went into every trunk layer's activation (N, B, width); the outputs, where those do
+    trunk_z_whole: list[torch.Tensor]  # the same as one flat view each
+    sums: list[torch.Tensor]  # products of every trunk layer before its norm (N, B, width); `trunk_z` without norms
+    moments: list[NormMoments | None]  # of the sums, as they were last normalised
     into: list[list[torch.Tensor]]  # where each layer's products go
     trunk_grads: list[torch.Tensor]  # the loss's gradient by the outputs of every trunk layer
     trunk_grads_flat: list[torch.Tensor]
@@ -47,6 +53,7 @@ class Networks:
             (bias, [weight[part] for part in self._parts(layer)])
             for layer, (weight, bias) in enumerate(zip(gradient.weights, gradient.biases, strict=True))
         ]
+        self._norms = [TrunkNorm(stack, gradient, part) for part in layout.norms]  # of each trunk layer, or none
         self._lanes = [slice(head * layout.lane, (head + 1) * layout.lane) for head in range(len(layout.heads))]
         self._buffers: dict[int, _Buffers] = {}
         self._input_grads: dict[int, torch.Tensor] = {}  # rows -> the loss's gradient by some of the inputs
@@ -59,8 +66,10 @@ class Networks:
         buffers = self._buffers_for(normalized_obs.shape[1])
         below, scale = self._in_lines(normalized_obs, buffers), self._activation.scale
         for layer, out in enumerate(buffers.trunk):
-            self._product(layer, below, buffers, scale)
-            self._activation.forward(buffers.trunk_z[layer], buffers.trunk_whole[layer])
+            self._product(layer, below, buffers, 1.0 if self._norms else scale)
+            if self._norms:
+                self._normalise(layer, buffers)
+            self._activation.forward(buffers.trunk_z_whole[layer], buffers.trunk_whole[layer])
             below = out
         for layer in range(len(buffers.trunk), len(buffers.into)):
             self._product(layer, below, buffers, 1.0)
@@ -77,7 +86,7 @@ class Networks:
         for head, lane in enumerate(self._lanes):
             self._differentiate(len(buffers.trunk) + head, top, grad[..., lane])
         for layer in reversed(range(len(buffers.trunk))):
-            grad = self._passed(layer, grad, buffers)
+            grad = self._passed(layer, grad, buffers, learns=True)
             self._differentiate(layer, buffers.trunk[layer - 1] if layer else normalized_obs, grad)
 
     def input_grad(self, first: int, grad: torch.Tensor) -> torch.Tensor:
@@ -104,6 +113,13 @@ class Networks:
         for (bias, weight), out in zip(self._factors[layer], buffers.into[layer], strict=True):
             torch.baddbmm(bias, below, weight, beta=scale, alpha=scale, out=out)
 
+    def _normalise(self, layer: int, buffers: _Buffers) -> None:
+        """Write what goes into a trunk layer's activation, times its scale."""
+        z = buffers.trunk_z[layer]
+        buffers.moments[layer] = self._norms[layer].forward(buffers.sums[layer], z)
+        if self._activation.scale != 1.0:
+            z.mul_(self._activation.scale)
+
     def _differentiate(self, layer: int, below: torch.Tensor, grad: torch.Tensor) -> None:
         """Write the gradient of one layer, given the gradient by its outputs."""
         # z = W x + b: dL/dW = dL/dz^T x, dL/db = sum dL/dz (Rumelhart et al. 1986)
@@ -113,8 +129,11 @@ class Networks:
             torch.bmm(turned[part], below, out=weight)
         torch.sum(grad, 1, keepdim=True, out=bias)
 
-    def _passed(self, layer: int, grad: torch.Tensor, buffers: _Buffers) -> torch.Tensor:
-        """Return the slope below the activation of a trunk layer, given the one by what the layer above gives."""
+    def _passed(self, layer: int, grad: torch.Tensor, buffers: _Buffers, learns: bool = False) -> torch.Tensor:
+        """Return the slope by the sums of a trunk layer, given the one by what the layer above gives.
+
+        The gradient of its norm is written where it `learns`.
+        """
         # dL/dx = dL/dz W, then through the activation: dL/dz_below = dL/dx f'(z_below)
         weights, passed = self._stack.weights, buffers.trunk_grads[layer]
         if layer < len(buffers.trunk) - 1:
@@ -127,7 +146,13 @@ class Networks:
                     if head
                     else torch.bmm(head_grad, weight, out=passed)
                 )
-        self._activation.backward(buffers.trunk_grads_flat[layer], buffers.trunk_z[layer], buffers.trunk_whole[layer])
+        self._activation.backward(
+            buffers.trunk_grads_flat[layer], buffers.trunk_z_whole[layer], buffers.trunk_whole[layer]
+        )
+        if self._norms and (moments := buffers.moments[layer]) is not None:
+            if learns:
+                self._norms[layer].differentiate(passed, moments)
+            self._norms[layer].backward(passed, buffers.sums[layer], moments)
         return passed
 
     def _in_lines(self, normalized_obs: torch.Tensor, buffers: _Buffers) -> torch.Tensor:
@@ -151,13 +176,17 @@ class Networks:
         trunk, trunk_grads = ([aligned((self._nets, rows, w), like) for w in layout.hidden] for _ in range(2))
         outputs, output_grads = (aligned((self._nets, rows, layout.width), like) for _ in range(2))
         products = [aligned(layer.shape, like) for layer in trunk] if self._activation.needs_z else trunk
-        layers = [*products, *(outputs[..., lane] for lane in self._lanes)]
+        sums = [aligned(layer.shape, like) for layer in trunk] if self._norms else products
+        layers = [*sums, *(outputs[..., lane] for lane in self._lanes)]
         return _Buffers(
             inputs=aligned((self._stack.members, rows, layout.inputs), like),
             outputs=outputs,
             trunk=trunk,
             trunk_whole=[whole(rows_of_layer) for rows_of_layer in trunk],
-            trunk_z=[whole(rows_of_layer) for rows_of_layer in products],
+            trunk_z=products,
+            trunk_z_whole=[whole(rows_of_layer) for rows_of_layer in products],
+            sums=sums,
+            moments=[None for _ in trunk],
             into=[[out[part] for part in self._parts(layer)] for layer, out in enumerate(layers)],
             trunk_grads=trunk_grads,
             trunk_grads_flat=[whole(rows_of_layer) for rows_of_layer in trunk_grads],

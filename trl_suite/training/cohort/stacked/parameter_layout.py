@@ -15,7 +15,7 @@ import torch
 
 from trl_suite.algorithms.registry import Algorithm, find
 from trl_suite.mechanisms.adapters import Adapter, LowRank
-from trl_suite.networks.components import ADAPTER, LOG_STD, TEMPERATURE
+from trl_suite.networks.components import ADAPTER, LOG_STD, NORM, TEMPERATURE
 
 Shapes = Mapping[str, tuple[int, ...]]  # tensor -> its shape
 
@@ -53,16 +53,24 @@ class ParameterLayout:
     """The parts of one row, in order, and the components in all rows."""
 
     def __init__(
-        self, inputs: int, hidden: tuple[int, ...], heads: Mapping[str, int], free: Mapping[str, Shapes]
+        self,
+        inputs: int,
+        hidden: tuple[int, ...],
+        heads: Mapping[str, int],
+        free: Mapping[str, Shapes],
+        layer_norm: bool = False,
     ) -> None:
-        """Lay out a trunk, heads beside each other on top of it, and free numbers.
+        """Lay out a trunk, heads beside each other on top of it, free numbers, and the norms of the trunk's layers.
 
         Args:
             inputs: numbers that the first layer sees.
             hidden: widths of the trunk.
             heads: name -> outputs; equally many each.
             free: name -> the tensors that the numbers are.
+            layer_norm: whether each layer of the trunk is normalised before its activation.
         """
+        norms = {f"trunk.{i}{NORM}": {"weight": (width,), "bias": (width,)} for i, width in enumerate(hidden)}
+        free = {**free, **(norms if layer_norm else {})}
         self.inputs, self.hidden = inputs, hidden
         self.outputs = max(heads.values(), default=0)  # of a head, those that mean something
         self.lane = padded(self.outputs)  # between the outputs of two heads
@@ -80,6 +88,7 @@ class ParameterLayout:
         tops = len(hidden) + len(heads)
         self.trunk, self.heads = self.parts[: len(hidden)], self.parts[len(hidden) : tops]
         self.layers, self.free = self.parts[:tops], self.parts[tops:]
+        self.norms = tuple(part for part in self.free if part.name.endswith(NORM))  # of the trunk, or none
         self.size = self.parts[-1].stop
         self.places: tuple[LayoutPlace, ...] = ()
         self.rows = 0
@@ -98,7 +107,7 @@ class ParameterLayout:
             prefix: of its tensors' names.
         """
         for index, part in enumerate(self.parts):
-            if part in self.trunk:
+            if part in self.trunk or part in self.norms:
                 place = LayoutPlace(f"{net}.{part.name}", self.rows, index, part.shape[0], prefix)
             elif part.name in heads:
                 component, outputs = heads[part.name]
@@ -116,7 +125,11 @@ class ParameterLayout:
 
 
 def on_policy(
-    observations: int, actions: int, hidden: tuple[int, ...], adapter: Adapter | None = None
+    observations: int,
+    actions: int,
+    hidden: tuple[int, ...],
+    adapter: Adapter | None = None,
+    layer_norm: bool = False,
 ) -> ParameterLayout:
     """Return the layout of PPO: a row for the actor and one for the critic, which uses one output of its head.
 
@@ -125,6 +138,7 @@ def on_policy(
         actions: likewise.
         hidden: widths of the trunks.
         adapter: of the members' method; low-rank products have parts of their own, and others none.
+        layer_norm: whether the trunks' layers are normalised.
     """
     rank, on = (adapter.rank, adapter.on) if isinstance(adapter, LowRank) else (0, ())
     thin: dict[str, Shapes] = {
@@ -132,7 +146,8 @@ def on_policy(
         for i, (below, above) in enumerate(itertools.pairwise((observations, *hidden)))
         if rank
     }
-    layout = ParameterLayout(observations, hidden, {"head": actions}, {LOG_STD: {"value": (actions,)}, **thin})
+    free = {LOG_STD: {"value": (actions,)}, **thin}
+    layout = ParameterLayout(observations, hidden, {"head": actions}, free, layer_norm)
     for net, heads in {
         "actor": {"head": ("actor.head", actions), LOG_STD: (LOG_STD, actions)},
         "critic": {"head": ("critic.head", 1)},
@@ -143,18 +158,26 @@ def on_policy(
 
 
 def actors(
-    algorithm: Algorithm, observations: int, actions: int, hidden: tuple[int, ...], target: str = ""
+    algorithm: Algorithm,
+    observations: int,
+    actions: int,
+    hidden: tuple[int, ...],
+    target: str = "",
+    layer_norm: bool = False,
 ) -> ParameterLayout:
     """Return the layout of SAC's actor, whose deviations are a second head, or of TD3's."""
     names = {"head": (f"{target}actor.head", actions)}
     if find(algorithm).log_std == "head":
         names[LOG_STD] = (LOG_STD, actions)
-    return ParameterLayout(observations, hidden, dict.fromkeys(names, actions), {}).row(f"{target}actor", names)
+    layout = ParameterLayout(observations, hidden, dict.fromkeys(names, actions), {}, layer_norm)
+    return layout.row(f"{target}actor", names)
 
 
-def critics(observations: int, actions: int, hidden: tuple[int, ...], target: str = "") -> ParameterLayout:
+def critics(
+    observations: int, actions: int, hidden: tuple[int, ...], target: str = "", layer_norm: bool = False
+) -> ParameterLayout:
     """Return the layout of twin critics, which see an observation and an action."""
-    layout = ParameterLayout(observations + actions, hidden, {"head": 1}, {})
+    layout = ParameterLayout(observations + actions, hidden, {"head": 1}, {}, layer_norm)
     for twin in range(2):
         layout.row(f"{target}critic", {"head": (f"{target}critic.head", 1)}, f"q{twin}_")
     return layout

@@ -72,7 +72,7 @@ class Stack:
     def _tensors(self, numbers: torch.Tensor, place: LayoutPlace) -> Tensors:
         part = self.layout.parts[place.part]
         if part in self.layout.free:
-            return _free(numbers, part)
+            return {f"{place.prefix}{name}": value for name, value in _free(numbers, part).items()}
         weight, bias = _weight(numbers, part)[: place.outputs], _bias(numbers, part)[: place.outputs]
         return {f"{place.prefix}weight": weight, f"{place.prefix}bias": bias}
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from trl_suite.mechanisms.adapters import Adapter, Added, Residual, features_below, kind_of
 from trl_suite.networks.adapted_layers import FoldableLayer, FrozenLayer, ResidualHead
-from trl_suite.networks.components import ADAPTER, SOURCE_PREFIX, TARGET, Components, places
+from trl_suite.networks.components import ADAPTER, LAYER_NORM_EPSILON, SOURCE_PREFIX, TARGET, Components, places
 from trl_suite.training.sb3.models.learners import Model, algorithm_of
 
 Layer = TypeVar("Layer", bound=nn.Module)
@@ -51,6 +51,28 @@ def hold_input_norms(model: Model) -> None:
 def _stand_still(norm: nn.Module, _: object) -> None:
     if not norm.get_parameter("scale").requires_grad:
         norm.eval()
+
+
+class NormedActivation(nn.Module):
+    """An activation whose inputs are normalised over the units of a layer (Ba et al. 2016)."""
+
+    def __init__(self, width: int, activation: nn.Module) -> None:
+        super().__init__()
+        self.norm, self.activation = nn.LayerNorm(width, eps=LAYER_NORM_EPSILON), activation
+
+    def forward(self, sums: torch.Tensor) -> torch.Tensor:
+        """Return activation(norm(sums))."""
+        return self.activation(self.norm(sums))
+
+
+def normalise_sums(model: Model) -> None:
+    """Put a norm between each trunk layer of a fresh model and its activation; its optimisers are then stale."""
+    for place, linear in layers(model, nn.Linear):
+        if ".trunk." in place.component:
+            sequence, _, index = place.path.rpartition(".")
+            path = f"{sequence}.{int(index) + 1}"
+            normed = NormedActivation(linear.out_features, model.policy.get_submodule(path))
+            exchange(model, place._replace(path=path), normed)
 
 
 def exchange(model: Model, place: LayerPlace, layer: nn.Module) -> None:

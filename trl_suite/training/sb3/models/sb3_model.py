@@ -19,12 +19,19 @@ from trl_suite.errors import InputError
 from trl_suite.interface import Interface
 from trl_suite.networks.activation_functions import ACTIVATIONS
 from trl_suite.networks.card import Card, Network, Normaliser, Training
-from trl_suite.networks.components import OBSERVATION_STATISTICS, RETURN_STATISTICS, TEMPERATURE, Components, group
+from trl_suite.networks.components import (
+    NORM,
+    OBSERVATION_STATISTICS,
+    RETURN_STATISTICS,
+    TEMPERATURE,
+    Components,
+    group,
+)
 from trl_suite.networks.formats.vecnormalize import COUNT_BEFORE_FREEZE
 from trl_suite.networks.policy import Policy
 from trl_suite.training.reproducibility import seed_for, threads
 from trl_suite.training.sb3.methods.replay_buffer import SourceReplayBuffer
-from trl_suite.training.sb3.models.layers import bound_of, folded
+from trl_suite.training.sb3.models.layers import bound_of, folded, normalise_sums
 from trl_suite.training.sb3.models.learners import Model, algorithm_of, has_temperature, is_on_policy, learner_class
 from trl_suite.training.sb3.models.multi_head import Marked, share_trunk
 from trl_suite.training.sb3.models.rates import renew_optimisers
@@ -69,9 +76,12 @@ def build(
     if heads:
         worlds = Marked(worlds, len(training_variants))
     model = _learner(_normalised(worlds, hyperparameters), hyperparameters, seed)
+    if hyperparameters.layer_norm:
+        normalise_sums(model)
     if heads:
         share_trunk(model, len(interface_of_model(model).observation), len(training_variants))
-        renew_optimisers(model, {}, {})  # the old ones hold layers that were exchanged
+    if heads or hyperparameters.layer_norm:
+        renew_optimisers(model, {}, {})  # the old ones do not hold layers that came later
     return model
 
 
@@ -285,6 +295,7 @@ def _card(model: Model, components: Components, training: Training) -> Card:
         critic=_widths("critic", components),
         residual=bound_of(model),
         critics=1 if is_on_policy(model) else model.critic.n_critics,
+        layer_norm=any(name.endswith(NORM) for name in components),
         activation=activation_of(model),
         action_low=tuple(float(bound) for bound in space.low),
         action_high=tuple(float(bound) for bound in space.high),
@@ -300,7 +311,8 @@ def _card(model: Model, components: Components, training: Training) -> Card:
 
 def _widths(part: str, trunks: Components) -> tuple[int, ...]:
     """Return the widths of a part's trunk layers, in order."""
-    layers = sorted((int(name.rpartition(".")[2]), name) for name in trunks if name.startswith(f"{part}.trunk."))
+    names = (name for name in trunks if name.startswith(f"{part}.trunk.") and not name.endswith(NORM))
+    layers = sorted((int(name.rpartition(".")[2]), name) for name in names)
     return tuple(next(t.shape[0] for n, t in trunks[name].items() if n.endswith("weight")) for _, name in layers)
 
 
