@@ -125,5 +125,5 @@ def test_a_picture_of_twenty_by_twenty_is_drawn(size: int):
     )
     table = SourceTargetMatrix(method="finetune", sources=names, targets=names, cells=cells, best={},
                                reference_transfer=source_target_matrix.Estimate())  # fmt: skip
-    figure = transfer_matrix.matrix(table)
+    figure = transfer_matrix.gain_grid(transfer_matrix.by_source(table))
     assert len(figure.axes[0].patches) == size * size

@@ -31,7 +31,7 @@ def words(picture: gallery.CaptionedFigure) -> str:
 def test_every_picture_that_the_plan_has_data_for(shown):
     env = Grid.TARGETS[1]
     assert list(shown) == [
-        "forest", "matrix-finetune", "severity-half-cheetah-gravity", "freeze-depth", "scores",
+        "forest", "map", "matrix-finetune", "severity-half-cheetah-gravity", "freeze-depth", "profile",
         "total-steps-half-cheetah", f"learning-{env}", f"speed-up-{env}", f"survival-{env}", f"components-{env}",
     ]  # fmt: skip
     for picture in shown.values():

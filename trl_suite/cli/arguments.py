@@ -263,6 +263,22 @@ class Browse(Verb):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Figure(Verb):
+    """Write one picture for a paper, its fonts embedded, and beside it a LaTeX table of its numbers."""
+
+    runs: Annotated[Positional[Path], _named("RUNS")]
+    """Folder of an experiment's runs, or its kept results: experiments/quickstart/results."""
+    kind: str = "curves"
+    """curves, speed-up, survival, components of a target; forest, matrix, profile, map, severity, freeze-depth."""
+    env: str | None = None
+    """The target, of curves and the like where there are several."""
+    width: float = 5.5
+    """Inches; matrices and maps are as wide as their columns need."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """The picture to write: .pdf, .svg, .eps, or .png; fig.pdf has fig.tex beside it."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Film(Verb):
     """Show the source at home and at step 0, the best method and scratch at the end, in motion, side by side."""
 
@@ -393,6 +409,7 @@ Arguments = (
     | Annotated[Check, tyro.conf.subcommand("check")]
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Browse, tyro.conf.subcommand("browse")]
+    | Annotated[Figure, tyro.conf.subcommand("figure")]
     | Annotated[Film, tyro.conf.subcommand("film")]
     | Annotated[Watch, tyro.conf.subcommand("watch")]
     | Annotated[New, tyro.conf.subcommand("new")]

@@ -19,14 +19,14 @@ def components(contrasts: Sequence[Contrast], unit: str) -> Figure:
         unit: what the gain is measured in.
     """
     with styled():
-        figure = canvas(1.0 + 0.52 * len(contrasts))
+        figure = canvas(1.0 + 0.66 * len(contrasts))
         axis: Axes = figure.subplots()
         for height, contrast in enumerate(reversed(contrasts)):
             look: Look = COPY if contrast.kind == "copying" else FREEZE
             intervals(axis, [height], [contrast.effect], look)
         axis.axvline(0, color=INK, linewidth=1)
-        names = [f"{c.kind} {', '.join(c.components)}\n({c.more} over {c.less})" for c in reversed(contrasts)]
-        axis.set_yticks(range(len(names)), names, fontsize=9)
+        names = [f"{c.kind} {', '.join(c.components)}\n{c.more}\nover {c.less}" for c in reversed(contrasts)]
+        axis.set_yticks(range(len(names)), names, fontsize=8.5)
         axis.set_ylim(-0.6, len(names) - 0.4)
         axis.tick_params(axis="y", length=0)
         axis.spines["left"].set_visible(False)

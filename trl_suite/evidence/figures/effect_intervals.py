@@ -11,6 +11,8 @@ from trl_suite.evidence.results import number_format
 from trl_suite.evidence.results.across_targets import Overall
 from trl_suite.evidence.results.comparison import MeasureRow
 
+HANDLE_INCHES, LETTER_INCHES = 0.75, 0.095  # widths in a legend: of a line's sample with its gaps, and of a letter
+
 
 def speed_ups(rows: list[MeasureRow], style: dict[str, Look]) -> Figure:
     """Return each method's speed-up, its 95 % interval, and each pair as a dot, on a log axis.
@@ -63,7 +65,7 @@ def forest(rows: Sequence[MeasureRow], overall: Sequence[Overall], style: dict[s
         names = [*envs, *(["all targets"] if summed else [])]
         _finish(axis, names, heights=[-i - middle for i in range(len(names))])
         axis.set_ylim(-len(names) + 1 - middle * 2 - step, step)
-        _legend(axis, methods, style)
+        _legend(figure, axis, methods, style)
     return figure
 
 
@@ -107,11 +109,14 @@ def _diamond(axis: Axes, height: float, overall_row: Overall, look: Look, step: 
         axis.plot(effect.value, height, marker="D", color=look.colour, markersize=6)
 
 
-def _legend(axis: Axes, methods: list[str], style: dict[str, Look]) -> None:
+def _legend(figure: Figure, axis: Axes, methods: list[str], style: dict[str, Look]) -> None:
+    """Name the methods above the picture, in as many columns as their names leave room for."""
     for method in methods:
         look = style[method]
         axis.plot([], [], marker=look.marker, color=look.colour, label=method, markeredgecolor="white", linewidth=2)
-    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(4, len(methods)), frameon=False)
+    name_inches = HANDLE_INCHES + LETTER_INCHES * max(map(len, methods))
+    columns = max(1, min(4, len(methods), int(figure.get_figwidth() / name_inches)))
+    figure.legend(loc="outside upper center", ncols=columns, frameon=False)
 
 
 def _finish(axis: Axes, names: list[str], heights: Sequence[float] | None = None) -> None:

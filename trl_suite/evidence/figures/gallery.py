@@ -1,7 +1,7 @@
 """All pictures that an experiment has the data for, with what stands below each."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
@@ -41,8 +41,7 @@ def style(results: Results) -> dict[str, Look]:
 
 def across(results: Results, rows: Sequence[MeasureRow], overall: Sequence[Overall]) -> list[CaptionedFigure]:
     """Return the pictures of the whole experiment."""
-    figures = [*_forest(results, rows, overall), *_matrices(results, rows), *_severities(results, rows)]
-    return [*figures, *_depths(rows, overall), *_scores(results), *_totals(results)]
+    return [picture for draw in ACROSS.values() for picture in draw(results, rows, overall)]
 
 
 def of_target(results: Results, env: str, rows: Sequence[MeasureRow]) -> list[CaptionedFigure]:
@@ -79,18 +78,25 @@ def _forest(results: Results, rows: Sequence[MeasureRow], overall: Sequence[Over
     )
 
 
-def _matrices(results: Results, rows: Sequence[MeasureRow]) -> Iterator[CaptionedFigure]:
+def _matrices(results: Results, rows: Sequence[MeasureRow], _: Sequence[Overall]) -> Iterator[CaptionedFigure]:
     for table in source_target_matrix.matrices(results, rows):
         yield CaptionedFigure(
             f"matrix-{table.method}",
             "",
             f"From each source to each target: {table.method}",
             MATRIX,
-            transfer_matrix.matrix(table),
+            transfer_matrix.gain_grid(transfer_matrix.by_source(table)),
         )
 
 
-def _severities(results: Results, rows: Sequence[MeasureRow]) -> Iterator[CaptionedFigure]:
+def _map(_: Results, rows: Sequence[MeasureRow], __: Sequence[Overall]) -> Iterator[CaptionedFigure]:
+    """Yield the picture of all methods on all targets, where there are several of either."""
+    grid = transfer_matrix.by_method(rows)
+    if len(grid.lines) > 1 and len(grid.columns) > 1:
+        yield CaptionedFigure("map", "", "Where each method gains", MAP, transfer_matrix.gain_grid(grid))
+
+
+def _severities(results: Results, rows: Sequence[MeasureRow], _: Sequence[Overall]) -> Iterator[CaptionedFigure]:
     for (env, axis), methods in profiles.severities(rows, results.shifts).items():
         figure = profiles.severity(methods, axis, style(results))
         yield CaptionedFigure(
@@ -98,7 +104,7 @@ def _severities(results: Results, rows: Sequence[MeasureRow]) -> Iterator[Captio
         )
 
 
-def _depths(rows: Sequence[MeasureRow], overall: Sequence[Overall]) -> Iterator[CaptionedFigure]:
+def _depths(_: Results, rows: Sequence[MeasureRow], overall: Sequence[Overall]) -> Iterator[CaptionedFigure]:
     envs = profiles.depths(rows)
     if len(envs) > len(LOOKS):
         envs = profiles.overall_depths(overall)
@@ -107,15 +113,15 @@ def _depths(rows: Sequence[MeasureRow], overall: Sequence[Overall]) -> Iterator[
         yield CaptionedFigure("freeze-depth", "", "Benefit against the number of frozen layers", DEPTH_CAPTION, figure)
 
 
-def _scores(results: Results) -> Iterator[CaptionedFigure]:
+def _profile(results: Results, _: Sequence[MeasureRow], __: Sequence[Overall]) -> Iterator[CaptionedFigure]:
     method_scores = {method: values for method, values in across_targets.scores(results).items() if len(values)}
     if len(results.envs) > 1 and method_scores:
         yield CaptionedFigure(
-            "scores", "", "Scores of all runs", SCORES, profiles.scores(method_scores, style(results))
+            "profile", "", "Scores of all runs", PROFILE, profiles.scores(method_scores, style(results))
         )
 
 
-def _totals(results: Results) -> Iterator[CaptionedFigure]:
+def _totals(results: Results, _: Sequence[MeasureRow], __: Sequence[Overall]) -> Iterator[CaptionedFigure]:
     """Yield a picture for each robot whose methods have sources."""
     robots: dict[str, list[list[PaidCurves]]] = {}
     for env in results.envs:
@@ -169,11 +175,15 @@ MATRIX = (
     "orange: worse. Hatched: nothing is claimed. A claim needs six pairs, an interval without 0, and p < 0.05 after "
     "Holm for all cells. Sources and targets that resemble one another stand side by side."
 )
+MAP = (
+    "Gain in area over scratch, where 1 is the way from random to reference. Violet: better, orange: worse. Hatched: "
+    "nothing is claimed, by the same rule as in the tables."
+)
 SEVERITY = "Speed-up over scratch on variants of one env that differ along one axis. Bars: 95 % intervals, each alone."
 DEPTH_CAPTION = (
     "Speed-up over scratch where everything is copied and the first layers are held. Bars: 95 % intervals, each alone."
 )
-SCORES = (
+PROFILE = (
     "Share of the runs of all targets that score higher than the value on the horizontal axis (performance profile)."
 )
 TOTAL = (
@@ -184,3 +194,12 @@ COMPONENTS = (
     "Two methods that differ in one respect, seed by seed: the gain in the mean over the budget from copying "
     "(squares) or freezing (triangles) what one of them copies or freezes and the other does not. 95 % t intervals."
 )
+ACROSS: dict[str, Callable[[Results, Sequence[MeasureRow], Sequence[Overall]], Iterator[CaptionedFigure]]] = {
+    "forest": _forest,
+    "map": _map,
+    "matrix": _matrices,
+    "severity": _severities,
+    "freeze-depth": _depths,
+    "profile": _profile,
+    "total-steps": _totals,
+}  # kind of picture of the whole experiment -> those that it has the data for

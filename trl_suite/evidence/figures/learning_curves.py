@@ -79,7 +79,7 @@ def _spaced(height: float) -> Figure:
     """Return a figure with fixed margins: to measure every tick of many panels takes longer than to draw them."""
     width = figure_width()
     figure = ShownFigure(figsize=(width, height))
-    margins = {"left": 0.85 / width, "right": 1 - 0.1 / width, "bottom": 0.6 / height, "top": 1 - 0.3 / height}
+    margins = {"left": 0.85 / width, "right": 1 - 0.25 / width, "bottom": 0.6 / height, "top": 1 - 0.3 / height}
     figure.subplots_adjust(**margins, hspace=0.22, wspace=0.1)
     return figure
 

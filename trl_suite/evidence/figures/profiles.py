@@ -82,7 +82,7 @@ def severity(methods: dict[str, list[Point]], axis_name: str, style: dict[str, L
         axis.xaxis.set_minor_locator(NullLocator())
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axis.axvline(1, color=FAINT, linewidth=1.1, linestyle=(0, (1, 2)))
-        axis.set_xlabel(f"{axis_name}, as a multiple of its nominal value  (dotted: no shift)")
+        axis.set_xlabel(f"{axis_name}, as a multiple of its nominal value\n(dotted: no shift)")
     return figure
 
 
@@ -152,7 +152,7 @@ def freeze_depth(envs: dict[str, list[Point]], style: dict[str, Look]) -> Figure
     with styled():
         figure, axis = _ratios(envs, style, logarithmic=False)
         axis.xaxis.set_major_locator(FixedLocator(values))
-        axis.set_xlabel("frozen trunk layers  (0: everything is copied and nothing frozen)")
+        axis.set_xlabel("frozen trunk layers\n(0: everything is copied and nothing frozen)")
     return figure
 
 
@@ -177,7 +177,7 @@ def scores(methods: dict[str, Floats], style: dict[str, Look]) -> Figure:
         axis.set_ylim(-0.03, 1.03)
         axis.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
         axis.set_ylabel("runs above the score")
-        axis.set_xlabel("score: mean return over the budget, 0 untrained, 1 the reference")
+        axis.set_xlabel("score: mean return over the budget\n0: untrained, 1: the reference")
         axis.grid(axis="y", color="#e8e8e8", linewidth=0.7)
         figure.legend(frameon=False, loc="outside right upper")
     return figure

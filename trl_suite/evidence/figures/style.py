@@ -8,6 +8,7 @@ import re
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
@@ -32,31 +33,19 @@ class Look(NamedTuple):
     marker: str
 
 
+STYLE_FILE = Path(__file__).parents[2] / "paper.mplstyle"
+STYLE: Any = mpl.rc_params_from_file(STYLE_FILE, use_default_template=False)
+DASHES: tuple[Any, ...] = (
+    "-", (0, (7, 1.5, 1.5, 1.5)), (0, (1.5, 1.2)), (0, (3, 1.2)), (0, (9, 2, 2, 2, 2, 2)), (0, (2, 1, 6, 1)),
+)  # fmt: skip
+MARKERS = ("s", "^", "D", "v", "P", "X")
 SCRATCH_LOOK = Look(INK, (0, (5, 2)), "o")
-LOOKS = (
-    Look("#0072b2", "-", "s"),
-    Look("#d55e00", (0, (7, 1.5, 1.5, 1.5)), "^"),
-    Look("#009e73", (0, (1.5, 1.2)), "D"),
-    Look("#cc79a7", (0, (3, 1.2)), "v"),
-    Look("#8a6d00", (0, (9, 2, 2, 2, 2, 2)), "P"),
-    Look("#56b4e9", (0, (2, 1, 6, 1)), "X"),
+LOOKS = tuple(
+    Look(line["color"], dash, marker)
+    for line, dash, marker in zip(STYLE["axes.prop_cycle"], DASHES, MARKERS, strict=True)
 )
 _OTHERS = "#9a9a9a"  # the colour of what comes after the last one of `LOOKS`
 _width: ContextVar[float] = ContextVar("width of figures", default=WIDTH)
-STYLE: Any = {
-    "font.family": ["DejaVu Sans"],  # matplotlib brings it; the page's own fonts, no wider, take its place
-    "font.size": 10.5,
-    "text.color": INK,
-    "text.parse_math": False,  # a name with two dollar signs is a name
-    "axes.edgecolor": FAINT,
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "hatch.linewidth": 0.6,
-    "svg.fonttype": "none",  # text stays text: it can be searched and is small
-}
 
 
 def looks(methods: Sequence[str]) -> dict[str, Look]:
@@ -79,9 +68,13 @@ def styled() -> AbstractContextManager[None]:
 
 
 @contextmanager
-def drawn_for_cards() -> Generator[None]:
-    """Draw figures as wide as a card of TensorBoard or of a notebook, so that their words can be read there."""
-    token = _width.set(CARD_WIDTH)
+def drawn_for_cards(width: float = CARD_WIDTH) -> Generator[None]:
+    """Draw figures as wide as a card of TensorBoard, of a notebook, or a column of a paper: their words stay legible.
+
+    Args:
+        width: inches.
+    """
+    token = _width.set(width)
     try:
         yield
     finally:
@@ -189,6 +182,18 @@ def svg(figure: Figure, name: str) -> str:
     body = body[body.index("<svg") :]
     body = re.sub(r"'DejaVu Sans'[^;\"]*", "Helvetica, Arial, 'Liberation Sans', sans-serif", body)
     return re.sub(r'\s(?:width|height)="[\d.]+pt"', "", body, count=2)
+
+
+def document(figure: Figure, ending: str) -> bytes:
+    """Return the figure as a file for a paper, `.pdf`, `.svg` or `.eps`: vectors, with all that its text needs in it.
+
+    TrueType in PDF and EPS, since publishers refuse fonts of Type 3; outlines in SVG. The same figure, the same bytes.
+    """
+    data = io.BytesIO()
+    dates: dict[str, Any] = {".pdf": {"CreationDate": None, "Creator": None, "Producer": None}, ".svg": {"Date": None}}
+    with mpl.rc_context({**STYLE, "svg.fonttype": "path", "svg.hashsalt": ending}):
+        figure.savefig(data, format=ending[1:], metadata=dates.get(ending), facecolor="white")
+    return data.getvalue()
 
 
 def png(figure: Figure, dpi: int = 110) -> bytes:

@@ -8,11 +8,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from trl_suite.evidence.figures.learning_curves import mean
-from trl_suite.evidence.figures.style import FAINT, WIDTH, Look, styled
+from trl_suite.evidence.figures.style import FAINT, Look, canvas, figure_width, styled
 from trl_suite.evidence.reading.curve import Curves
 
 PANELS_MAX = 6  # targets of one robot that are drawn
-PANEL_COLUMNS = 3
+PANEL_INCHES, LEGEND_INCHES = 3.0, 2.3  # widths of a panel, and of a name in the legend
 
 
 class PaidCurves(NamedTuple):
@@ -30,17 +30,24 @@ def total_steps(targets: Sequence[Sequence[PaidCurves]], style: dict[str, Look])
         style: the look of each method.
     """
     panels = targets[:PANELS_MAX]
-    columns = min(PANEL_COLUMNS, len(panels))
+    columns = min(round(figure_width() / PANEL_INCHES), len(panels))
     rows = -(-len(panels) // columns)
     with styled():
-        figure = Figure(figsize=(WIDTH, 2.9 * rows + 0.5), layout="constrained")
+        figure = canvas(2.9 * rows + 0.5)
         axes = figure.subplots(rows, columns, squeeze=False)
         for axis in axes.flat[len(panels) :]:
             axis.set_visible(False)
         for axis, methods in zip(axes.flat, panels, strict=False):
             _panel(axis, methods, style)
         handles, labels = axes.flat[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False, fontsize=9)
+        figure.legend(
+            handles,
+            labels,
+            loc="outside upper center",
+            ncols=min(4, round(figure_width() / 2.3)),
+            frameon=False,
+            fontsize=9,
+        )
         figure.supxlabel("env steps, source and target", fontsize=10.5)
         figure.supylabel("evaluation return", fontsize=10.5)
     return figure

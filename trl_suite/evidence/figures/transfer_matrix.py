@@ -1,4 +1,7 @@
-"""The picture of a transfer matrix: what each source is worth on each target."""
+"""Grids of gains: what each source is worth on each target, and what each method is."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -8,49 +11,88 @@ from matplotlib.patches import Rectangle
 
 from trl_suite.evidence.figures.style import FAINT, INK, canvas, styled
 from trl_suite.evidence.results import number_format
-from trl_suite.evidence.results.source_target_matrix import MatrixCell, SourceTargetMatrix
+from trl_suite.evidence.results.comparison import MeasureRow
+from trl_suite.evidence.results.source_target_matrix import SourceTargetMatrix
+from trl_suite.evidence.statistics.estimates import Estimate
 
 STRONGEST_GAIN = 1.0  # gain or loss of the darkest cell, in units of the way from random to reference
-MOST_BOUNDED_COLUMNS = 8  # targets up to which a cell has room for its interval
+MOST_BOUNDED_COLUMNS = 8  # columns up to which a cell has room for its interval
+MOST_BOUNDED_LINES = 20  # lines up to which a cell has room for its interval
 
 
-def matrix(table: SourceTargetMatrix) -> Figure:
-    """Return a grid of source by target: the gain in area over scratch, hatched where nothing is claimed of it."""
-    sources, targets = table.sources, table.targets
-    bounded = len(targets) <= MOST_BOUNDED_COLUMNS
-    column, line = (1.35, 0.62) if bounded else (0.62, 0.4)
+class GainCell(NamedTuple):
+    """One place of a grid."""
+
+    line: str
+    column: str
+    gain: Estimate  # in area over scratch, in units of the target's scale
+    claimed: bool
+
+
+class GainGrid(NamedTuple):
+    """Gains by lines and columns, with the words for either."""
+
+    lines: tuple[str, ...]
+    columns: tuple[str, ...]
+    cells: tuple[GainCell, ...]
+    down: str = "target"
+    across: str = "method"
+
+
+def by_source(table: SourceTargetMatrix) -> GainGrid:
+    """Return the grid of one method's sources by targets."""
+    cells = [GainCell(cell.source, cell.target, cell.area, _is_claimed(cell.area_claim)) for cell in table.cells]
+    return GainGrid(table.sources, table.targets, tuple(cells), "source", "target")
+
+
+def by_method(rows: Sequence[MeasureRow]) -> GainGrid:
+    """Return the grid of targets by methods, of all that have a gain in score."""
+    scored = [row for row in rows if row.area_gain.n]
+    cells = [GainCell(row.env, row.method, row.area_gain, _is_claimed(row.area_claim)) for row in scored]
+    lines, columns = (tuple(dict.fromkeys(getattr(cell, name) for cell in cells)) for name in ("line", "column"))
+    return GainGrid(lines, columns, tuple(cells))
+
+
+def _is_claimed(claim: str) -> bool:
+    return claim in ("better", "worse")
+
+
+def gain_grid(grid: GainGrid) -> Figure:
+    """Return a picture of a grid: a gain in each cell, hatched where nothing is claimed of it."""
+    lines, columns = grid.lines, grid.columns
+    bounded = len(columns) <= MOST_BOUNDED_COLUMNS and len(lines) <= MOST_BOUNDED_LINES
+    wide, high = (1.35, 0.62) if bounded else (0.62, 0.4 if len(lines) <= MOST_BOUNDED_LINES else 0.25)
     with styled():
-        figure = canvas(1.2 + line * len(sources), width=max(5.0, min(16.0, 2.4 + column * len(targets))))
+        figure = canvas(1.2 + high * len(lines), width=max(5.0, min(16.0, 2.4 + wide * len(columns))))
         axis: Axes = figure.subplots()
-        for cell in table.cells:
-            _draw(axis, targets.index(cell.target), sources.index(cell.source), cell, bounded)
-        axis.set_xlim(-0.5, len(targets) - 0.5)
-        axis.set_ylim(len(sources) - 0.5, -0.5)
-        slanted = max(len(name) for name in targets) > 14 or not bounded
+        for cell in grid.cells:
+            _draw(axis, columns.index(cell.column), lines.index(cell.line), cell, bounded)
+        axis.set_xlim(-0.5, len(columns) - 0.5)
+        axis.set_ylim(len(lines) - 0.5, -0.5)
+        slanted = max(len(name) for name in columns) > 14 or not bounded
         turn = (25 if bounded else 60) if slanted else 0
-        axis.set_xticks(range(len(targets)), targets, rotation=turn, ha="right" if slanted else "center")
-        axis.set_yticks(range(len(sources)), sources)
+        axis.set_xticks(range(len(columns)), columns, rotation=turn, ha="right" if slanted else "center")
+        axis.set_yticks(range(len(lines)), lines)
         axis.tick_params(length=0)
-        axis.set_xlabel("target")
-        axis.set_ylabel("source")
+        axis.set_xlabel(grid.across)
+        axis.set_ylabel(grid.down)
         for spine in axis.spines.values():
             spine.set_visible(False)
     return figure
 
 
-def _draw(axis: Axes, x: int, y: int, cell: MatrixCell, bounded: bool) -> None:
-    strength = float(np.clip(np.nan_to_num(cell.area.value) / STRONGEST_GAIN, -1, 1))
+def _draw(axis: Axes, x: int, y: int, cell: GainCell, bounded: bool) -> None:
+    strength = float(np.clip(np.nan_to_num(cell.gain.value) / STRONGEST_GAIN, -1, 1))
     colour = mpl.colormaps["PuOr_r"](0.5 - 0.42 * strength)  # orange worse, violet better: safe for the colour-blind
-    claimed = cell.area_claim in ("better", "worse")
-    hatch = None if claimed else "////"
+    hatch = None if cell.claimed else "////"
     axis.add_patch(Rectangle((x - 0.48, y - 0.46), 0.96, 0.92, facecolor=colour, edgecolor=FAINT, hatch=hatch,
                              linewidth=0.6))  # fmt: skip
-    ink = "white" if abs(strength) > 0.72 else INK
-    box = None if claimed else {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.0}
-    title = f"{cell.area.value:+.2f}" if np.isfinite(cell.area.value) else "–"
+    ink = "white" if cell.claimed and abs(strength) > 0.72 else INK
+    box = None if cell.claimed else {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.0}
+    title = number_format.number(cell.gain.value, signed=True)
     up = 0.12 if bounded else 0.0
     axis.text(x, y - up, title, ha="center", va="center", color=ink, fontweight="bold",
               fontsize=10 if bounded else 7.5, bbox=box)  # fmt: skip
     if bounded:
-        bounds = number_format.bounds(cell.area)
+        bounds = number_format.bounds(cell.gain)
         axis.text(x, y + 0.22, bounds, ha="center", va="center", color=ink, fontsize=7.5, bbox=box)

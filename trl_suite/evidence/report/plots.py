@@ -11,7 +11,6 @@ from trl_suite.evidence.results import across_targets
 from trl_suite.evidence.results.experiment_results import Results
 
 OF_A_TARGET = {"curves": "learning", "speed-up": "speed-up", "survival": "survival", "components": "components"}
-OF_ALL_TARGETS = ("forest", "matrix", "severity", "freeze-depth", "scores")
 
 
 def plot(results: Results, kind: str, env: str | None = None) -> Figure:
@@ -21,15 +20,12 @@ def plot(results: Results, kind: str, env: str | None = None) -> Figure:
         InputError: no such kind or target, or what is done does not suffice for the picture.
     """
     if kind in OF_A_TARGET:
-        return _of_target(results, kind, _target(results, env))
-    if kind not in OF_ALL_TARGETS and not kind.startswith(tuple(f"{name}-" for name in OF_ALL_TARGETS)):
-        raise unknown("kind of picture", kind, (*OF_A_TARGET, *OF_ALL_TARGETS))
-    rows = results.measures()
-    fitting = [
-        picture
-        for picture in gallery.across(results, rows, across_targets.overall(results))
-        if picture.name == kind or picture.name.startswith(f"{kind}-")
-    ]
+        return _of_target(results, kind, target(results, env))
+    group = next((name for name in gallery.ACROSS if kind == name or kind.startswith(f"{name}-")), None)
+    if group is None:
+        raise unknown("kind of picture", kind, (*OF_A_TARGET, *gallery.ACROSS))
+    pictures = gallery.ACROSS[group](results, results.measures(), across_targets.overall(results))
+    fitting = [picture for picture in pictures if picture.name == kind or picture.name.startswith(f"{kind}-")]
     if not fitting:
         raise InputError(f"no picture '{kind}': it needs several targets, sources, severities or depths that are done")
     if len(fitting) > 1:
@@ -46,7 +42,12 @@ def _of_target(results: Results, kind: str, env: str) -> Figure:
     return figure
 
 
-def _target(results: Results, env: str | None) -> str:
+def target(results: Results, env: str | None) -> str:
+    """Return the target that is asked for; the experiment's own where it has one only.
+
+    Raises:
+        InputError: there is no such target, or none is named where there are several.
+    """
     if env is None and len(results.envs) == 1:
         return results.envs[0]
     if env is None:

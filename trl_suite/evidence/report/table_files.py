@@ -101,16 +101,15 @@ def write_all(results: Results, folder: Path) -> None:
     write(results, folder / "summary.tex")
 
 
+HEAD = ("Target", "Method", "Runs", "Return at step 0", "Return at the end", "Area gained", "Speed-up")
+
+
 def latex(rows: Sequence[MeasureRow]) -> str:
     """Return the measures as a LaTeX tabular with booktabs' rules: means with 95 % intervals."""
-    lines = [r"\begin{tabular}{llrrrrr}", r"\toprule"]
-    lines += [
-        "Target & Method & Runs & Return at step 0 & Return at the end & Area gained & Speed-up \\\\",
-        r"\midrule",
-    ]
+    lines: list[Sequence[str]] = []
     for i, row in enumerate(rows):
         if i and rows[i - 1].env != row.env:
-            lines.append(r"\addlinespace")
+            lines.append(())
         cells = (
             row.env,
             row.method,
@@ -120,8 +119,21 @@ def latex(rows: Sequence[MeasureRow]) -> str:
             number_format.estimate(row.area_difference, signed=True),
             number_format.speed_up(row.speed_up),
         )
-        lines.append(" & ".join(_escape(cell) for cell in cells) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+        lines.append(cells)
+    return tabular("llrrrrr", HEAD, lines)
+
+
+def tabular(columns: str, head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Return a LaTeX tabular with booktabs' rules; a line without cells is a gap.
+
+    Args:
+        columns: `l` and `r`, one for each column.
+        head: the columns' names.
+        lines: cells as they are read; signs that LaTeX would obey are escaped.
+    """
+    body = [" & ".join(map(_escape, line)) + r" \\" if line else r"\addlinespace" for line in (head, *lines)]
+    opening = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", body[0], r"\midrule"]
+    return "\n".join([*opening, *body[1:], r"\bottomrule", r"\end{tabular}", ""])
 
 
 def _escape(text: str) -> str:

@@ -199,7 +199,7 @@ class Results:
 
         Args:
             kind: of a target `curves`, `speed-up`, `survival` or `components`; of all targets `forest`, `matrix`,
-                `severity`, `freeze-depth` or `scores`.
+                `severity`, `freeze-depth`, `profile`, `map` or `total-steps`.
             env: the target; needed where there are several.
 
         Raises:
