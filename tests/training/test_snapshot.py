@@ -97,6 +97,12 @@ def test_ppo_goes_on_exactly(env):
     goes_on_exactly(job(env, PPO, 240), every=3)
 
 
+@pytest.mark.parametrize("sde_sample_freq", [-1, 5])
+def test_exploration_by_state_goes_on_exactly(sde_sample_freq: int):
+    hyperparameters = msgspec.structs.replace(PPO, use_sde=True, sde_sample_freq=sde_sample_freq)
+    goes_on_exactly(job("hopper", hyperparameters, 240), every=2)
+
+
 def test_a_source_on_several_variants_goes_on_exactly():
     goes_on_exactly(job("hopper", PPO, 240, training_variants=("hopper.gravity-0.5", "hopper.gravity-1.5")), every=3)
 

@@ -41,7 +41,7 @@ DESCRIPTOR = AlgorithmDescriptor(
     sb3_policy="stable_baselines3.common.policies.ActorCriticPolicy",
     sb3_arguments=(
         "n_steps", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm", "rms_prop_eps", "use_rms_prop",
-        "normalize_advantage",
+        "normalize_advantage", "use_sde", "sde_sample_freq",
     ),
     cohort_update="trl_suite.training.cohort.learning.a2c_update.A2CUpdate",
 )  # fmt: skip

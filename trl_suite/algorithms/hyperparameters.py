@@ -10,10 +10,13 @@ NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Discount = Annotated[float, msgspec.Meta(gt=0, le=1)]
 Whole = Annotated[int, msgspec.Meta(ge=0)]
+SampleFrequency = Annotated[int, msgspec.Meta(ge=-1)]  # 0 draws as seldom as -1
 Activation = Literal["tanh", "relu", "elu", "silu", "leaky_relu"]  # with torch's default constants
 Schedule = Literal["constant", "linear"]  # linear: falls to 0 at the end of the budget
 # keys that came after the first records: a table holds them where they act, so that older runs keep their digests
-_YOUNGER = ("learning_rate_schedule", "clip_range_schedule", "ortho_init", "layer_norm")
+_YOUNGER = (
+    "learning_rate_schedule", "clip_range_schedule", "ortho_init", "layer_norm", "use_sde", "sde_sample_freq",
+)  # fmt: skip
 
 
 class Hyperparameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,6 +72,8 @@ class OnPolicyHyperparameters(Hyperparameters, frozen=True, kw_only=True, forbid
     max_grad_norm: Positive = 0.5
     log_std_init: float = 0.0
     ortho_init: bool = True  # orthogonal initial weights; else PyTorch's
+    use_sde: bool = False  # generalised state-dependent exploration, gSDE (Raffin et al. 2022); on SB3 alone
+    sde_sample_freq: SampleFrequency = -1  # env steps between two draws of its noise; -1: once a rollout
 
     @property
     def minibatch(self) -> int:

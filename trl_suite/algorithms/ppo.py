@@ -52,7 +52,7 @@ DESCRIPTOR = AlgorithmDescriptor(
     sb3_policy="stable_baselines3.common.policies.ActorCriticPolicy",
     sb3_arguments=(
         "n_steps", "batch_size", "n_epochs", "gae_lambda", "clip_range", "ent_coef", "vf_coef", "max_grad_norm",
-        "target_kl",
+        "target_kl", "use_sde", "sde_sample_freq",
     ),
     cohort_update="trl_suite.training.cohort.learning.ppo_update.PPOUpdate",
 )  # fmt: skip

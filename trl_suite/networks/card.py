@@ -26,6 +26,7 @@ class Network(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     critics: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1  # twins in SAC and TD3
     layer_norm: bool = False  # each trunk layer is normalised before its activation: actor.trunk.0.norm
     actor_only: bool = False  # no critic and no deviation, as of an ONNX file
+    state_noise: bool = False  # the noise of its actions depends on the state (gSDE): log_std.by_feature
     residual: Positive | None = None  # bound of what actor.head adds to source.actor.head
     action_low: tuple[Unbounded, ...]  # the env clips actions to these bounds
     action_high: tuple[Unbounded, ...]

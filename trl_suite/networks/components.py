@@ -18,6 +18,8 @@ Components = Mapping[str, Mapping[str, torch.Tensor]]  # component -> tensor nam
 OBSERVATION_STATISTICS = "normaliser.observation"
 RETURN_STATISTICS = "normaliser.return"
 LOG_STD = "log_std"  # PPO: one free number per action; SAC: a head beside the actor's
+BY_FEATURE = "by_feature"  # its tensor of a policy that explores by state: (features, actions)
+STATE_VARIANCE = 1e-6  # SB3 adds it to the variance of exploration by state
 LOG_STD_RANGE = (-20.0, 2.0)  # SB3 clamps what a head gives to it
 NORM = ".norm"  # ends the layer normalisation of a trunk layer: actor.trunk.0.norm
 LAYER_NORM_EPSILON = 1e-5  # torch's
@@ -79,7 +81,8 @@ def group(algorithm: str, parameters: Iterable[tuple[str, torch.Tensor]]) -> dic
     named = dict(parameters)
     components: dict[str, dict[str, torch.Tensor]] = {}
     for parameter, (component, tensor) in places(algorithm, named).items():
-        components.setdefault(component, {})[tensor] = named[parameter]
+        by_feature = component == LOG_STD and tensor == "value" and named[parameter].ndim == 2
+        components.setdefault(component, {})[BY_FEATURE if by_feature else tensor] = named[parameter]
     return components
 
 
@@ -91,6 +94,8 @@ def slot_axes(component: str, tensor: str) -> dict[int, Axis]:
     if INPUT_NORM in tensor:
         first = component.endswith(".trunk.0") and not tensor.endswith("steps")
         return {0: "both" if tensor.startswith("q") else "observation"} if first else {}
+    if tensor == BY_FEATURE:
+        return {1: "action"}
     if component in ("actor.head", LOG_STD):
         return {0: "action"}
     if component == OBSERVATION_STATISTICS and tensor in ("mean", "var"):

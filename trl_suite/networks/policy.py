@@ -20,10 +20,12 @@ from trl_suite.networks.activation_functions import ACTIVATIONS, hidden
 from trl_suite.networks.adapted_layers import Plain, corrected
 from trl_suite.networks.card import Card
 from trl_suite.networks.components import (
+    BY_FEATURE,
     LOG_STD,
     LOG_STD_RANGE,
     OBSERVATION_STATISTICS,
     SOURCE_PREFIX,
+    STATE_VARIANCE,
     Components,
 )
 from trl_suite.networks.exchange import onnx_export
@@ -109,9 +111,7 @@ class Policy:
         mean = self._mean(features, components)
         if LOG_STD not in components:
             return mean, None
-        spread = components[LOG_STD]
-        log_std = spread["value"] if "value" in spread else _linear(features, spread).clamp(*LOG_STD_RANGE)
-        return mean, log_std.expand_as(mean)
+        return mean, _log_std(features, components[LOG_STD]).expand_as(mean)
 
     def save(self, folder: str | Path) -> Path:
         """Write `card.toml` and `weights.safetensors` into the folder, each at once or not at all; return it.
@@ -189,6 +189,18 @@ class Policy:
             return np.clip(action.numpy(), low, high)
         squashed: npt.NDArray[np.float32] = torch.tanh(action).numpy()
         return low + (0.5 * (squashed + 1.0) * (high - low)).astype(np.float32)
+
+
+def _log_std(features: torch.Tensor, spread: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Log standard deviation of the actions: a number each, by the state (gSDE), or of a head of its own."""
+    if "value" in spread:
+        return spread["value"]
+    if BY_FEATURE in spread:
+        # the noise is z(s) theta with theta_ij ~ N(0, sigma_ij^2), so var_j(s) = sum_i z_i(s)^2 sigma_ij^2 (Raffin et
+        # al. 2022, eq. 5); SB3 takes no gradient through the features z
+        variance = features.detach().square() @ (2 * spread[BY_FEATURE]).exp()
+        return 0.5 * (variance + STATE_VARIANCE).log()
+    return _linear(features, spread).clamp(*LOG_STD_RANGE)
 
 
 def _linear(features: torch.Tensor, layer: Mapping[str, torch.Tensor]) -> torch.Tensor:

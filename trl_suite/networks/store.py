@@ -19,6 +19,7 @@ from trl_suite.errors import InputError
 from trl_suite.files import read_limited, reason_of, write_atomically
 from trl_suite.networks.card import CARD_SCHEMA, Card
 from trl_suite.networks.components import (
+    BY_FEATURE,
     INPUT_NORM,
     LOG_STD,
     NORM,
@@ -178,7 +179,9 @@ def _learners(card: Card, observations: int, actions: int, actor: Shapes) -> Sha
     copied = tuple(f"{part}." for part in algorithm.targets)
     shapes |= {f"{TARGET}{name}": shape for name, shape in (actor | shapes).items() if name.startswith(copied)}
     if algorithm.log_std == "number":
-        shapes[f"{LOG_STD}.value"] = ((actions,), torch.float32)
+        features = network.actor[-1] if network.actor else observations
+        name, shape = (BY_FEATURE, (features, actions)) if network.state_noise else ("value", (actions,))
+        shapes[f"{LOG_STD}.{name}"] = (shape, torch.float32)
     if algorithm.log_std == "head":
         shapes |= _layer(LOG_STD, network.actor[-1] if network.actor else observations, actions)
     if algorithm.temperature:

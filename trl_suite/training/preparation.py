@@ -14,7 +14,7 @@ from trl_suite.mechanisms.adapters import Added, LearnedInput, additions
 from trl_suite.mechanisms.methods import Method
 from trl_suite.networks.align import Alias, Alignment, align
 from trl_suite.networks.card import Normaliser
-from trl_suite.networks.components import OPTIMISER, REPLAY, SOURCE_PREFIX, Components, select
+from trl_suite.networks.components import BY_FEATURE, LOG_STD, OPTIMISER, REPLAY, SOURCE_PREFIX, Components, select
 from trl_suite.networks.policy import Policy
 from trl_suite.record import Transplant
 from trl_suite.training.reward_relabelling import relabelled
@@ -89,7 +89,7 @@ def prepare(
     Raises:
         InputError: the source's layers mean something else in the learner, a name is wrong, or all would be frozen.
     """
-    alignment = _alignment(source, learner, method, alias) if source and method.needs_source else None
+    alignment = _alignment(source, learner, method, components, alias) if source and method.needs_source else None
     added: Added = {}
     if source and alignment and method.adapter:
         added = additions(method.adapter, components, source.components, alignment, generator)
@@ -106,20 +106,29 @@ def source_acts(record: Transplant) -> bool:
     return any(component.startswith(("actor.", f"{SOURCE_PREFIX}actor.head")) for component in record.copied)
 
 
-def _alignment(source: Policy, learner: PreparedLearner, method: Method, alias: Alias | None) -> Alignment:
+def _alignment(
+    source: Policy, learner: PreparedLearner, method: Method, components: Components, alias: Alias | None
+) -> Alignment:
     """Return the alignment of source and learner, whose layers are to mean the same."""
     alignment = align(source.interface, learner.interface(), alias, isinstance(method.adapter, LearnedInput))
-    _check_kind(source, learner)
+    _check_kind(source, learner, method, components)
     _check_normaliser(source, learner)
     return alignment
 
 
-def _check_kind(source: Policy, learner: PreparedLearner) -> None:
+def _check_kind(source: Policy, learner: PreparedLearner, method: Method, components: Components) -> None:
     """Refuse a source whose layers mean something else in the learner."""
     source_kind = f"{source.card.algorithm} with {source.card.network.activation} layers"
     model_kind = f"{learner.algorithm} with {learner.activation()} layers"
     if model_kind != source_kind:
         raise InputError(f"the source's policy is {source_kind}, the model's {model_kind}: they must agree")
+    by_state = [BY_FEATURE in whose.get(LOG_STD, {}) for whose in (source.components, components)]
+    if LOG_STD in method.copied_selectors and by_state[0] != by_state[1]:
+        owner, other = ("source", "model") if by_state[0] else ("model", "source")
+        raise InputError(
+            f"the {owner} explores by state (use_sde) and the {other} does not: a method with log_std = 'fresh' can "
+            "copy the rest"
+        )
 
 
 def _check_normaliser(source: Policy, learner: PreparedLearner) -> None:

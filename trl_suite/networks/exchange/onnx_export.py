@@ -15,6 +15,7 @@ from trl_suite.files import write_atomically
 from trl_suite.interface import Deployment
 from trl_suite.networks.card import Card
 from trl_suite.networks.components import (
+    BY_FEATURE,
     LAYER_NORM_EPSILON,
     LOG_STD,
     LOG_STD_RANGE,
@@ -176,6 +177,8 @@ def _drawn(graph: _GraphWriter, features: str, mean: str, card: Card, components
     if LOG_STD not in components:
         raise InputError(f"a policy of {card.algorithm.upper()} has no deviation: it cannot be exported as stochastic")
     spread = components[LOG_STD]
+    if BY_FEATURE in spread:
+        raise InputError("the policy explores by state (gSDE): export it without noise, stochastic=False")
     if "value" in spread:
         log_std = graph.number(f"{LOG_STD}.value", spread["value"].detach().numpy())
     else:

@@ -27,6 +27,9 @@ def obstacle(run: TrainingRun) -> str:
     source_training = run.source_training
     why = {
         "the env is not the suite's own": run.env.startswith(FOREIGN),
+        "use_sde: state-dependent exploration (gSDE) is on Stable-Baselines3 alone": getattr(
+            run.hyperparameters, "use_sde", False
+        ),
         "its source has heads or learns dynamics": source_training.heads or source_training.dynamics is not None,
     }
     refused = next((reason for reason, holds in why.items() if holds), find(run.hyperparameters.algorithm).no_cohort)

@@ -51,6 +51,7 @@ class RunObserver(BaseCallback):
         self._measured = -1  # the last step of the grid that was
         self._last: list[Episode] = []
         self._rows = 0  # of the replay buffer that were written, those overwritten again among them
+        self._exploration: Mapping[str, npt.NDArray[Any]] | None = None  # of a snapshot, to be put at the next rollout
         self._kept_at = 0  # env steps at the last snapshot
         self._leaves_at: float | None = None  # when waiting for the end of the rollout is over
         self._may_keep = snapshots.can_take(model) and not source_memory.is_kept(run)
@@ -85,6 +86,8 @@ class RunObserver(BaseCallback):
         if isinstance(self._learner, OffPolicyAlgorithm) and self._learner.replay_buffer is not None:
             snapshots.put_replay(self._learner.replay_buffer, self._rows, arrays, snapshot.segments)
         snapshots.put(self._learner, arrays, facts["learner"])
+        if snapshots.explores_by_state(self._learner):
+            self._exploration = arrays
 
     def __enter__(self) -> "RunObserver":
         return self
@@ -139,6 +142,9 @@ class RunObserver(BaseCallback):
         return acting
 
     def _on_rollout_start(self) -> None:
+        if self._exploration is not None:
+            snapshots.put_exploration(self._learner, self._exploration)
+            self._exploration = None
         self.measure(self._learner.num_timesteps)
         self._callbacks.advance(self._learner.num_timesteps)
         self._watcher.advanced(self._learner.num_timesteps)

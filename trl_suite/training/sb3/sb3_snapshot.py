@@ -31,6 +31,7 @@ Arrays = Mapping[str, Array]
 
 _COUNTERS = ("num_timesteps", "_n_updates", "_episode_num", "_current_progress_remaining")
 _LAST = ("_last_obs", "_last_original_obs", "_last_episode_starts")
+_EXPLORATION = ("exploration_mat", "exploration_matrices")  # gSDE's noise, for one env and for all at once
 _REPLAYED = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 
 
@@ -45,6 +46,7 @@ def can_take(model: Model) -> bool:
 def take(model: Model) -> tuple[dict[str, Array], dict[str, Any]]:
     """Return the arrays and the facts of a training as it is now, the replay buffer apart."""
     arrays = {**_parameters(model), **_normaliser(model), **_generators(model), **_simulators(model)}
+    arrays |= {name: _array(getattr(_noise(model), name)) for name in _EXPLORATION if explores_by_state(model)}
     arrays |= {f"last.{name}": np.array(value) for name in _LAST if (value := getattr(model, name)) is not None}
     arrays |= {
         f"episodes.{key}": np.array([episode[key] for episode in model.ep_info_buffer or ()]) for key in ("r", "l", "t")
@@ -67,6 +69,22 @@ def put(model: Model, arrays: Arrays, facts: Mapping[str, Any]) -> None:
     _put_normaliser(model, arrays)
     _put_simulators(model, arrays)
     _put_generators(model, arrays)
+
+
+def explores_by_state(model: Model) -> bool:
+    """Return whether the noise of the model's actions is drawn once for many steps (gSDE)."""
+    return is_on_policy(model) and bool(model.use_sde)
+
+
+def put_exploration(model: Model, arrays: Arrays) -> None:
+    """Give a resumed model the noise that `take` found, in place of what SB3 drew when its rollout began."""
+    for name in _EXPLORATION:
+        setattr(_noise(model), name, torch.tensor(arrays[name]))
+    torch.set_rng_state(torch.tensor(arrays["random.torch"]))
+
+
+def _noise(model: Model) -> Any:
+    return model.policy.action_dist
 
 
 def replay(buffer: ReplayBuffer, written: int) -> tuple[dict[str, Array], dict[str, dict[str, Array]]]:

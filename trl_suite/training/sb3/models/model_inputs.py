@@ -36,8 +36,11 @@ def _check_policy(model: Model) -> None:
     policy = model.policy
     if _path(policy) not in {descriptor.sb3_policy for descriptor in DESCRIPTORS.values()}:
         raise InputError(f"the model's policy is a {_path(policy)}; only SB3's MlpPolicy can be transplanted")
-    if model.use_sde:
-        raise InputError("the model explores by state (use_sde=True), which no component stands for")
+    if model.use_sde and not _explores_plainly(model):
+        raise InputError(
+            "the model explores by state (use_sde=True) in a way that no component stands for: of PPO and A2C alone, "
+            "with full_std=True and use_expln=False"
+        )
     if getattr(policy, "squash_output", False) and is_on_policy(model):
         raise InputError("the model's actions are squashed (squash_output=True), which the source's are not")
     if any(getattr(module, "eps", INPUT_NORM_EPSILON) != INPUT_NORM_EPSILON for _, module in input_norms(model)):
@@ -50,6 +53,14 @@ def _check_policy(model: Model) -> None:
                 f"the model's features extractor is {_path(extractor)}: its layers see other numbers than its env "
                 "gives; only SB3's FlattenExtractor changes nothing"
             )
+
+
+def _explores_plainly(model: Model) -> bool:
+    """Whether exploration by state has one deviation for each feature and action, and its exponential."""
+    if not is_on_policy(model):
+        return False
+    distribution = model.policy.action_dist
+    return bool(distribution.full_std) and not distribution.use_expln
 
 
 def _wrappers(wrapped: VecEnv) -> list[str]:

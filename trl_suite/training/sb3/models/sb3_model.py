@@ -20,6 +20,8 @@ from trl_suite.interface import Interface
 from trl_suite.networks.activation_functions import ACTIVATIONS
 from trl_suite.networks.card import Card, Network, Normaliser, Training
 from trl_suite.networks.components import (
+    BY_FEATURE,
+    LOG_STD,
     NORM,
     OBSERVATION_STATISTICS,
     RETURN_STATISTICS,
@@ -294,6 +296,7 @@ def _card(model: Model, components: Components, training: Training) -> Card:
         actor=_widths("actor", components),
         critic=_widths("critic", components),
         residual=bound_of(model),
+        state_noise=BY_FEATURE in components.get(LOG_STD, {}),
         critics=1 if is_on_policy(model) else model.critic.n_critics,
         layer_norm=any(name.endswith(NORM) for name in components),
         activation=activation_of(model),
