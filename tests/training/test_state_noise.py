@@ -1,4 +1,4 @@
-"""Exploration by state (gSDE): the same distribution as SB3's, kept, moved between robots, and refused where it is not."""
+"""Exploration by state (gSDE): SB3's distribution, kept, moved between robots, and refused where it is not."""
 
 import numpy as np
 import pytest

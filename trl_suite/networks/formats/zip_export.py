@@ -106,7 +106,10 @@ def _model(card: Card, vec_env: Any, components: Components) -> Any:
     }
     hyperparameters = _hyperparameters(card)
     if network.state_noise:
-        hyperparameters |= {"use_sde": True, "sde_sample_freq": card.training.hyperparameters.get("sde_sample_freq", -1)}
+        hyperparameters |= {
+            "use_sde": True,
+            "sde_sample_freq": card.training.hyperparameters.get("sde_sample_freq", -1),
+        }
     if not _is_fixed(hyperparameters.get("ent_coef"), components.get(TEMPERATURE)):
         hyperparameters.pop("ent_coef", None)
     afterwards = {name: hyperparameters.pop(name) for name in _SET_AFTERWARDS if name in hyperparameters}
