@@ -35,6 +35,7 @@ AIM = (0.93, 0.97)  # coverage at ten seeds
 AIM_SEEDS = 10
 CLAIMS_MAX = 0.05  # share of null experiments with any claim
 RARE = "failing seeds"  # the scenario that no interval can cover
+RARE_SHARE = 0.75  # of the runs with one and the same value: what the others have is rare
 TASKS, ROBOTS = 9, 3  # of the experiments over targets
 OUT = Path(__file__).parents[1] / "experiments/benchmarks/calibration.json"
 PAGE, BEGIN, END = OUT.with_name("README.md"), "<!-- calibration -->\n", "<!-- /calibration -->"
@@ -112,6 +113,22 @@ def row_of(method: np.ndarray, scratch: np.ndarray, scale: ReturnScale) -> Measu
         runs, scale, len(method), Condition("method", "method", ""), cost, np.full(len(method), np.nan)
     )
     return comparison.against(row, runs, curves(scratch, "scratch"), scale, np.random.default_rng(0))
+
+
+def rare(scratch: Draw, method: Draw) -> set[str]:
+    """Return the measures of which most runs have one and the same value, so that ten may show nothing else."""
+    generator = np.random.default_rng(2)
+    base, other = scratch(generator, POPULATION), method(generator, POPULATION)
+    threshold = base[:, 0].mean() + FRACTION * (measures.asymptote(STEPS, base).mean() - base[:, 0].mean())
+    values = {
+        "zero_shot": other[:, 0],
+        "dip": measures.dip(STEPS, other),
+        "jumpstart": other[:, 0] - base[:, 0],
+        "time": measures.time_to_threshold(STEPS, other, float(threshold)).steps,
+    }
+    return {
+        name for name, runs in values.items() if np.unique(runs, return_counts=True)[1].max() > RARE_SHARE * len(runs)
+    }
 
 
 def truth(scratch: Draw, method: Draw) -> Rates:
@@ -199,13 +216,14 @@ def false_claims(seeds: int, experiments: int) -> Rates:
 
 
 def misses(covered: list[dict[str, object]], claims: dict[str, Rates]) -> list[str]:
-    """Return each rate at ten seeds that is outside its aim, as a line."""
+    """Return each rate at ten seeds that is outside its aim, as a line; besides those of rare events."""
+    rare_of: dict[object, set[str]] = {name: rare(*draws) for name, draws in SCENARIOS.items()}
     lines = [
         f"{row['scenario']}, reference {row['reference']}: {measure} {rate:.1%}"
         for row in covered
         if row["seeds"] == AIM_SEEDS and row["scenario"] != RARE
         for measure, rate in row.items()
-        if isinstance(rate, float) and not AIM[0] <= rate <= AIM[1]
+        if isinstance(rate, float) and not AIM[0] <= rate <= AIM[1] and measure not in rare_of.get(row["scenario"], ())
     ]
     return lines + [
         f"false claims on {name}: {rate:.1%}"

@@ -12,6 +12,7 @@ from trl_suite.record import SCRATCH, Plan, PlannedRun, RunRecord
 from trl_suite.worlds.identity import folder_name
 
 POLICY, CURVE = "policy", "curve.csv"
+ALONG = "along"  # of a run whose networks are measured: the policy of each evaluation, by step, until they were
 FILES = (store.CARD, store.WEIGHTS, CURVE)
 
 

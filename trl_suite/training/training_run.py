@@ -1,6 +1,6 @@
 """Training order, its observers and its outcome: the same for every engine."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -122,6 +122,9 @@ class Watcher(Protocol):
     def evaluated(self, step: int, episodes: Sequence[Episode]) -> None:
         """Take the episodes that the policy made after `step` env steps."""
 
+    def acted(self, step: int, policy: Callable[[], Policy]) -> None:
+        """Take the policy that was evaluated after `step` env steps; it is a copy, made when it is called for."""
+
     def advanced(self, step: int) -> None:
         """Take the number of env steps so far."""
 
@@ -146,6 +149,9 @@ class Unwatched:
 
     def evaluated(self, step: int, episodes: Sequence[Episode]) -> None:
         """Ignore the episodes."""
+
+    def acted(self, step: int, policy: Callable[[], Policy]) -> None:
+        """Ignore the policy."""
 
     def advanced(self, step: int) -> None:
         """Ignore the step."""

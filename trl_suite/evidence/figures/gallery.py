@@ -10,6 +10,7 @@ from trl_suite.evidence.figures import (
     component_gains,
     effect_intervals,
     learning_curves,
+    plasticity_curves,
     profiles,
     survival,
     total_steps,
@@ -22,6 +23,7 @@ from trl_suite.evidence.results import across_targets, attribution, source_targe
 from trl_suite.evidence.results.across_targets import Overall
 from trl_suite.evidence.results.comparison import MeasureRow
 from trl_suite.evidence.results.experiment_results import Results
+from trl_suite.evidence.results.network_curves import network_curves
 
 
 class CaptionedFigure(NamedTuple):
@@ -64,6 +66,9 @@ def each_of_target(results: Results, env: str, rows: Sequence[MeasureRow]) -> It
         figure = survival.survival(whole, reference.threshold, looked)
         yield CaptionedFigure(f"survival-{env}", env, "Who has reached the threshold when", SURVIVAL, figure)
     yield from _components(results, env)
+    if methods := network_curves(results, env):
+        figure = plasticity_curves.plasticity_curves(methods, looked)
+        yield CaptionedFigure(f"networks-{env}", env, "The networks along the runs", ALONG_CAPTION, figure)
 
 
 def _forest(results: Results, rows: Sequence[MeasureRow], overall: Sequence[Overall]) -> Iterator[CaptionedFigure]:
@@ -189,6 +194,11 @@ PROFILE = (
 TOTAL = (
     "The same curves against all env steps that were paid for: a method begins where its source policy was trained "
     "(dotted), scratch at 0. It is the view of somebody with one target; with N targets a source costs each an Nth."
+)
+ALONG_CAPTION = (
+    "Of the actor at each evaluation, on states of the target that the trained policy visits: units with less than "
+    "2.5 % of their layer's mean activity, srank of the last trunk layer, norm of all weights, and the mean KL "
+    "divergence of the source's action distribution from the policy's. Bands: pointwise 95 % t intervals."
 )
 COMPONENTS = (
     "Two methods that differ in one respect, seed by seed: the gain in the mean over the budget from copying "

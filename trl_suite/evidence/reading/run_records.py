@@ -23,7 +23,8 @@ Kind = Literal[
 ]  # fmt: skip
 RUN = "run.json"
 EVALUATIONS = "evaluations.csv"
-PLASTICITY = "plasticity.csv"  # NetworkState: of the source before the run, and of the run's own policy after it
+PLASTICITY = "plasticity.csv"  # NetworkState: of the source, and of the run's own policy at each evaluation
+SOURCE_STEP = -1  # in place of the step of a state that is the source's
 HOME = "retention.csv"  # as evaluations.csv, of the same policy on the env of its source
 DRAWN = {
     "target": "drawn as far as it came; counted at step 0 only",
@@ -44,11 +45,14 @@ class Irregularity(msgspec.Struct, frozen=True, kw_only=True):
 class NetworkState(NamedTuple):
     """State of an actor's networks on states of the target that the trained policy visits."""
 
-    step: int  # env steps of training; 0: the source's
+    step: int  # env steps of training; -1: the source's
     dormant: float  # share of trunk units that are next to silent
     effective_rank: float  # of the last trunk layer's outputs
     weight_norm: float
     source_kl: float  # KL(source || policy), meaned over states; NaN without a source
+
+
+NETWORK_MEASURES = NetworkState._fields[1:]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +64,7 @@ class RecordedRun:
     run: RunRecord | None = None
     curve: Curve | None = None
     home: Curve | None = None  # the policy evaluated on the env of its source, before and after
-    networks: NetworkState | None = None  # the policy's, after training
+    networks: tuple[NetworkState, ...] = ()  # the policy's by step; the last one is that after training
 
 
 def irregularity(kind: Kind, planned: PlannedRun, what: str, treatment: str) -> Irregularity:
@@ -122,7 +126,7 @@ def recorded_run(
             raise InputError(f"{planned.folder}: done, and no {EVALUATIONS}")
         curve = read(run_files[EVALUATIONS], 0 if planned.role == "source" else plan.episodes)
         home = read(run_files[HOME]) if planned.source and HOME in run_files else None
-        networks = _network_state(run_files[PLASTICITY]) if PLASTICITY in run_files else None
+        networks = _network_states(run_files[PLASTICITY]) if PLASTICITY in run_files else ()
     except InputError as error:
         findings.append(irregularity("unreadable", planned, str(error).replace(f"{runs}/", ""), "not counted"))
         return nothing
@@ -137,18 +141,21 @@ def plasticity_text(states: Sequence[NetworkState]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _network_state(file: Readable) -> NetworkState | None:
-    """Return the state after training: the last line's.
+def _network_states(file: Readable) -> tuple[NetworkState, ...]:
+    """Return the states of the run's own policy, by step.
 
     Raises:
         InputError: the file is damaged.
     """
     try:
         head, *lines = file.read_bytes().decode().split()
-        if head != ",".join(NetworkState._fields) or not lines:
+        if head != ",".join(NetworkState._fields):
             raise ValueError(f"the first line is to be {','.join(NetworkState._fields)}")
-        step, *values = lines[-1].split(",")
-        return NetworkState(int(step), *map(float, values))
+        rows = [line.split(",") for line in lines]
+        states = tuple(NetworkState(int(step), *map(float, values)) for step, *values in rows)
+        if not states or list(states) != sorted(states, key=lambda state: state.step):
+            raise ValueError("the states are to be in the order of their steps, one at least")
+        return tuple(state for state in states if state.step != SOURCE_STEP)
     except (UnicodeDecodeError, ValueError, TypeError) as error:
         raise InputError(f"{file}: {error}") from None
 

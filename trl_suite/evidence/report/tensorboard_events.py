@@ -15,10 +15,12 @@ from trl_suite.evidence.figures import gallery
 from trl_suite.evidence.figures.learning_curves import mean
 from trl_suite.evidence.figures.style import drawn_for_cards, png
 from trl_suite.evidence.reading.curve import Curves
+from trl_suite.evidence.reading.run_records import NETWORK_MEASURES
 from trl_suite.evidence.report import tensorboard_hparams
 from trl_suite.evidence.report.event_writer import EventWriter
 from trl_suite.evidence.results import across_targets
 from trl_suite.evidence.results.experiment_results import Results
+from trl_suite.evidence.results.network_curves import NetworkCurves, network_curves
 from trl_suite.evidence.statistics.estimates import interquartile_mean
 from trl_suite.files import storing
 from trl_suite.record import EVENTS
@@ -37,7 +39,8 @@ def write(results: Results) -> Path:
     """Write the experiment's events into its folder `tensorboard/`, in place of earlier ones of its own; return it.
 
     Runs `mean/METHOD`: per target env the tags `ENV/mean`, `ENV/low`, `ENV/high` (95 % t interval of the mean) and
-    `ENV/iqm` of the deterministic policy's return against target env steps; the custom scalars show one band per method
+    `ENV/iqm` of the deterministic policy's return against target env steps, and `ENV/networks/MEASURE` where the
+    networks were measured along the runs; the custom scalars show one band per method
     and env. Run `experiment`: pictures. The HParams tab has one row per run. The trainings' own events stay.
 
     Raises:
@@ -48,8 +51,11 @@ def write(results: Results) -> Path:
         for folder in (MEANS, EXPERIMENT):
             if (root / folder).exists():
                 shutil.rmtree(root / folder)
+        networks = [(env, curves) for env in results.envs for curves in network_curves(results, env)]
         for method in dict.fromkeys(method for _, method in results.curves):
-            _method(root / MEANS / _name(method), [c for (_, name), c in results.curves.items() if name == method])
+            with EventWriter(root / MEANS / _name(method)) as events:
+                _method(events, [c for (_, name), c in results.curves.items() if name == method])
+                _networks(events, [(env, curves) for env, curves in networks if curves.method == method])
         rows = tensorboard_hparams.write(results)
         with EventWriter(root / EXPERIMENT) as events:
             events.add(rows)
@@ -62,20 +68,26 @@ def _name(method: str) -> str:
     return method.replace("/", "-")
 
 
-def _method(folder: Path, curves: list[Curves]) -> None:
-    with EventWriter(folder) as events:
-        events.add(_charts([env_curves.env for env_curves in curves]))
-        for env_curves in curves:
-            band = mean(env_curves)
-            middle = (
-                interquartile_mean(env_curves.returns[env_curves.complete])
-                if env_curves.complete.any()
-                else band.value * np.nan
-            )
-            lines = {"mean": band.value, "low": band.low, "high": band.high, "iqm": middle}
-            for name, values in lines.items():
-                for step, value in zip(env_curves.steps, values, strict=False):
-                    events.scalar(f"{env_curves.env}/{name}", float(value), int(step))
+def _method(events: EventWriter, curves: list[Curves]) -> None:
+    events.add(_charts([env_curves.env for env_curves in curves]))
+    for env_curves in curves:
+        band = mean(env_curves)
+        middle = (
+            interquartile_mean(env_curves.returns[env_curves.complete])
+            if env_curves.complete.any()
+            else band.value * np.nan
+        )
+        lines = {"mean": band.value, "low": band.low, "high": band.high, "iqm": middle}
+        for name, values in lines.items():
+            for step, value in zip(env_curves.steps, values, strict=False):
+                events.scalar(f"{env_curves.env}/{name}", float(value), int(step))
+
+
+def _networks(events: EventWriter, networks: list[tuple[str, NetworkCurves]]) -> None:
+    for env, curves in networks:
+        for measure in NETWORK_MEASURES:
+            for step, value in zip(curves.steps, curves.band(measure).value, strict=True):
+                events.scalar(f"{env}/networks/{measure}", float(value), int(step))
 
 
 def _charts(envs: list[str]) -> Any:

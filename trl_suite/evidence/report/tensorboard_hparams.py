@@ -12,14 +12,14 @@ from tensorboard.compat.proto import summary_pb2
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
 from trl_suite.evidence.reading import conditions
-from trl_suite.evidence.reading.run_records import RecordedRun
+from trl_suite.evidence.reading.run_records import NETWORK_MEASURES, RecordedRun
 from trl_suite.evidence.report.event_writer import EventWriter
 from trl_suite.evidence.results import dataframes
 from trl_suite.evidence.results.experiment_results import Results
 from trl_suite.record import RunRecord
 
 SUFFIX = ".hparams"  # of the file with a run's row
-METRICS = ("zero_shot", "area", "asymptote", "time_to_threshold", "reached", *dataframes.NETWORKS)
+METRICS = ("zero_shot", "area", "asymptote", "time_to_threshold", "reached", *NETWORK_MEASURES)
 
 _summary: Any = summary_pb2  # protobuf's modules are made when they are imported, so that no checker knows their names
 _api: Any = api_pb2
@@ -40,11 +40,13 @@ def write(results: Results) -> Any:
             continue
         sessions.append(_session(results, member, member.run))
         folder = results.folder / folders[member.planned.folder]
-        _write_row(folder, sessions[-1], member.run, measured.get(member.planned.folder, {}))
+        _write_row(folder, sessions[-1], member, measured.get(member.planned.folder, {}))
     return _experiment(sessions)
 
 
-def _write_row(folder: Path, session: Session, run: RunRecord, measured: Mapping[str, float]) -> None:
+def _write_row(folder: Path, session: Session, member: RecordedRun, measured: Mapping[str, float]) -> None:
+    run = member.run
+    assert run is not None
     for stale in folder.glob(f"*{SUFFIX}"):
         stale.unlink()
     status = _api.STATUS_SUCCESS if run.status == "done" else _api.STATUS_FAILURE
@@ -52,6 +54,9 @@ def _write_row(folder: Path, session: Session, run: RunRecord, measured: Mapping
         events.add(_start(session))
         for name in METRICS:
             events.scalar(f"measures/{name}", float(measured.get(name, math.nan)), run.steps)
+        for state in member.networks:
+            for name in NETWORK_MEASURES:
+                events.scalar(f"networks/{name}", float(getattr(state, name)), state.step)
         events.add(_hparams(metadata.SESSION_END_INFO_TAG, session_end_info=_plugin.SessionEndInfo(status=status)))
 
 

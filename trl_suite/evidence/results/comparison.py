@@ -8,7 +8,7 @@ import numpy as np
 
 from trl_suite.evidence.reading.conditions import Condition
 from trl_suite.evidence.reading.curve import Curves, Flags, Floats, Ints
-from trl_suite.evidence.reading.run_records import NetworkState
+from trl_suite.evidence.reading.run_records import NETWORK_MEASURES, NetworkState
 from trl_suite.evidence.results.pairing import Pairs, drawn_means, pair, sample_means, scaled_mean, with_scale_drawn
 from trl_suite.evidence.results.return_scale import FRACTION, LATE, ReturnScale
 from trl_suite.evidence.statistics import bootstrap, estimates, measures
@@ -144,7 +144,7 @@ def with_networks(row: MeasureRow, states: Sequence[NetworkState | None], sample
     """Add the state of the networks after training, of those runs of which it was measured."""
     measured = {
         name: np.array([np.nan if state is None else getattr(state, name) for state in states])
-        for name in ("dormant", "effective_rank", "weight_norm", "source_kl")
+        for name in NETWORK_MEASURES
     }
     return msgspec.structs.replace(row, **{name: _mean(values, samples) for name, values in measured.items()})
 
@@ -156,7 +156,7 @@ def _whole(row: MeasureRow, curves: Curves, scale: ReturnScale | None) -> Measur
         row,
         asymptote=_mean(measures.asymptote(curves.steps, curves.whole), curves.samples),
         area=_mean(area, curves.samples),
-        dip=_mean(measures.dip(curves.steps, curves.whole), curves.samples),
+        dip=estimates.skewed_mean(estimates.by_sample(measures.dip(curves.steps, curves.whole), curves.samples)),
     )
     if scale is None or not scale.usable:
         return row

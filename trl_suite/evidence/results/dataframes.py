@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 
 from trl_suite.evidence.reading.curve import MODES, Curves
+from trl_suite.evidence.reading.run_records import NETWORK_MEASURES
 from trl_suite.evidence.results.comparison import MeasureRow
 from trl_suite.evidence.statistics import measures
 from trl_suite.evidence.statistics.estimates import Estimate
@@ -64,9 +65,9 @@ def runs(results: "Results") -> "pd.DataFrame":
 def run_measures(results: "Results") -> dict[str, dict[str, float | bool]]:
     """Return the measures of each target run that is on its env's grid, by its folder: see `runs`."""
     rows = {folder: row for curves in results.curves.values() for folder, row in _numbers(results, curves).items()}
-    networks = {m.planned.folder: m.networks for m in results.recorded if m.networks is not None}
+    states = {m.planned.folder: m.networks[-1]._asdict() for m in results.recorded if m.networks}
     return {
-        folder: row | ({name: getattr(networks[folder], name) for name in NETWORKS} if folder in networks else {})
+        folder: row | {name: states[folder][name] for name in NETWORK_MEASURES if folder in states}
         for folder, row in rows.items()
     }
 
@@ -101,7 +102,6 @@ def flat(row: MeasureRow) -> dict[str, Any]:
     return columns
 
 
-NETWORKS = ("dormant", "effective_rank", "weight_norm", "source_kl")  # of a run whose networks were measured
 COLUMNS = ("env", "method", "source", "seed", "run", "complete", "mode", "step", "return", "score")
 
 

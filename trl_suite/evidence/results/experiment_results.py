@@ -230,7 +230,7 @@ class Results:
                 continue
             condition, planned = self._conditions[env][method]
             row = comparison.alone(runs, scale, planned, condition, self.source_cost(runs), self._retained(runs))
-            networks = [self._members[folder].networks for folder in runs.folders]
+            networks = [next(reversed(self._members[folder].networks), None) for folder in runs.folders]
             row = comparison.with_networks(row, networks, runs.samples)
             if scratch is not None and method != SCRATCH:
                 row = comparison.against(row, runs, scratch, scale, generator)

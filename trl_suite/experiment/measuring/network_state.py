@@ -1,6 +1,7 @@
-"""Plasticity and distance from the source of finished runs: measured on their policies, which stay as they are."""
+"""Plasticity and distance from the source along finished runs: measured on the policies of their evaluations."""
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,10 @@ import torch
 
 from trl_suite import files
 from trl_suite.errors import InputError
-from trl_suite.evidence.reading.run_records import PLASTICITY, NetworkState, plasticity_text
+from trl_suite.evidence.reading.run_records import PLASTICITY, SOURCE_STEP, NetworkState, plasticity_text
 from trl_suite.evidence.statistics import plasticity
 from trl_suite.experiment.planning.run_spec import RunSpec
-from trl_suite.experiment.policy_library import POLICY
+from trl_suite.experiment.policy_library import ALONG, POLICY
 from trl_suite.experiment.running.run_folder import state_of
 from trl_suite.mechanisms.distillation import divergence
 from trl_suite.networks import activations
@@ -39,12 +40,14 @@ def write(root: Path, specs: Sequence[RunSpec]) -> list[str]:
         if spec.role != "target" or path.is_file() or state_of(root, spec).condition != "done":
             continue
         try:
-            states = measured(load(root / spec.folder / POLICY), _source(root, spec), spec)
+            along = _along(root / spec.folder)
+            states = measured(load(root / spec.folder / POLICY), _source(root, spec), spec, along)
         except InputError as error:
             notes[f"no plasticity of {spec.env}, {spec.method}: {error}"] = None
             continue
         with files.storing(path):
             files.write_atomically(path, plasticity_text(states).encode())
+            shutil.rmtree(root / spec.folder / ALONG, ignore_errors=True)
     return list(notes)
 
 
@@ -52,22 +55,35 @@ def _source(root: Path, spec: RunSpec) -> Policy | None:
     return load(root / spec.source / POLICY) if spec.source else None
 
 
-def measured(policy: Policy, source: Policy | None, spec: RunSpec) -> list[NetworkState]:
-    """State of the source's networks before the run, where it has one, and of its own afterwards.
+def _along(folder: Path) -> dict[int, Policy]:
+    """Policies of a run's evaluations by step; of a run that kept none, nothing."""
+    places = (folder / ALONG).iterdir() if (folder / ALONG).is_dir() else ()
+    return {int(place.name): load(place) for place in sorted(places, key=lambda place: int(place.name))}
+
+
+def measured(
+    policy: Policy, source: Policy | None, spec: RunSpec, along: Mapping[int, Policy] | None = None
+) -> list[NetworkState]:
+    """State of the source's networks, where the run has one, and of its own at each evaluation and at the end.
+
+    Args:
+        policy: after the training; all are measured on the states that it visits.
+        source: what the training started from.
+        spec: of the run.
+        along: policies of its evaluations by step.
 
     Raises:
         InputError: the source does not fit the target.
     """
     seen = visited_states(policy, STATES, seed_for(spec.seed, "evaluation", 2))
+    policies = {**(along or {}), spec.steps: policy}
     if source is None:
-        return [_state(spec.steps, policy, seen, float("nan"))]
+        return [_state(step, by_step, seen, float("nan")) for step, by_step in policies.items()]
     actor = source_actor(
         source, policy.interface, align(source.interface, policy.interface, spec.specification["alias"])
     )
-    return [
-        _state(0, source, seen[:, actor.observation], 0.0),
-        _state(spec.steps, policy, seen, _divergence(actor, policy, seen)),
-    ]
+    own = [_state(step, by_step, seen, _divergence(actor, by_step, seen)) for step, by_step in policies.items()]
+    return [_state(SOURCE_STEP, source, seen[:, actor.observation], 0.0), *own]
 
 
 def _state(step: int, policy: Policy, seen: npt.NDArray[np.float64], kl: float) -> NetworkState:

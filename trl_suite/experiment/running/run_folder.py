@@ -5,7 +5,7 @@ import shutil
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,11 +15,12 @@ from trl_suite import files, provenance, record
 from trl_suite.errors import InputError, StorageError
 from trl_suite.experiment.planning.cohort_queue import PlannedCohort
 from trl_suite.experiment.planning.run_spec import RunSpec
-from trl_suite.experiment.policy_library import CURVE, POLICY
+from trl_suite.experiment.policy_library import ALONG, CURVE, POLICY
 from trl_suite.experiment.running import checkpoint, lease
 from trl_suite.experiment.running.checkpoint import CheckpointFacts
 from trl_suite.experiment.running.lease import Lease, LeaseObserver
 from trl_suite.experiment.running.run_state import EVALUATIONS, PLAN, RUN, VERSIONS, RunState, read
+from trl_suite.networks.policy import Policy
 from trl_suite.record import Plan, RunRecord, Status
 from trl_suite.training.acting.evaluation import Episode, append
 from trl_suite.training.training_run import Snapshot, TrainingOutcome
@@ -86,9 +87,22 @@ class RunFolder:
         every: float = 60.0,
         mixed: bool = False,
         events: str = "",
+        along: bool = False,
     ) -> None:
-        """Begin; `events` is where TensorBoard's files go, relative to `root`: the run's own folder where not given."""
-        self._cohort = cohort
+        """Begin.
+
+        Args:
+            root: the experiment's folder.
+            experiment: its name.
+            spec: of the run.
+            lease: held on its folder.
+            cohort: that it trains in.
+            every: seconds between two checkpoints.
+            mixed: go on with a checkpoint of other versions.
+            events: where TensorBoard's files go, relative to `root`; the run's own folder where not given.
+            along: keep the policy of every evaluation until it was measured, see `measuring.network_state`.
+        """
+        self._cohort, self._along = cohort, along
         self.path, self._root, self._lease, self._every = root / spec.folder, root, lease, every
         self.events = root / events if events else self.path
         self._spec, self._experiment = spec, experiment
@@ -105,6 +119,12 @@ class RunFolder:
         self._lease.check()
         with files.storing(self.path / EVALUATIONS):
             append(self.path / EVALUATIONS, step, episodes)
+
+    def acted(self, step: int, policy: Callable[[], Policy]) -> None:
+        """Keep the policy of an evaluation, where those are asked for."""
+        if self._along:
+            with files.storing(self.path / ALONG):
+                policy().save(self.path / ALONG / str(step))
 
     def heartbeat(self, step: int) -> bool:
         """Give a sign of life if it is time to; return whether it was."""

@@ -3,7 +3,7 @@
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from trl_suite.experiment.running.run_folder import RunFolder
 from trl_suite.experiment.running.run_state import PLAN
 from trl_suite.experiment.running.stop_request import Stop
 from trl_suite.experiment.specification.experiment_keys import ExecutionOptions
-from trl_suite.networks.policy import load
+from trl_suite.networks.policy import Policy, load
 from trl_suite.record import Plan, decode
 from trl_suite.training import engines
 from trl_suite.training.acting.evaluation import Episode, mean_return
@@ -71,8 +71,8 @@ class CohortOrder:
 def work(order: CohortOrder, tell: Tell, stop: Stop) -> None:
     """Make the runs of one cohort that nobody else is making, and write their folders."""
     with threads(order.execution.threads):
-        events = _event_folders(order.root)
-        reporters = [reporter for spec in order.cohort.specs if (reporter := _claimed(order, spec, events, tell, stop))]
+        plan = decode(order.root / PLAN, Plan) if (order.root / PLAN).is_file() else None
+        reporters = [reporter for spec in order.cohort.specs if (reporter := _claimed(order, spec, plan, tell, stop))]
         runs, able = _prepared(order, reporters)
         try:
             logs = [reporter.folder.events for reporter in able]
@@ -96,6 +96,9 @@ class _Reporter(Watcher):
     def evaluated(self, step: int, episodes: Sequence[Episode]) -> None:
         self.folder.evaluated(step, episodes)
         self._tell(News(run=self._run, step=step, value=mean_return(episodes)))
+
+    def acted(self, step: int, policy: Callable[[], Policy]) -> None:
+        self.folder.acted(step, policy)
 
     def advanced(self, step: int) -> None:
         self._at = step
@@ -156,12 +159,7 @@ class _Reporter(Watcher):
         return News(run=self._run, error=error, again=not isinstance(result, _FOR_GOOD))
 
 
-def _event_folders(root: Path) -> dict[str, str]:
-    """Return where TensorBoard's files of each planned run go."""
-    return decode(root / PLAN, Plan).event_folders() if (root / PLAN).is_file() else {}
-
-
-def _claimed(order: CohortOrder, spec: RunSpec, events: Mapping[str, str], tell: Tell, stop: Stop) -> _Reporter | None:
+def _claimed(order: CohortOrder, spec: RunSpec, plan: Plan | None, tell: Tell, stop: Stop) -> _Reporter | None:
     """Return who makes a run, if nobody else does or has; where it cannot be opened, the parent hears why."""
     run = spec.folder
     try:
@@ -178,10 +176,12 @@ def _claimed(order: CohortOrder, spec: RunSpec, events: Mapping[str, str], tell:
         lease.release()
         tell(News(run=run, done=state.condition == "done", stopped=stop.wanted, error=state.why or None))
         return None
-    return _opened(order, spec, lease, events.get(spec.folder, ""), tell, stop)
+    return _opened(order, spec, lease, plan, tell, stop)
 
 
-def _opened(order: CohortOrder, spec: RunSpec, lease: Lease, events: str, tell: Tell, stop: Stop) -> _Reporter | None:
+def _opened(
+    order: CohortOrder, spec: RunSpec, lease: Lease, plan: Plan | None, tell: Tell, stop: Stop
+) -> _Reporter | None:
     run = spec.folder
     try:
         with _noted(run, tell):
@@ -193,7 +193,8 @@ def _opened(order: CohortOrder, spec: RunSpec, lease: Lease, events: str, tell: 
                 order.cohort,
                 every=order.execution.checkpoint,
                 mixed=order.mix_versions,
-                events=events,
+                events=plan.event_folders().get(run, "") if plan else "",
+                along=plan is not None and spec.role == "target" and plan.specification.get("plasticity") is True,
             )
         return _Reporter(spec, folder, lease, tell, stop)
     except StorageError as error:

@@ -151,13 +151,15 @@ class _CohortLoop:
             return False
         for point in due:
             self._grid.popleft()
-            self._each(lambda index, member, at=point: self._show(member, at, episodes[index]))
+            self._each(lambda index, member, at=point: self._show(index, member, at, episodes[index]))
         return True
 
-    def _show(self, member: CohortMember, point: int, episodes: list[Episode]) -> None:
+    def _show(self, index: int, member: CohortMember, point: int, episodes: list[Episode]) -> None:
         """Tell a member's watcher and TensorBoard of an evaluation."""
         member.last = [episode for episode in episodes if episode.mode == "deterministic"]
-        member.watcher.evaluated(point - self._run.head_start, episodes)
+        step = point - self._run.head_start
+        member.watcher.evaluated(step, episodes)
+        member.watcher.acted(step, lambda: member.policy(self._cohort.components(index), self._step, {}))
         for name, value in of_evaluation(episodes).items():
             member.logger.record(name, value)
         member.logger.dump(point)

@@ -122,6 +122,7 @@ class RunObserver(BaseCallback):
         self._last = self._evaluator(self._acting(lambda observations: policy.predict(observations)[0]))
         episodes = self._last + self._stochastic(policy)
         self._watcher.evaluated(step - self._run.head_start, episodes)
+        self._watcher.acted(step - self._run.head_start, lambda: policy)
         log_scalars(self._learner.logger, step, of_evaluation(episodes))
 
     def _stochastic(self, policy: Policy) -> list[Episode]:
