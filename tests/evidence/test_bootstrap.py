@@ -75,13 +75,6 @@ def test_a_percentile_interval_widened_to_students():
     np.testing.assert_allclose([found.low, found.high], expected, atol=0.12)
 
 
-def test_the_studentised_interval_agrees_with_students_where_values_are_gaussian():
-    values = generator(6).normal(0, 1, 200)
-    found = bootstrap.studentised(values, generator())
-    np.testing.assert_allclose([found.low, found.high], stats.t.interval(0.95, 199, values.mean(), stats.sem(values)),
-                               atol=0.02)  # fmt: skip
-
-
 def test_shared_sources_make_tasks_less_independent():
     shared = np.repeat(generator(8).normal(0, 1, (1, 10, 1)), 6, axis=0)
     together = bootstrap.hierarchical(shared, generator(), replicates=2000)
@@ -125,9 +118,6 @@ def test_too_few_of_what_is_resampled_give_no_interval():
     assert bootstrap.hierarchical(VALUES[:2], generator(), replicates=50).has_interval
     assert math.isnan(bootstrap.hierarchical(np.full((2, 3, 1), np.nan), generator()).value)
     assert bootstrap.hierarchical(np.zeros((0, 0, 0)), generator()).n == 0
-    assert not bootstrap.studentised(np.array([1.0, 2]), generator()).has_interval
-    same = bootstrap.studentised(np.full(5, 2.0), generator())
-    assert (same.low, same.high) == (2, 2)
 
 
 def test_crossed_and_nested_seeds():

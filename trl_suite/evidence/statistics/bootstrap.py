@@ -33,36 +33,6 @@ class _Draw(NamedTuple):
     tasks: Weights  # (tasks, replicates), or (tasks, 1) where they are not drawn
 
 
-def studentised(
-    values: Floats, generator: np.random.Generator, level: float = 0.95, replicates: int = REPLICATES
-) -> Estimate:
-    """Return the mean of the finite values with a bootstrap-t interval; it follows a skew that the t interval does not.
-
-    Of 95 % intervals over ten Gaussian values, 95 to 96 % cover the mean. Where one run in ten fails, 57 % do at five
-    seeds, 67 % at ten and 87 % at twenty (tests/evidence/test_coverage.py): no method sees a failure that did not
-    occur. Efron & Tibshirani 1993.
-
-    Args:
-        values: (units,).
-        generator: of the resamples.
-        level: of the interval.
-        replicates: number of resamples.
-    """
-    finite = values[np.isfinite(values)]
-    n = len(finite)
-    if n < FEWEST_SAMPLES:
-        return Estimate(value=float(finite.mean()) if n else math.nan, level=level, n=n)
-    centre, error = float(finite.mean()), float(finite.std(ddof=1)) / math.sqrt(n)
-    drawn = finite[generator.integers(0, n, (replicates, n))]  # (replicates, units)
-    spread = drawn.std(axis=1, ddof=1) / math.sqrt(n)
-    usable = spread > 1e-12 * max(abs(centre), error)  # a resample of one value n times has no scale
-    if not usable.any():
-        return Estimate(value=centre, low=centre, high=centre, level=level, n=n)
-    t = (drawn.mean(axis=1)[usable] - centre) / spread[usable]
-    low, high = np.quantile(t, [(1 - level) / 2, (1 + level) / 2], method="weibull")  # the (replicates + 1) p-th
-    return Estimate(value=centre, low=centre - error * float(high), high=centre - error * float(low), level=level, n=n)
-
-
 def hierarchical(
     values: Floats,
     generator: np.random.Generator,

@@ -353,11 +353,6 @@ def _signs(n: int) -> Floats:
     return 1.0 - 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
 
 
-def smallest_p(n: int) -> float:
-    """Return the least p that a two-sided sign-flip test of `n` values can give."""
-    return min(1.0, 2.0 ** (1 - n))
-
-
 def holm(ps: Sequence[float]) -> list[float]:
     """Return the p values adjusted for their number, in the same order; NaN stays NaN and doesn't count. Holm 1979."""
     p_values = np.asarray(ps, dtype=float)

@@ -96,11 +96,12 @@ class CohortMember:
     def policy(self, components: Components, steps: int, memory: Components) -> Policy:
         """Return the policy with these components, after so many env steps, and with what it keeps beside them."""
         with torch.no_grad():
-            for name, tensors in self._components.items():
-                for tensor, value in tensors.items():
-                    value.copy_(components[name][tensor])
+            copies = {
+                name: {key: torch.empty_like(value).copy_(components[name][key]) for key, value in tensors.items()}
+                for name, tensors in self._components.items()
+            }
         training = self.run.training(steps, self.last, self.seconds)
-        return replace(policy_of(self.hyperparameters, self.place, self._components, training), memory=memory)
+        return replace(policy_of(self.hyperparameters, self.place, copies, training), memory=memory)
 
     def factors(self, layout: ParameterLayout) -> npt.NDArray[np.float64]:
         """Return the factor of the learning rate for every part (rows, parts); a later selector wins."""
