@@ -57,7 +57,7 @@ def _source(root: Path, spec: RunSpec) -> Policy | None:
 
 def _along(folder: Path) -> dict[int, Policy]:
     """Policies of a run's evaluations by step; of a run that kept none, nothing."""
-    places = (folder / ALONG).iterdir() if (folder / ALONG).is_dir() else ()
+    places = [place for place in (folder / ALONG).glob("*") if place.name.isdecimal()]
     return {int(place.name): load(place) for place in sorted(places, key=lambda place: int(place.name))}
 
 
@@ -82,8 +82,8 @@ def measured(
     actor = source_actor(
         source, policy.interface, align(source.interface, policy.interface, spec.specification["alias"])
     )
-    own = [_state(step, by_step, seen, _divergence(actor, by_step, seen)) for step, by_step in policies.items()]
-    return [_state(SOURCE_STEP, source, seen[:, actor.observation], 0.0), *own]
+    trained = [_state(step, by_step, seen, _divergence(actor, by_step, seen)) for step, by_step in policies.items()]
+    return [_state(SOURCE_STEP, source, seen[:, actor.observation], 0.0), *trained]
 
 
 def _state(step: int, policy: Policy, seen: npt.NDArray[np.float64], kl: float) -> NetworkState:
