@@ -269,7 +269,7 @@ class Figure(Verb):
     runs: Annotated[Positional[Path], _named("RUNS")]
     """Folder of an experiment's runs, or its kept results: experiments/quickstart/results."""
     kind: str = "curves"
-    """curves, speed-up, survival, components of a target; forest, matrix, profile, map, severity, freeze-depth."""
+    """curves, speed-up, survival, components, networks; forest, matrix, profile, map, severity, freeze-depth."""
     env: str | None = None
     """The target, of curves and the like where there are several."""
     width: float = 5.5

@@ -10,7 +10,10 @@ from trl_suite.evidence.figures.gallery import CaptionedFigure
 from trl_suite.evidence.results import across_targets
 from trl_suite.evidence.results.experiment_results import Results
 
-OF_A_TARGET = {"curves": "learning", "speed-up": "speed-up", "survival": "survival", "components": "components"}
+OF_A_TARGET = {
+    "curves": "learning", "speed-up": "speed-up", "survival": "survival", "components": "components",
+    "networks": "networks",
+}  # fmt: skip
 
 
 def plot(results: Results, kind: str, env: str | None = None) -> Figure:

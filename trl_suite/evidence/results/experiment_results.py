@@ -198,8 +198,8 @@ class Results:
         """Return one of the report's pictures as a Matplotlib figure, which a notebook shows and `savefig` stores.
 
         Args:
-            kind: of a target `curves`, `speed-up`, `survival` or `components`; of all targets `forest`, `matrix`,
-                `severity`, `freeze-depth`, `profile`, `map` or `total-steps`.
+            kind: of a target `curves`, `speed-up`, `survival`, `components` or `networks`; of all targets `forest`,
+                `matrix`, `severity`, `freeze-depth`, `profile`, `map` or `total-steps`.
             env: the target; needed where there are several.
 
         Raises:
