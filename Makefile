@@ -1,10 +1,11 @@
 # Every target sets up what it needs: a machine with git, make and Python 3.11 or newer is enough.
 PYTHON ?= python3
 VENV   ?= .venv
+DEVICE ?= cuda
 BIN     = $(VENV)/bin
 STAMP   = $(VENV)/.installed
 
-.PHONY: help setup check test test-slow test-gpu test-faults test-ray bench bench-gpu build site pages quickstart study clean
+.PHONY: help setup check test test-slow test-gpu test-faults test-ray bench bench-gpu gpu-first build site pages quickstart study clean
 
 help:           ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -52,6 +53,10 @@ bench-gpu: setup    ## the speed of worlds and of cohorts on a CUDA device, besi
 	$(BIN)/python benchmarks/cohort.py --device cuda --physics warp --robots half-cheetah --batch-sizes 256 --members 8 32 128 \
 		--rounds 1 --out experiments/benchmarks/cohort-gpu.json
 	$(BIN)/python benchmarks/off_policy.py --device cuda --rounds 1 --out experiments/benchmarks/sac-gpu.json
+
+gpu-first: setup    ## what a first GPU is asked, correctness first, in fifteen minutes; DEVICE=cpu is a rehearsal
+	$(BIN)/python benchmarks/gpu_first.py --device $(DEVICE) --out build/gpu-first; \
+	$(BIN)/python benchmarks/gpu_report.py build/gpu-first --out build/gpu-first/README.md
 
 pages: setup    ## certificates that are missing, and all pages that are written from tables
 	$(BIN)/trl-suite verify --missing

@@ -86,3 +86,11 @@ def located(where: str) -> Generator[None]:
         yield
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
+
+
+class SuiteWarning(UserWarning):
+    """Something that the user should know, and that stops nothing: a worker passes it on."""
+
+
+class UncapturedWarning(SuiteWarning):
+    """Work on a device runs without a graph."""

@@ -113,6 +113,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     cohort_size: int = 1  # runs that trained together in one process
     device: str = "cpu"
     physics: str = "mujoco"  # or "warp", in single precision
+    accelerator: dict[str, str] = {}  # GPU, driver, precision and, where the physics is Warp's, its versions
     attempts: int = 1  # how often it was begun or gone on with
     failures: int = 0  # how many of them failed
     command: tuple[str, ...] = ()

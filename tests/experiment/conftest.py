@@ -11,6 +11,7 @@ import pytest
 from trl_suite.experiment.planning import grid
 from trl_suite.experiment.planning.cohort_keys import CohortPlanner
 from trl_suite.experiment.planning.cohort_queue import PlannedCohort
+from trl_suite.experiment.planning.placement import placement
 from trl_suite.experiment.planning.run_spec import RunSpec
 from trl_suite.experiment.running import run_folder
 from trl_suite.experiment.running.scheduler import RunPlace, Scheduler, Tally
@@ -132,9 +133,10 @@ def make(
     run_folder.write_plan(root, grid.plan_record("tiny", specification, ""))
     how = experiment_keys.ExecutionOptions(**execution)
     with Stop() as stop:
-        group = CohortPlanner(specification, 2)
+        specs = grid.run_specs(specification)
+        group = CohortPlanner(specification, placement("local", specification, 2), specs)
         scheduler = Scheduler(root, "tiny", place, hearing, execution=how, cohort_key=group, mix_versions=mix_versions)
-        return scheduler.run(grid.run_specs(specification)[only], stop)
+        return scheduler.run(specs[only], stop)
 
 
 def results(root: Path) -> dict[str, bytes]:

@@ -8,17 +8,20 @@ import pytest
 import torch
 
 from tests.experiment.conftest import TINY
-from trl_suite import machine_resources
+from trl_suite import content, machine_resources
 from trl_suite.algorithms.ppo import PPOHyperparameters
 from trl_suite.cli.arguments import Run
 from trl_suite.cli.verbs.run import execute
 from trl_suite.errors import InputError, NotInstalledError
+from trl_suite.experiment.places.local import Processes
 from trl_suite.experiment.planning import cohort_keys, grid, run_spec
 from trl_suite.experiment.planning.cohort_keys import CohortPlanner, assignments, summary
 from trl_suite.experiment.planning.cohort_queue import CohortKey, CohortQueue
+from trl_suite.experiment.planning.placement import Where, placement
 from trl_suite.experiment.planning.run_spec import RunSpec
 from trl_suite.experiment.specification import experiment_file
 from trl_suite.training import engines, settings
+from trl_suite.training.cohort.cohort_key import MemoryNeed
 from trl_suite.training.training_run import TrainingRun
 from trl_suite.worlds.warp import warp_library
 
@@ -27,7 +30,7 @@ from trl_suite.worlds.warp import warp_library
 def table(tmp_path):
     """An experiment whose file is TINY with changes."""
 
-    def made(*changes: tuple[str, str], workers: int = 2):
+    def made(*changes: tuple[str, str], workers: int = 2, on: Where = "local"):
         text = TINY
         for before, after in changes:
             assert before in text
@@ -36,7 +39,8 @@ def table(tmp_path):
         folder.mkdir(exist_ok=True)
         (folder / "experiment.toml").write_text(text)
         experiment = experiment_file.load(folder)
-        return grid.run_specs(experiment), CohortPlanner(experiment, workers)
+        specs = grid.run_specs(experiment)
+        return specs, CohortPlanner(experiment, placement(on, experiment, workers), specs)
 
     return made
 
@@ -112,7 +116,7 @@ def test_a_cohort_that_does_not_fit_is_cut_before_it_starts(table, monkeypatch):
     room = int((cohort_keys.WORKER_BYTES + 2.5 * size) * 2 / (1 - cohort_keys.SPARE_MEMORY_SHARE))
     monkeypatch.setattr(machine_resources, "available_bytes", lambda: room)
     steps, group = table()
-    queue = CohortQueue([step for step in steps if step.role == "target"], 1, group)
+    queue = CohortQueue([step for step in steps if step.role == "target"], lambda _: 1, group)
     sizes = []
     while cohort := queue.take(lambda _: True):
         sizes.append(len(cohort.specs))
@@ -159,7 +163,7 @@ def test_memory_that_is_available_is_no_more_than_the_machine_has():
 
 def test_sources_go_first_since_others_wait_for_them(table):
     steps, group = table()
-    queue = CohortQueue(steps, 2, group)
+    queue = CohortQueue(steps, lambda _: 2, group)
     first, second = queue.take(lambda step: not step.source), queue.take(lambda step: not step.source)
     assert [step.role for step in (*first.specs, *second.specs)] == ["source", "source"]
     assert {step.method for step in queue.take(lambda step: not step.source).specs} == {"scratch"}
@@ -170,7 +174,7 @@ def test_a_group_is_handed_out_in_equal_shares_before_the_next_is_begun(table):
     steps, _ = table()
     one = next(step for step in steps if step.role == "target")
     many = [renamed(one, f"{place}-{'ab'[place % 2]}") for place in range(20)]
-    queue = CohortQueue(many, 2, lambda step: CohortKey(step.folder[-1], "cohort", "", limit=4))
+    queue = CohortQueue(many, lambda _: 2, lambda step: CohortKey(step.folder[-1], "cohort", "", limit=4))
     shares = []
     while cohort := queue.take(lambda _: True):
         shares.append([step.folder[-1] for step in cohort.specs])
@@ -221,3 +225,85 @@ def test_physics_on_warp_is_for_cohorts(table, monkeypatch):
     with pytest.raises(NotInstalledError, match="mujoco-warp is not installed"):
         table(*on_warp())
     warp_library.library.cache_clear()
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    """A machine with two GPUs and Warp, as far as a plan looks."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *_: (2**30, 2**30))
+    monkeypatch.setattr(engines, "physics", lambda requested, on: "warp" if requested != "mujoco" else "mujoco")
+
+
+def test_where_there_are_gpus_each_has_a_cohort_and_sb3s_runs_have_the_cores(table, two_gpus):
+    steps, group = table((METHODS, 'methods = ["scratch", "jsrl"]'), workers=16)
+    assert {one.device for one in assignments(steps, group) if one.engine == "cohort"} == {"cuda"}
+    place = Processes(16, 2)
+    queue, busy = CohortQueue(steps, place.slots, group), {"cpu": 0, "cuda": 0}
+    while cohort := queue.take(lambda _: True, lambda device: busy[device] < place.slots(device)):
+        busy[cohort.device] += 1
+    assert busy == {"cpu": len([step for step in steps if step.method == "jsrl"]), "cuda": 2}
+    assert queue.specs  # of the cohorts' runs, which wait for a GPU
+
+
+def test_where_sb3_is_asked_for_the_gpu_does_not_matter(table, two_gpus):
+    steps, group = table((METHODS, METHODS + '\nengine = "sb3"'), workers=16)
+    assert {one.device for one in assignments(steps, group)} == {"cpu"}
+    queue = CohortQueue(steps, Processes(16).slots, group)
+    assert all(len(queue.take(lambda _: True).specs) == 1 for _ in steps)  # one for each core
+
+
+def test_a_cluster_decides_the_device_by_what_it_is_asked_for(table, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # as on a login node
+    gpus = (METHODS, METHODS + "\nexecution = { gpus = 1 }")
+    for on in ("slurm", "ray"):
+        assert {one.device for one in assignments(*table(gpus, on=on))} == {"cuda"}
+        assert {one.device for one in assignments(*table(on=on))} == {"cpu"}
+        with pytest.raises(InputError, match=f"--on {on}: execution.gpus = 0 asks the cluster for none"):
+            table((METHODS, METHODS + '\ndevice = "cuda"'), on=on)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # of which the cluster's nodes know nothing
+    assert {one.device for one in assignments(*table(on="slurm"))} == {"cpu"}
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "worlds", "physics"), [("ppo", 12, "warp"), ("ppo", 13, "mujoco"), ("sac", 0, "mujoco")]
+)
+def test_physics_is_chosen_by_the_table_for_ppo_alone(table, two_gpus, monkeypatch, algorithm, worlds, physics):
+    """TINY trains six targets of two worlds each."""
+    crossover = engines.PhysicsCrossover(measured=False, cores=16, worlds={"inverted-pendulum": worlds})
+    monkeypatch.setattr(engines, "physics_crossover", lambda: crossover)
+    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    monkeypatch.setattr(cohort_keys, "memory_of", lambda *_: MemoryNeed(1, 1))
+    steps, group = table((METHODS, f'algorithm = "{algorithm}"\n' + METHODS))
+    assert {group(step).physics for step in steps if step.role == "target"} == {physics}
+
+
+def test_a_robot_without_a_number_in_the_table_stays_on_the_cores():
+    evaluation = settings.Evaluation()
+    run = TrainingRun(env="swimmer", hyperparameters=PPOHyperparameters(), seed=0, steps=1, evaluation=evaluation)
+    assert not engines.warp_is_faster(run, 10**6)
+    assert set(engines.physics_crossover().worlds) <= set(content.names("envs"))
+
+
+def test_a_gpu_that_is_too_small_cuts_the_cohort_as_little_memory_does(table, two_gpus, monkeypatch):
+    """With physics on the cores the learner's arrays are on the card, which may have less room than the machine."""
+    steps, group = table((METHODS, METHODS + '\nphysics = "mujoco"'))
+    need = cohort_keys.memory_of(run_spec.training_of(steps[-1], None), "mujoco", "cuda")
+    assert min(need) > 0
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *_: (int(2.5 * need.device / 0.8), 2**40))
+    assert group(steps[-1]).limit == 2
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *_: (1, 2**40))
+    with pytest.raises(InputError, match="MB on the GPU and a worker has 0"):
+        table((METHODS, METHODS + '\nphysics = "mujoco"'))[1](steps[-1])
+
+
+def test_a_cohort_that_found_too_little_memory_is_handed_out_in_halves(table):
+    steps, group = table()
+    queue = CohortQueue([step for step in steps if step.role == "target"], lambda _: 1, group)
+    cohort = queue.take(lambda _: True)
+    assert len(cohort.specs) == 6
+    for spec in cohort.specs:
+        queue.put(spec)
+        queue.halve(spec, 6)
+    assert len(queue.take(lambda _: True).specs) == 3

@@ -10,6 +10,7 @@ from trl_suite.evidence.report.results_archive import archive_results
 from trl_suite.evidence.results import experiment_results
 from trl_suite.experiment.planning import grid
 from trl_suite.experiment.planning.cohort_keys import CohortPlanner
+from trl_suite.experiment.planning.placement import placement
 from trl_suite.experiment.reuse import reused_runs
 from trl_suite.experiment.run_experiment import run
 from trl_suite.experiment.specification import experiment_file
@@ -32,7 +33,8 @@ def taken(tmp_path, *others, text=MORE, **options):
     """What would be taken into an empty folder, and the lines about it."""
     specification = experiment_file.load(experiment(tmp_path, text))
     steps, root = grid.run_specs(specification), tmp_path / "runs" / "more"
-    told = reused_runs.take(root, steps, others, CohortPlanner(specification, 1), **options)
+    planner = CohortPlanner(specification, placement("local", specification, 1), steps)
+    told = reused_runs.take(root, steps, others, planner, **options)
     return {path.parent.relative_to(root).as_posix() for path in root.glob("*/*/*/run.json")}, told
 
 

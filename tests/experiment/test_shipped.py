@@ -11,6 +11,7 @@ from trl_suite.evidence.results import experiment_results
 from trl_suite.experiment import policy_library
 from trl_suite.experiment.planning import grid
 from trl_suite.experiment.planning.cohort_keys import CohortPlanner, assignments, summary
+from trl_suite.experiment.planning.placement import placement
 from trl_suite.experiment.reuse import reproduction, shipped_sources
 from trl_suite.experiment.run_experiment import run
 from trl_suite.experiment.specification import experiment_file
@@ -82,7 +83,7 @@ def test_shipped_policies_are_taken_and_not_trained(workspace):
     steps = grid.run_specs(experiment)
     assert [step.steps for step in steps if shipped_sources.is_shipped(step)] == [512, 512]
     assert "2 runs: a shipped policy, which is taken as it is" in summary(
-        assignments(steps, CohortPlanner(experiment, 1))
+        assignments(steps, CohortPlanner(experiment, placement("local", experiment, 1), steps))
     )
 
 

@@ -337,6 +337,18 @@ class Verify(Verb):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Warm(Verb):
+    """Compile Warp's kernels of robots beforehand, so that no run on a GPU waits for it; needs no GPU."""
+
+    robots: Positional[tuple[str, ...]]
+    """The robots: half-cheetah ant; variants that differ in shapes have kernels of their own: hopper.leg-1.5."""
+    arch: int = 0
+    """The kind of GPU: 80 is A100's, 90 H100's and H200's, 100 B200's; that of the GPU here where not given."""
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Show(Verb):
     """Draw an env and its variant side by side."""
 
@@ -391,6 +403,7 @@ def aliases(pairs: Sequence[Sequence[str]]) -> dict[str, str]:
 Arguments = (
     Annotated[Envs, tyro.conf.subcommand("envs")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]
+    | Annotated[Warm, tyro.conf.subcommand("warm")]
     | Annotated[Show, tyro.conf.subcommand("show")]
     | Annotated[Policies, tyro.conf.subcommand("policies")]
     | Annotated[Inspect, tyro.conf.subcommand("inspect")]

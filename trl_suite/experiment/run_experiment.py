@@ -5,7 +5,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -20,6 +20,7 @@ from trl_suite.experiment.places.on_slurm import OnSlurm
 from trl_suite.experiment.planning import grid, measured_references
 from trl_suite.experiment.planning.cohort_keys import Assignment, CohortPlanner, assignments, summary
 from trl_suite.experiment.planning.grid import RunSpec
+from trl_suite.experiment.planning.placement import Placement, Where, placement
 from trl_suite.experiment.reuse import shipped_sources
 from trl_suite.experiment.reuse.reused_runs import preview, take
 from trl_suite.experiment.running import progress, run_folder
@@ -35,8 +36,6 @@ from trl_suite.machine_resources import cores
 from trl_suite.record import SCRATCH
 from trl_suite.terminal import Terminal
 from trl_suite.training.reproducibility import threads
-
-Where = Literal["here", "local", "ray", "slurm"]
 
 
 class Finished(NamedTuple):
@@ -165,10 +164,9 @@ def make_runs(named: NamedExperiment, options: RunOptions, terminal: Terminal, c
     options.check()
     root = (options.runs / named.name).resolve()
     with interrupts_kept():
-        specs, planner = _prepared(named, options, terminal, command, root)
+        specs, where, planner = _prepared(named, options, terminal, command, root)
     with Stop() as stop, progress.display(terminal, specs) as display:
-        workers = options.workers if options.on == "ray" else planner.workers
-        place = _place(options.on, root, named.experiment.execution, stop, workers, options.address)
+        place = _place(options.on, root, named.experiment.execution, stop, where, options.workers, options.address)
         scheduler = Scheduler(
             root,
             named.name,
@@ -186,12 +184,12 @@ def make_runs(named: NamedExperiment, options: RunOptions, terminal: Terminal, c
 
 def _prepared(
     named: NamedExperiment, options: RunOptions, terminal: Terminal, command: str, root: Path
-) -> tuple[list[RunSpec], CohortPlanner]:
+) -> tuple[list[RunSpec], Placement, CohortPlanner]:
     """Write the plan, take what is there already, and tell what will be made."""
     specification, name = named.experiment, named.name
     tuning_trials.refuse_untuned(Path(named.origin or name), specification)
     content.refuse_installed(root)
-    specs, planner = _planned(named, options.workers)
+    specs, where, planner = _planned(named, options.on, options.workers)
     with located(named.label):
         references, misfits = _references(specification, planner, specs)
     run_folder.write_plan(root, grid.plan_record(name, specification, command, specs, references))
@@ -208,7 +206,7 @@ def _prepared(
         terminal.print(note, soft_wrap=True)
     for caution in (*experiment_checks.cautions(specification), *misfits):
         terminal.print(caution, style="yellow", soft_wrap=True)
-    return specs, planner
+    return specs, where, planner
 
 
 def _references(
@@ -262,7 +260,7 @@ def planned(named: NamedExperiment, options: RunOptions) -> Prospect:
     options.check()
     tuning_trials.refuse_untuned(Path(named.origin or named.name), named.experiment)
     root = (options.runs / named.name).resolve()
-    specs, planner = _planned(named, options.workers)
+    specs, _, planner = _planned(named, options.on, options.workers)
     measured, mixed = _measured(named.experiment), options.mix_versions
     lines, origins = preview(root, specs, options.reuse, planner, measured=measured, mixed=mixed)
     with located(named.label):
@@ -275,9 +273,10 @@ def planned(named: NamedExperiment, options: RunOptions) -> Prospect:
     return Prospect(assigned=assigned, done=len(done), reused=lines)
 
 
-def _planned(named: NamedExperiment, workers: int | None) -> tuple[list[RunSpec], CohortPlanner]:
+def _planned(named: NamedExperiment, on: Where, workers: int | None) -> tuple[list[RunSpec], Placement, CohortPlanner]:
     with located(named.label):
-        return grid.run_specs(named.experiment), CohortPlanner(named.experiment, workers or cores())
+        specs, where = grid.run_specs(named.experiment), placement(on, named.experiment, workers or cores())
+        return specs, where, CohortPlanner(named.experiment, where, specs)
 
 
 def _measured(experiment: Experiment) -> tuple[str, ...]:
@@ -296,10 +295,16 @@ def _afterwards(root: Path, experiment: Experiment, specs: list[RunSpec]) -> lis
 
 
 def _place(
-    on: Where, root: Path, execution: ExecutionOptions, stop: Stop, workers: int | None, address: str | None
+    on: Where,
+    root: Path,
+    execution: ExecutionOptions,
+    stop: Stop,
+    where: Placement,
+    workers: int | None,
+    address: str | None,
 ) -> RunPlace:
     if on == "ray":
         return OnRay(execution, address, workers)
     if on == "slurm":
         return OnSlurm(root, execution)
-    return InProcess(stop) if on == "here" else Processes(workers or cores())
+    return InProcess(stop) if on == "here" else Processes(where.workers, where.gpus)

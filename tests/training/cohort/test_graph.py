@@ -122,9 +122,10 @@ def test_imitating_asks_nothing_of_the_host(algorithm, nowhere):
     layout = on_policy(17, 6, (64, 64)) if algorithm == "ppo" else actors(algorithm, 17, 6, (64, 64))
     stack = Stack.zeros(layout, 4, nowhere)
     optimiser = adam.Adam(stack, stack.zeros_like(), 1e-3, 1e-8)
-    imitation = DistillationGradient(optimiser, "relu", algorithm, 2, None)
+    imitation = DistillationGradient(optimiser, "relu", algorithm, [2])
     examples = {"normalized_obs": torch.zeros(60, 17), "mean": torch.zeros(60, 6), "log_std": torch.zeros(60, 6)}
-    given = imitation.drawn({name: each.to(nowhere) for name, each in examples.items()}, torch.zeros(3, 20).long(), 0.7)
+    of_member = {name: each.to(nowhere) for name, each in examples.items()}
+    given = imitation.drawn([of_member], torch.zeros(1, 3, 20).long(), [0.7])
     assert {value.device for value in given.values()} == {nowhere}
     imitation.show(given, 1)
     optimiser.step()

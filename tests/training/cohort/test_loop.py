@@ -54,16 +54,16 @@ def _sb3(job: TrainingRun, seed: int):
     implant(job.source, model, job.method, job.definition, job.alias, seed_for(job.seed, "method"))
     model.set_logger(Logger(folder=None, output_formats=[]))
     draws = [
-        noise.normals(
-            [seed],
+        noise.normal(
+            seed,
             noise.NoiseStream.ACTION,
             k,
             (hyperparameters.n_steps, hyperparameters.n_envs, model.action_space.shape[0]),
-        )[0]
+        )
         for k in range(ROLLOUTS)
     ]
     orders = [
-        noise.permutations([seed], k, hyperparameters.n_epochs, hyperparameters.n_steps * hyperparameters.n_envs)[0]
+        noise.permutation(seed, k, hyperparameters.n_epochs, hyperparameters.n_steps * hyperparameters.n_envs)
         for k in range(ROLLOUTS)
     ]
     steps, permutations = iter(np.concatenate(draws)), iter(np.concatenate(orders))

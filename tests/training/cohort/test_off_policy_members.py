@@ -19,7 +19,7 @@ from trl_suite.networks.policy import Policy
 from trl_suite.training import settings
 from trl_suite.training.cohort.cohort_key import obstacle
 from trl_suite.training.cohort.learning import replay_rings
-from trl_suite.training.cohort.learning.source_gradients import DistillationGradient
+from trl_suite.training.cohort.learning.source_gradients import DistillationGradient, examples
 from trl_suite.training.cohort.stacked.adam import Adam
 from trl_suite.training.cohort.stacked.parameter_layout import actors
 from trl_suite.training.cohort.stacked.stack import Stack
@@ -201,10 +201,11 @@ def test_a_pull_on_behaviour_adds_the_gradient_of_the_divergence(make, sources, 
     stack.write(1, other.components)
     adam = Adam(stack, stack.zeros_like(), 1e-3, 1e-8)
     adam.gradient.flat.fill_(0.25)
-    imitation = DistillationGradient(adam, "relu", algorithm, 1, source_actor(policy, policy.interface, _names(policy)))
+    imitation = DistillationGradient(adam, "relu", algorithm, [1])
     states = np.random.default_rng(0).normal(size=(40, 4))
-    examples = imitation.examples(states, torch.as_tensor(other.normalised(states)))
-    given = imitation.drawn(examples, torch.arange(40).view(1, 40), 0.7)
+    source = source_actor(policy, policy.interface, _names(policy))
+    shown = examples(source, states, torch.as_tensor(other.normalised(states)))
+    given = imitation.drawn([shown], torch.arange(40).view(1, 1, 40), [0.7])
     imitation.show({}, 0)
     imitation.add()
     assert (adam.gradient.flat == 0.25).all()  # nothing was given

@@ -65,11 +65,35 @@ def test_it_learns_about_what_it_learns_on_mujoco(make_job):
         assert ours.unstable_episodes == theirs.unstable_episodes == 0
 
 
-def test_physics_that_was_wrong_fails_the_run(make_job, monkeypatch):
-    monkeypatch.setattr(WarpVectorEnv, "overflown", lambda self: 3)
-    outcome = run([make_job()])[0]
-    assert isinstance(outcome, InputError)
-    assert "contacts or constraints of 3 of" in str(outcome)
+def test_a_world_that_overflows_fails_its_member_alone(make_job, monkeypatch):
+    """One bit in one world of the second member, once: it is named, and the others become what they become alone."""
+    jobs, judge = [make_job(seed) for seed in range(3)], WarpVectorEnv._evaluate
+    undisturbed = [numbers(outcome) for outcome in run(jobs)]
+
+    def evaluate(batch):
+        judge(batch)
+        if batch.num_envs == 3 * jobs[0].hyperparameters.n_envs:  # those of the training
+            batch._simulation.overflow[jobs[0].hyperparameters.n_envs] |= 4
+
+    monkeypatch.setattr(WarpVectorEnv, "_evaluate", evaluate)
+    first, second, third = run(jobs)
+    assert isinstance(second, InputError)
+    assert "contacts or constraints of 1 of 6 worlds" in str(second)
+    assert same(numbers(first), undisturbed[0])
+    assert same(numbers(third), undisturbed[2])
+
+
+def test_a_world_that_overflows_while_it_is_measured_fails_its_member_alone(make_job, monkeypatch):
+    jobs, judge = [make_job(seed) for seed in range(3)], WarpVectorEnv._evaluate
+
+    def evaluate(batch):
+        judge(batch)
+        if batch.num_envs == 3 * EVALUATION.episodes:
+            batch._simulation.overflow[-1] |= 1
+
+    monkeypatch.setattr(WarpVectorEnv, "_evaluate", evaluate)
+    outcomes = run(jobs)
+    assert [isinstance(outcome, InputError) for outcome in outcomes] == [False, False, True]
 
 
 @pytest.mark.parametrize("env", ["inverted-pendulum", "hopper"])
@@ -84,7 +108,7 @@ def test_a_rollout_on_the_device_is_the_hosts(make_job, env):
         if on_host:
             given = (learner.stack, learner.networks, cohort.normaliser, cohort.worlds, [0, 1], cohort.alive)
             collector = Collector(cohort.hyperparameters, *given)
-        collector._seeds = [0, 1]
+        collector._seeds[:] = [0, 1]
         collector.reset()
         rollouts = [collector.collect(iteration) for iteration in range(2)]
         found.append((rollouts, cohort, collector.episodes))

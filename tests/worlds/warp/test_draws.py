@@ -43,3 +43,14 @@ def test_a_world_keeps_its_draws_whoever_is_beside_it():
     assert torch.equal(
         seeded(3).uniform(DrawPurpose.GOAL, times, 4), seeded(9).uniform(DrawPurpose.GOAL, times.repeat(3), 4)[:3]
     )
+
+
+def test_one_kernel_draws_the_same_bits():
+    made, times = seeded(50), torch.arange(50) * 1000
+    widths = {DrawPurpose.POSITION: 9, DrawPurpose.VELOCITY: 18, DrawPurpose.GOAL: 0, DrawPurpose.ACTION: 64}
+    draws = counter_rng.UniformDraws(made, widths, times)
+    for _ in range(2):
+        draws.draw()
+        for use, width in widths.items():
+            assert torch.equal(draws.of(use), made.uniform(use, times, width))
+        times += 3  # in place, as a step counts them up

@@ -47,15 +47,18 @@ def test_no_cuda_is_said_before_anything_starts():
         WarpVectorEnv(4, "hopper", device="meta")
 
 
-def test_a_driver_that_is_too_old_is_refused(monkeypatch):
+@pytest.mark.parametrize("version", [(12, 2), (12, 9)])
+def test_a_driver_that_is_too_old_is_refused(version, monkeypatch):
+    """Warp lists no device then, which is not what is wrong."""
     warp = warp_library.library().warp
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(warp, "is_cuda_available", lambda: True)
-    monkeypatch.setattr(warp, "get_cuda_driver_version", lambda: (12, 2))
-    with pytest.raises(InputError, match=r"the CUDA driver is 12.2, 12.4 is needed"):
+    monkeypatch.setattr(warp, "is_cuda_available", lambda: False)
+    monkeypatch.setattr(warp, "get_cuda_driver_version", lambda: version)
+    said = rf"the CUDA driver is 12.{version[1]}, and 13.0 \(R580\) or newer is needed; physics = 'mujoco'"
+    with pytest.raises(InputError, match=said):
         warp_library.refuse_unless_usable(torch.device("cuda"))
     assert engines.physics("auto", "cuda") == "mujoco"
-    with pytest.raises(InputError, match=r"the CUDA driver is 12.2"):
+    with pytest.raises(InputError, match=said):
         engines.physics("warp", "cuda")
 
 

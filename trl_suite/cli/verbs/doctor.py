@@ -10,15 +10,18 @@ from rich.table import Table
 from trl_suite import content, machine_resources, provenance
 from trl_suite.cli.arguments import Doctor
 from trl_suite.terminal import Terminal, print_json
-from trl_suite.worlds.warp import warp_library
+from trl_suite.training.device_facts import accelerator
+from trl_suite.worlds.warp import device_check, warp_library
 
+CHILD_SECONDS = 120  # that a question to a process of its own may take
 _RENDERERS = ("", "egl", "osmesa", "glfw", "disable", "off")  # what mujoco takes for MUJOCO_GL
 _ROBOTS = ("inverted-pendulum", "hopper", "half-cheetah", "ant", "humanoid")
 _PHYSICS = """
 import sys
 from trl_suite.training import engines
-from trl_suite.worlds.warp import limits
+from trl_suite.worlds.warp import kernels, limits
 print(engines.physics("auto", engines.device("auto")))
+print(kernels.cache_folder())
 print(", ".join(f"{name} {limits.bytes_per_world(name) / 1024:.0f} KB" for name in sys.argv[1:]))
 """
 _DRAW = """
@@ -54,6 +57,7 @@ def findings() -> dict[str, str]:
         "commit": f"{commit or 'not a checkout'}{' with uncommitted changes' if dirty else ''}",
         "torch threads": f"{torch.get_num_threads()} by default; every run is given one",
         "gpu": _gpu(),
+        "graphs on the gpu": _graphs(),
         "physics on the gpu": _warp(),
         "memory": f"{machine_resources.available_bytes() / 2**30:.1f} GB to be had; cohorts are cut to fit",
         "rendering": _rendering(),
@@ -66,19 +70,49 @@ def findings() -> dict[str, str]:
 def _gpu() -> str:
     if not torch.cuda.is_available():
         return "none that torch can use; runs use the CPU"
-    return f"{torch.cuda.get_device_name()}; cohorts learn there"
+    facts = accelerator("cuda", "mujoco")
+    count = torch.cuda.device_count()
+    several = f"; {count} GPUs, a cohort on each" if count > 1 else ""
+    return f"{facts['gpu']}, driver for CUDA {facts['driver']}, {facts['precision']}; cohorts learn there{several}"
+
+
+def _graphs() -> str:
+    """Capture small graphs in a process of its own: a driver's fault may abort it."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    done = _child(["-m", device_check.__name__, device])
+    if done.returncode:
+        return f"do not work: {_last_line(done)}; TRL_SUITE_GRAPHS=0 runs without them"
+    where = "" if device == "cuda" else "on Warp's CPU device, where they can be tried: "
+    return where + (done.stdout.strip() or "none to try: there is neither a CUDA device nor Warp")
 
 
 def _warp() -> str:
     """Ask in a process of its own, as of rendering: a wrong display keeps MuJoCo from being imported."""
     if why := warp_library.obstacle():
         return f"no: {why}; cohorts have their physics on the CPU's cores"
-    done = subprocess.run([sys.executable, "-c", _PHYSICS, *_ROBOTS], capture_output=True, text=True, check=False)
+    done = _child(["-c", _PHYSICS, *_ROBOTS])
     if done.returncode:
-        return f"does not work: {done.stderr.strip().splitlines()[-1]}"
-    *_, physics, env_bytes = done.stdout.splitlines()
-    where = "there" if physics == "warp" else "on the CPU's cores unless physics = 'warp'"
-    return f"Warp is installed; cohorts have their physics {where}. A world takes: {env_bytes}"
+        return f"does not work: {_last_line(done)}"
+    *_, physics, folder, env_bytes = done.stdout.splitlines()
+    where = "there, where it is the faster" if physics == "warp" else "on the CPU's cores unless physics = 'warp'"
+    return (
+        f"Warp is installed; cohorts have their physics {where}. Compiled kernels lie in {folder}. "
+        f"A world takes: {env_bytes}"
+    )
+
+
+def _child(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run Python with a limit of time; one that hangs, or dies without a word, has failed like others."""
+    command = [sys.executable, *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=CHILD_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 1, "", f"no answer within {CHILD_SECONDS} s")
+
+
+def _last_line(done: subprocess.CompletedProcess[str]) -> str:
+    lines = done.stderr.strip().splitlines()
+    return lines[-1] if lines else f"the process ended with code {done.returncode} and without a word"
 
 
 def _rendering() -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 from trl_suite.experiment.running.scheduler import EndedCohort
 from trl_suite.experiment.running.stop_request import Stop
 from trl_suite.experiment.running.worker import CohortOrder, News, Tell, work
+from trl_suite.training.engines import Device
 
 PIPE_POLL_SECONDS = 0.2  # seconds; a signal is noticed as late as that
 _ORPHANED = 75  # exit code of a worker whose parent is gone
@@ -28,6 +29,7 @@ class _Worker:
     order: CohortOrder
     process: BaseProcess
     line: Connection
+    gpu: int | None = None  # which one is its own
     heard: float = field(default_factory=time.monotonic)
     hung: bool = False
     spoke: bool = False  # has said anything at all
@@ -36,8 +38,8 @@ class _Worker:
 class Processes:
     """Makes cohorts in processes of their own. One that dies takes nothing with it, and none outlives this one."""
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    def __init__(self, workers: int, gpus: int = 0) -> None:
+        self._slots: dict[Device, int] = {"cpu": workers, "cuda": gpus}
         self._workers: list[_Worker] = []
         self._stillborn: list[EndedCohort] = []  # cohorts whose worker could not be started
         # A fork server imports torch once and owns no threads, so that a run starts at once and never inherits a lock.
@@ -55,10 +57,25 @@ class Processes:
         """The workers' process ids."""
         return [worker.process.pid for worker in self._workers if worker.process.pid is not None]
 
+    def slots(self, device: Device) -> int:
+        """Return how many cohorts at a time: on the cores, or one on each GPU."""
+        return self._slots[device]
+
+    def has_room(self, device: Device) -> bool:
+        """Return whether a core, or a GPU, has no cohort."""
+        at_work = [worker.order.cohort.device for worker in self._workers]
+        at_work += [ended.cohort.device for ended in self._stillborn]
+        return at_work.count(device) < self._slots[device]
+
+    def _free_gpu(self) -> int:
+        """Return a GPU that no worker has."""
+        return min(set(range(self._slots["cuda"])) - {worker.gpu for worker in self._workers})
+
     def start(self, order: CohortOrder) -> None:
         """Begin to make a cohort."""
+        gpu = self._free_gpu() if order.cohort.device == "cuda" else None
         parent_end, worker_end = self._context.Pipe()
-        process = self._context.Process(target=_begin, args=(order, worker_end), daemon=True)
+        process = self._context.Process(target=_begin, args=(order, worker_end, gpu), daemon=True)
         try:
             with _without_interrupts(), _without_plain_script():
                 process.start()
@@ -68,7 +85,7 @@ class Processes:
             return
         finally:
             worker_end.close()
-        self._workers.append(_Worker(order=order, process=process, line=parent_end))
+        self._workers.append(_Worker(order=order, process=process, line=parent_end, gpu=gpu))
 
     def listen(self, tell: Tell) -> list[EndedCohort]:
         """Wait a moment, pass on what the workers say, and return those that are gone."""
@@ -164,11 +181,18 @@ def _guard_advice() -> str:
     return f": workers import {file}; put what it does under `if __name__ == '__main__':`"
 
 
-def _begin(order: CohortOrder, line: Connection) -> None:
-    """Work in a process of its own."""
+def _begin(order: CohortOrder, line: Connection, gpu: int | None) -> None:
+    """Work in a process of its own; of several GPUs it sees one, or none where its runs are on the cores."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = "" if gpu is None else visible_gpu(gpu)
     threading.Thread(target=_end_with, args=(line,), daemon=True).start()
     with Stop(ignore=(signal.SIGINT,)) as stop:  # Ctrl-C reaches the whole group; the parent decides what it means
         work(order, partial(_send, line), stop)
+
+
+def visible_gpu(index: int) -> str:
+    """CUDA's name of a GPU among those that this process may see."""
+    visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return visible[index] if index < len(visible) else str(index)
 
 
 def _end_with(parent: Connection) -> None:
@@ -189,12 +213,19 @@ def _send(line: Connection, news: News) -> None:
 class InProcess:
     """Makes one cohort after another in this process."""
 
-    size = 1
     busy = 0
 
     def __init__(self, stop: Stop) -> None:
         self._stop = stop
         self._waiting: list[CohortOrder] = []
+
+    def slots(self, device: Device) -> int:
+        """Return 1: one cohort after the other."""
+        return 1
+
+    def has_room(self, device: Device) -> bool:
+        """Return whether no cohort waits."""
+        return not self.busy
 
     def start(self, order: CohortOrder) -> None:
         """Note the cohort; it is made when it is listened to."""

@@ -12,6 +12,7 @@ from trl_suite.experiment.places.remote_cohort import FolderFollower, RemoteCoho
 from trl_suite.experiment.running.scheduler import EndedCohort
 from trl_suite.experiment.running.worker import CohortOrder, Tell
 from trl_suite.experiment.specification.experiment_keys import ExecutionOptions
+from trl_suite.training.engines import Device
 
 RAY_POLL_SECONDS = 0.2  # seconds
 
@@ -58,6 +59,14 @@ class OnRay:
     def busy(self) -> int:
         """How many cohorts are being made."""
         return len(self._orders)
+
+    def slots(self, device: Device) -> int:
+        """Return how many cohorts at a time: each has the cores and GPUs that the experiment asks for."""
+        return self.size
+
+    def has_room(self, device: Device) -> bool:
+        """Return whether another cohort can be begun."""
+        return self.busy < self.size
 
     def start(self, order: CohortOrder) -> None:
         """Begin to make a cohort."""

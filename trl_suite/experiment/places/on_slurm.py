@@ -16,6 +16,7 @@ from trl_suite.experiment.running.scheduler import EndedCohort
 from trl_suite.experiment.running.stop_request import Stop
 from trl_suite.experiment.running.worker import CohortOrder, News, Tell
 from trl_suite.experiment.specification.experiment_keys import ExecutionOptions
+from trl_suite.training.engines import Device
 
 SLURM_POLL_SECONDS = 0.5  # seconds
 NOTICE_SECONDS = 120  # seconds before the end of its time at which a job is told
@@ -73,6 +74,14 @@ class OnSlurm:
     def busy(self) -> int:
         """How many cohorts are being made, or wait in the cluster's queue."""
         return len(self._jobs)
+
+    def slots(self, device: Device) -> int:
+        """Return how many cohorts at a time: each has the cores and GPUs that the experiment asks for."""
+        return self.size
+
+    def has_room(self, device: Device) -> bool:
+        """Return whether another cohort can be begun."""
+        return self.busy < self.size
 
     def start(self, order: CohortOrder) -> None:
         """Submit a cohort."""

@@ -1,9 +1,11 @@
 """Which runs can train together, and on which engine; the plan's own words for why."""
 
+import functools
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import torch
@@ -12,17 +14,19 @@ from trl_suite import machine_resources
 from trl_suite.algorithms.hyperparameters import OffPolicyHyperparameters
 from trl_suite.errors import InputError
 from trl_suite.experiment.planning.cohort_queue import CohortKey, trained_alone
+from trl_suite.experiment.planning.placement import Placement
 from trl_suite.experiment.planning.run_spec import RunSpec, training_of
 from trl_suite.experiment.reuse.shipped_sources import is_shipped
 from trl_suite.experiment.specification.experiment_keys import Experiment
 from trl_suite.experiment.specification.factors import cells
 from trl_suite.training import engines
-from trl_suite.training.cohort.cohort_key import bytes_of, cohort_key, obstacle
+from trl_suite.training.cohort.cohort_key import bytes_of, cohort_key, memory_of, obstacle
 from trl_suite.training.cohort.collecting.cohort_envs import Physics
 from trl_suite.training.cohort.learning.off_policy import terms_of
 from trl_suite.training.policy_import import trainable_spaces
 from trl_suite.training.training_run import TrainingRun
 from trl_suite.worlds.address import Address
+from trl_suite.worlds.warp import warp_library
 from trl_suite.worlds.warp.merge import shared
 
 WORKER_BYTES = 500 * 2**20  # bytes of a worker before it has any member: interpreter, torch and MuJoCo
@@ -40,19 +44,36 @@ class CohortPlanner:
             env, a CUDA device is wanted and there is none, or a single run does not fit into the memory.
     """
 
-    def __init__(self, experiment: Experiment, workers: int) -> None:
+    def __init__(self, experiment: Experiment, placement: Placement, specs: Sequence[RunSpec]) -> None:
         self._engine = experiment.engine
-        self.device: engines.Device = engines.device(experiment.device)
-        # one program fills a GPU, and takes all cores for physics
-        self.workers = workers if self.device == "cpu" else 1
-        self._asked_physics = experiment.physics
-        self._physics: Physics = engines.physics(experiment.physics, self.device)
+        self._placement = placement
+        self.device: engines.Device = placement.device
+        self._asked_physics: Literal["auto"] | Physics = experiment.physics
+        self._physics: Physics = self._available_physics()
         self._cache: dict[tuple[str, int, bytes], CohortKey] = {}
         self._fits: set[tuple[str, int, bytes]] = set()  # runs that train alone and have the memory for it
         self._cells = {
-            name: CohortPlanner(cell, workers) for name, cell in cells(experiment).items() if experiment.factors
+            name: CohortPlanner(cell, placement, [spec for spec in specs if spec.cell == name])
+            for name, cell in cells(experiment).items()
+            if experiment.factors
         }
         self._trainable: set[str] = set()
+        self._specs = specs
+
+    def _available_physics(self) -> Physics:
+        """Return the physics that cohorts can have; on a cluster its worker looks at the device."""
+        if self._engine == "sb3":
+            return "mujoco"
+        if self._placement.local:
+            return engines.physics(self._asked_physics, self.device)
+        warp = self._asked_physics == "warp" or (self._asked_physics == "auto" and self.device == "cuda")
+        return "warp" if warp and not warp_library.obstacle() else "mujoco"
+
+    @functools.cached_property
+    def _sizes(self) -> Counter[str]:
+        """How many runs of the whole plan share a key, whatever of it is done: a cohort's physics stays what it is."""
+        jobs = [training_of(spec, None) for spec in self._specs if not is_shipped(spec)]
+        return Counter(cohort_key(job) for job in jobs if not obstacle(job))
 
     def __call__(self, spec: RunSpec) -> CohortKey:
         """Return the key that the run shares with those that it trains with."""
@@ -94,22 +115,8 @@ class CohortPlanner:
         cache_key = (job.env, job.total, msgspec.json.encode(parts))
         if cache_key not in self._fits:
             self._fits.add(cache_key)
-            self._refuse_too_large(spec, job, "mujoco")
+            self._limit(spec, job, "mujoco", "cpu")
         return trained_alone(spec, why)
-
-    def _refuse_too_large(self, spec: RunSpec, job: TrainingRun, physics: Physics) -> tuple[int, int]:
-        """Return the bytes that a run takes, and those that a worker has for it.
-
-        Raises:
-            InputError: it has fewer.
-        """
-        size, room = bytes_of(job, physics), self._room(physics)
-        if size > room:
-            raise InputError(
-                f"{_key_to_lower(job, size - room)}: {_named(spec)} takes {size / 2**20:,.0f} MB and a worker has "
-                f"{room / 2**20:,.0f}: fewer workers (--workers), {_smaller(job, size - room)}"
-            )
-        return size, room
 
     def _shared_key(self, spec: RunSpec, job: TrainingRun) -> CohortKey:
         parts = (
@@ -126,8 +133,10 @@ class CohortPlanner:
 
     def _limited_key(self, spec: RunSpec, job: TrainingRun) -> CohortKey:
         """Return the key of the run's cohort, with how many of its kind fit into a worker's share of the memory."""
-        physics: Physics = self._physics
         key = cohort_key(job)
+        physics: Physics = self._physics
+        if self._asked_physics == "auto" and physics == "warp" and not engines.warp_is_faster(job, self._sizes[key]):
+            physics = "mujoco"
         if physics == "warp":
             try:
                 key += f" {_one_batch(job)}"
@@ -135,15 +144,42 @@ class CohortPlanner:
                 if self._asked_physics == "warp":
                     raise
                 physics = "mujoco"
-        size, room = self._refuse_too_large(spec, job, physics)
-        limit = min(room // size, CPU_COHORT_RUNS_MAX) if self.device == "cpu" else room // size
-        return CohortKey(key, "cohort", "", limit, self.device, physics)
+        limit = self._limit(spec, job, physics, self.device)
+        firm = self._asked_physics != "auto"
+        return CohortKey(key, "cohort", "", limit, self.device, physics, firm)
 
-    def _room(self, physics: Physics) -> int:
-        """Return how many bytes the members of one worker may take, where their worlds are."""
-        if physics == "warp" and self.device == "cuda":
-            return int(torch.cuda.mem_get_info()[0] * (1 - SPARE_MEMORY_SHARE))
-        return int(machine_resources.available_bytes() * (1 - SPARE_MEMORY_SHARE)) // self.workers - WORKER_BYTES
+    def _limit(self, spec: RunSpec, job: TrainingRun, physics: Physics, device: engines.Device) -> int:
+        """Return how many runs like this fit into a worker's share of the memory, on both sides.
+
+        Raises:
+            InputError: not even one does.
+        """
+        need = memory_of(job, physics, device)
+        limits = [CPU_COHORT_RUNS_MAX] if device == "cpu" else []
+        for where, size, room in (
+            ("", need.host, self._host_room()),
+            (" on the GPU", need.device, self._device_room()),
+        ):
+            if size > room:
+                raise InputError(
+                    f"{_key_to_lower(job, size - room)}: {_named(spec)} takes {size / 2**20:,.0f} MB{where} and a "
+                    f"worker has {room / 2**20:,.0f}: fewer workers (--workers), {_smaller(job, size - room)}"
+                )
+            if size:
+                limits.append(room // size)
+        return min(limits)
+
+    def _host_room(self) -> int:
+        """Return how many bytes the members of one worker may take in the machine's memory."""
+        workers = max(self._placement.slots(self.device), 1)
+        return int(machine_resources.available_bytes() * (1 - SPARE_MEMORY_SHARE)) // workers - WORKER_BYTES
+
+    def _device_room(self) -> int:
+        """Return how many bytes they may take on a GPU: of the smallest here; where it is elsewhere, any number."""
+        if self.device == "cpu" or not self._placement.local:
+            return sys.maxsize
+        free = min(torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count()))
+        return int(free * (1 - SPARE_MEMORY_SHARE))
 
 
 def _one_batch(job: TrainingRun) -> str:

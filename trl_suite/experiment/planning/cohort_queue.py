@@ -19,6 +19,7 @@ class CohortKey(NamedTuple):
     limit: int = 1  # how many of them a worker trains at a time
     device: Device = "cpu"
     physics: Physics = "mujoco"
+    firm: bool = True  # the physics was asked for, and is not chosen anew where it cannot be had
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,7 @@ class PlannedCohort:
     reason: str
     device: Device = "cpu"
     physics: Physics = "mujoco"
+    firm: bool = True
 
 
 def trained_alone(spec: RunSpec, why: str = "") -> CohortKey:
@@ -40,18 +42,28 @@ def trained_alone(spec: RunSpec, why: str = "") -> CohortKey:
 class CohortQueue:
     """The runs that wait, handed out as cohorts.
 
-    What may train together is cut into equal shares, as many for each worker, so that all cores are busy; the cut
+    What may train together is cut into equal shares, as many for each slot, so that all cores or GPUs are busy; the cut
     changes no result. All of it is handed out before the next is begun, so that what belongs together is done together.
+
+    Args:
+        specs: the runs.
+        slots: how many cohorts a device of a kind takes at a time.
+        cohort_key: of each run.
     """
 
     def __init__(
-        self, specs: Sequence[RunSpec], workers: int, cohort_key: Callable[[RunSpec], CohortKey] = trained_alone
+        self,
+        specs: Sequence[RunSpec],
+        slots: Callable[[Device], int],
+        cohort_key: Callable[[RunSpec], CohortKey] = trained_alone,
     ) -> None:
         self._cohort_key_of = cohort_key
         self._waiting = {spec.folder: (spec, cohort_key(spec)) for spec in specs}
         sizes = Counter(key.name for _, key in self._waiting.values())
-        limits = {key.name: key.limit for _, key in self._waiting.values()}
-        self._shares = {key: _share(size, workers, limits[key]) for key, size in sizes.items()}
+        keys = {key.name: key for _, key in self._waiting.values()}
+        self._shares = {
+            name: _share(size, max(slots(keys[name].device), 1), keys[name].limit) for name, size in sizes.items()
+        }
         self._turns = {key: turn for turn, key in enumerate(sizes)}
 
     @property
@@ -66,9 +78,22 @@ class CohortQueue:
         self._shares.setdefault(key.name, 1)
         self._turns.setdefault(key.name, len(self._turns))
 
-    def take(self, ready: Callable[[RunSpec], bool]) -> PlannedCohort | None:
-        """Return the next cohort of runs that are ready, sources first, in the plan's order; None where none is."""
-        ready_specs = [(spec, cohort_key) for spec, cohort_key in self._waiting.values() if ready(spec)]
+    def halve(self, spec: RunSpec, size: int) -> None:
+        """Hand out runs like this in cohorts of half the size from now on: one of that size found too little memory."""
+        key = self._cohort_key_of(spec)
+        self._shares[key.name] = max(1, min(self._shares[key.name], size // 2))
+
+    def take(
+        self, ready: Callable[[RunSpec], bool], has_room: Callable[[Device], bool] = lambda _: True
+    ) -> PlannedCohort | None:
+        """Return the next cohort of runs that are ready, sources first, in the plan's order; None where none is.
+
+        Args:
+            ready: whether a run can be made.
+            has_room: whether a device of a kind takes another cohort.
+        """
+        room: dict[Device, bool] = {device: has_room(device) for device in ("cpu", "cuda")}
+        ready_specs = [(spec, key) for spec, key in self._waiting.values() if room[key.device] and ready(spec)]
         if not ready_specs:
             return None
         # others wait for sources
@@ -82,6 +107,7 @@ class CohortQueue:
             reason=cohort_key.reason,
             device=cohort_key.device,
             physics=cohort_key.physics,
+            firm=cohort_key.firm,
         )
 
 

@@ -23,6 +23,7 @@ from trl_suite.experiment.running.run_state import EVALUATIONS, PLAN, RUN, VERSI
 from trl_suite.networks.policy import Policy
 from trl_suite.record import Plan, RunRecord, Status
 from trl_suite.training.acting.evaluation import Episode, append
+from trl_suite.training.device_facts import accelerator
 from trl_suite.training.training_run import Snapshot, TrainingOutcome
 
 DIFFS = "diffs"
@@ -114,6 +115,11 @@ class RunFolder:
             self._run = self._opened()
             self._write()
 
+    @property
+    def cohort_size(self) -> int:
+        """How many runs train together with it."""
+        return len(self._cohort.specs)
+
     def evaluated(self, step: int, episodes: Sequence[Episode]) -> None:
         """Append one evaluation."""
         self._lease.check()
@@ -184,7 +190,7 @@ class RunFolder:
         """Return the snapshot to go on from, with the evaluations cut back to what was told before it."""
         why = "no checkpoint to go on from"
         if self._of_another_engine():
-            why = "it was begun on another engine"
+            why = "it was begun on another engine or device"
             checkpoint.discard(self.path / checkpoint.CHECKPOINT_FOLDER)
         while checkpointed := checkpoint.load(self.path / checkpoint.CHECKPOINT_FOLDER, self._spec.digest):
             facts, snapshot = checkpointed
@@ -206,7 +212,8 @@ class RunFolder:
         if not path.is_file():
             return False
         earlier = record.decode(path, RunRecord)
-        return (earlier.engine, earlier.physics) != (self._cohort.engine, self._cohort.physics)
+        cohort = self._cohort
+        return (earlier.engine, earlier.device, earlier.physics) != (cohort.engine, cohort.device, cohort.physics)
 
     def _begin_anew(self, why: str) -> None:
         if (self.path / RUN).exists() and (self.path / EVALUATIONS).exists():
@@ -253,6 +260,7 @@ class RunFolder:
             cohort_size=len(self._cohort.specs),
             device=self._cohort.device,
             physics=self._cohort.physics,
+            accelerator=accelerator(self._cohort.device, self._cohort.physics),
             diff=self._diff() if dirty else "",
         )
 

@@ -17,6 +17,7 @@ from trl_suite.experiment.running.run_state import RUN
 from trl_suite.experiment.running.stop_request import Stop
 from trl_suite.experiment.running.worker import CohortOrder, News, Tell
 from trl_suite.experiment.specification.experiment_keys import ExecutionOptions
+from trl_suite.training.engines import Device
 
 GRACE_SECONDS = 25.0  # seconds that runs have to stop by themselves: Slurm gives thirty
 WATCH_SECONDS = 2.0  # seconds between two looks at the runs that other processes make
@@ -62,9 +63,12 @@ class EndedCohort(NamedTuple):
 class RunPlace(Protocol):
     """Where cohorts are made: this process, others on this machine, a cluster."""
 
-    @property
-    def size(self) -> int:
-        """How many cohorts at a time."""
+    def slots(self, device: Device) -> int:
+        """Return how many cohorts a device of this kind takes at a time."""
+        ...
+
+    def has_room(self, device: Device) -> bool:
+        """Return whether another cohort can be begun on such a device now."""
         ...
 
     @property
@@ -124,9 +128,11 @@ class Scheduler:
         self._allowed = {name: state.failures + self._execution.retries for name, state in states.items()}
         self._failed: set[str] = set()
         self._retried: set[str] = set()  # have failed and go back to the queue
+        self._too_large: dict[str, int] = {}  # run -> size of the cohort that it found too little memory in
+        self._sizes: dict[str, int] = {}  # of the cohort that each was handed out in last
         self._open: set[str] = set()  # handed to a worker that has not said how they ended
         settled = self._done | self._refused.keys()
-        queue = CohortQueue([spec for spec in specs if spec.folder not in settled], self._place.size, self._cohort_key)
+        queue = CohortQueue([spec for spec in specs if spec.folder not in settled], self._place.slots, self._cohort_key)
         try:
             self._drain(queue)
             if stop.wanted or self._storage:
@@ -148,13 +154,14 @@ class Scheduler:
             self._try_again(queue)
 
     def _start_ready(self, queue: CohortQueue) -> None:
-        while self._place.busy < self._place.size and not self._stop.wanted and (cohort := queue.take(self._ready)):
+        while not self._stop.wanted and (cohort := queue.take(self._ready, self._place.has_room)):
             free = tuple(spec for spec in cohort.specs if self._free(spec))
             if free:
                 self._start(replace(cohort, specs=free))
 
     def _start(self, cohort: PlannedCohort) -> None:
         self._open |= {spec.folder for spec in cohort.specs}
+        self._sizes |= {spec.folder: len(cohort.specs) for spec in cohort.specs}
         self._listener.began(cohort)
         self._place.start(self._order(cohort))
 
@@ -203,12 +210,19 @@ class Scheduler:
     def _may_retry(self, news: News) -> bool:
         if not news.again or news.storage:
             return False
+        if news.memory and self._sizes[news.run] > 1:  # no fault of the run's
+            self._too_large[news.run] = self._sizes[news.run]
+            self._allowed[news.run] += 1
+            return True
         failures = run_folder.state_of(self._root, self._specs[news.run]).failures
         return failures + self._deaths[news.run] <= self._allowed[news.run]
 
     def _try_again(self, queue: CohortQueue) -> None:
         while self._retried:
-            queue.put(self._specs[self._retried.pop()])
+            name = self._retried.pop()
+            queue.put(self._specs[name])
+            if (size := self._too_large.pop(name, 0)) > 0:
+                queue.halve(self._specs[name], size)
 
     def _look_elsewhere(self, queue: CohortQueue) -> None:
         """See whether runs that others make are done, or their makers dead."""

@@ -5,11 +5,14 @@ import traceback
 import warnings
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from trl_suite import files
-from trl_suite.errors import InputError, StorageError
+from trl_suite.errors import InputError, StorageError, SuiteWarning
 from trl_suite.experiment.planning.cohort_queue import PlannedCohort
 from trl_suite.experiment.planning.run_spec import RunSpec, training_of
 from trl_suite.experiment.policy_library import POLICY
@@ -47,6 +50,7 @@ class News:
     value: float | None = None  # mean return, where the policy was just evaluated
     error: str | None = None
     again: bool = False  # whether what failed might work when it is tried again
+    memory: bool = False  # a cohort of fewer runs might find enough memory
     storage: StorageError | None = None  # the disk is full or cannot be written: the others would fail likewise
     note: str = ""  # something that the user should know
     done: bool = False
@@ -70,11 +74,13 @@ class CohortOrder:
 
 def work(order: CohortOrder, tell: Tell, stop: Stop) -> None:
     """Make the runs of one cohort that nobody else is making, and write their folders."""
-    with threads(order.execution.threads):
+    order = _settled(order, tell)
+    with threads(order.execution.threads), _passed_on(order, tell):
         plan = decode(order.root / PLAN, Plan) if (order.root / PLAN).is_file() else None
         reporters = [reporter for spec in order.cohort.specs if (reporter := _claimed(order, spec, plan, tell, stop))]
         runs, able = _prepared(order, reporters)
         try:
+            engines.device(order.cohort.device)  # looked at where the work is done
             logs = [reporter.folder.events for reporter in able]
             cohort = order.cohort
             for index, result in engines.train(cohort.engine, runs, able, logs, cohort.device, cohort.physics):
@@ -82,6 +88,34 @@ def work(order: CohortOrder, tell: Tell, stop: Stop) -> None:
         except Exception as error:  # no engine could begin
             for reporter in able:
                 reporter.ended(error)
+
+
+def _settled(order: CohortOrder, tell: Tell) -> CohortOrder:
+    """Return the order as this machine can carry it out: a physics that was only chosen may be another here."""
+    cohort = order.cohort
+    if cohort.engine == "sb3" or cohort.firm or cohort.physics == engines.physics("auto", cohort.device):
+        return order
+    if cohort.physics == "mujoco":
+        return order
+    for spec in cohort.specs[:1]:
+        tell(News(run=spec.folder, note="Warp cannot be used on this machine: physics = 'mujoco' is"))
+    return replace(order, cohort=replace(cohort, physics="mujoco"))
+
+
+@contextmanager
+def _passed_on(order: CohortOrder, tell: Tell) -> Generator[None]:
+    """Tell the parent what the suite warns of meanwhile; other warnings go where they go."""
+    usual = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, SuiteWarning) and order.cohort.specs:
+            tell(News(run=order.cohort.specs[0].folder, note=str(message)))
+        else:
+            usual(message, category, *place, **more)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 class _Reporter(Watcher):
@@ -155,8 +189,18 @@ class _Reporter(Watcher):
         self.folder.fail("".join(traceback.format_exception(result)))
         if isinstance(result, StorageError):
             raise result
+        if isinstance(result, torch.OutOfMemoryError):
+            return self._too_large(result)
         error = f"{type(result).__name__}: {result}"
         return News(run=self._run, error=error, again=not isinstance(result, _FOR_GOOD))
+
+    def _too_large(self, error: torch.OutOfMemoryError) -> News:
+        """Return that the GPU's memory is too small for the cohort, which goes on as two."""
+        size = self.folder.cohort_size
+        text = f"the GPU's memory is too small for a cohort of {size} runs"
+        text += f": they go on in cohorts of {max(size // 2, 1)}" if size > 1 else f": {error}"
+        self._tell(News(run=self._run, note=text))
+        return News(run=self._run, error=text, again=True, memory=True)
 
 
 def _claimed(order: CohortOrder, spec: RunSpec, plan: Plan | None, tell: Tell, stop: Stop) -> _Reporter | None:

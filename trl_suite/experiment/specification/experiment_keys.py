@@ -93,7 +93,7 @@ class ExperimentKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     preset: Preset = "tuned"  # of each robot, under the keys of the algorithm's table; sb3: SB3's defaults
     engine: Literal["auto", "sb3", "cohort"] = "auto"  # auto: runs train together where the cohort engine can do it
     device: Literal["auto", "cpu", "cuda"] = "auto"  # of the cohort engine; auto: CUDA where there is one
-    # what simulates cohorts; auto: Warp on a CUDA device where it is installed and can run the robot, else MuJoCo
+    # what simulates cohorts; auto: Warp on a CUDA device where it is the faster and can run the robot, else MuJoCo
     physics: Literal["auto", "mujoco", "warp"] = "auto"
     evaluation: settings.Evaluation = settings.Evaluation()
     execution: ExecutionOptions = ExecutionOptions()

@@ -12,6 +12,7 @@ from trl_suite import provenance
 from trl_suite.errors import InputError
 from trl_suite.experiment.places.local import InProcess, Processes
 from trl_suite.experiment.planning.cohort_keys import CohortPlanner
+from trl_suite.experiment.planning.placement import placement
 from trl_suite.experiment.planning.run_spec import RunSpec
 from trl_suite.experiment.reuse import shipped_sources
 from trl_suite.experiment.running import progress
@@ -68,10 +69,10 @@ def tune(
     if specification.tune is None:
         raise InputError(f"{source / experiment_file.EXPERIMENT_FILE}: no [tune] here: it says what is searched")
     root = (runs / source.resolve().name / TUNING_RUNS).resolve()
-    rounds = _Rounds(specification, root, source.resolve().name, workers or cores())
+    rounds = _Rounds(specification, root, source.resolve().name, workers or cores(), here)
     terminal = Terminal(quiet=quiet)
     with Stop() as stop:
-        place = InProcess(stop) if here else Processes(rounds.planner.workers)
+        place = InProcess(stop) if here else Processes(rounds.placement.workers, rounds.placement.gpus)
         tally = Tally()
         while trials := rounds.proposed():
             specs = rounds.specs(trials)
@@ -91,12 +92,14 @@ def tune(
 class _Rounds:
     """The rounds of a search: what is tried next in all studies at once."""
 
-    def __init__(self, experiment: Experiment, root: Path, name: str, workers: int) -> None:
+    def __init__(self, experiment: Experiment, root: Path, name: str, workers: int, here: bool) -> None:
         assert experiment.tune is not None
         self.name, self._root, self._options = name, root, experiment.tune
         self._digest = tuning_trials.digest_of(experiment)
         self._grid = TrialGrid(experiment, experiment.tune)
-        self.planner = CohortPlanner(self._grid.experiment, workers)
+        self.placement = placement("here" if here else "local", self._grid.experiment, workers)
+        # a round's runs are not known before the one before has ended: physics = "auto" goes by no number of worlds
+        self.planner = CohortPlanner(self._grid.experiment, self.placement, ())
         journal = search.storage(root)
         self._searches = {
             (env, method): Search(

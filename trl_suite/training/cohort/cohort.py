@@ -1,7 +1,10 @@
 """The members of a cohort and everything that they share: an algorithm, a batch of worlds, statistics, evaluations."""
 
+import gc
 import itertools
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -16,10 +19,11 @@ from trl_suite.training.acting.evaluation import Episode
 from trl_suite.training.cohort.collecting.cohort_envs import CohortEnvs, EnvMaker, Physics, simulated
 from trl_suite.training.cohort.collecting.cohort_evaluation import CohortEvaluator
 from trl_suite.training.cohort.collecting.device_evaluation import DeviceEvaluator
+from trl_suite.training.cohort.collecting.device_rollout import DeviceCollector
 from trl_suite.training.cohort.collecting.normaliser import CohortNormaliser
 from trl_suite.training.cohort.learning.cohort_learner import CohortLearner, Metrics
 from trl_suite.training.cohort.learning.off_policy import OffPolicyLearner
-from trl_suite.training.cohort.learning.on_policy import OnPolicyLearner
+from trl_suite.training.cohort.learning.on_policy import ActorsCopy, OnPolicyLearner
 from trl_suite.training.cohort.learning.source_gradients import WeightDecay
 from trl_suite.training.cohort.member import CohortMember
 from trl_suite.training.cohort.stacked import optimizer_state
@@ -29,12 +33,14 @@ from trl_suite.training.cohort.stacked.parameter_layout import ParameterLayout
 from trl_suite.training.cohort.stacked.stack import Tensors
 from trl_suite.worlds.warp.host import HostWarpEnv
 
+BESIDE_VARIABLE = "TRL_SUITE_MEASURE_BESIDE"  # 1: PPO on Warp is measured on a second stream while it learns on
+
 
 class Cohort:
     """Members that train together; all of one signature (see `signature`)."""
 
     def __init__(self, members: Sequence[CohortMember], device: torch.device, physics: Physics = "mujoco") -> None:
-        self.members = list(members)
+        self.members, self._device = list(members), device
         run, self.hyperparameters = members[0].run, members[0].hyperparameters
         slots = len(members[0].place.interface.observation)
         seeds, count = [member.seed for member in members], len(members)
@@ -55,11 +61,12 @@ class Cohort:
             if member.moments:
                 optimizer_state.put(self.algorithm.optimisers, index, member.moments, member.record.copied)
         self._evaluator = self._measuring(seeds, engine, device)
+        self._measured_beside = False  # an evaluation is under way beside the training
+        self._actors: ActorsCopy | None = None  # those that are measured while these learn on
         self._stochastic = run.evaluation.stochastic
-        for index, member in enumerate(members):
-            if member.decay is not None:
-                for name in self.algorithm.optimisers.keys() - {TEMPERATURE}:
-                    WeightDecay(self.algorithm.optimisers[name], index, member.decay)
+        decays = {index: member.decay for index, member in enumerate(members) if member.decay is not None}
+        for name in self.algorithm.optimisers.keys() - {TEMPERATURE} if decays else ():
+            WeightDecay(self.algorithm.optimisers[name], decays)
         self.callbacks = [
             methods.callbacks(member.run.definition, MemberLearner(self, index), member.freeze_schedule.thaws)
             for index, member in enumerate(members)
@@ -154,6 +161,18 @@ class Cohort:
         self.drop(members)
         return members
 
+    def overflown(self) -> dict[int, int]:
+        """Return member -> in how many of its worlds the physics was wrong; of those that still act, which then stop.
+
+        It is asked after each chunk of steps and each evaluation: a wait where the physics is Warp's.
+        """
+        worlds = self.worlds.overflown()
+        if not self._measured_beside:  # or they are being stepped on a stream of their own
+            worlds = worlds + self._evaluator.overflown()
+        members = {int(index): int(worlds[index]) for index in np.flatnonzero(self.alive & (worlds > 0))}
+        self.drop(list(members))
+        return members
+
     def drop(self, members: Sequence[int]) -> None:
         """Let members learn and act no more; their places stay."""
         if members:
@@ -170,12 +189,51 @@ class Cohort:
             by_member = [before + more for before, more in zip(by_member, episodes, strict=True)]
         return by_member
 
+    @property
+    def measures_beside(self) -> bool:
+        """Whether an evaluation goes on while the members learn: a device does both at once. To be asked for."""
+        if os.environ.get(BESIDE_VARIABLE) != "1":
+            return False
+        collects_there = isinstance(self.algorithm, OnPolicyLearner) and isinstance(
+            self.algorithm.collector, DeviceCollector
+        )
+        return collects_there and self._device.type == "cuda" and not self._stochastic
+
+    def begin_measuring(self, steps_at_once: int) -> None:
+        """Begin to measure every member's policy as it is now; `iterate` goes on with it after every env step.
+
+        Args:
+            steps_at_once: of the evaluation, after each step of the training.
+        """
+        algorithm, evaluator = self.algorithm, self._evaluator
+        assert isinstance(algorithm, OnPolicyLearner)
+        assert isinstance(algorithm.collector, DeviceCollector)
+        assert isinstance(evaluator, DeviceEvaluator)
+        if self._actors is None:
+            self._actors = algorithm.actors()
+        self._actors.take()
+        evaluator.begin(self._actors.act, self.normaliser, self.alive, "deterministic")
+        algorithm.collector.between = partial(evaluator.advance, steps_at_once)
+        self._measured_beside = True
+
+    def finish_measuring(self, stopping: Callable[[], bool]) -> list[list[Episode]] | None:
+        """Return the episodes of the evaluation that was begun; None where it was stopped."""
+        algorithm, evaluator = self.algorithm, self._evaluator
+        assert isinstance(algorithm, OnPolicyLearner)
+        assert isinstance(algorithm.collector, DeviceCollector)
+        assert isinstance(evaluator, DeviceEvaluator)
+        algorithm.collector.between, self._measured_beside = None, False
+        return evaluator.finish(stopping)
+
     def close(self) -> None:
-        """End worlds and logs."""
+        """End worlds and logs, and give back the device's memory."""
         self.worlds.close()
         self._evaluator.close()
         for member in self.members:
             member.logger.close()
+        if self._device.type == "cuda":
+            gc.collect()  # worlds and what steps them refer to each other
+            torch.cuda.empty_cache()
 
 
 class MemberLearner:

@@ -1,7 +1,7 @@
 """Properties that trainings must share to be members of one cohort, and obstacles to being a member."""
 
 import hashlib
-from typing import Any, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import msgspec
 
@@ -63,8 +63,20 @@ def shared_hyperparameters(hyperparameters: Hyperparameters) -> dict[str, Any]:
     return {key: value for key, value in table.items() if key not in hyperparameters.by_member}
 
 
+class MemoryNeed(NamedTuple):
+    """Bytes that a member takes."""
+
+    host: int
+    device: int  # of a GPU; 0 where it learns on the CPU
+
+
 def bytes_of(run: TrainingRun, physics: Physics = "mujoco") -> int:
-    """Return how much memory a member takes: its arrays and the models of its training variants, counted."""
+    """Return how much memory a member takes altogether: its arrays and the models of its variants, counted."""
+    return sum(memory_of(run, physics, "cpu"))
+
+
+def memory_of(run: TrainingRun, physics: Physics, device: Literal["cpu", "cuda"]) -> MemoryNeed:
+    """Return how much memory a member takes, on each side: its arrays and the models of its variants, counted."""
     place, hyperparameters = spaces_of(run.env), run.hyperparameters
     slots, actions = len(place.interface.observation), len(place.interface.action)
     others = hyperparameters.n_envs + run.evaluation.episodes
@@ -72,13 +84,20 @@ def bytes_of(run: TrainingRun, physics: Physics = "mujoco") -> int:
         ring = replay_rings.numbers(
             rows_of(hyperparameters, run.total), hyperparameters.n_envs, slots, actions, len(terms_of(run))
         )
-        numbers = ring + _off_policy(hyperparameters, slots, actions, others)
+        learner = 4 * (ring + _off_policy(hyperparameters, slots, actions, others))
+        drawn = 4 * CHUNK * hyperparameters.batch_size * (4 + 2 * actions)
     else:
         rollouts = cast("OnPolicyHyperparameters", hyperparameters)
-        numbers = _on_policy(rollouts, slots, actions, others, run.definition.adapter)
-    per_world = _bytes_per_world(run.env, physics)
-    pool = len(set(run.training_variants)) * bytes_per_variant(run.env) if run.training_variants else 0
-    return 4 * numbers + others * per_world + pool
+        learner = 4 * _on_policy(rollouts, slots, actions, others, run.definition.adapter)
+        drawn = 4 * rollouts.n_envs * rollouts.n_steps * (actions + 2 * rollouts.passes)
+    if physics == "warp":
+        learner += others * _bytes_per_world(run.env, physics)
+        worlds = 0
+    else:
+        worlds = others * _bytes_per_world(run.env, physics)
+    worlds += len(set(run.training_variants)) * bytes_per_variant(run.env) if run.training_variants else 0
+    # of a GPU's member the host has the worlds of MuJoCo's, and draws this chunk's numbers and the next one's
+    return MemoryNeed(worlds + 2 * drawn, learner) if device == "cuda" else MemoryNeed(worlds + learner, 0)
 
 
 def _bytes_per_world(address: str, physics: Physics) -> int:

@@ -1,5 +1,6 @@
 """The training of a whole cohort: all members collect, learn and are measured in step with each other."""
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from trl_suite.errors import InputError
 from trl_suite.training.acting.evaluation import Episode
 from trl_suite.training.cohort import member_snapshot
 from trl_suite.training.cohort.cohort import Cohort
@@ -17,7 +19,10 @@ from trl_suite.training.cohort.member import CohortMember
 from trl_suite.training.policy_import import trainable_spaces
 from trl_suite.training.run_log import of_evaluation
 from trl_suite.training.training_run import DivergedError, Result, Snapshot, TrainingOutcome, TrainingRun, Watcher
+from trl_suite.worlds.warp.warp_env import no_room
 
+EPISODE_STEPS = 1000  # of an evaluation's longest episode, as the suite's robots have them
+LOG_SECONDS = 1.0  # between two lines of a run in TensorBoard: a line costs half a millisecond, an update may cost two
 _FRESH = -1  # in place of a step: what has not begun is apart from what goes on from step 0
 
 
@@ -49,7 +54,7 @@ def train(
             yield index, error
         else:
             by_step.setdefault(resumed.step if resumed else _FRESH, []).append((member, resumed))
-    with _without_denormals():
+    with _without_denormals(), full_precision():
         for step, group in sorted(by_step.items()):
             members, resumed = zip(*group, strict=True)
             yield from _together(members, resumed, max(step, 0), device, physics)
@@ -82,6 +87,9 @@ class _CohortLoop:
         measured = snapshots[0].facts["measured"] if snapshots[0] else 0
         self._grid = deque(self._run.head_start + point for point in self._run.grid()[measured:])
         self._started, self._first = time.monotonic(), step
+        self._logged = -math.inf  # when
+        self._measuring: list[int] = []  # points of the grid that are being measured
+        self._episodes: list[list[Episode]] | None = None  # what came of it, where that is known at once
         self._lost: list[tuple[int, Exception]] = []  # members whose watcher could take no more, and why
         self._fresh = snapshots[0] is None
         for index, resumed in enumerate(snapshots):
@@ -106,9 +114,11 @@ class _CohortLoop:
             size = self._cohort.chunk(self._step, min(self._grid[0], self._run.total))
             report = self._cohort.iterate(self._step, size)
             self._step += size
+            self._drop_overflown()
             yield from self._diverged()
-            self._each(lambda index, member, metrics=report: self._tell(index, member, metrics))
-        if not self._measure(self._run.total):
+            self._each(lambda _, member: member.watcher.advanced(self._step))
+            self._log(report)
+        if not self._measure(self._run.total) or not self._tell_measured():
             yield from self._interrupted()
             return
         yield from self._gone()
@@ -146,11 +156,35 @@ class _CohortLoop:
         due = [point for point in self._grid if point <= until]
         if not due or not self._cohort.alive.any():
             return True
-        episodes = self._cohort.measure(self._stopping)
+        if not self._tell_measured():
+            return False
+        self._measuring = due
+        if self._cohort.measures_beside:
+            self._cohort.begin_measuring(self._pace())
+        else:
+            self._episodes = self._cohort.measure(self._stopping)
+            if not self._tell_measured():
+                return False
+        for _ in due:
+            self._grid.popleft()
+        return True
+
+    def _pace(self) -> int:
+        """Return how many steps of an evaluation go with each of the training, so that it is over by the next one."""
+        rollouts = max(self._run.evaluation.every // self._cohort.rollout, 1)
+        steps = self._cohort.rollout // self._cohort.hyperparameters.n_envs
+        return -(-EPISODE_STEPS // (rollouts * steps))
+
+    def _tell_measured(self) -> bool:
+        """Tell of the evaluation that was begun, which is waited for; False where it was stopped."""
+        due, self._measuring = self._measuring, []
+        if not due:
+            return True
+        episodes = self._cohort.finish_measuring(lambda: False) if self._cohort.measures_beside else self._episodes
         if episodes is None:
             return False
+        self._drop_overflown()
         for point in due:
-            self._grid.popleft()
             self._each(lambda index, member, at=point: self._show(index, member, at, episodes[index]))
         return True
 
@@ -167,13 +201,20 @@ class _CohortLoop:
     def _keep(self) -> None:
         """Give all members snapshots if one is due, for those of one step can go on as one cohort."""
         if any(member.watcher.due() for _, member in self._alive()):
-            self._each(lambda index, member: member.watcher.keep(self._snapshot(index)))
+            self._tell_measured()
+            self._keep_all()
 
-    def _snapshot(self, index: int) -> Snapshot:
-        return member_snapshot.take(self._cohort, index, self._step, len(self._run.grid()) - len(self._grid))
+    def _keep_all(self) -> None:
+        """Give every member a snapshot; what lies in stacks is read from the device once for all of them."""
+        reader = member_snapshot.CohortReader(self._cohort)
+        self._each(lambda index, member: member.watcher.keep(self._snapshot(reader, index)))
+
+    def _snapshot(self, reader: member_snapshot.CohortReader, index: int) -> Snapshot:
+        return reader.take(index, self._step, len(self._run.grid()) - len(self._grid))
 
     def _interrupted(self) -> Iterator[tuple[int, Result]]:
-        self._each(lambda index, member: member.watcher.keep(self._snapshot(index)))
+        self._tell_measured()
+        self._keep_all()
         yield from self._left()
 
     def _left(self) -> Iterator[tuple[int, Result]]:
@@ -192,14 +233,27 @@ class _CohortLoop:
             error = DivergedError(f"{', '.join(broken)} not finite after {self._step} steps")
             yield self._cohort.members[index].index, error
 
-    def _tell(self, index: int, member: CohortMember, report: Metrics) -> None:
-        """Tell a member's watcher and TensorBoard of the last update."""
-        member.watcher.advanced(self._step)
+    def _drop_overflown(self) -> None:
+        """Lose the members whose physics was wrong: they have failed, and the others go on."""
+        worlds = self._cohort.hyperparameters.n_envs + self._run.evaluation.episodes
+        for index, count in self._cohort.overflown().items():
+            member = self._cohort.members[index]
+            self._lost.append((member.index, InputError(f"{member.run.env}: {no_room(count, worlds)}")))
+
+    def _log(self, metrics: Metrics) -> None:
+        """Write the last update into every member's TensorBoard file; not more often than anybody can read it."""
+        over = self._step + self._cohort.rollout > self._run.total
+        if time.monotonic() - self._logged < LOG_SECONDS and not over:
+            return
+        self._logged = time.monotonic()
+        self._each(lambda index, member: self._log_member(index, member, metrics))
+
+    def _log_member(self, index: int, member: CohortMember, metrics: Metrics) -> None:
         if ended := self._cohort.algorithm.episodes.mean(index):
             member.logger.record("rollout/ep_rew_mean", ended[0])
             member.logger.record("rollout/ep_len_mean", ended[1])
         member.logger.record("time/fps", (self._step - self._first) / (time.monotonic() - self._started))
-        for name, values in report.items():
+        for name, values in metrics.items():
             member.logger.record(name, float(values[index]))
         member.logger.dump(self._step)
 
@@ -217,6 +271,17 @@ class _CohortLoop:
             )
         except RuntimeError as error:
             return error
+
+
+@contextmanager
+def full_precision() -> Generator[None]:
+    """Compute products in float32: TensorFloat-32 keeps ten bits of a number, and is on in some images of NVIDIA's."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 @contextmanager

@@ -103,6 +103,11 @@ class CohortMember:
         training = self.run.training(steps, self.last, self.seconds)
         return replace(policy_of(self.hyperparameters, self.place, copies, training), memory=memory)
 
+    def imitation_strength(self, progress: float) -> float:
+        """Return how strongly it imitates its source after a share of the budget; 0 where it imitates none."""
+        distillation = self.run.definition.distillation
+        return 0.0 if distillation is None else distillation.at(progress)
+
     def factors(self, layout: ParameterLayout) -> npt.NDArray[np.float64]:
         """Return the factor of the learning rate for every part (rows, parts); a later selector wins."""
         by_place = np.ones((layout.rows, len(layout.parts)))

@@ -14,32 +14,43 @@ Arrays = dict[str, npt.NDArray[Any]]
 WORLDS, EPISODES = "worlds.", "episodes."
 
 
-def take(cohort: Cohort, index: int, step: int, measured: int) -> Snapshot:
-    """Return all that a member needs to go on exactly: noise has no state, and its anchors follow from its source.
+class CohortReader:
+    """Snapshots of members at one step: what all members have in one tensor is read from the device once.
 
     Args:
-        cohort: between two rollouts.
-        index: the member.
-        step: env steps that it has made.
-        measured: points of the evaluation grid that were measured.
+        cohort: between two rollouts; it must not go on before all snapshots have been taken.
     """
-    member, algorithm = cohort.members[index], cohort.algorithm
-    arrays = {name: value[:, index] for name, value in _by_row(cohort).items()}
-    arrays |= {name: value[index] for name, value in _by_member(cohort).items()}
-    arrays |= {name: value.cpu().numpy()[index] for name, value in algorithm.tensors().items()}
-    arrays |= {EPISODES + name: np.asarray(value) for name, value in algorithm.episodes.state(index).items()}
-    arrays |= {WORLDS + name: value for name, value in cohort.worlds.batch.state(_worlds(cohort, index)).items()}
-    remembered, segments = algorithm.memory(index)
-    arrays |= remembered
-    facts = {
-        "measured": measured,
-        "last": member.last,
-        "freeze": member.freeze_schedule.state(),
-        "callbacks": [callback.state() for callback in cohort.callbacks[index]],
-        "seconds": member.seconds,
-    }
-    copies = {name: value.copy() for name, value in arrays.items()}
-    return Snapshot(step=step, arrays=copies, facts=facts, segments=segments)
+
+    def __init__(self, cohort: Cohort) -> None:
+        self._cohort = cohort
+        self._by_row = _by_row(cohort)
+        self._by_member = _by_member(cohort)
+        self._by_member |= {name: value.cpu().numpy() for name, value in cohort.algorithm.tensors().items()}
+
+    def take(self, index: int, step: int, measured: int) -> Snapshot:
+        """Return all that a member needs to go on exactly: noise has no state, and its anchors follow from its source.
+
+        Args:
+            index: the member.
+            step: env steps that it has made.
+            measured: points of the evaluation grid that were measured.
+        """
+        cohort, member, algorithm = self._cohort, self._cohort.members[index], self._cohort.algorithm
+        arrays = {name: value[:, index] for name, value in self._by_row.items()}
+        arrays |= {name: value[index] for name, value in self._by_member.items()}
+        arrays |= {EPISODES + name: np.asarray(value) for name, value in algorithm.episodes.state(index).items()}
+        arrays |= {WORLDS + name: value for name, value in cohort.worlds.batch.state(_worlds(cohort, index)).items()}
+        remembered, segments = algorithm.memory(index)
+        arrays |= remembered
+        facts = {
+            "measured": measured,
+            "last": member.last,
+            "freeze": member.freeze_schedule.state(),
+            "callbacks": [callback.state() for callback in cohort.callbacks[index]],
+            "seconds": member.seconds,
+        }
+        copies = {name: value.copy() for name, value in arrays.items()}
+        return Snapshot(step=step, arrays=copies, facts=facts, segments=segments)
 
 
 def put(cohort: Cohort, index: int, snapshot: Snapshot) -> None:

@@ -231,8 +231,9 @@ class RobotVectorEnv(EnvBatch[Array]):
             rng_state.restore_rng(self._generators[index], state["streams"][row])
             rng_state.restore_rng(self._noise_generators[index], state["noise"][row])
 
-    def check(self) -> None:
-        """Nothing: MuJoCo makes room for every contact, and says of each world when it is unstable."""
+    def overflow_mask(self) -> NDArray[np.bool_]:
+        """Return False for every world: MuJoCo makes room for all contacts, and says when a world is unstable."""
+        return np.zeros(self.num_envs, dtype=bool)
 
     def close_extras(self, **kwargs: Any) -> None:
         """End the threads."""

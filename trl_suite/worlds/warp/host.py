@@ -43,13 +43,9 @@ class HostWarpEnv:
         """Put worlds where `state` found them."""
         self.on_device.restore(envs, state)
 
-    def check(self) -> None:
-        """Stop where the physics was wrong for want of room.
-
-        Raises:
-            InputError: see `DeviceBatch.refuse_overflow`.
-        """
-        self.on_device.refuse_overflow()
+    def overflow_mask(self) -> NDArray[np.bool_]:
+        """Return in which worlds the physics was wrong for want of room (worlds,): a wait."""
+        return self.on_device.overflow_mask().cpu().numpy()
 
     def close(self) -> None:
         """End the worlds."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from trl_suite.worlds.env_spec import Spread
 from trl_suite.worlds.stepping.task import BoundTask
-from trl_suite.worlds.warp.counter_rng import CounterRng, DrawPurpose
+from trl_suite.worlds.warp.counter_rng import CounterRng, DrawPurpose, UniformDraws, normals
 
 GOALS = 64  # candidates of a goal; where four in five are near enough, all are too far once in 10^44 episodes
 
@@ -21,18 +21,20 @@ class InitialStates:
 
     Args:
         tasks: of each world.
-        draws: of each world.
+        rng: of each world.
+        episodes: that each world begins next (worlds,), live.
         put: puts a NumPy array on the device, in single precision.
     """
 
-    def __init__(self, tasks: Sequence[BoundTask], rng: CounterRng, put: Callable[[np.ndarray], Tensor]) -> None:
-        self._rng = rng
+    def __init__(
+        self, tasks: Sequence[BoundTask], rng: CounterRng, episodes: Tensor, put: Callable[[np.ndarray], Tensor]
+    ) -> None:
         self.position = put(np.array([task.nominal.position for task in tasks]))  # (worlds, nq) the nominal ones
         self.velocity = put(np.array([task.nominal.velocity for task in tasks]))  # (worlds, nv)
         starts = [task.starts for task in tasks]
         self._noises = (
-            _InitialNoise([start.position for start in starts], DrawPurpose.POSITION, put),
-            _InitialNoise([start.velocity for start in starts], DrawPurpose.VELOCITY, put),
+            _InitialNoise([start.position for start in starts], put),
+            _InitialNoise([start.velocity for start in starts], put),
         )
         goals = [start.goal for start in starts if start.goal]
         self._goal = _indices(tasks[0].goal, self.position) if goals else None
@@ -42,21 +44,31 @@ class InitialStates:
             self._size = put(np.array([goal.high for goal in goals])) - self._low
             self._within = put(np.array([[goal.within or np.inf] for goal in goals]))
             self._beyond = put(np.array([[-np.inf if goal.beyond is None else goal.beyond] for goal in goals]))
+        widths = {
+            DrawPurpose.POSITION: self._noises[0].numbers(self.position.shape[1]),
+            DrawPurpose.VELOCITY: self._noises[1].numbers(self.velocity.shape[1]),
+            DrawPurpose.GOAL: GOALS * self._low.shape[1] if goals else 0,
+        }
+        self._draws = UniformDraws(rng, widths, episodes)
 
-    def drawn(self, episodes: Tensor) -> tuple[Tensor, Tensor]:
-        """Return positions (worlds, nq) and velocities (worlds, nv) of the given episode of each world (worlds,)."""
-        position = self.position + self._noises[0].drawn(self._rng, episodes, self.position.shape[1])
-        velocity = self.velocity + self._noises[1].drawn(self._rng, episodes, self.velocity.shape[1])
+    def draw(self) -> None:
+        """Draw the numbers of the first states of the episodes that begin next: work of Warp's."""
+        self._draws.draw()
+
+    def drawn(self) -> tuple[Tensor, Tensor]:
+        """Return positions (worlds, nq) and velocities (worlds, nv) that were drawn last."""
+        position = self.position + self._noises[0].of(self._draws.of(DrawPurpose.POSITION), self.position.shape[1])
+        velocity = self.velocity + self._noises[1].of(self._draws.of(DrawPurpose.VELOCITY), self.velocity.shape[1])
         if self._goal is not None:
-            position = position.index_copy(1, self._goal, self._goals(episodes))
+            position = position.index_copy(1, self._goal, self._goals())
         if self._still is not None:
             velocity = velocity.index_fill(1, self._still, 0.0)
         return position, velocity
 
-    def _goals(self, episodes: Tensor) -> Tensor:
+    def _goals(self) -> Tensor:
         """Return the first of many candidates that is near enough to, and far enough from, the origin."""
         width = self._low.shape[1]
-        drawn = self._rng.uniform(DrawPurpose.GOAL, episodes, GOALS * width).reshape(-1, GOALS, width)
+        drawn = self._draws.of(DrawPurpose.GOAL).reshape(-1, GOALS, width)
         places = self._low[:, None] + self._size[:, None] * drawn
         reach = (places * places).sum(-1).sqrt()
         fits = (reach < self._within) & (reach > self._beyond)
@@ -67,17 +79,21 @@ class InitialStates:
 class _InitialNoise:
     """Uniform or normal noise; worlds may differ in which."""
 
-    def __init__(self, spreads: Sequence[Spread], use: DrawPurpose, put: Callable[[np.ndarray], Tensor]) -> None:
-        self._use = use
+    def __init__(self, spreads: Sequence[Spread], put: Callable[[np.ndarray], Tensor]) -> None:
         self._uniform = self._scale([spread.spread if spread.shape == "uniform" else 0.0 for spread in spreads], put)
         self._normal = self._scale([spread.spread if spread.shape == "normal" else 0.0 for spread in spreads], put)
 
-    def drawn(self, rng: CounterRng, episodes: Tensor, width: int) -> Tensor | float:
+    def numbers(self, width: int) -> int:
+        """Return how many uniform numbers noise of so many takes."""
+        return 2 * width if self._normal is not None else width if self._uniform is not None else 0
+
+    def of(self, drawn: Tensor, width: int) -> Tensor | float:
+        """Return the noise (worlds, width) that uniform numbers stand for."""
         noise: Tensor | float = 0.0
         if self._uniform is not None:
-            noise = noise + self._uniform * (2.0 * rng.uniform(self._use, episodes, width) - 1.0)
+            noise = self._uniform * (2.0 * drawn[:, :width] - 1.0)
         if self._normal is not None:
-            noise = noise + self._normal * rng.normal(self._use, episodes, width)
+            noise = noise + self._normal * normals(drawn)
         return noise
 
     def _scale(self, spreads: Sequence[float], put: Callable[[np.ndarray], Tensor]) -> Tensor | None:

@@ -7,7 +7,6 @@ torch's.
 On the CPU torch has no graphs and its stages simply run; Warp has them, and captures there as on a CUDA device.
 """
 
-import gc
 import itertools
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,6 +14,13 @@ from typing import Any, NamedTuple
 
 import torch
 
+from trl_suite.worlds.warp.device_capture import (
+    captured,
+    graphs_wanted,
+    refuse_out_of_memory,
+    warn_uncaptured,
+    without_collection,
+)
 from trl_suite.worlds.warp.warp_library import library
 
 WARM_UP = 2  # runs before a capture: kernels are loaded and memory pools have grown
@@ -39,16 +45,31 @@ class DeviceStream:
         self.cuda: Any = torch.cuda.Stream(device) if device.type == "cuda" else None
         self.warp: Any = library().warp.stream_from_torch(self.cuda) if self.cuda is not None else None
 
+    def follow_caller(self) -> None:
+        """Let the stream's work to come wait for the caller's so far."""
+        if self.cuda is not None:
+            self.cuda.wait_stream(torch.cuda.current_stream(self.device))
+
+    def lead_caller(self) -> None:
+        """Let the caller's work to come wait for the stream's so far."""
+        if self.cuda is not None:
+            torch.cuda.current_stream(self.device).wait_stream(self.cuda)
+
     @contextmanager
-    def entered(self) -> Generator[None]:
-        """Do what is inside on the stream: after the caller's work so far, and before the caller's work to come."""
+    def entered(self, beside: bool = False) -> Generator[None]:
+        """Do what is inside on the stream: after the caller's work so far, and before the caller's work to come.
+
+        Args:
+            beside: at the same time as the caller's work, which must have nothing to do with it; who begins calls
+                `follow_caller` before, and `lead_caller` when it is over.
+        """
         warp = library().warp
         with ExitStack() as stack:
             stack.enter_context(warp.ScopedDevice(str(self.device)))
+            if not beside:
+                self.follow_caller()
+                stack.callback(self.lead_caller)
             if self.cuda is not None:
-                caller = torch.cuda.current_stream(self.device)
-                self.cuda.wait_stream(caller)
-                stack.callback(caller.wait_stream, self.cuda)
                 stack.enter_context(torch.cuda.stream(self.cuda))
                 stack.enter_context(warp.ScopedStream(self.warp))
             yield
@@ -68,38 +89,59 @@ class Program:
             for kind, neighbours in itertools.groupby(stages, lambda stage: stage.warp)
         ]
         self._stream, self._runs = stream, 0
+        self._captures = graphs_wanted()
         self._graphs: list[Callable[[], object]] = []
 
     def run(self) -> None:
         """Do all the work once; must be called within the stream."""
         self._runs += 1
-        if self._runs == WARM_UP + 1:
+        if self._captures and self._runs == WARM_UP + 1:
             self._capture()
             return
         for work in self._graphs or [stage.work for stage in self._stages]:
             work()
 
+    def forget(self) -> None:
+        """Drop the graphs, which hold memory of the device and what they were captured from; nothing runs any more."""
+        self._graphs, self._stages = [], []
+
     def _capture(self) -> None:
-        """Capture every stage and run it, in order: a later stage's graph reads where an earlier one's has written."""
+        """Capture every stage and run it, in order: a later stage's graph reads where an earlier one's has written.
+
+        Where a stage cannot be captured, all of them run without graphs from then on.
+        """
+        graphs: list[Callable[[], object]] = []
         for stage in self._stages:
-            with _no_collection():
-                graph = self._warp_graph(stage.work) if stage.warp else self._torch_graph(stage.work)
+            graph = self._graph_of(stage)
             graph()
-            self._graphs.append(graph)
+            graphs.append(graph)
+        self._graphs = graphs if self._captures else []
+
+    def _graph_of(self, stage: Stage) -> Callable[[], object]:
+        if not self._captures:
+            return stage.work
+        try:
+            return self._warp_graph(stage.work) if stage.warp else self._torch_graph(stage.work)
+        except Exception as error:
+            refuse_out_of_memory(error)
+            warn_uncaptured("a step of the worlds", error)
+            self._captures = False
+            return stage.work
 
     def _warp_graph(self, work: Callable[[], object]) -> Callable[[], object]:
         warp, stream = library().warp, self._stream
-        with warp.ScopedCapture(device=str(stream.device), stream=stream.warp) as capture:
+        with without_collection(), warp.ScopedCapture(device=str(stream.device), stream=stream.warp) as capture:
             work()
         return lambda: warp.capture_launch(capture.graph, stream=stream.warp)
 
     def _torch_graph(self, work: Callable[[], object]) -> Callable[[], object]:
         if self._stream.cuda is None:
             return work
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=self._stream.cuda):
-            work()
-        return graph.replay
+        return captured(lambda: _discard(work()), self._stream.cuda)
+
+
+def _discard(_: object) -> None:
+    """Nothing is kept of what a stage returns: what it says, it writes."""
 
 
 def _in_order(works: Sequence[Callable[[], object]]) -> Callable[[], None]:
@@ -108,15 +150,3 @@ def _in_order(works: Sequence[Callable[[], object]]) -> Callable[[], None]:
             work()
 
     return all_of_it
-
-
-@contextmanager
-def _no_collection() -> Generator[None]:
-    """Keep the garbage collector away: a graph that it finalises would be recorded into the one that is captured."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()

@@ -88,6 +88,7 @@ class Simulation:
         self._zero = [self.field(name) for name in fields if name in _LEFT_AT_ZERO or self._is_motor(name, models)]
         forward = not all(name in _KINEMATIC | _LEFT_AT_ZERO or self._is_motor(name, models) for name in fields)
         self._passes_forward = forward
+        self._bounds = torch.zeros(0)  # of the magnitude of every number that `unstable` looks at
         if forward:
             self._follows.append(self.warm_start)
 
@@ -125,8 +126,8 @@ class Simulation:
     def write(self, env_mask: Tensor, position: Tensor, velocity: Tensor) -> None:
         """Put the worlds of a mask (worlds,) into states (worlds, ...) as a new episode does."""
         mask = env_mask[:, None]
-        self.position.copy_(torch.where(mask, position, self.position))
-        self.velocity.copy_(torch.where(mask, velocity, self.velocity))
+        torch.where(mask, position, self.position, out=self.position)
+        torch.where(mask, velocity, self.velocity, out=self.velocity)
         for array in self._cleared:
             array.masked_fill_(mask, 0.0)
         if self._control_at_start is not None:
@@ -146,10 +147,19 @@ class Simulation:
         for array in self._zero:
             array.masked_fill_(mask, 0.0)
 
-    def unstable(self) -> Tensor:
-        """Return which worlds have left what MuJoCo calls a state (worlds,)."""
-        data_of_models = [array.abs() < STATE_VALUE_MAX for array in (self.position, self.velocity, self._acceleration)]
-        return ~torch.cat(data_of_models, dim=1).all(1)
+    def unstable(self, *finite: Tensor) -> Tensor:
+        """Return which worlds have left what MuJoCo calls a state, or have a number here that is not finite (worlds,).
+
+        Args:
+            finite: numbers of each world (worlds, n).
+        """
+        state = (self.position, self.velocity, self._acceleration)
+        numbers = torch.cat([*state, *finite], dim=1)
+        if len(self._bounds) != numbers.shape[1]:
+            bounded = sum(array.shape[1] for array in state)
+            self._bounds = numbers.new_full((numbers.shape[1],), torch.inf)
+            self._bounds[:bounded] = STATE_VALUE_MAX
+        return ~(numbers.abs() < self._bounds).all(1)
 
     def _shared(self, name: str) -> Any:
         return library().warp.to_torch(getattr(self._data, name))

@@ -96,7 +96,10 @@ class WarpVectorEnv(EnvBatch[Tensor]):
     def _build(self, batch_spec: BatchSpec) -> None:
         self._simulation = _simulation(batch_spec, self.device)
         self._rng = CounterRng(self.num_envs, self.device)
-        self._starts = InitialStates(batch_spec.tasks, self._rng, self._put)
+        self._elapsed, self._steps, self._episodes = (
+            torch.zeros(self.num_envs, dtype=torch.int64, device=self.device) for _ in range(3)
+        )
+        self._starts = InitialStates(batch_spec.tasks, self._rng, self._episodes, self._put)
         specs, controls = batch_spec.perturbation_specs, [task.nominal.control for task in batch_spec.tasks]
         self._perturbations = DevicePerturbations(specs, controls, self._rng, self._put) if specs else None
         self._evaluators = [
@@ -106,12 +109,14 @@ class WarpVectorEnv(EnvBatch[Tensor]):
         self._ends = torch.tensor([task.ends for task in batch_spec.tasks], device=self.device)
         self._allocate()
         self._nominal = self._observed_at(self._starts.position, self._starts.velocity)
-        self._stages = [Stage(self._act, warp=False), Stage(self._simulation.advance, warp=True)]
+        self._stages = [Stage(self._act, warp=False), Stage(self._starts.draw, warp=True)]
+        self._stages += [Stage(self._simulation.advance, warp=True)]
         self._stages += [Stage(self._evaluate, warp=False)]
         if self._simulation.follows:
             self._stages += [Stage(self._simulation.refresh, warp=True)]
         self._stages += [Stage(self._finish, warp=False)]
         self._program = Program(self._stages, self._stream)
+        self._programs = [self._program]
 
     def _allocate(self) -> None:
         """Make the memory of what is returned and of what is kept between steps."""
@@ -124,7 +129,6 @@ class WarpVectorEnv(EnvBatch[Tensor]):
         self._action, self._observation, self._final = zeros(actions), zeros(slots), zeros(slots)
         self._reward, self._terminated, self._truncated = zeros(), zeros(dtype=torch.bool), zeros(dtype=torch.bool)
         self._ended, self._unstable, self._resets = (zeros(dtype=torch.bool) for _ in range(3))
-        self._elapsed, self._steps, self._episodes = (zeros(dtype=torch.int64) for _ in range(3))
         labels = dict.fromkeys(label for _, labels, _ in self._evaluators for label in labels)
         self._terms = {label: zeros() for label in labels}
         self._before: list[list[Any]] = []
@@ -146,7 +150,9 @@ class WarpVectorEnv(EnvBatch[Tensor]):
         self._seed(mask, seed)
         with self._stream.entered():
             self._resets.copy_(mask)
+            self._simulation.overflow.masked_fill_(mask, 0)
             self._lagging = self._simulation.lagging()
+            self._starts.draw()
             self._begin()
             if self._simulation.follows:
                 self._simulation.refresh()
@@ -170,8 +176,15 @@ class WarpVectorEnv(EnvBatch[Tensor]):
             self._program.run()
         return self._step_result()
 
-    def around(self, before: Callable[[], Tensor], after: Callable[[DeviceStepResult], None]) -> Callable[[], None]:
+    @property
+    def stream(self) -> DeviceStream:
+        """The stream on which the worlds are stepped."""
+        return self._stream
+
+    def around(self, before: Callable[[], Tensor], after: Callable[[DeviceStepResult], None]) -> Callable[[bool], None]:
         """Return a step that is captured together with its caller's work: nothing of it may ask the host.
+
+        It is called with whether it is made beside the caller's other work: see `DeviceStream.entered`.
 
         Args:
             before: returns the actions.
@@ -180,8 +193,10 @@ class WarpVectorEnv(EnvBatch[Tensor]):
         first = Stage(lambda: self._action.copy_(before()), warp=False)
         program = Program([first, *self._stages, Stage(lambda: after(self._step_result()), warp=False)], self._stream)
 
-        def step() -> None:
-            with self._stream.entered():
+        self._programs.append(program)
+
+        def step(beside: bool = False) -> None:
+            with self._stream.entered(beside):
                 program.run()
 
         return step
@@ -228,24 +243,30 @@ class WarpVectorEnv(EnvBatch[Tensor]):
         rows = np.arange(self.num_envs) if envs is None else np.asarray(envs, dtype=np.int64)
         return torch.as_tensor(rows, device=self.device)
 
-    def overflown(self) -> int:
-        """Return in how many worlds contacts or constraints did not fit, since the batch was made: a wait.
+    def overflow_mask(self) -> Tensor:
+        """Return in which worlds contacts or constraints did not fit since their last `reset` (worlds,).
 
         Their physics was wrong without a word.
         """
-        return int(((self._simulation.overflow & _DROPPED) != 0).sum())
+        return (self._simulation.overflow & _DROPPED) != 0
+
+    def overflown(self) -> int:
+        """Return in how many worlds that was so: a wait."""
+        return int(self.overflow_mask().sum())
 
     def refuse_overflow(self) -> None:
-        """Stop where the physics of any world was wrong for want of room.
+        """Stop where the physics of any world was wrong for want of room: a wait.
 
         Raises:
             InputError: it was; the message says in how many worlds.
         """
         if count := self.overflown():
-            raise InputError(
-                f"{self.addresses[0]}: physics on Warp: contacts or constraints of {count} of {self.num_envs} worlds "
-                "did not fit into what was measured for this robot; physics = 'mujoco' has no such limit"
-            )
+            raise InputError(f"{self.addresses[0]}: {no_room(count, self.num_envs)}")
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Drop the graphs: they and the worlds refer to each other, and hold the device's memory."""
+        for program in self._programs:
+            program.forget()
 
     def _act(self) -> None:
         """Turn actions into controls; remember what the step is judged against."""
@@ -260,22 +281,25 @@ class WarpVectorEnv(EnvBatch[Tensor]):
 
     def _evaluate(self) -> None:
         """Say what the step was worth and which episodes it ended; write the states that come next."""
-        waiting = self._ended.clone() if self._stands_still else torch.zeros_like(self._ended)
-        observation, unstable = self._evaluators[0][2].observe(), self._simulation.unstable()
-        unstable |= ~(observation.isfinite().all(1) & self._action.isfinite().all(1))
-        unstable &= ~waiting
-        healthy = self._score(unstable | waiting)
+        waiting = self._ended.clone() if self._stands_still else None
+        observation = self._evaluators[0][2].observe()
+        unstable = self._simulation.unstable(observation, self._action)
+        if waiting is not None:
+            unstable &= ~waiting
+        healthy = self._score(unstable if waiting is None else unstable | waiting)
         if self._perturbations is not None:
             observation = self._perturbations.sense(observation, self._steps)
         self._steps += 1
-        self._elapsed += ~waiting
+        self._elapsed += 1 if waiting is None else ~waiting
         self._end(waiting, (self._ends & ~healthy) | unstable)
         self._unstable.copy_(unstable)
         observation = torch.where(unstable[:, None], self._nominal, observation)
-        observation = torch.where(waiting[:, None], self._observation, observation)
+        if waiting is not None:
+            observation = torch.where(waiting[:, None], self._observation, observation)
         for buffer in (self._observation, self._final):
             buffer.copy_(observation)
-        self._put_back(waiting)
+        if waiting is not None and self._stood_still is not None:  # back to where they stood
+            self._simulation.write(waiting, *self._stood_still)
         self._simulation.write(unstable, self._starts.position, self._starts.velocity)
         self._lagging = self._simulation.lagging()
         self._begin()
@@ -294,28 +318,26 @@ class WarpVectorEnv(EnvBatch[Tensor]):
             values.masked_fill_(nothing, 0.0)
         return healthy
 
-    def _end(self, waiting: Tensor, terminated: Tensor) -> None:
+    def _end(self, waiting: Tensor | None, terminated: Tensor) -> None:
         """Say which episodes have ended, and which worlds begin another."""
         truncated = self._elapsed >= self._limit
-        if self.autoreset_mode == AutoresetMode.DISABLED:  # what has ended stays so until it is reset
+        if waiting is not None and self.autoreset_mode == AutoresetMode.DISABLED:
+            # what has ended stays so until it is reset
             terminated = torch.where(waiting, self._terminated, terminated)
             truncated = torch.where(waiting, self._truncated | ~self._terminated, truncated)
-        else:
+        elif waiting is not None:
             terminated, truncated = terminated & ~waiting, truncated & ~waiting
         self._terminated.copy_(terminated)
         self._truncated.copy_(truncated)
-        self._ended.copy_(terminated | truncated)
-        resets = {AutoresetMode.SAME_STEP: self._ended, AutoresetMode.NEXT_STEP: waiting}
-        self._resets.copy_(resets.get(self.autoreset_mode, torch.zeros_like(waiting)))
-
-    def _put_back(self, waiting: Tensor) -> None:
-        """Put worlds that stand still back where they stood."""
-        if self._stood_still is not None:
-            self._simulation.write(waiting, *self._stood_still)
+        torch.logical_or(terminated, truncated, out=self._ended)
+        if self.autoreset_mode == AutoresetMode.DISABLED:
+            self._resets.zero_()
+        else:
+            self._resets.copy_(self._ended if waiting is None else waiting)
 
     def _begin(self) -> None:
         """Start an episode in the worlds that begin one."""
-        position, velocity = self._starts.drawn(self._episodes)
+        position, velocity = self._starts.drawn()
         self._simulation.write(self._resets, position, velocity)
         self._episodes += self._resets
         self._elapsed.masked_fill_(self._resets, 0)
@@ -368,6 +390,14 @@ class WarpVectorEnv(EnvBatch[Tensor]):
 
     def _rows(self, rows: Any) -> Tensor | None:
         return None if isinstance(rows, slice) else self._put(rows)
+
+
+def no_room(count: int, num_envs: int) -> str:
+    """Return in words that contacts or constraints of some worlds did not fit."""
+    return (
+        f"physics on Warp: contacts or constraints of {count} of {num_envs} worlds did not fit into what was measured "
+        "for this robot; physics = 'mujoco' has no such limit"
+    )
 
 
 def _fill(target: Tensor, rows: Tensor | None, value: Any) -> None:

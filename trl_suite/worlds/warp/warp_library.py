@@ -14,7 +14,7 @@ import torch
 from trl_suite.errors import InputError, NotInstalledError
 
 TESTED = {"mujoco-warp": "4.0.0", "warp-lang": "1.19.0"}  # their private parts change between versions
-DRIVER = (12, 4)  # of CUDA: the solver's loop is a conditional node of a graph
+DRIVER = (13, 0)  # of CUDA, NVIDIA's R580: Warp 1.19.0 is built with its toolkit, and lists no device on an older one
 _INSTALL = "pip install 'trl-suite[gpu]'"
 _OFFER = "physics = 'mujoco' simulates on the CPU's cores"
 
@@ -49,6 +49,7 @@ def library() -> Library:
         raise NotInstalledError(f"physics on Warp: {why}; {_OFFER}")
     warp: Any = importlib.import_module("warp")
     warp.config.log_level = warp.LOG_WARNING  # its greeting is not of this program
+    warp.init()
     _repair(warp)
     return Library(warp, importlib.import_module("mujoco_warp"))
 
@@ -65,14 +66,23 @@ def refuse_unless_usable(device: torch.device) -> None:
         return
     if device.type != "cuda":
         raise InputError(f"physics on Warp: {device} is neither a CUDA device nor the CPU; {_OFFER}")
+    driver = driver_version()
+    if driver is not None and driver < DRIVER:  # asked first: with an older one Warp says that there is no device
+        raise InputError(
+            f"physics on Warp: the CUDA driver is {_dotted(driver)}, and {_dotted(DRIVER)} (R580) or newer is needed; "
+            f"{_OFFER}"
+        )
     if not torch.cuda.is_available() or not warp.is_cuda_available():
         raise InputError(f"physics on Warp: there is no CUDA device here; {_OFFER}")
-    driver = warp.get_cuda_driver_version()
-    if driver is None or driver < DRIVER:
-        driver_text = "unknown" if driver is None else ".".join(map(str, driver))
-        raise InputError(
-            f"physics on Warp: the CUDA driver is {driver_text}, {'.'.join(map(str, DRIVER))} is needed; {_OFFER}"
-        )
+
+
+def driver_version() -> tuple[int, int] | None:
+    """Return the version of CUDA that the driver has, (13, 0); None where there is no driver, or no Warp to ask."""
+    return None if obstacle() else library().warp.get_cuda_driver_version()
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
 
 
 def annotations(struct: type[Any]) -> dict[str, Any]:
@@ -90,6 +100,23 @@ def own_rows(array: Any) -> Any:
     """Return an array of a row per world as one that the kernels take for it."""
     array._is_batched = True  # as put_model marks what it makes
     return array
+
+
+def architectures() -> list[int]:
+    """Return the kinds of GPU that kernels can be compiled for here, by NVRTC and without a GPU: 90 is H100's."""
+    warp = library().warp
+    return sorted(warp._src.context.runtime.nvrtc_supported_archs)
+
+
+def compile_module(module: Any, block_threads: int, architecture: int) -> bool:
+    """Compile a module of kernels for a kind of GPU into the cache; return whether it was not there yet.
+
+    Warp's own `load` compiles for the devices that there are.
+    """
+    module.resolve_options(library().warp.config, block_dim=block_threads)
+    module.get_module_hash(block_threads)
+    options = module.resolved_options[block_threads]
+    return bool(module._compile(device=None, output_arch=architecture, use_ptx=False, options=options))
 
 
 def _repair(warp: Any) -> None:

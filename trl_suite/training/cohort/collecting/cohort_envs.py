@@ -39,8 +39,8 @@ class SteppedBatch(Protocol):
         """Put worlds where `state` found them."""
         ...
 
-    def check(self) -> None:
-        """Stop where the physics was wrong."""
+    def overflow_mask(self) -> npt.NDArray[np.bool_]:
+        """Return in which worlds the physics was wrong for want of room (worlds,)."""
         ...
 
     def close(self) -> None:
@@ -119,13 +119,9 @@ class CohortEnvs:
             terms={name: self._by_member(_term(f"reward_{name}", ended, infos)) for name in terms},
         )
 
-    def check(self) -> None:
-        """Stop where the physics was wrong since the worlds were made.
-
-        Raises:
-            InputError: it was, on Warp, for want of room for contacts.
-        """
-        self.batch.check()
+    def overflown(self) -> npt.NDArray[np.int64]:
+        """Return in how many worlds of each member the physics was wrong, on Warp, for want of room (members,)."""
+        return self._by_member(self.batch.overflow_mask()).sum(1)
 
     def close(self) -> None:
         """End the threads."""

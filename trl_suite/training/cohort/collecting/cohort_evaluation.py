@@ -50,10 +50,11 @@ class CohortEvaluator:
         outcome = self._run(act, normaliser, alive, mode, stopping)
         if outcome is None:
             return None
-        return [
-            [Episode(float(value), int(length), mode) for value, length in zip(*pairs, strict=True)]
-            for pairs in zip(*outcome, strict=True)
-        ]
+        return episodes_of(*outcome, mode)
+
+    def overflown(self) -> npt.NDArray[np.int64]:
+        """Return in how many worlds of each member the last evaluation's physics was wrong (members,)."""
+        return self._worlds.overflown()
 
     def close(self) -> None:
         """End the worlds."""
@@ -82,10 +83,17 @@ class CohortEvaluator:
             values[running] += moment.reward[running]
             lengths += running
             running &= ~moment.ended
-        self._worlds.check()
         return values, lengths
 
     def _drawn(self, draws: Sequence[np.random.Generator]) -> torch.Tensor:
         shape = (self._episodes, self._worlds.actions)
         drawn = np.stack([generator.standard_normal(shape, dtype=np.float32) for generator in draws])
         return torch.as_tensor(drawn, device=self._device)
+
+
+def episodes_of(values: npt.NDArray[np.float64], lengths: npt.NDArray[np.int64], mode: Mode) -> list[list[Episode]]:
+    """Return each member's episodes from returns and lengths (members, episodes)."""
+    return [
+        [Episode(float(value), int(length), mode) for value, length in zip(*pairs, strict=True)]
+        for pairs in zip(values, lengths, strict=True)
+    ]

@@ -9,14 +9,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from trl_suite.training.acting.evaluation import Mode
-from trl_suite.training.cohort.collecting.cohort_evaluation import Act, CohortEvaluator
+from trl_suite.training.acting.evaluation import Episode, Mode
+from trl_suite.training.cohort.collecting.cohort_evaluation import Act, CohortEvaluator, episodes_of
 from trl_suite.training.cohort.collecting.device_normaliser import DeviceNormaliser
 from trl_suite.training.cohort.collecting.normaliser import CohortNormaliser
 from trl_suite.training.cohort.stacked import noise
 from trl_suite.worlds.warp.warp_env import DeviceStepResult, WarpVectorEnv
 
 ASKED = 16  # steps between two questions whether any episode still goes on
+JOINED_STEPS = 4  # first ones, which warm up and capture: never beside other work, which does so too
 
 
 class DeviceEvaluator(CohortEvaluator):
@@ -41,7 +42,10 @@ class DeviceEvaluator(CohortEvaluator):
         self._lengths = torch.zeros(shape, dtype=torch.int64, device=device)
         self._noise = torch.zeros(*shape, len(space.low), device=device)
         self._statistics: DeviceNormaliser | None = None
-        self._steps: dict[Mode, Callable[[], None]] = {}
+        self._steps: dict[Mode, Callable[[bool], None]] = {}
+        self._made = 0  # steps since the last `begin`
+        self._flag = torch.ones(1, dtype=torch.bool, pin_memory=device.type == "cuda")  # whether any episode goes on
+        self._asked: Any = None  # an event behind the question
 
     def _run(
         self,
@@ -52,19 +56,62 @@ class DeviceEvaluator(CohortEvaluator):
         stopping: Callable[[], bool],
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]] | None:
         draws = [noise.generator(seed, noise.NoiseStream.EVALUATION, 0) for seed in self._seeds]
-        self._begin(normaliser, alive)
-        observation, step = self._batch.reset(seed=self._resets)[0], 0
-        if mode not in self._steps:
-            self._steps[mode] = self._batch.around(partial(self._act, act, observation, mode), self._take)
-        while step % ASKED or bool(self._running.any()):
-            if step % ASKED == 0 and stopping():
+        self.begin(act, normaliser, alive, mode)
+        while self._made % ASKED or bool(self._running.any()):
+            if self._made % ASKED == 0 and stopping():
                 return None
-            step += 1
             if mode == "stochastic":
                 self._noise.copy_(self._drawn(draws))
-            self._steps[mode]()
-        self._worlds.check()
+            self._step(mode, beside=False)
         return self._values.cpu().numpy(), self._lengths.cpu().numpy()
+
+    def begin(self, act: Act, normaliser: CohortNormaliser, alive: npt.NDArray[np.bool_], mode: Mode) -> None:
+        """Begin an evaluation; `act` must always be the same, and what it acts by must stay until the end."""
+        self._begin(normaliser, alive)
+        observation = self._batch.reset(seed=self._resets)[0]
+        if mode not in self._steps:
+            self._steps[mode] = self._batch.around(partial(self._act, act, observation, mode), self._take)
+        self._made, self._asked = 0, None
+        self._flag[0] = True
+
+    def advance(self, steps: int) -> None:
+        """Launch some steps of an evaluation of mean actions beside the caller's work; nobody waits for anything.
+
+        Nothing is launched once all episodes are known to be over.
+        """
+        for _ in range(steps):
+            if self._asked is not None and self._asked.query() and not self._flag[0]:
+                return
+            beside = self._made >= JOINED_STEPS
+            if self._made == JOINED_STEPS:
+                self._batch.stream.follow_caller()
+            self._step("deterministic", beside)
+            if beside and self._made % ASKED == 0:
+                self._ask()
+
+    def finish(self, stopping: Callable[[], bool]) -> list[list[Episode]] | None:
+        """Make the rest of the steps, and return the episodes; None where it was stopped."""
+        self._batch.stream.lead_caller()
+        while bool(self._running.any()):
+            if stopping():
+                return None
+            for _ in range(ASKED):
+                self._step("deterministic", beside=False)
+        values, lengths = self._values.cpu().numpy(), self._lengths.cpu().numpy()
+        return episodes_of(values, lengths, "deterministic")
+
+    def _step(self, mode: Mode, beside: bool) -> None:
+        self._steps[mode](beside)
+        self._made += 1
+
+    def _ask(self) -> None:
+        """Ask on the worlds' stream whether any episode goes on; the answer is there when the event has passed."""
+        if self._asked is not None and not self._asked.query():
+            return
+        with self._batch.stream.entered(beside=True):
+            self._flag.copy_(self._running.any()[None], non_blocking=True)
+            self._asked = torch.cuda.Event()
+            self._asked.record()
 
     def _begin(self, normaliser: CohortNormaliser, alive: npt.NDArray[np.bool_]) -> None:
         if self._statistics is None:

@@ -4,10 +4,18 @@ They are the host's: a snapshot, a freeze and a component read them there. On th
 that graphs may read and write them.
 """
 
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from trl_suite.training.cohort.collecting.normaliser import CohortNormaliser, RunningMeanStd
+from trl_suite.training.cohort.stacked.device_staging import DeviceStaging, StagedArray
+
+T = TypeVar("T")
 
 
 class DeviceRunningMeanStd:
@@ -15,24 +23,19 @@ class DeviceRunningMeanStd:
 
     Args:
         host: the statistics.
-        device: where they are used.
+        staged: by the names of `arrays`, where they are used: on the device.
     """
 
-    def __init__(self, host: RunningMeanStd, device: torch.device) -> None:
+    def __init__(self, host: RunningMeanStd, staged: Mapping[str, Tensor]) -> None:
         self._host = host
-        self.mean, self.var, self.count = (
-            torch.as_tensor(host.arrays()[name].copy(), device=device) for name in ("mean", "var", "count")
-        )
-        self._moving = torch.empty(len(self.mean), 1, dtype=torch.bool, device=device)
-        self.take()
+        self.mean, self.var, self.count = staged["mean"], staged["var"], staged["count"]
+        self._moving = staged["moving"]
 
-    def take(self) -> None:
-        """Let these be the host's as they are now."""
-        for name, values in self._host.arrays().items():
-            getattr(self, name).copy_(torch.from_numpy(values))
-        moving = torch.ones(self._moving.shape, dtype=torch.bool)
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the host's statistics as they are now, and which of them move (members, 1)."""
+        moving = np.ones((len(self._host.mean), 1), dtype=bool)
         moving[self._host.held] = False
-        self._moving.copy_(moving)
+        return self._host.arrays() | {"moving": moving}
 
     def update(self, values: Tensor) -> None:
         """Take in a batch of values (members, worlds, numbers); see `Moments.update`."""
@@ -42,14 +45,14 @@ class DeviceRunningMeanStd:
         total = self.count + size
         away = mean - self.mean
         squares = self.var * self.count + var * size + away.square() * self.count * size / total
-        self.mean.copy_(torch.where(self._moving, self.mean + away * size / total, self.mean))
-        self.var.copy_(torch.where(self._moving, squares / total, self.var))
-        self.count.copy_(torch.where(self._moving, total, self.count))
+        torch.where(self._moving, self.mean + away * size / total, self.mean, out=self.mean)
+        torch.where(self._moving, squares / total, self.var, out=self.var)
+        torch.where(self._moving, total, self.count, out=self.count)
 
-    def give_back(self) -> None:
-        """Copy the statistics to the host (synchronises with the device)."""
+    def give_back(self, values: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Take these for the host's statistics."""
         for name, place in self._host.arrays().items():
-            place[:] = getattr(self, name).cpu().numpy()
+            place[:] = values[name]
 
 
 class DeviceNormaliser:
@@ -62,16 +65,30 @@ class DeviceNormaliser:
 
     def __init__(self, host: CohortNormaliser, device: torch.device) -> None:
         self._host, self._scaling = host, host.scaling
-        self._observation = DeviceRunningMeanStd(host.observation, device) if host.observation else None
-        self._reward = DeviceRunningMeanStd(host.reward, device) if host.reward else None
+        kinds = {
+            kind: running for kind, running in (("observation", host.observation), ("reward", host.reward)) if running
+        }
+        arrays = {"discounted": StagedArray(host.discounted.shape, torch.float64)}
+        for kind, statistics in kinds.items():
+            shapes = {name: StagedArray(values.shape, torch.float64) for name, values in statistics.arrays().items()}
+            shapes["moving"] = StagedArray((len(statistics.mean), 1), torch.bool)
+            arrays |= {f"{kind}.{name}": array for name, array in shapes.items()}
+        self._staging = DeviceStaging(arrays, device)
+        self._moments = {
+            kind: DeviceRunningMeanStd(statistics, _below(f"{kind}.", self._staging.device))
+            for kind, statistics in kinds.items()
+        }
+        self._observation, self._reward = self._moments.get("observation"), self._moments.get("reward")
+        self._discounted = self._staging.device["discounted"]
         self._gamma = torch.as_tensor(host.gamma, dtype=torch.float64, device=device)
-        self._discounted = torch.as_tensor(host.discounted.copy(), device=device)
+        self.take()
 
     def take(self) -> None:
         """Let the statistics be the host's as they are now."""
-        for moments in self._moments():
-            moments.take()
-        self._discounted.copy_(torch.from_numpy(self._host.discounted))
+        values: dict[str, npt.NDArray[Any]] = {"discounted": self._host.discounted}
+        for kind, moments in self._moments.items():
+            values |= {f"{kind}.{name}": array for name, array in moments.arrays().items()}
+        self._staging.send(values)
 
     def observed(self, raw: Tensor) -> Tensor:
         """Take in observations, and return what the networks see."""
@@ -105,9 +122,11 @@ class DeviceNormaliser:
 
     def give_back(self) -> None:
         """Copy the statistics to the host (synchronises with the device)."""
-        for moments in self._moments():
-            moments.give_back()
-        self._host.discounted[:] = self._discounted.cpu().numpy()
+        values = self._staging.fetch()
+        for kind, moments in self._moments.items():
+            moments.give_back(_below(f"{kind}.", values))
+        self._host.discounted[:] = values["discounted"]
 
-    def _moments(self) -> list[DeviceRunningMeanStd]:
-        return [moments for moments in (self._observation, self._reward) if moments is not None]
+
+def _below(prefix: str, values: Mapping[str, T]) -> dict[str, T]:
+    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}

@@ -1,5 +1,6 @@
 """Collecting a rollout where the worlds are on the learner's device: nothing is asked of the host until it is over."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from trl_suite.training.cohort.collecting.cohort_envs import StepResult
 from trl_suite.training.cohort.collecting.device_normaliser import DeviceNormaliser
 from trl_suite.training.cohort.collecting.rollout import Collector, advantages
 from trl_suite.training.cohort.learning.ppo_update import Transitions
+from trl_suite.training.cohort.stacked.parameter_layout import CRITIC
 from trl_suite.worlds.warp.warp_env import DeviceStepResult, WarpVectorEnv
 
 
@@ -35,7 +37,9 @@ class DeviceCollector(Collector):
         self._acting = torch.ones(shape[1], 1, 1, dtype=torch.bool, device=device)  # who acts
         self._paid, self._scaled = (self.normalized_obs.new_zeros(shape) for _ in range(2))
         self._over, self._unstable = (self.normalized_obs.new_zeros(shape, dtype=torch.bool) for _ in range(2))
+        self._critics = self._networks.of_row(CRITIC)
         self._go = batch.around(self._act, self._take)
+        self.between: Callable[[], None] | None = None  # work of others, launched after every step
 
     def collect(self, iteration: int) -> Transitions:
         """Return the next rollout; the noise of its actions is that of the iteration."""
@@ -44,7 +48,9 @@ class DeviceCollector(Collector):
         self._statistics.take()
         self._now.zero_()
         for _ in range(self._hyperparameters.n_steps):
-            self._go()
+            self._go(False)
+            if self.between is not None:
+                self.between()
         self._statistics.give_back()
         self._account()
         value, bootstrap_value = self._value.cpu().numpy(), self._values().cpu().numpy()
@@ -78,6 +84,10 @@ class DeviceCollector(Collector):
         self._keep(self._scaled, scaled + self._discount * torch.where(cut, self._values(), 0.0))
         self.normalized_obs.copy_(normalized_obs)
         self._now.add_(1)
+
+    def _values(self) -> Tensor:
+        """Return the value of what is seen now (P, W), by the critics alone."""
+        return self._critics.forward(self.normalized_obs)[..., 0]
 
     def _keep(self, buffer: Tensor, values: Tensor) -> None:
         """Write what belongs to this step."""

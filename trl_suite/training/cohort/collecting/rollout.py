@@ -57,6 +57,8 @@ class Collector:
         self.normalized_obs = zeros(*shape[1:], slots)  # what the networks see next
         self.episodes = Episodes(stack.members, hyperparameters.n_envs)
         self._alive = alive
+        threads = noise.DrawThreads(stack.flat.device)
+        self._noise_of = noise.IterationDraws(self._normal, seeds, threads)
 
     @property
     def begins(self) -> Singles:
@@ -81,9 +83,12 @@ class Collector:
 
     def _draws(self, iteration: int) -> torch.Tensor:
         """Return the noise of an iteration's actions (P, T, W, actions)."""
+        drawn = torch.as_tensor(self._noise_of.at(iteration), device=self.normalized_obs.device)
+        return drawn * self._stack.free.exp()[:, None, None]
+
+    def _normal(self, seed: int, iteration: int) -> Singles:
         shape = (self._hyperparameters.n_steps, self._hyperparameters.n_envs, self._stack.layout.outputs)
-        drawn = noise.normals(self._seeds, noise.NoiseStream.ACTION, iteration, shape)
-        return torch.as_tensor(drawn, device=self.normalized_obs.device) * self._stack.free.exp()[:, None, None]
+        return noise.normal(seed, noise.NoiseStream.ACTION, iteration, shape)
 
     def _decide(self, step: int, draws: torch.Tensor) -> torch.Tensor:
         """Return the actions of this step (P, W, actions), and keep them with the networks' outputs."""

@@ -51,7 +51,7 @@ class CohortLearner(Protocol):
         """Return the live tensors that a snapshot needs besides parameters and moments (members, ...)."""
         ...
 
-    def memory(self, member: int) -> tuple[Arrays, dict[str, Arrays]]:
+    def memory(self, member: int) -> tuple[Arrays, Mapping[str, Mapping[str, Any]]]:
         """Return a member's replay: the part that changes, and large parts by a name that stands for their content."""
         ...
 

@@ -22,12 +22,13 @@ from trl_suite.training.cohort.collecting.normaliser import CohortNormaliser
 from trl_suite.training.cohort.learning.cohort_learner import Arrays, Metrics, factors
 from trl_suite.training.cohort.learning.replay_rings import ReplayRings
 from trl_suite.training.cohort.learning.sac_update import SACUpdate
-from trl_suite.training.cohort.learning.source_gradients import DistillationGradient, MemberDistillation
+from trl_suite.training.cohort.learning.source_gradients import DistillationGradient, examples
 from trl_suite.training.cohort.learning.td3_update import TD3Update
 from trl_suite.training.cohort.member import CohortMember
 from trl_suite.training.cohort.stacked.adam import Cells
+from trl_suite.training.cohort.stacked.device_staging import DeviceStaging, StagedArray
 from trl_suite.training.cohort.stacked.graph import Launch
-from trl_suite.training.cohort.stacked.noise import NoiseDraws, NoiseStream
+from trl_suite.training.cohort.stacked.noise import DrawThreads, NoiseDraws, NoiseStream
 from trl_suite.training.cohort.stacked.parameter_layout import ParameterLayout, actors, critics, temperature
 from trl_suite.training.cohort.stacked.stack import Stack, Tensors
 from trl_suite.training.training_run import TrainingRun
@@ -76,14 +77,19 @@ class OffPolicyLearner:
             if transitions := member.given():
                 self.replay.give(index, transitions)
         self._bounds = [torch.as_tensor(bound, device=device) for bound in (worlds.low, worlds.high)]
-        self._draws = _draws(hyperparameters, [member.seed for member in members], actions)
+        self._draws = _draws(hyperparameters, [member.seed for member in members], actions, DrawThreads(device))
+        acting = (len(members), hyperparameters.n_envs)
+        self._acting = DeviceStaging(
+            {"normalized_obs": StagedArray((*acting, slots)), "draws": StagedArray((*acting, actions))}, device
+        )
+        self._actions_taken = DeviceStaging({"action": StagedArray((*acting, actions))}, device)
+        self._drawing = DeviceStaging(_drawn_arrays(hyperparameters, self.rollout, len(members), actions), device)
         self._raw = np.zeros((len(members), hyperparameters.n_envs, slots))
         self._device, self.updates = device, np.zeros(len(members), dtype=np.int64)
         self._statistics = DeviceNormaliser(normaliser, device)
         self._launch = Launch(self._update, self.optimisers.values(), device)
-        self._pulls: list[MemberDistillation] = [
-            _OnReplay(member, self, index) for index, member in enumerate(members) if member.imitated is not None
-        ]
+        imitating = {index: member for index, member in enumerate(members) if member.imitated is not None}
+        self._imitation = _OnReplays(imitating, self) if imitating else None
         self.progress = 0.0  # share of the budget that is used
 
     def reset(self) -> None:
@@ -108,10 +114,13 @@ class OffPolicyLearner:
                     adam.anneal(1.0 - self.progress)
             if env_steps % self.rollout == 0 and env_steps > self._hyperparameters.learning_starts:
                 metrics |= self._learn(steps)
-        self._worlds.check()
-        if metrics:
-            metrics["train/learning_rate"] = torch.as_tensor(next(iter(self.optimisers.values())).rates())
-        return {name: value.cpu().numpy().astype(np.float64) for name, value in metrics.items()}
+        return self._reported(metrics) if metrics else {}
+
+    def _reported(self, metrics: Tensors) -> Metrics:
+        """Return metrics on the host, read at once: a wait."""
+        values = torch.stack(list(metrics.values())).cpu().numpy().astype(np.float64)
+        rates = next(iter(self.optimisers.values())).rates()
+        return dict(zip(metrics, values, strict=True)) | {"train/learning_rate": rates}
 
     def act(self, normalized_obs: torch.Tensor, draws: torch.Tensor | None) -> torch.Tensor:
         """Return actions in the worlds' units; see `Algorithm`."""
@@ -126,7 +135,7 @@ class OffPolicyLearner:
         """Return nothing."""
         return {}
 
-    def memory(self, member: int) -> tuple[Arrays, dict[str, Arrays]]:
+    def memory(self, member: int) -> tuple[Arrays, Mapping[str, Mapping[str, Any]]]:
         """Return the member's replay."""
         return self.replay.state(member)
 
@@ -167,9 +176,10 @@ class OffPolicyLearner:
     def _actions(self, step: int) -> Singles:
         """Return actions in [-1, 1] (P, W, actions): drawn by the policies, or uniform before these have learned."""
         turn = step // self._hyperparameters.n_envs
-        normalized_obs = torch.as_tensor(self._normaliser.normalized_obs(self._raw), device=self._device)
         draws = self._draws[NoiseStream.ACTION].at(turn)
-        action = self.learner.act(normalized_obs, torch.as_tensor(draws, device=self._device)).cpu().numpy()
+        sent = self._acting.send({"normalized_obs": self._normaliser.normalized_obs(self._raw), "draws": draws})
+        self._actions_taken.device["action"].copy_(self.learner.act(sent["normalized_obs"], sent["draws"]))
+        action = self._actions_taken.fetch()["action"]  # the one wait of an env step
         if step < self._hyperparameters.learning_starts:
             anew = np.array([not member.acts_first for member in self._members])[:, None, None]
             action = np.where(anew, self._draws[NoiseStream.UNIFORM].at(turn).astype(np.float32) * 2.0 - 1.0, action)
@@ -180,29 +190,29 @@ class OffPolicyLearner:
     def _learn(self, steps: int) -> Tensors:
         """Make updates of every member on batches of its own, in one launch."""
         self._statistics.take()  # those of now, as SB3 uses on a replay
-        first = self.learner.updates = int(self.updates[0])
+        first = int(self.updates[0])
         metrics = self._launch(self._drawn(first, steps), (first % self.learner.phases, self.replay.room))
         self.updates += steps
         return metrics
 
     def _drawn(self, first: int, count: int) -> Tensors:
         """Return where batches lie (count, 2, P, B), their noise (count, P, ...), and what is imitated."""
-        every = range(first, first + count)
-        drawn = {
-            "places": [self.replay.places(self._draws[NoiseStream.REPLAY].at(at)) for at in every],
-            "noise": [self._draws[NoiseStream.POLICY].at(at).copy() for at in every],  # the next may overwrite it
-        }
-        inputs = {name: torch.as_tensor(np.stack(values), device=self._device) for name, values in drawn.items()}
-        for pull in self._pulls:
-            inputs |= pull.drawn(count)
+        self._drawing.write({})  # what was sent last must have left before it is overwritten
+        for index, at in enumerate(range(first, first + count)):
+            self._drawing.host["places"][index] = self.replay.places(self._draws[NoiseStream.REPLAY].at(at))
+            self._drawing.host["noise"][index] = self._draws[NoiseStream.POLICY].at(at)
+        inputs = dict(self._drawing.send())
+        if self._imitation is not None:
+            inputs |= self._imitation.drawn(count)
         return inputs
 
     def _update(self, drawn: Tensors) -> Tensors:
         """Make the updates that there are batches and noise for; nothing is asked of the host."""
+        self.learner.updates = int(self.updates[0])
         reports: dict[str, list[torch.Tensor]] = {}
         for index, (places, noise) in enumerate(zip(drawn["places"], drawn["noise"], strict=True)):
-            for pull in self._pulls:
-                pull.imitation.show(drawn, index)
+            if self._imitation is not None:
+                self._imitation.gradient.show(drawn, index)
             batch = self.replay.at(places)
             batch = batch._replace(
                 observation=self._statistics.normalized_obs(batch.observation),
@@ -214,40 +224,42 @@ class OffPolicyLearner:
         return {name: sum(values[1:], values[0]) / len(values) for name, values in reports.items()}
 
 
-class _OnReplay:
-    """One member's imitation on states that it remembers, or on those of its source at home."""
+class _OnReplays:
+    """The members' imitation on states that they remember, or on those of their sources at home."""
 
-    def __init__(self, member: CohortMember, algorithm: OffPolicyLearner, index: int) -> None:
-        assert member.imitated is not None
-        self._member, self._algorithm, self._index = member, algorithm, index
-        hyperparameters = member.hyperparameters
-        adam = algorithm.optimisers["actor"]
-        self.imitation = DistillationGradient(
-            adam, hyperparameters.activation, hyperparameters.algorithm, index, member.imitated
+    def __init__(self, members: Mapping[int, CohortMember], algorithm: OffPolicyLearner) -> None:
+        self._members, self._algorithm = members, algorithm
+        hyperparameters = next(iter(members.values())).hyperparameters
+        self.gradient = DistillationGradient(
+            algorithm.optimisers["actor"], hyperparameters.activation, hyperparameters.algorithm, list(members)
         )
-        self._draws = NoiseDraws([member.seed], NoiseStream.PULL, (BATCH_STATES, 2), uniform=True)
+        self._draws = NoiseDraws(
+            [member.seed for member in members.values()], NoiseStream.PULL, (BATCH_STATES, 2), uniform=True
+        )
 
     def drawn(self, count: int) -> Tensors:
-        """Return the inputs of the next updates; see `MemberDistillation`."""
-        pull = self._member.run.definition.distillation
-        assert pull is not None
-        strength = pull.at(self._algorithm.progress)
-        if strength <= 0:
+        """Return the inputs of the next updates; see `CohortDistillation`."""
+        strengths = [member.imitation_strength(self._algorithm.progress) for member in self._members.values()]
+        if max(strengths) <= 0:
             return {}
-        first = int(self._algorithm.updates[self._index])
-        examples = [self._examples(at) for at in range(first, first + count)]
-        together = {name: torch.cat([batch[name] for batch in examples]) for name in examples[0]}
-        return self.imitation.drawn(together, torch.arange(count * BATCH_STATES).view(count, BATCH_STATES), strength)
+        first = int(self._algorithm.updates[0])
+        uniform = np.stack([self._draws.at(at) for at in range(first, first + count)], axis=1)  # (K, count, B, 2)
+        of_members = [
+            self._examples(index, member, numbers.reshape(-1, 2))
+            for (index, member), numbers in zip(self._members.items(), uniform, strict=True)
+        ]
+        indices = torch.arange(count * BATCH_STATES).view(1, count, BATCH_STATES).expand(len(of_members), -1, -1)
+        return self.gradient.drawn(of_members, indices, strengths)
 
-    def _examples(self, update: int) -> Tensors:
-        raw = self._states(self._draws.at(update)[0])
-        return self.imitation.examples(raw, self._algorithm.normalized_obs(raw, self._index))
-
-    def _states(self, uniform: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        home = self._member.home
+    def _examples(self, index: int, member: CohortMember, uniform: npt.NDArray[np.float64]) -> Tensors:
+        """Return the states (B, ...) that numbers in [0, 1) (B, 2) stand for, and what the member's source does."""
+        assert member.imitated is not None
+        home = member.home
         if home is None:
-            return self._algorithm.replay.sample_observations(self._index, uniform)
-        return home[(uniform[:, 0] * len(home)).astype(np.int64)]
+            raw = self._algorithm.replay.sample_observations(index, uniform)
+        else:
+            raw = home[(uniform[:, 0] * len(home)).astype(np.int64)]
+        return examples(member.imitated, raw, self._algorithm.normalized_obs(raw, index))
 
 
 def rows_of(hyperparameters: OffPolicyHyperparameters, total: int, given_rows: int = 0) -> int:
@@ -306,13 +318,33 @@ def _stacks(
 
 
 def _draws(
-    hyperparameters: OffPolicyHyperparameters, seeds: Sequence[int], actions: int
+    hyperparameters: OffPolicyHyperparameters, seeds: Sequence[int], actions: int, threads: DrawThreads
 ) -> dict[NoiseStream, NoiseDraws]:
     """Return the numbers of every stream that the algorithm draws."""
-    batches = 2 if find(hyperparameters.algorithm).log_std == "head" else 1
+    acts = (hyperparameters.n_envs, actions)
     return {
-        NoiseStream.ACTION: NoiseDraws(seeds, NoiseStream.ACTION, (hyperparameters.n_envs, actions)),
-        NoiseStream.UNIFORM: NoiseDraws(seeds, NoiseStream.UNIFORM, (hyperparameters.n_envs, actions), uniform=True),
-        NoiseStream.REPLAY: NoiseDraws(seeds, NoiseStream.REPLAY, (hyperparameters.batch_size, 2), uniform=True),
-        NoiseStream.POLICY: NoiseDraws(seeds, NoiseStream.POLICY, (batches, hyperparameters.batch_size, actions)),
+        stream: NoiseDraws(seeds, stream, shape, uniform, threads)
+        for stream, shape, uniform in (
+            (NoiseStream.ACTION, acts, False),
+            (NoiseStream.UNIFORM, acts, True),
+            (NoiseStream.REPLAY, (hyperparameters.batch_size, 2), True),
+            (NoiseStream.POLICY, (_batches(hyperparameters), hyperparameters.batch_size, actions), False),
+        )
+    }
+
+
+def _batches(hyperparameters: OffPolicyHyperparameters) -> int:
+    """Return for how many batches an update draws actions."""
+    return 2 if find(hyperparameters.algorithm).log_std == "head" else 1
+
+
+def _drawn_arrays(
+    hyperparameters: OffPolicyHyperparameters, rollout: int, members: int, actions: int
+) -> dict[str, StagedArray]:
+    """Arrays that the updates after a rollout draw: where batches lie, and the noise of their actions."""
+    steps = hyperparameters.gradient_steps if hyperparameters.gradient_steps >= 0 else rollout
+    size = hyperparameters.batch_size
+    return {
+        "places": StagedArray((steps, 2, members, size), torch.int64),
+        "noise": StagedArray((steps, members, _batches(hyperparameters), size, actions)),
     }

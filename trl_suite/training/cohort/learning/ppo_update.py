@@ -14,7 +14,7 @@ import torch
 
 from trl_suite.algorithms.hyperparameters import OnPolicyHyperparameters
 from trl_suite.algorithms.ppo import PPOHyperparameters
-from trl_suite.training.cohort.learning.source_gradients import MemberDistillation
+from trl_suite.training.cohort.learning.source_gradients import CohortDistillation
 from trl_suite.training.cohort.learning.update_metrics import (
     APPROX_KL,
     UpdateMetrics,
@@ -109,7 +109,7 @@ class PPOUpdate:
         self.adam = self.optimizer(hyperparameters, factors)
         if self.low_rank:
             self.adam.after.append(self.low_rank.fold)
-        self.pulls: list[MemberDistillation] = []
+        self.distillation: CohortDistillation | None = None
         self._stopped = np.zeros(stack.members, dtype=bool)  # in this update, for their divergence (P,)
         self._firsts = torch.arange(stack.members, device=stack.flat.device)[:, None]
         self._mask: torch.Tensor | None = None  # 1 where a number learns and 0 where it is frozen (rows, P, size)
@@ -140,8 +140,8 @@ class PPOUpdate:
         self._stopped = ~everyone
         for epoch in range(shuffled.shape[1]):
             inputs = {"rows": rows, "order": shuffled[:, epoch]}
-            for pull in self.pulls:
-                inputs |= pull.drawn(-(-packed.shape[1] // self.hyperparameters.minibatch))
+            if self.distillation is not None:
+                inputs |= self.distillation.drawn(-(-packed.shape[1] // self.hyperparameters.minibatch))
             if self.hyperparameters.largest_divergence is not None:
                 self._wary_epoch(inputs, metrics, epoch)
             elif outputs := self._epochs[report](inputs):
@@ -222,8 +222,8 @@ class PPOUpdate:
     def _minibatches(self, inputs: Tensors) -> Iterator[torch.Tensor]:
         """Yield packed transitions (P, B, numbers): the rows (P * n, numbers) in the order (P, n)."""
         for index, indices in enumerate(inputs["order"].split(self.hyperparameters.minibatch, dim=1)):
-            for pull in self.pulls:
-                pull.imitation.show(inputs, index)
+            if self.distillation is not None:
+                self.distillation.gradient.show(inputs, index)
             yield inputs["rows"].index_select(0, indices.reshape(-1)).view(*indices.shape, -1)
 
     def differentiate(self, batch: torch.Tensor, report: bool = False) -> LossGradients:

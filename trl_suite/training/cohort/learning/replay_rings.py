@@ -7,7 +7,8 @@ then the ring goes on behind them when it is full.
 Axes: P members, S slots of a ring, W worlds, B of a batch.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 
 from trl_suite.networks.policy_memory import TERM_PREFIX
 from trl_suite.training.cohort.collecting.cohort_envs import StepResult
+from trl_suite.training.cohort.stacked.device_staging import DeviceStaging, StagedArray
 
 SEGMENT = 8 * 2**20  # bytes of a ring that a snapshot keeps together
 TERMINATED = -1  # what follows a slot: 0 the next slot, -1 nothing, k > 0 row k - 1 of the table
@@ -60,6 +62,27 @@ class ReplayRings:
         self._every = np.arange(members)
         self._tables = torch.zeros(0)
         self._number_tables()
+        # (slot, world) -> row of the table, so that the device need not be asked what a full ring overwrites
+        self._cuts: list[dict[tuple[int, int], int]] = [{} for _ in range(members)]
+        numbers_paid = self.rows.shape[-1] - slots
+        self._steps = DeviceStaging(
+            {
+                "paid": StagedArray((members, worlds, numbers_paid)),
+                "place": StagedArray((members,), torch.int64),
+                "observation": StagedArray((members, worlds, slots)),
+                "next": StagedArray((members,), torch.int64),
+            },
+            device,
+        )
+        self._ended = DeviceStaging(
+            {
+                "place": StagedArray((members * worlds,), torch.int64),
+                "follows": StagedArray((members * worlds,), torch.int32),
+                "row": StagedArray((members * worlds,), torch.int64),
+                "last": StagedArray((members * worlds, slots)),
+            },
+            device,
+        )
 
     @property
     def drawable(self) -> npt.NDArray[np.int64]:
@@ -69,21 +92,47 @@ class ReplayRings:
     def observe(self, observation: npt.NDArray[np.float64]) -> None:
         """Take the observations (P, W, slots) that the next actions follow."""
         self._free(self._place)
-        self.rows[self._every, self._place, :, : self._slots] = self._numbers(observation)
-        self.follows[self._every, self._place] = 0
+        self._observe(self._steps.send({"observation": observation, "next": self._flat(self._place)}))
 
     def add(self, action: npt.NDArray[np.float32], moment: StepResult) -> None:
         """Take the actions in [-1, 1] (P, W, actions) on what was seen last, and what came of them."""
         paid = [moment.reward, *(moment.terms[name] for name in self._terms)]
         row_values = np.concatenate([action, np.stack(paid, axis=-1)], axis=-1, dtype=np.float32)
-        self.rows[self._every, self._place, :, self._slots :] = torch.as_tensor(row_values, device=self.rows.device)
+        step = {"paid": row_values, "place": self._flat(self._place), "observation": moment.observation}
         if moment.ended.any():
-            for member, world in np.argwhere(moment.ended):
-                cut = moment.cut is not None and moment.last is not None and moment.cut[member, world]
-                last = moment.last[member, world] if cut and moment.last is not None else None
-                self._end(member, int(self._place[member]), int(world), last)
+            self._end_all(moment)
         self._advance()
-        self.observe(moment.observation)
+        self._free(self._place)
+        sent = self._steps.send(step | {"next": self._flat(self._place)})
+        self.rows.flatten(0, 1)[..., self._slots :].index_copy_(0, sent["place"], sent["paid"])
+        self._observe(sent)
+
+    def _observe(self, sent: Mapping[str, torch.Tensor]) -> None:
+        self.rows.flatten(0, 1)[..., : self._slots].index_copy_(0, sent["next"], sent["observation"])
+        self.follows.flatten(0, 1).index_fill_(0, sent["next"], 0)
+
+    def _flat(self, slots: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return where each member's slot is among those of all members."""
+        return self._every * self._length + slots
+
+    def _end_all(self, moment: StepResult) -> None:
+        """Say of all worlds whose episode has just ended what follows, in one copy to the device."""
+        self._ended.write({})
+        staged = self._ended.host
+        over = np.argwhere(moment.ended)
+        is_cut = np.zeros(len(over), dtype=bool) if moment.cut is None else moment.cut[tuple(over.T)]
+        over, cuts = over[np.argsort(~is_cut, kind="stable")], int(is_cut.sum())  # cut ones first: they have a row
+        member, world = over.T
+        rows = [self._row_for(m, int(self._place[m]), w) for m, w in over[:cuts].tolist()]
+        staged["place"][: len(over)] = self._flat(self._place)[member] * self._worlds + world
+        staged["follows"][: len(over)] = TERMINATED
+        if moment.last is not None and cuts:
+            staged["follows"][:cuts] = np.array(rows) + 1
+            staged["row"][:cuts] = member[:cuts] * self.room + rows
+            staged["last"][:cuts] = moment.last[member[:cuts], world[:cuts]]
+        sent = self._ended.send()
+        self.follows.view(-1).index_copy_(0, sent["place"][: len(over)], sent["follows"][: len(over)])
+        self._table.view(-1, self._slots).index_copy_(0, sent["row"][:cuts], sent["last"][:cuts])
 
     def _advance(self) -> None:
         self._place += 1
@@ -189,13 +238,14 @@ class ReplayRings:
         world = (uniform[:, 1] * self._worlds).astype(np.int64)
         return self.rows[member, place, world, : self._slots].double().cpu().numpy()
 
-    def state(self, member: int) -> tuple[dict[str, Array], dict[str, dict[str, Array]]]:
+    def state(self, member: int) -> tuple[dict[str, Array], Mapping[str, Arrays]]:
         """Return the part of a member's ring that is being written, and the other parts that have been, by name.
 
-        A part's name says where it lies and in which round it was written: under one name there is always the same.
+        A part's name says where it lies and in which round it was written: under one name there is always the same. It
+        is read when it is asked for, before the ring goes on: most parts are known by name already.
         """
         rounds, position = int(self._rounds[member]), int(self._place[member])
-        parts: dict[str, dict[str, Array]] = {}
+        parts: dict[str, tuple[int, int]] = {}
         open_: dict[str, Array] = {"replay.at": np.array([position, rounds, self._held[member]])}
         for start in range(0, self._length, self._chunk):
             end = min(start + self._chunk, self._length)
@@ -203,13 +253,13 @@ class ReplayRings:
                 content = self._content(member, start, end if rounds else position + 1)
                 open_ |= {f"replay.{name}": values for name, values in content.items()}
             elif (written_in := rounds if position >= end else rounds - 1) >= 0:
-                parts[f"replay-{start // self._chunk:05d}-{written_in}"] = self._content(member, start, end)
-        return open_, parts
+                parts[f"replay-{start // self._chunk:05d}-{written_in}"] = (start, end)
+        return open_, _RingParts(parts, lambda span: self._content(member, *span))
 
     def restore(self, member: int, arrays: Arrays, parts: Mapping[str, Arrays]) -> None:
         """Fill a member's ring with what `state` returned."""
         self._place[member], self._rounds[member], self._held[member] = arrays["replay.at"]
-        self._unused[member] = list(range(self._table.shape[1]))
+        self._unused[member], self._cuts[member] = list(range(self._table.shape[1])), {}
         for name in sorted(parts):
             self._fill(member, int(name.split("-")[1]) * self._chunk, parts[name])
         start = int(self._place[member]) // self._chunk * self._chunk
@@ -238,11 +288,16 @@ class ReplayRings:
         if last is None:
             self.follows[member, slot, world] = TERMINATED
             return
-        if not self._unused[member]:
-            self._grow()
-        row = self._unused[member].pop()
+        row = self._row_for(member, slot, world)
         self._table[member, row] = self._numbers(last)
         self.follows[member, slot, world] = row + 1
+
+    def _row_for(self, member: int, slot: int, world: int) -> int:
+        """Return a row of a member's table that stands for what an episode ended with."""
+        if not self._unused[member]:
+            self._grow()
+        row = self._cuts[member][slot, world] = self._unused[member].pop()
+        return row
 
     def _grow(self) -> None:
         size = self._table.shape[1]
@@ -259,8 +314,8 @@ class ReplayRings:
     def _free(self, place: npt.NDArray[np.int64]) -> None:
         """Let what followed slots that are about to be overwritten go."""
         for member in np.flatnonzero(self._rounds):
-            follows = self.follows[member, place[member]].tolist()
-            self._unused[member].extend(row - 1 for row in follows if row > 0)
+            rows = [self._cuts[member].pop((int(place[member]), world), None) for world in range(self._worlds)]
+            self._unused[member].extend(row for row in rows if row is not None)
 
     def _content(self, member: int, start: int, end: int) -> dict[str, Array]:
         follows = self.follows[member, start:end]
@@ -274,6 +329,25 @@ class ReplayRings:
         self.follows[member, start:stop] = torch.as_tensor(content["follows"])
         for (slot, world), last in zip(np.argwhere(content["follows"] > 0), content["ends"], strict=True):
             self._end(member, start + int(slot), int(world), last)
+
+
+class _RingParts(Mapping[str, Arrays]):
+    """Parts of a ring, each read when it is asked for."""
+
+    def __init__(self, spans: Mapping[str, tuple[int, int]], read: Callable[[tuple[int, int]], Arrays]) -> None:
+        self._spans, self._read = spans, read
+
+    def __getitem__(self, name: str) -> Arrays:
+        return self._read(self._spans[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._spans)
+
+    def __len__(self) -> int:
+        return len(self._spans)
+
+    def __deepcopy__(self, memo: object) -> dict[str, Arrays]:
+        return {name: deepcopy(part) for name, part in self.items()}
 
 
 def essence(transitions: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -65,6 +65,7 @@ class Adam:
         self._learning = np.ones(shape, dtype=bool)
         # (rows, members, parts)
         self._base_rates = np.broadcast_to(np.asarray(rate, dtype=np.float64), (stack.members, 1))
+        self._device_rates = torch.from_numpy(self._base_rates[:, 0].copy()).to(stack.flat.device)
         self._rates = self._base_rates * (np.ones(shape) if factors is None else factors)
         self.warming = np.zeros(shape, dtype=bool)  # parts whose rate rises after a thaw
         self._plan: dict[float, _Slices] | None = None
@@ -90,10 +91,10 @@ class Adam:
             self._change()
         self._annealed.fill_(share)
 
-    def rate_of(self, member: int) -> float | torch.Tensor:
-        """Rate at which a member learns now, without the factors of its parts."""
-        rate = float(self._base_rates[member, 0])
-        return rate if self._annealed is None else rate * self._annealed
+    def rates_of(self, members: torch.Tensor) -> torch.Tensor:
+        """Rates (n,) at which these members learn now, without the factors of their parts; where the numbers are."""
+        rates = self._device_rates.index_select(0, members)
+        return rates if self._annealed is None else rates * self._annealed
 
     def rates(self) -> npt.NDArray[np.float64]:
         """Rates at which the members learn now (members,), without the factors of their parts."""

@@ -1,6 +1,5 @@
 """Updates on a CUDA device as graphs: captured once, then replayed whole, without Python between small products."""
 
-import gc
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable
 from typing import NamedTuple
@@ -11,6 +10,7 @@ import torch
 
 from trl_suite.training.cohort.stacked.adam import Adam
 from trl_suite.training.cohort.stacked.stack import Tensors
+from trl_suite.worlds.warp.device_capture import captured, graphs_wanted, refuse_out_of_memory, warn_uncaptured
 
 WARM_UP = 2  # runs before a capture: kernels are loaded, buffers made, and the optimisers' plans stand
 
@@ -44,7 +44,7 @@ class Launch:
 
     def __init__(self, work: Work, optimisers: Collection[Adam], device: torch.device) -> None:
         self._work, self._optimisers = work, list(optimisers)
-        self._capture: Capture | None = captured if device.type == "cuda" else None
+        self._capture: Capture | None = captured if device.type == "cuda" and graphs_wanted() else None
         self._held: Tensors = {}  # what graphs read
         self._editions: tuple[int, ...] = ()
         self._runs: Counter[Hashable] = Counter()
@@ -61,8 +61,10 @@ class Launch:
         if phase in self._graphs:
             for adam, steps in zip(self._optimisers, self._graphs[phase].counted, strict=True):
                 adam.count += steps
+        elif (graph := self._captured(self._capture)) is not None:
+            self._graphs[phase] = graph
         else:
-            self._graphs[phase] = self._captured(self._capture)
+            return self._work(self._held)
         self._graphs[phase].replay()
         return self._graphs[phase].outputs
 
@@ -77,23 +79,19 @@ class Launch:
         for name, value in inputs.items():
             self._held[name].copy_(value)
 
-    def _captured(self, capture: Capture) -> _Graph:
+    def _captured(self, capture: Capture) -> _Graph | None:
+        """Return the graph of the work; where it cannot be captured None, and no other is tried from then on."""
         outputs: Tensors = {}
-        before = [adam.count.copy() for adam in self._optimisers]
-        replay = capture(lambda: outputs.update(self._work(self._held)))
-        counted = [adam.count - was for adam, was in zip(self._optimisers, before, strict=True)]
+        before = [(adam.count.copy(), adam.warming.copy()) for adam in self._optimisers]
+        try:
+            replay = capture(lambda: outputs.update(self._work(self._held)))
+        except Exception as error:
+            refuse_out_of_memory(error)
+            warn_uncaptured("an update", error)
+            self._capture = None
+            for adam, (count, warming) in zip(self._optimisers, before, strict=True):
+                adam.count[:], adam.warming[:] = count, warming
+                adam.resumed()
+            return None
+        counted = [adam.count - count for adam, (count, _) in zip(self._optimisers, before, strict=True)]
         return _Graph(replay, outputs, counted)
-
-
-def captured(work: Callable[[], None]) -> Callable[[], None]:
-    """Return the replay of a CUDA graph of work."""
-    graph = torch.cuda.CUDAGraph()
-    was = gc.isenabled()
-    gc.disable()  # a graph that were finalised now would be recorded into this one
-    try:
-        with torch.cuda.graph(graph):
-            work()
-    finally:
-        if was:
-            gc.enable()
-    return graph.replay

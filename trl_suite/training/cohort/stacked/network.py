@@ -6,7 +6,7 @@ number of members and batched products do not mix members, so that a member's bi
 A small product takes no longer than making the views that it is called with: these are made once.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 
@@ -44,6 +44,7 @@ class Networks:
 
     def __init__(self, stack: Stack, gradient: Stack, activation: Activation) -> None:
         self._stack, self._activation = stack, LAYER_ACTIVATIONS[activation]
+        self._made_of = gradient, activation
         layout, self._nets = stack.layout, stack.flat.shape[0] * stack.members
         self._factors = [
             [(bias[part], weight[part].transpose(1, 2)) for part in self._parts(layer)]
@@ -57,6 +58,11 @@ class Networks:
         self._lanes = [slice(head * layout.lane, (head + 1) * layout.lane) for head in range(len(layout.heads))]
         self._buffers: dict[int, _Buffers] = {}
         self._input_grads: dict[int, torch.Tensor] = {}  # rows -> the loss's gradient by some of the inputs
+
+    def of_row(self, row: int) -> Self:
+        """Return the networks of one row alone, the critics of PPO for one, with memory of their own."""
+        gradient, activation = self._made_of
+        return type(self)(self._stack.row(row), gradient.row(row), activation)
 
     def forward(self, normalized_obs: torch.Tensor) -> torch.Tensor:
         """Return the outputs (N, B, outputs) for what is seen (members, B, inputs); each head's from its lane on.

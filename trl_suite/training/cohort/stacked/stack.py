@@ -50,7 +50,11 @@ class Stack:
 
     def first(self) -> Self:
         """Return the first row of every member, in place."""
-        return type(self)(self.layout, self.flat[:1])
+        return self.row(0)
+
+    def row(self, row: int) -> Self:
+        """Return one row of every member, in place."""
+        return type(self)(self.layout, self.flat[row : row + 1])
 
     def write(self, member: int, components: Components) -> None:
         """Put a member's components into its rows."""
