@@ -1,11 +1,15 @@
 """The simulated device refuses what a CUDA device refuses, and sees what a CUDA device suffers in silence."""
 
+import inspect
+import sys
+
 import numpy as np
 import pytest
 import torch
 
 from tests.cuda.device import CUDA, CaptureError
 from trl_suite.training.cohort.stacked.device_staging import DeviceStaging, StagedArray
+from trl_suite.worlds.warp import counter_rng, warp_library
 
 
 def capture(work):
@@ -117,3 +121,11 @@ def test_what_comes_to_pinned_memory_is_not_there_before_the_host_has_waited(dev
     assert host.isnan().all()
     torch.cuda.synchronize()
     assert host.tolist() == [1.0, 1.0]
+
+
+@pytest.mark.skipif(bool(warp_library.obstacle()), reason=warp_library.obstacle())
+def test_a_kernel_is_defined_with_warps_own_module(device):
+    """With another one Warp takes a launch of two dimensions for one, writes beyond arrays, and caches it on disk."""
+    kernel = counter_rng._uniform_kernel.__wrapped__()
+    assert warp_library.library().warp is not sys.modules["warp"]
+    assert inspect.getclosurevars(kernel.func).nonlocals["wp"] is sys.modules["warp"]

@@ -6,6 +6,7 @@ can be had without those before it.
 """
 
 import functools
+import importlib
 from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any
@@ -96,8 +97,9 @@ class UniformDraws:
     def draw(self) -> None:
         """Draw the numbers of the present times: work of Warp's."""
         *inputs, numbers = self._arrays
-        kernel = _uniform_kernel()
-        library().warp.launch(kernel, dim=numbers.shape, inputs=inputs, outputs=[numbers], device=self._device)
+        library().warp.launch(
+            _uniform_kernel(), dim=numbers.size, inputs=inputs, outputs=[numbers], device=self._device
+        )
 
     def of(self, use: DrawPurpose) -> Tensor:
         """Return the numbers of a use as they were drawn last (envs, width), in place."""
@@ -106,8 +108,13 @@ class UniformDraws:
 
 @functools.cache
 def _uniform_kernel() -> Any:
-    """Return the kernel of `UniformDraws`; SplitMix64 as in `mixed`, on numbers without sign."""
-    wp = library().warp
+    """Return the kernel of `UniformDraws`; SplitMix64 as in `mixed`, on numbers without sign.
+
+    Warp reads off the source how many dimensions `tid()` has, where it knows its own module again, and takes one where
+    it doesn't: a launch of two then writes beyond the array, out of a cache that does not tell them apart. So the
+    module is Warp's own, whatever stands in for it in `library`, and the dimension is one.
+    """
+    wp: Any = importlib.import_module("warp")
     gamma, first, second = (wp.uint64(number % 2**64) for number in (_GAMMA, _FIRST, _SECOND))
     per_draw, fraction = wp.uint64(_NUMBERS_PER_DRAW), wp.uint64(2**24 - 1)
     unit = wp.float32(2.0**-24)
@@ -126,7 +133,8 @@ def _uniform_kernel() -> Any:
         places: wp.array(dtype=wp.int64),  # pyright: ignore[reportInvalidTypeForm]
         numbers: wp.array2d(dtype=wp.float32),  # pyright: ignore[reportInvalidTypeForm]
     ) -> None:
-        env, column = wp.tid()
+        place_of_all = wp.tid()
+        env, column = place_of_all // numbers.shape[1], place_of_all % numbers.shape[1]
         key = mix_state(wp.uint64(keys[env]) + wp.uint64(uses[column]))
         place = wp.uint64(times[env]) * per_draw + wp.uint64(places[column])
         bits = mix_state(key + place * gamma)
