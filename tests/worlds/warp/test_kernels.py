@@ -4,18 +4,17 @@ import json
 
 import pytest
 
+from trl_suite import content
 from trl_suite.cli.main import main
 from trl_suite.errors import InputError
 from trl_suite.worlds.warp import kernels, warp_library
-
-ROBOTS = ("half-cheetah", "hopper", "ant", "humanoid", "reacher", "inverted-pendulum")
 
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("warp")
 @pytest.mark.parametrize("architecture", kernels.ARCHITECTURES)
 def test_every_kernel_compiles(architecture):
-    modules = kernels.modules_of(ROBOTS)
+    modules = kernels.modules_of(content.names("envs"))
     assert len(modules) > 50
     assert [(one.name, one.error) for one in kernels.compile_for(modules, architecture) if one.error] == []
 
