@@ -44,7 +44,9 @@ def planted(work):
 def test_a_copy_within_a_capture_is_said_once_and_the_work_goes_on_without(
     monkeypatch, algorithm, physics, owner, name
 ):
-    jobs = runs(algorithm, ["scratch", "gradual-unfreeze"], steps=STEPS[algorithm])
+    # a thaw throws captures away at every update for a while: with so few of SAC's none would be left
+    thawing = "gradual-unfreeze" if algorithm == "ppo" else "finetune"
+    jobs = runs(algorithm, ["scratch", thawing], steps=STEPS[algorithm])
     monkeypatch.setattr(owner, name, planted(getattr(owner, name)))
     on_cpu = trained(jobs, "cpu", physics)
     with (
