@@ -76,6 +76,24 @@ def write_atomically(path: Path, content: bytes) -> None:
     sync(path.parent)
 
 
+@contextmanager
+def whole(path: Path) -> Generator[Path]:
+    """Give the temporary name under which a library writes `path`; it is renamed in the end, and gone after an error.
+
+    Raises:
+        StorageError: the disk is full, or does not let itself be written.
+    """
+    unfinished = temporary(path)
+    try:
+        with storing(path):
+            yield unfinished
+            sync(unfinished)
+            unfinished.replace(path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
 def write(path: Path, content: bytes) -> None:
     """Write a file and flush it to the disk."""
     with path.open("wb") as file:
@@ -126,7 +144,10 @@ def storage_error(error: OSError, path: Path | None = None, needed: int = 0) -> 
         path: what was written or read, where the error does not name it.
         needed: bytes to be written.
     """
-    place = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else path
+    named = error.filename2 or error.filename  # of a copy, the second is written
+    place = Path(os.fsdecode(named)) if isinstance(named, str | bytes) else path
+    if place is not None and path is not None and place == temporary(path):
+        place = path
     full = error.errno in _FULL
     size = f"; {needed:,} bytes are needed and {_free(place or Path()):,} free" if full and needed else ""
     mend = "free some space" if full else "make it writable" if error.errno in _PROTECTED else ""

@@ -7,7 +7,7 @@ import safetensors.torch
 import torch
 
 from trl_suite.errors import InputError
-from trl_suite.files import write_atomically
+from trl_suite.files import storing, write_atomically
 from trl_suite.networks import store
 from trl_suite.networks.card import Card, Memory
 from trl_suite.networks.components import OPTIMISER, REPLAY, TARGET, TEMPERATURE, Components
@@ -27,8 +27,9 @@ def save(folder: Path, memory: Components) -> Memory | None:
         path.unlink(missing_ok=True)
         return None
     content = safetensors.torch.save({key: value.contiguous() for key, value in sorted(_flat(memory).items())})
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, content)
+    with storing(path, len(content)):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content)
     replay = memory.get(REPLAY, {})
     return Memory(
         sha256=hashlib.sha256(content).hexdigest(),

@@ -16,7 +16,7 @@ import torch
 from trl_suite import tables
 from trl_suite.algorithms.registry import find
 from trl_suite.errors import InputError
-from trl_suite.files import read_limited, reason_of, write_atomically
+from trl_suite.files import read_limited, reason_of, storing, write_atomically
 from trl_suite.networks.card import CARD_SCHEMA, Card
 from trl_suite.networks.components import (
     BY_FEATURE,
@@ -44,13 +44,18 @@ Shapes = dict[str, tuple[tuple[int, ...], torch.dtype]]
 
 
 def save(folder: Path, card: Card, components: Components) -> Path:
-    """Write both files; each appears whole or not at all. Returns the folder."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write both files; each appears whole or not at all. Returns the folder.
+
+    Raises:
+        StorageError: the disk is full, or does not let itself be written.
+    """
     weights = _encoded(components)
     card = msgspec.structs.replace(card, sha256=hashlib.sha256(weights).hexdigest())
     table = _without_none(msgspec.to_builtins(card))
-    write_atomically(folder / WEIGHTS, weights)
-    write_atomically(folder / CARD, tomli_w.dumps(table).encode())
+    with storing(folder, len(weights)):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / WEIGHTS, weights)
+        write_atomically(folder / CARD, tomli_w.dumps(table).encode())
     return folder
 
 

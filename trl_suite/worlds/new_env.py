@@ -82,7 +82,7 @@ def _files(model: Path, main: str) -> dict[str, Path]:
 def _copy(files: dict[str, Path], folder: Path) -> None:
     for place, path in files.items():
         (folder / place).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, folder / place)
+        write_atomically(folder / place, path.read_bytes())
 
 
 def _write_schema(envs: Path) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from trl_suite.errors import InputError, NotInstalledError
-from trl_suite.files import storing
+from trl_suite.files import whole
 from trl_suite.worlds.address import Address
 from trl_suite.worlds.axes.variation import Variation
 from trl_suite.worlds.stepping.env import RobotEnv
@@ -81,8 +81,8 @@ def show(address: str, file: Path, width: int = 480, height: int = 480, steps: i
     if file.suffix.lower() != ".png":
         raise InputError(f"{file}: a picture is written as .png")
     image = Image.fromarray(beside(address, width, height, steps))
-    with storing(file):
-        image.save(file, format="PNG")
+    with whole(file) as unfinished:
+        image.save(unfinished, format="PNG")
     return file
 
 

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from trl_suite.cli.arguments import Match, aliases
 from trl_suite.errors import InputError, suggestion
+from trl_suite.files import whole
 from trl_suite.interface import Interface
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.preview import Preview, SlotMatch, preview
@@ -122,7 +123,8 @@ def _draw(path: Path, source: Interface, seen: Preview, names: tuple[str, str]) 
         axes.set_ylim(rows - 0.4, -3.4)
         _draw_head(axes, seen, names)
         _draw_columns(axes, source, seen)
-        figure.savefig(path, dpi=150)
+        with whole(path) as unfinished:
+            figure.savefig(unfinished, dpi=150, format=path.suffix[1:])
 
 
 def _height(observations: Sequence[str], actions: Sequence[str]) -> float:

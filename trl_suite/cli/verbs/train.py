@@ -1,7 +1,9 @@
 """`trl-suite train`: one policy, with a progress bar, into a policy folder."""
 
+import shutil
 import signal
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -35,7 +37,7 @@ def execute(arguments: Train) -> int:
     if arguments.steps < rollout:
         raise InputError(f"--steps {arguments.steps}: fewer than one rollout of {rollout:,} steps would train nothing")
     console.print(choice.note, highlight=False, soft_wrap=True)
-    with _Bar(console, folder / CURVE, arguments.steps) as bar:
+    with _whole_or_none(folder), _Bar(console, folder / CURVE, arguments.steps) as bar:
         outcome = run_alone(arguments.env, choice, steps=arguments.steps, seed=arguments.seed, watcher=bar)
         outcome.policy.save(folder)
     training = outcome.policy.card.training
@@ -45,6 +47,17 @@ def execute(arguments: Train) -> int:
     if not outcome.finished:
         console.print("stopped before the end; the policy is the one reached so far", style="yellow")
     return 0 if outcome.finished else 130
+
+
+@contextmanager
+def _whole_or_none(folder: Path) -> Generator[None]:
+    """Remove the folder where what ends inside leaves no policy in it: the same command begins anew."""
+    try:
+        yield
+    except BaseException:
+        if not (folder / content.MARKER["policies"]).is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _default_folder(arguments: Train) -> Path:

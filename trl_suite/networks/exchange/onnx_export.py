@@ -11,7 +11,7 @@ import numpy as np
 
 from trl_suite.algorithms.registry import find
 from trl_suite.errors import InputError, NotInstalledError
-from trl_suite.files import write_atomically
+from trl_suite.files import storing, write_atomically
 from trl_suite.interface import Deployment
 from trl_suite.networks.card import Card
 from trl_suite.networks.components import (
@@ -60,8 +60,9 @@ def save(
     model = _model(onnx, graph, card, stochastic)
     onnx.helper.set_model_props(model, metadata(card, digest, deployment))
     onnx.checker.check_model(model)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, model.SerializeToString())
+    with storing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, model.SerializeToString())
     return path
 
 

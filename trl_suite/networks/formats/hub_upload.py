@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from trl_suite.errors import InputError, NotInstalledError
+from trl_suite.files import storing, write_atomically
 from trl_suite.networks.formats.hub import SCHEME
 from trl_suite.networks.policy import Policy
 
@@ -54,7 +55,8 @@ def write(policy: Policy, name: str, folder: Path) -> Path:
     """
     alone = Policy(card=msgspec.structs.replace(policy.card, memory=None), components=policy.components)
     alone.save(folder)
-    (folder / MODEL_CARD).write_text(model_card(policy, name), encoding="utf-8")
+    with storing(folder / MODEL_CARD):
+        write_atomically(folder / MODEL_CARD, model_card(policy, name).encode())
     return folder
 
 

@@ -1,7 +1,6 @@
 """Export of a policy as an SB3 zip, with the VecNormalize file that belongs to it."""
 
 import math
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 
 from trl_suite.algorithms.registry import find
 from trl_suite.errors import InputError
-from trl_suite.files import reason_of
+from trl_suite.files import reason_of, whole
 from trl_suite.networks.activation_functions import ACTIVATIONS
 from trl_suite.networks.card import Card
 from trl_suite.networks.components import (
@@ -77,10 +76,9 @@ def files(path: Path) -> tuple[Path, Path]:
 
 
 def _put(thing: Any, path: Path) -> Path:
-    """Save under a temporary name and rename, so that the file is never half there."""
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    thing.save(temporary)
-    temporary.replace(path)
+    """Save, so that the file is never half there."""
+    with whole(path) as unfinished:
+        thing.save(unfinished)
     return path
 
 

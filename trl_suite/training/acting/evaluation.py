@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from trl_suite.files import storing
 from trl_suite.training.reproducibility import seed_for
 from trl_suite.worlds.stepping.vector_env import make_vector
 
@@ -70,5 +71,5 @@ def append(path: Path, step: int, episodes: Sequence[Episode]) -> None:
         f"{episode.mode}\n"
         for episode in episodes
     )
-    with path.open("a") as file:
+    with storing(path), path.open("a") as file:
         file.write(head + "".join(lines))

@@ -12,7 +12,7 @@ from imageio import v3
 from PIL import Image, ImageDraw, ImageFont
 
 from trl_suite.errors import InputError, NotInstalledError
-from trl_suite.files import storing
+from trl_suite.files import whole
 from trl_suite.training.acting.evaluation import Act
 from trl_suite.training.reproducibility import seed_for
 from trl_suite.worlds.address import FOREIGN
@@ -123,13 +123,15 @@ def write(path: Path, pictures: Sequence[Image.Image], rate: float) -> Path:
         NotInstalledError: .mp4 without imageio-ffmpeg.
     """
     check(path)
-    with storing(path):
+    if path.suffix == ".mp4" and find_spec("imageio_ffmpeg") is None:
+        raise NotInstalledError(f"{path}: no encoder; pip install 'trl-suite[video]', or take .gif")
+    with whole(path) as unfinished:
         if path.suffix == ".mp4":
-            _movie(path, pictures, rate)
+            _movie(unfinished, pictures, rate)
         else:
             frames = _flat(pictures) if path.suffix == ".gif" else list(pictures)
-            options: dict[str, Any] = {"duration": round(1000 / rate), "loop": 0}
-            frames[0].save(path, save_all=True, append_images=frames[1:], optimize=True, **options)
+            options: dict[str, Any] = {"format": path.suffix[1:], "duration": round(1000 / rate), "loop": 0}
+            frames[0].save(unfinished, save_all=True, append_images=frames[1:], optimize=True, **options)
     return path
 
 
@@ -153,7 +155,5 @@ def _flat(pictures: Sequence[Image.Image]) -> list[Image.Image]:
 
 
 def _movie(path: Path, pictures: Sequence[Image.Image], rate: float) -> None:
-    if find_spec("imageio_ffmpeg") is None:
-        raise NotInstalledError(f"{path}: no encoder; pip install 'trl-suite[video]', or take .gif")
     even = [np.asarray(picture)[: picture.height // 2 * 2, : picture.width // 2 * 2] for picture in pictures]
-    v3.imwrite(path, np.stack(even), fps=rate, macro_block_size=2)
+    v3.imwrite(path, np.stack(even), extension=".mp4", fps=rate, macro_block_size=2)
