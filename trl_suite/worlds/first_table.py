@@ -184,8 +184,8 @@ def _head(model: mujoco.MjModel, name: str, file: str, frame_skip: int) -> str:
     return "\n".join(
         [
             "#:schema ../env.schema.json",
-            "# Written by `trl-suite new` from the model: a start, of which each line may be changed. All keys, kinds, reward",
-            "# terms and axes with their units: the suite's docs/env-table.md, or `trl-suite schema`.",
+            "# Written by `trl-suite new` from the model: a start, of which each line may be changed.",
+            "# All keys, kinds, reward terms and axes: docs/env-table.md of the suite, or `trl-suite schema`.",
             f"title         = {_quoted(name)}   # a robot and its task, in a line",
             f"about         = {_quoted('A first table, written from the model.')}",
             f"model         = {_quoted(file)}",
