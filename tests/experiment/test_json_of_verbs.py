@@ -35,7 +35,7 @@ VERBS: dict[str, tuple[str, bool]] = {
     "export": ("export {policy} out.zip", False),
     "push": ("push {policy} user/name --dry card", False),
     "train": (f"train {ENV} --steps 2048", True),
-    "experiments": ("experiments", True),
+    "experiments": ("experiments", False),
     "run": ("run experiments/tiny --on here --seeds 0", True),
     "run --plan": ("run experiments/tiny --plan", False),
     "reference": ("reference {runs}", False),

@@ -33,7 +33,7 @@ def execute(arguments: Experiments) -> int:
 def _table(name: str) -> dict[str, Any]:
     """Return an experiment's facts; of a file that is wrong, what is wrong with it."""
     try:
-        experiment = experiment_file.load(content.find("experiments", name))
+        experiment = experiment_file.glance(content.find("experiments", name))
     except InputError as error:
         return {"error": str(error)}
     return _facts(experiment)

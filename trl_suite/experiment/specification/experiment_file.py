@@ -108,6 +108,16 @@ def load(folder: Path) -> Experiment:
     return read(folder).experiment
 
 
+def glance(folder: Path) -> Experiment:
+    """Return the experiment in a folder for a list: its keys are right, and whether it fits its envs is not asked.
+
+    Raises:
+        InputError: the file cannot be read, or a key is wrong.
+    """
+    label, _, table = _table_of(folder)
+    return factors.convert(table, label)
+
+
 def locate(where: str) -> Path:
     """Return the experiment's folder: a path, or the name of one in the workspace or in the suite.
 
