@@ -94,6 +94,29 @@ def whole(path: Path) -> Generator[Path]:
         raise
 
 
+@contextmanager
+def whole_folder(path: Path) -> Generator[bool]:
+    """Make a folder, which is gone again where what is done inside ends with an error; give whether it is new.
+
+    One that is there already, another process's perhaps, stays.
+
+    Raises:
+        StorageError: it cannot be made.
+    """
+    is_new = True
+    with storing(path):
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            is_new = False
+    try:
+        yield is_new
+    except BaseException:
+        if is_new:
+            shutil.rmtree(path, ignore_errors=True)
+        raise
+
+
 def write(path: Path, content: bytes) -> None:
     """Write a file and flush it to the disk."""
     with path.open("wb") as file:

@@ -16,7 +16,7 @@ import torch
 from trl_suite import tables
 from trl_suite.algorithms.registry import find
 from trl_suite.errors import InputError
-from trl_suite.files import read_limited, reason_of, storing, write_atomically
+from trl_suite.files import read_limited, reason_of, storing, whole_folder, write_atomically
 from trl_suite.networks.card import CARD_SCHEMA, Card
 from trl_suite.networks.components import (
     BY_FEATURE,
@@ -52,8 +52,7 @@ def save(folder: Path, card: Card, components: Components) -> Path:
     weights = _encoded(components)
     card = msgspec.structs.replace(card, sha256=hashlib.sha256(weights).hexdigest())
     table = _without_none(msgspec.to_builtins(card))
-    with storing(folder, len(weights)):
-        folder.mkdir(parents=True, exist_ok=True)
+    with whole_folder(folder), storing(folder, len(weights)):
         write_atomically(folder / WEIGHTS, weights)
         write_atomically(folder / CARD, tomli_w.dumps(table).encode())
     return folder

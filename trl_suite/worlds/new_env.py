@@ -1,6 +1,5 @@
 """A folder for a robot of the user's: its files, a first table written from its model, and the schema for editors."""
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import msgspec
 
 from trl_suite import content
 from trl_suite.errors import InputError
-from trl_suite.files import storing, write_atomically
+from trl_suite.files import storing, whole_folder, write_atomically
 from trl_suite.worlds.address import NAME_RULE, is_env_name
 from trl_suite.worlds.certificate import moves
 from trl_suite.worlds.env_schema import SCHEMA_FILE, env_schema
@@ -43,16 +42,12 @@ def new_env(name: str, model: Path) -> NewEnv:
     main = model.name if model.suffix == MJCF_SUFFIX and content.is_plain(model.name) else MODEL_FILE
     files = _files(model, main)
     compiled_model(str(model.absolute()))  # what is wrong with it is said of the user's own file
-    with storing(folder):
-        folder.mkdir(parents=True)
-    try:
-        with storing(folder):
-            _copy(files, folder)
-            _write_schema(folder.parent)
-            return _written(name, folder, main, sorted(files))
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+    with whole_folder(folder) as is_new, storing(folder):
+        if not is_new:
+            raise InputError(f"{folder} exists already; choose another name, or remove it")
+        _copy(files, folder)
+        _write_schema(folder.parent)
+        return _written(name, folder, main, sorted(files))
 
 
 def _refuse_name(name: str, folder: Path) -> None:
@@ -60,8 +55,6 @@ def _refuse_name(name: str, folder: Path) -> None:
         raise InputError(f"'{name}' is no name for an env: {NAME_RULE} alone")
     if (content.shipped() / "envs" / name).is_dir():
         raise InputError(f"'{name}' is the name of a shipped env, which this one would hide: choose another")
-    if folder.exists():
-        raise InputError(f"{folder} exists already; choose another name, or remove it")
     content.refuse_installed(folder)
 
 

@@ -7,7 +7,7 @@ import msgspec
 from trl_suite import content
 from trl_suite.cli.arguments import New
 from trl_suite.errors import InputError
-from trl_suite.files import storing, write_atomically
+from trl_suite.files import storing, whole_folder, write_atomically
 from trl_suite.terminal import Terminal, print_json
 from trl_suite.worlds.new_env import NewEnv, new_env
 
@@ -63,11 +63,11 @@ def _study(arguments: New) -> int:
     if not content.is_plain(arguments.name):
         raise InputError(f"'{arguments.name}' is no name for a folder: {content.PLAIN_RULE}")
     folder = content.workspace() / arguments.name
-    if folder.exists():
-        raise InputError(f"{folder} exists already; for a robot of yours add --from robot.xml")
     content.refuse_installed(folder)
     path = folder / "experiments/first/experiment.toml"
-    with storing(folder):
+    with whole_folder(folder) as is_new, storing(folder):
+        if not is_new:
+            raise InputError(f"{folder} exists already; for a robot of yours add --from robot.xml")
         for name in ("envs", "policies", "experiments/first"):
             (folder / name).mkdir(parents=True)
         write_atomically(path, EXPERIMENT.encode())

@@ -1,9 +1,7 @@
 """`trl-suite train`: one policy, with a progress bar, into a policy folder."""
 
-import shutil
 import signal
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -13,6 +11,7 @@ from trl_suite.cli.arguments import Train
 from trl_suite.errors import InputError
 from trl_suite.experiment import policy_library
 from trl_suite.experiment.policy_library import CURVE
+from trl_suite.files import whole_folder
 from trl_suite.terminal import Terminal, print_json
 from trl_suite.training.acting.evaluation import Episode, append, mean_return
 from trl_suite.training.from_scratch import run_alone
@@ -37,7 +36,9 @@ def execute(arguments: Train) -> int:
     if arguments.steps < rollout:
         raise InputError(f"--steps {arguments.steps}: fewer than one rollout of {rollout:,} steps would train nothing")
     console.print(choice.note, highlight=False, soft_wrap=True)
-    with _whole_or_none(folder), _Bar(console, folder / CURVE, arguments.steps) as bar:
+    with whole_folder(folder) as is_new, _Bar(console, folder / CURVE, arguments.steps) as bar:
+        if not is_new:
+            raise InputError(f"{folder} exists already; name another folder with --out")
         outcome = run_alone(arguments.env, choice, steps=arguments.steps, seed=arguments.seed, watcher=bar)
         outcome.policy.save(folder)
     training = outcome.policy.card.training
@@ -47,17 +48,6 @@ def execute(arguments: Train) -> int:
     if not outcome.finished:
         console.print("stopped before the end; the policy is the one reached so far", style="yellow")
     return 0 if outcome.finished else 130
-
-
-@contextmanager
-def _whole_or_none(folder: Path) -> Generator[None]:
-    """Remove the folder where what ends inside leaves no policy in it: the same command begins anew."""
-    try:
-        yield
-    except BaseException:
-        if not (folder / content.MARKER["policies"]).is_file():
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
 
 
 def _default_folder(arguments: Train) -> Path:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from trl_suite.errors import InputError, NotInstalledError
-from trl_suite.files import storing, write_atomically
+from trl_suite.files import storing, whole_folder, write_atomically
 from trl_suite.networks.formats.hub import SCHEME
 from trl_suite.networks.policy import Policy
 
@@ -54,8 +54,8 @@ def write(policy: Policy, name: str, folder: Path) -> Path:
         folder: is made where it is not there.
     """
     alone = Policy(card=msgspec.structs.replace(policy.card, memory=None), components=policy.components)
-    alone.save(folder)
-    with storing(folder / MODEL_CARD):
+    with whole_folder(folder), storing(folder / MODEL_CARD):
+        alone.save(folder)
         write_atomically(folder / MODEL_CARD, model_card(policy, name).encode())
     return folder
 

@@ -156,4 +156,5 @@ def _flat(pictures: Sequence[Image.Image]) -> list[Image.Image]:
 
 def _movie(path: Path, pictures: Sequence[Image.Image], rate: float) -> None:
     even = [np.asarray(picture)[: picture.height // 2 * 2, : picture.width // 2 * 2] for picture in pictures]
-    v3.imwrite(path, np.stack(even), extension=".mp4", fps=rate, macro_block_size=2)
+    encoder: dict[str, Any] = {"plugin": "FFMPEG", "output_params": ["-f", "mp4"]}  # the name says nothing
+    v3.imwrite(path, np.stack(even), extension=".mp4", fps=rate, macro_block_size=2, **encoder)
