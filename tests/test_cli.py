@@ -115,3 +115,21 @@ def test_a_reader_that_stops_reading_is_no_error():
     )
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("closed", ["2>&-", "1>&- 2>&-", "0<&- 1>&- 2>&-", "0<&-"])
+def test_a_closed_stream_leads_nowhere_and_no_other_stream_takes_its_place(closed, tmp_path):
+    """The file opened next would get its number, and all that is printed."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import os, sys, pathlib\nfrom trl_suite.cli.main import main\n"
+        "try:\n    main(['envs', 'nope'])\nexcept SystemExit as end:\n    code = end.code\n"
+        "file = os.open('file', os.O_CREAT | os.O_RDWR)\n"
+        "pathlib.Path('told').write_text(f'{code} {file > 2} {None in (sys.stdin, sys.stdout, sys.stderr)}')\n"
+    )
+    command = f"{sys.executable} {program} {closed}"
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert (tmp_path / "told").read_text() == "2 True False"
+    assert done.stdout == ""
+    assert ("nope" in done.stderr) == ("2>" not in closed)

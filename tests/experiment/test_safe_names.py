@@ -86,3 +86,19 @@ def test_a_script_runs_an_experiment_with_and_without_a_guard(tiny, shape):
     assert done.returncode == 0, done.stderr
     specs = grid.run_specs(experiment_file.load(tiny))
     assert done.stdout.split()[-1] == str(len(specs))
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ("tau = 0.0\nbuffer_size = 200", "sac: tau = 0 never moves the target networks"),
+        ("buffer_size = 10", "sac: buffer_size 10 is below batch_size 32"),
+        ("gradient_steps = 0", "sac: gradient_steps = 0 learns nothing"),
+    ],
+)
+def test_a_valid_table_that_learns_nothing_is_cautioned_about(tiny, keys, message):
+    text = TINY.replace("[source]", 'algorithm = "sac"\n\n[source]')
+    (tiny / "experiment.toml").write_text(
+        f"{text}\n[sac]\nhidden = [8]\nlearning_starts = 64\nbatch_size = 32\n{keys}\n"
+    )
+    assert any(line.startswith(message) for line in experiment_checks.cautions(experiment_file.load(tiny)))

@@ -32,6 +32,7 @@ class Exit(IntEnum):
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run `trl-suite` and leave the process with one of `Exit`'s codes."""
+    _open_closed_streams()
     _let_any_text_through()
     if list(words if words is not None else sys.argv[1:]) == ["--version"]:
         print(f"trl-suite {version('trl-suite')}")
@@ -59,6 +60,22 @@ def main(words: Sequence[str] | None = None) -> None:
         code = _say(storage, Exit.NO_SPACE if storage.full else Exit.BAD_INPUT)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more Ctrl-C now would turn the exit code into a signal's
     sys.exit(int(code))
+
+
+def _open_closed_streams() -> None:
+    """Let a closed standard stream lead nowhere: no file that is opened later may take its place and be written into.
+
+    Python has None for one that was closed, and `print` would turn from that to another stream.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(number)
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def _let_any_text_through() -> None:
