@@ -42,24 +42,35 @@ def main(words: Sequence[str] | None = None) -> None:
         if arguments.workspace:
             content.set_workspace(arguments.workspace)
         code = _execute(arguments)
-    except InputError as error:
-        code = _say(error, Exit.BAD_INPUT)
-    except NotInstalledError as error:
-        code = _say(error, Exit.NOT_INSTALLED)
-    except StorageError as error:
-        code = _say(error, Exit.NO_SPACE if error.full else Exit.BAD_INPUT)
-    except FloatingPointError as error:  # the policy diverged
-        code = _say(error, Exit.SOME_FAILED)
-    except KeyboardInterrupt:
-        code = _say("interrupted", Exit.INTERRUPTED)
-    except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = Exit.DONE
-    except OSError as error:  # a name that is too long, a folder that cannot be read or written, a disk that is full
-        storage = files.storage_error(error)
-        code = _say(storage, Exit.NO_SPACE if storage.full else Exit.BAD_INPUT)
+    except (Exception, KeyboardInterrupt) as error:
+        code = _ended_by(error)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more Ctrl-C now would turn the exit code into a signal's
     sys.exit(int(code))
+
+
+_CODES: dict[type[BaseException], Exit] = {
+    InputError: Exit.BAD_INPUT,
+    NotInstalledError: Exit.NOT_INSTALLED,
+    FloatingPointError: Exit.SOME_FAILED,  # the policy diverged
+}
+
+
+def _ended_by(error: BaseException) -> Exit:
+    """Say what ended the verb and return its exit code; an error that nobody foresaw is raised again."""
+    if isinstance(error, BrokenPipeError):  # the reader, `head` perhaps, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.DONE
+    if isinstance(error, KeyboardInterrupt):
+        return _say("interrupted", Exit.INTERRUPTED)
+    if isinstance(error, OSError):  # a name that is too long, a folder that cannot be read or written, a full disk
+        storage = error if isinstance(error, StorageError) else files.storage_error(error)
+        return _say(storage, Exit.NO_SPACE if storage.full else Exit.BAD_INPUT)
+    if str(error).startswith("Symlink loop"):  # pathlib's RuntimeError of Python 3.11 and 3.12
+        return _say(f"{str(error).partition('from ')[2]}: a loop of links", Exit.BAD_INPUT)
+    for kind, code in _CODES.items():
+        if isinstance(error, kind):
+            return _say(error, code)
+    raise error
 
 
 def _open_closed_streams() -> None:
@@ -99,6 +110,6 @@ def _execute(arguments: Verb) -> int:
     return module.execute(arguments)
 
 
-def _say(error: Exception | str, code: Exit) -> Exit:
+def _say(error: BaseException | str, code: Exit) -> Exit:
     print(f"trl-suite: {error}", file=sys.stderr)
     return code
