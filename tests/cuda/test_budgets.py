@@ -56,7 +56,9 @@ def test_an_env_step_of_ppo_waits_for_nothing_and_has_few_nodes():
     assert (spent["graph launches"] + spent["warp graph launches"]) / 4 <= 5
 
 
-@pytest.mark.parametrize("names", [("scratch", "l2sp"), ("scratch", "feature-extraction")])
+@pytest.mark.parametrize(
+    "names", [("scratch", "l2sp"), pytest.param(("scratch", "feature-extraction"), marks=pytest.mark.slow)]
+)
 def test_an_env_step_of_sac_waits_twice_at_most(names):
     with simulated() as device:
         cohort = cohort_of(runs("sac", names))
@@ -66,7 +68,7 @@ def test_an_env_step_of_sac_waits_twice_at_most(names):
         assert (device.count["waits"] - before) / 16 <= SAC_WAITS_PER_STEP
 
 
-@pytest.mark.parametrize("algorithm", ["ppo", "sac", "td3"])
+@pytest.mark.parametrize("algorithm", ["ppo", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sac", "td3"))])
 def test_nodes_of_a_minibatch_do_not_grow_with_the_members_that_have_a_penalty(algorithm):
     nodes = []
     for names in (["scratch", "l2sp", "kickstart", "scratch", "scratch", "scratch"], ["l2sp", "kickstart", "bc"] * 2):

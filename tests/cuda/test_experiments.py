@@ -35,6 +35,7 @@ def records(root) -> list[RunRecord]:
     return [record.decode(path, RunRecord) for path in root.glob("*/*/*/run.json")]
 
 
+@pytest.mark.slow
 def test_a_record_says_on_what_it_was_made(tiny, tmp_path):
     with simulated():
         tally = make(tiny, tmp_path / "runs", Hearing(), InProcess(Stop()))
@@ -46,6 +47,7 @@ def test_a_record_says_on_what_it_was_made(tiny, tmp_path):
         assert run.accelerator["driver"] == ("unknown" if warp_library.obstacle() else "13.0")
 
 
+@pytest.mark.slow
 def test_too_little_memory_halves_the_cohort_and_is_said(tiny, tmp_path, monkeypatch):
     begin = Cohort.__init__
 
@@ -75,6 +77,7 @@ def test_a_single_run_that_does_not_fit_fails(tiny, tmp_path, monkeypatch):
     assert "CUDA out of memory" in records(tmp_path / "runs")[0].error
 
 
+@pytest.mark.slow
 def test_a_run_that_was_begun_on_the_cpu_does_not_go_on_here(tiny, tmp_path):
     """It begins anew, and says so; what it becomes is what it becomes here."""
     stop = Stop()

@@ -35,10 +35,12 @@ def planted(work):
 @pytest.mark.parametrize(
     ("algorithm", "physics", "owner", "name"),
     [
-        ("sac", "mujoco", ReplayRings, "at"),
+        pytest.param("sac", "mujoco", ReplayRings, "at", marks=pytest.mark.slow),
         ("td3", "mujoco", ReplayRings, "at"),
-        ("ppo", "mujoco", PPOUpdate, "differentiate"),
-        pytest.param("ppo", "warp", WarpVectorEnv, "_evaluate", marks=[warp, pytest.mark.xdist_group("warp")]),
+        pytest.param("ppo", "mujoco", PPOUpdate, "differentiate", marks=pytest.mark.slow),
+        pytest.param(
+            "ppo", "warp", WarpVectorEnv, "_evaluate", marks=[warp, pytest.mark.slow, pytest.mark.xdist_group("warp")]
+        ),
     ],
 )
 def test_a_copy_within_a_capture_is_said_once_and_the_work_goes_on_without(
@@ -57,6 +59,7 @@ def test_a_copy_within_a_capture_is_said_once_and_the_work_goes_on_without(
     assert all(same(numbers(one), numbers(other)) for one, other in zip(on_cpu, on_cuda, strict=True))
 
 
+@pytest.mark.slow
 def test_graphs_can_be_done_without(monkeypatch):
     monkeypatch.setenv("TRL_SUITE_GRAPHS", "0")
     jobs = runs("td3", ["scratch"], steps=STEPS["td3"])
@@ -88,8 +91,8 @@ def without_waiting(self):
 @pytest.mark.parametrize(
     ("algorithm", "physics", "owner", "name", "mutant"),
     [
-        pytest.param("ppo", "warp", DeviceStream, "follow_caller", lambda self: None, marks=warp),
-        pytest.param("ppo", "warp", DeviceStream, "lead_caller", lambda self: None, marks=warp),
+        pytest.param("ppo", "warp", DeviceStream, "follow_caller", lambda self: None, marks=[warp, pytest.mark.slow]),
+        pytest.param("ppo", "warp", DeviceStream, "lead_caller", lambda self: None, marks=[warp, pytest.mark.slow]),
         ("sac", "mujoco", DeviceStaging, "fetch", without_waiting),
     ],
     ids=["entering the worlds' stream", "leaving it", "reading actions"],

@@ -37,6 +37,7 @@ def every_mechanism(algorithm: str) -> list[TrainingRun]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", STEPS)
 def test_every_mechanism_learns_what_it_learns_on_the_cpu(algorithm):
     compare(every_mechanism(algorithm))
@@ -46,11 +47,11 @@ def test_every_mechanism_learns_what_it_learns_on_the_cpu(algorithm):
     ("algorithm", "changes"),
     [
         ("ppo", {"activation": "relu", "normalise_observation": False, "normalise_reward": False}),
-        ("ppo", {"n_epochs": 12}),
+        pytest.param("ppo", {"n_epochs": 12}, marks=pytest.mark.slow),
         ("sac", {"normalise_observation": True, "normalise_reward": True}),
-        ("sac", {"train_freq": 8, "gradient_steps": 5, "ent_coef": 0.1}),
+        pytest.param("sac", {"train_freq": 8, "gradient_steps": 5, "ent_coef": 0.1}, marks=pytest.mark.slow),
         ("td3", {"train_freq": 4, "gradient_steps": 3}),
-        ("a2c", {"use_rms_prop": False}),
+        pytest.param("a2c", {"use_rms_prop": False}, marks=pytest.mark.slow),
     ],
 )
 def test_other_hyperparameters_too(algorithm, changes):
@@ -59,12 +60,14 @@ def test_other_hyperparameters_too(algorithm, changes):
     )
 
 
+@pytest.mark.slow
 def test_low_rank_products_too():
     low_rank = Method(copy=("*",), adapter=LowRank())
     (first,) = runs("ppo", ["finetune"])
     compare([job(seed, "lora", definition=low_rank, source=first.source) for seed in range(2)])
 
 
+@pytest.mark.slow
 def test_an_update_that_may_stop_early_runs_uncaptured():
     jobs = runs(replace(HYPERPARAMETERS["ppo"], target_kl=0.01), ["scratch", "finetune"])
     on_cpu = trained(jobs, "cpu")
@@ -76,7 +79,7 @@ def test_an_update_that_may_stop_early_runs_uncaptured():
 
 @warp
 @pytest.mark.xdist_group("warp")
-@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
+@pytest.mark.parametrize("algorithm", ["ppo", pytest.param("sac", marks=pytest.mark.slow)])
 def test_physics_on_warp_too(algorithm):
     names = ["scratch", "kickstart", "gradual-unfreeze"]
     device = compare(
@@ -86,7 +89,12 @@ def test_physics_on_warp_too(algorithm):
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "physics"), [("ppo", "mujoco"), ("sac", "mujoco"), pytest.param("ppo", "warp", marks=warp)]
+    ("algorithm", "physics"),
+    [
+        ("ppo", "mujoco"),
+        pytest.param("sac", "mujoco", marks=pytest.mark.slow),
+        pytest.param("ppo", "warp", marks=[warp, pytest.mark.slow]),
+    ],
 )
 def test_a_training_goes_on_from_its_checkpoint(algorithm, physics):
     jobs = runs(algorithm, ["scratch", "gradual-unfreeze"], steps=STEPS[algorithm])
