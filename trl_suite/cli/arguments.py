@@ -229,13 +229,31 @@ class Check(Verb):
     """Make some runs of an archive again, drawn at random, and say of each: verified, consistent or different."""
 
     results: Annotated[Positional[Path], _named("RESULTS")]
-    """Folder of an experiment's runs or kept results: experiments/quickstart/results."""
+    """Folder of an experiment's runs, of kept results, or of a submission: experiments/quickstart/results."""
     runs: int = 3
     """How many are made again."""
     seed: int = 0
     """Of the draw."""
+    mark: bool = False
+    """Keep the verdicts in a submission's check.json, for the page of results by others."""
     out: Path | None = None
     """Folder to make them in; a temporary one where not given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submit(Verb):
+    """Lay out a folder for a pull request: file, kept results, robots and policies of your own, hashes."""
+
+    runs: Annotated[Positional[Path], _named("RUNS")]
+    """Folder of the experiment's runs, or kept results: runs/mine."""
+    author: str
+    """Who answers for the results."""
+    link: str = ""
+    """Of a paper or a page."""
+    experiment: Path | None = None
+    """Folder of experiment.toml; where not given, beside the runs, or that of the experiment's name."""
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """Folder to make; submissions/NAME where not given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -420,6 +438,7 @@ Arguments = (
     | Annotated[Status, tyro.conf.subcommand("status")]
     | Annotated[Rerun, tyro.conf.subcommand("rerun")]
     | Annotated[Check, tyro.conf.subcommand("check")]
+    | Annotated[Submit, tyro.conf.subcommand("submit")]
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Browse, tyro.conf.subcommand("browse")]
     | Annotated[Figure, tyro.conf.subcommand("figure")]

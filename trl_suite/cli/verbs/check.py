@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from trl_suite.cli.arguments import Check
+from trl_suite.errors import InputError
 from trl_suite.evidence.results import experiment_results
-from trl_suite.experiment.reuse import spot_check
+from trl_suite.experiment.reuse import spot_check, submission
 from trl_suite.experiment.reuse.reproduction import rerun, specs_of
 from trl_suite.experiment.reuse.spot_check import CheckedRun
 from trl_suite.experiment.running import progress
@@ -20,7 +21,10 @@ INTERRUPTED = "interrupted; nothing is said of the runs that were not made"
 
 def execute(arguments: Check) -> int:
     """Make the runs again, print a line for each, and return 0 where all are verified or consistent, else 1."""
-    results = experiment_results.load(arguments.results)
+    submitted = submission.is_submission(arguments.results)
+    if arguments.mark and not submitted:
+        raise InputError(f"--mark: {arguments.results} is no submission: no {submission.SUBMISSION_FILE} in it")
+    results = experiment_results.load(submission.opened(arguments.results) if submitted else arguments.results)
     drawn = spot_check.draw(results, arguments.runs, np.random.default_rng(arguments.seed))
     out = (arguments.out or Path(tempfile.mkdtemp(prefix="trl-suite-check-"))).resolve()
     folders = spot_check.unpack(results, drawn, out / "recorded")
@@ -34,6 +38,8 @@ def execute(arguments: Check) -> int:
             )
             return 130
         checked.append(spot_check.judged(results, planned, repetition))
+    if arguments.mark:
+        submission.write_mark(arguments.results, checked)
     if arguments.json:
         print_json(checked)
     else:
