@@ -45,7 +45,8 @@ def time_to(steps: np.ndarray, returns: np.ndarray, threshold: float) -> float:
 
 def numbers(folder: Path) -> dict[tuple[str, str], dict[str, float]]:
     """Return the recomputed numbers of each env and method."""
-    files, plan = archive(folder / "runs.tar.xz"), json.loads((folder / "plan.json").read_text())
+    files = archive(folder / "runs.tar.xz")
+    plan = json.loads(files["plan.json"])
     target, apart, grids = defaultdict(dict), defaultdict(dict), {}
     for run in plan["runs"]:
         name = f"{run['folder']}/evaluations.csv"

@@ -6,12 +6,13 @@ from pathlib import Path
 from tools.site import experiment_pages as findings
 from tools.site import method_pages
 from trl_suite.evidence.figures.style import svg
+from trl_suite.evidence.reading import run_records
 from trl_suite.evidence.report.report_files import standalone
 from trl_suite.evidence.results import experiment_results
 from trl_suite.experiment.planning import grid
 from trl_suite.experiment.specification import experiment_file
 from trl_suite.mechanisms import methods
-from trl_suite.record import SCRATCH, Plan, decode
+from trl_suite.record import SCRATCH
 
 ROOT = Path(__file__).parent.parent
 
@@ -41,7 +42,7 @@ def test_every_experiment_stands_on_the_page_with_its_question():
 def test_the_committed_results_are_those_of_the_committed_experiment():
     page = (ROOT / "experiments/README.md").read_text()
     for path in (ROOT / "experiments").glob("*/results/plan.json"):
-        committed = decode(path, Plan).runs  # digests of schema 1 are upgraded and compared in test_record
+        committed = run_records.plan_of(path.parent).runs  # digests are compared in test_record
         planned = grid.run_specs(experiment_file.load(path.parents[1]))
         assert [(run.env, run.method, run.seed) for run in committed] == [
             (step.env, step.method, step.seed) for step in planned

@@ -8,7 +8,7 @@ import pytest
 
 from trl_suite import record
 from trl_suite.errors import InputError
-from trl_suite.evidence.reading import run_records
+from trl_suite.evidence.reading import run_archive, run_records
 from trl_suite.experiment.planning import grid
 from trl_suite.experiment.specification import experiment_file
 from trl_suite.record import Plan, RunRecord
@@ -45,9 +45,14 @@ def test_the_runs_of_an_archive_are_those_that_its_experiment_asks_for_today(nam
 
 @pytest.mark.parametrize("name", ARCHIVED)
 def test_the_plan_of_an_archive_keeps_its_folders_and_is_converted_to_the_present_experiment(name):
-    path = EXPERIMENTS / name / "results" / "plan.json"
-    plan = record.decode(path, Plan)
-    assert [run.folder for run in plan.runs] == [run["folder"] for run in json.loads(path.read_bytes())["runs"]]
+    folder = EXPERIMENTS / name / "results"
+    plan, archived_plan = run_records.plan_of(folder), run_archive.read_plan(folder / run_archive.ARCHIVE_FILE)
+    assert archived_plan is not None
+    assert [run.folder for run in plan.runs] == [
+        run["folder"] for run in json.loads(archived_plan.read_bytes())["runs"]
+    ]
+    assert {run.folder for run in plan.runs} == run_records.files(folder).keys()
+    assert record.decode(folder / "plan.json", Plan).runs == ()  # the head alone: the list is long
     assert {run.method for run in plan.runs} - {record.SOURCE_METHOD} <= {*plan.specification["methods"]}
 
 

@@ -13,9 +13,11 @@ import tomllib
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
+from typing import get_args
 
 import trl_suite
 from hatch_build import LINK
+from trl_suite.cli.arguments import Arguments
 from trl_suite.evidence.report import browse_page, report_files
 from trl_suite.evidence.results.experiment_results import Results
 from trl_suite.mechanisms import methods
@@ -95,8 +97,9 @@ def method_tables() -> dict[str, str]:
 def command_page() -> str:
     """The reference of the command line: each verb with its arguments, from the classes that tyro reads."""
     tree = ast.parse((ROOT / "trl_suite/cli/arguments.py").read_text(encoding="utf-8"))
+    names = {kind.__name__: name.name for kind, name in (get_args(option) for option in get_args(Arguments))}
     verbs = [node for node in tree.body if isinstance(node, ast.ClassDef) and "Verb" in map(ast.unparse, node.bases)]
-    parts = [f"## {verb.name.lower()}\n\n{ast.get_docstring(verb)}\n\n{_arguments(verb)}" for verb in verbs]
+    parts = [f"## {names[verb.name]}\n\n{ast.get_docstring(verb)}\n\n{_arguments(verb)}" for verb in verbs]
     return "# Command line\n\n`trl-suite VERB --help` says the same.\n\n" + "\n".join(parts)
 
 

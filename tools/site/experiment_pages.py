@@ -28,8 +28,8 @@ from trl_suite.evidence.statistics.claim import Claim, counted
 
 README, FIGURES, RESULTS = "README.md", "figures", "results"
 NOTHING = "Not run yet."
+README_PICTURE = ("quickstart", "half-cheetah.gravity-1.5", "docs/images/quickstart.svg")  # experiment, target, file
 _ADVISOR = ("method", "probe", "pairs", "rank correlation [95 %]", "without one pair", "p")
-_LINK = re.compile(r"\((results/[^)/]+\.svg)\)")
 _BLOCK = re.compile(r"(<!-- (\w+): .*? -->\n).*?(<!-- /\2 -->)", re.DOTALL)
 
 
@@ -94,11 +94,9 @@ def write(folder: Path) -> Path:
 
 
 def linked_figures(found: ExperimentLibrary) -> dict[Path, Figure]:
-    """Return the learning curves that pages link to as `results/ENV.svg`, by their places."""
-    pages = [(found.folder / name, found.folder / name / README) for name in found.results]
-    texts = {folder: page.read_text(encoding="utf-8") for folder, page in pages if page.is_file()}
-    places = {folder / link for folder, text in texts.items() for link in _LINK.findall(text)}
-    return {place: _curves(found.results[place.parents[1].name], place.stem) for place in sorted(places)}
+    """Return the pictures that stand in the project's README, by their places."""
+    name, env, place = README_PICTURE
+    return {found.folder.parent / place: _curves(found.results[name], env)} if name in found.results else {}
 
 
 def _curves(results: Results, env: str) -> Figure:

@@ -271,6 +271,16 @@ class Report(Verb):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Archives(Verb):
+    """Fetch archives of kept results that are too large for a repository, checked by their sha256."""
+
+    action: Annotated[Positional[Literal["fetch"]], _named("fetch")]
+    """The one thing to do."""
+    results: Annotated[Positional[tuple[Path, ...]], _named("RESULTS")]
+    """Folders with an archive.json: experiments/NAME/results."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Browse(Verb):
     """Write one page, which needs no server, to filter, draw and compare the runs of several experiments."""
 
@@ -440,6 +450,7 @@ Arguments = (
     | Annotated[Check, tyro.conf.subcommand("check")]
     | Annotated[Submit, tyro.conf.subcommand("submit")]
     | Annotated[Report, tyro.conf.subcommand("report")]
+    | Annotated[Archives, tyro.conf.subcommand("results")]
     | Annotated[Browse, tyro.conf.subcommand("browse")]
     | Annotated[Figure, tyro.conf.subcommand("figure")]
     | Annotated[Film, tyro.conf.subcommand("film")]

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from trl_suite.errors import InputError
-from trl_suite.evidence.reading import run_archive
+from trl_suite.evidence.reading import archive_download, run_archive
 from trl_suite.evidence.reading.conditions import Condition
 from trl_suite.evidence.reading.curve import Curve, read
 from trl_suite.evidence.reading.run_archive import Files
@@ -72,13 +72,42 @@ def irregularity(kind: Kind, planned: PlannedRun, what: str, treatment: str) -> 
     return Irregularity(kind=kind, where=planned.folder, what=what, treatment=treatment)
 
 
+def plan_of(runs: Path) -> Plan:
+    """Return the plan of an experiment: of kept results the archive has the runs of it, which are most of its bytes.
+
+    Raises:
+        InputError: the folder holds no plan, or one that cannot be read.
+    """
+    path = runs / run_archive.PLAN_FILE
+    if not path.is_file():
+        raise InputError(
+            f"{runs}: no {path.name} here, so it is not an experiment's folder; expected runs/<experiment>"
+        )
+    plan = decode(path, Plan)
+    archive = _archive(runs)
+    whole = None if plan.runs or not archive.is_file() else run_archive.read_plan(archive)
+    return plan if whole is None else decode(whole, Plan)
+
+
+def _archive(runs: Path) -> Path:
+    """Return where the archive of kept results is or would be.
+
+    Raises:
+        InputError: it has to be fetched first.
+    """
+    archive = runs / run_archive.ARCHIVE_FILE
+    if not archive.is_file() and (runs / archive_download.MANIFEST_FILE).is_file():
+        raise InputError(f"{runs}: its {archive.name} stands elsewhere: trl-suite results fetch {runs}")
+    return archive
+
+
 def files(runs: Path) -> Files:
     """Return the files of every run of an experiment: from its archive where it has one, else from its folders.
 
     Raises:
-        InputError: the archive is damaged.
+        InputError: the archive is damaged, or stands elsewhere.
     """
-    archive = runs / run_archive.ARCHIVE_FILE
+    archive = _archive(runs)
     return run_archive.read(archive) if archive.is_file() else _on_disk(runs)
 
 

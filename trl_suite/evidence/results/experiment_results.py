@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 import numpy as np
 
-from trl_suite.errors import InputError
 from trl_suite.evidence.reading import conditions
 from trl_suite.evidence.reading.common_grid import gather, once, stochastic
 from trl_suite.evidence.reading.conditions import Condition, Shift
@@ -23,6 +22,7 @@ from trl_suite.evidence.reading.run_records import (
     RecordedRun,
     files,
     irregularity,
+    plan_of,
     recorded_run,
     step_labels,
     surplus,
@@ -31,7 +31,7 @@ from trl_suite.evidence.results import comparison, dataframes, return_scale
 from trl_suite.evidence.results.comparison import MeasureRow, SourceCost
 from trl_suite.evidence.results.return_scale import ReturnScale
 from trl_suite.evidence.statistics import measures
-from trl_suite.record import SCRATCH, Plan, PlannedRun, decode
+from trl_suite.record import SCRATCH, Plan, PlannedRun
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,12 +78,7 @@ class Results:
         Raises:
             InputError: the folder holds no plan, or one that cannot be read, or its archive of runs is damaged.
         """
-        path = runs / "plan.json"
-        if not path.is_file():
-            raise InputError(
-                f"{runs}: no plan.json here, so it is not an experiment's folder; expected runs/<experiment>"
-            )
-        plan = decode(path, Plan)
+        plan = plan_of(runs)
         arms = conditions.conditions_of(plan)
         files_by_run = files(runs)
         findings = surplus(files_by_run, plan)

@@ -221,6 +221,6 @@ def _readme(head: Submission) -> str:
     lines = [f"- {name}: {value}" for name, value in facts.items() if value]
     return (
         f"# {head.name}\n\n{head.question}\n\n" + "\n".join(lines) + "\n\n"
-        "To check: `trl-suite check FOLDER --runs 3 --mark` with this folder, which makes three runs again and keeps the "
-        "verdicts.\n\nTo read: `trl-suite report FOLDER/results`.\n"
+        "To check: `trl-suite check FOLDER --runs 3 --mark` with this folder, which makes three runs again and keeps "
+        "the verdicts.\n\nTo read: `trl-suite report FOLDER/results`.\n"
     )

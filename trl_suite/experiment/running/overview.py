@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from trl_suite import record
-from trl_suite.errors import InputError
+from trl_suite.evidence.reading.run_records import plan_of
 from trl_suite.experiment.running import lease, run_state
-from trl_suite.experiment.running.run_state import PLAN, RUN, VERSIONS, Condition, RunState
+from trl_suite.experiment.running.run_state import RUN, VERSIONS, Condition, RunState
 from trl_suite.record import Plan, PlannedRun
 
 CONDITIONS: tuple[Condition, ...] = ("done", "running", "failed", "interrupted", "waiting", "refused")
@@ -45,9 +45,7 @@ def overview(root: Path) -> Overview:
     Raises:
         InputError: the folder holds no plan, or one that cannot be read.
     """
-    if not (root / PLAN).is_file():
-        raise InputError(f"{root}: no {PLAN} here, so it is not an experiment's folder; expected runs/<experiment>")
-    plan = record.decode(root / PLAN, Plan)
+    plan = plan_of(root)
     states = {planned.folder: run_state.read(root / planned.folder) for planned in plan.runs}
     running = tuple(_running(root, name, state) for name, state in states.items() if state.condition == "running")
     return Overview(
