@@ -28,7 +28,7 @@ def elsewhere(build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def store(kept: Path, manifest: ArchiveManifest) -> None:
-    (kept / archive_download.MANIFEST_FILE).write_bytes(encode(manifest))
+    (kept / archive_download.ARCHIVE_MANIFEST).write_bytes(encode(manifest))
 
 
 def altered(kept: Path, **changes: object) -> None:
@@ -70,7 +70,7 @@ def test_what_is_not_the_archive_is_refused_and_leaves_nothing(elsewhere: Path, 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"url": "", "sha256": "", "bytes": 1, "more": 1}', "\x00"])
 def test_a_manifest_that_is_none_is_named(tmp_path: Path, text: str):
-    (tmp_path / archive_download.MANIFEST_FILE).write_text(text)
+    (tmp_path / archive_download.ARCHIVE_MANIFEST).write_text(text)
     with pytest.raises(InputError, match=r"archive\.json: "):
         archive_download.fetch(tmp_path)
 
@@ -82,5 +82,5 @@ def test_without_either_there_is_nothing_to_fetch(tmp_path: Path):
 
 def test_small_archives_have_no_manifest(build, tmp_path: Path):
     kept = archive_results(build(seeds=2).root, tmp_path / "kept")
-    assert not (kept / archive_download.MANIFEST_FILE).exists()
+    assert not (kept / archive_download.ARCHIVE_MANIFEST).exists()
     assert archive_download.fetch(kept) is False

@@ -13,7 +13,7 @@ from trl_suite import files
 from trl_suite.errors import InputError
 from trl_suite.evidence.reading.run_archive import ARCHIVE_FILE, MOST_ARCHIVE_BYTES
 
-MANIFEST_FILE = "archive.json"
+ARCHIVE_MANIFEST = "archive.json"
 LARGE_ARCHIVE_BYTES = 2_000_000  # from which on an archive stands elsewhere, and its manifest in the repository
 MANIFEST_BYTES_MAX = 10_000
 CHUNK_BYTES = 1 << 20
@@ -42,7 +42,7 @@ def read_manifest(results: Path) -> ArchiveManifest | None:
     Raises:
         InputError: it cannot be read.
     """
-    path = results / MANIFEST_FILE
+    path = results / ARCHIVE_MANIFEST
     if not path.is_file():
         return None
     try:
@@ -64,13 +64,13 @@ def fetch(results: Path) -> bool:
     if manifest is None:
         if archive.is_file():
             return False
-        raise InputError(f"{results}: neither {ARCHIVE_FILE} nor {MANIFEST_FILE} is here")
+        raise InputError(f"{results}: neither {ARCHIVE_FILE} nor {ARCHIVE_MANIFEST} is here")
     if archive.is_file() and describe(archive).sha256 == manifest.sha256:
         return False
     if manifest.url.partition("://")[0] not in SCHEMES:
-        raise InputError(f"{results / MANIFEST_FILE}: url: '{manifest.url}' is no address of {' or '.join(SCHEMES)}")
+        raise InputError(f"{results / ARCHIVE_MANIFEST}: url: '{manifest.url}' is no address of {' or '.join(SCHEMES)}")
     if not 0 < manifest.bytes <= MOST_ARCHIVE_BYTES:
-        raise InputError(f"{results / MANIFEST_FILE}: bytes: 1 to {MOST_ARCHIVE_BYTES:,} expected")
+        raise InputError(f"{results / ARCHIVE_MANIFEST}: bytes: 1 to {MOST_ARCHIVE_BYTES:,} expected")
     with files.storing(archive, manifest.bytes):
         _download(manifest, archive)
     return True
@@ -85,7 +85,7 @@ def _download(manifest: ArchiveManifest, archive: Path) -> None:
                 digest.update(chunk)
                 file.write(chunk)
         if digest.hexdigest() != manifest.sha256:
-            raise InputError(f"{manifest.url}: its sha256 is not that of {MANIFEST_FILE}; nothing was kept of it")
+            raise InputError(f"{manifest.url}: its sha256 is not that of {ARCHIVE_MANIFEST}; nothing was kept of it")
         unfinished.replace(archive)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -99,7 +99,7 @@ def _chunks(manifest: ArchiveManifest) -> Iterator[bytes]:
             while chunk := response.read(min(CHUNK_BYTES, left + 1)):
                 left -= len(chunk)
                 if left < 0:
-                    raise InputError(f"{manifest.url}: more than the {manifest.bytes:,} bytes of {MANIFEST_FILE}")
+                    raise InputError(f"{manifest.url}: more than the {manifest.bytes:,} bytes of {ARCHIVE_MANIFEST}")
                 yield chunk
     except InputError:
         raise

@@ -96,7 +96,7 @@ def _archive(runs: Path) -> Path:
         InputError: it has to be fetched first.
     """
     archive = runs / run_archive.ARCHIVE_FILE
-    if not archive.is_file() and (runs / archive_download.MANIFEST_FILE).is_file():
+    if not archive.is_file() and (runs / archive_download.ARCHIVE_MANIFEST).is_file():
         raise InputError(f"{runs}: its {archive.name} stands elsewhere: trl-suite results fetch {runs}")
     return archive
 

@@ -59,9 +59,9 @@ def _describe_large(into: Path) -> None:
     before = archive_download.read_manifest(into)
     manifest = archive_download.describe(archive, before.url if before else "")
     if manifest.bytes > archive_download.LARGE_ARCHIVE_BYTES:
-        write_atomically(into / archive_download.MANIFEST_FILE, encode(manifest))
+        write_atomically(into / archive_download.ARCHIVE_MANIFEST, encode(manifest))
     else:
-        (into / archive_download.MANIFEST_FILE).unlink(missing_ok=True)
+        (into / archive_download.ARCHIVE_MANIFEST).unlink(missing_ok=True)
 
 
 def _copy_diffs(runs: Path, into: Path, results: Results) -> None:
