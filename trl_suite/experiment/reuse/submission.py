@@ -68,12 +68,12 @@ def lay_out(runs: Path, into: Path, *, author: str, link: str = "", experiment: 
     if not head.runs:
         raise InputError(f"{runs}: no run is done, so that there is nothing to submit")
     definition = _definition(results, experiment)
-    own = [*_own("envs", _robots(results)), *_own("policies", _policies(results))]
+    folders = [*_own("envs", _robots(results)), *_own("policies", _policies(results))]
     with files.storing(into):
         into.mkdir(parents=True)
         shutil.copyfile(definition, into / EXPERIMENT_FILE)
         archive_results(runs, into / RESULTS_FOLDER)
-        for folder in own:
+        for folder in folders:
             shutil.copytree(folder, into / folder.parent.name / folder.name)
         (into / SUBMISSION_FILE).write_text(tomli_w.dumps(msgspec.to_builtins(head)), encoding="utf-8")
         (into / README_FILE).write_text(_readme(head), encoding="utf-8")
@@ -106,7 +106,7 @@ def opened(folder: Path) -> Path:
 
 
 def mark(checked: Sequence[CheckedRun]) -> Mark:
-    """Return what may be said of all runs that were made again."""
+    """Return the mark of all runs that were made again."""
     verdicts = {run.verdict for run in checked}
     if not verdicts:
         return "not checked"
