@@ -18,7 +18,7 @@ from trl_suite.html_tables import html_table
 
 RECORD_SCHEMA = 2
 Status = Literal["waiting", "running", "done", "failed", "interrupted"]
-Role = Literal["source", "target", "reference"]
+Role = Literal["source", "target", "reference", "revisit"]  # revisit: a task of a sequence that was met before
 SCRATCH = "scratch"  # the method that every other is compared with
 EVENTS = "tensorboard"  # folder of an experiment's event files
 TUNING_RUNS = "tuning"  # folder of a search's trials in that of its experiment, apart from the experiment's own runs
@@ -163,22 +163,40 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         """Return where each run's TensorBoard events lie, by the run's folder; both are relative to the experiment's.
 
         TensorBoard names a run by that path: `half-cheetah.gravity-1.5/finetune/seed-0`, and `finetune-from-hopper`
-        where a method has several sources. No digest is in it; of runs that differ in nothing else the last one shows.
+        where a method has several sources, and `finetune-visit-2` where a sequence comes back to a task. No digest is
+        in it; of runs that differ in nothing else the last one shows.
         """
         sources = {planned.folder: planned.source.partition("/")[0] for planned in self.runs}
         several: dict[str, set[str]] = {}
         for folder, source in sources.items():
             several.setdefault(_undigested(folder), set()).add(source)
+        visits = self._visits()
+
+        def of_several(folder: str) -> str:
+            return f"from-{sources[folder]}" if len(several[_undigested(folder)]) > 1 else ""
+
         return {
-            folder: f"{EVENTS}/{_undigested(folder, source if len(several[_undigested(folder)]) > 1 else '')}"
-            for folder, source in sources.items()
+            folder: f"{EVENTS}/{_undigested(folder, visits.get(folder) or of_several(folder))}" for folder in sources
         }
 
+    def _visits(self) -> dict[str, str]:
+        """Return `visit-2` and so on for each run on a task that its sequence comes back to."""
+        sources = {planned.folder: planned for planned in self.runs}
+        visits: dict[str, str] = {}
+        for planned in self.runs:
+            if planned.role == "revisit":
+                count, before = 1, sources.get(planned.source)
+                while before is not None:
+                    count += before.env == planned.env
+                    before = sources.get(before.source)
+                visits[planned.folder] = f"visit-{count}"
+        return visits
 
-def _undigested(folder: str, source: str = "") -> str:
-    """Return a run's folder without the digest, and with the source's env where that tells it from another."""
+
+def _undigested(folder: str, detail: str = "") -> str:
+    """Return a run's folder without the digest, and with what tells it from another."""
     method, _, seed = (folder.rpartition("--")[0] or folder).rpartition("/")
-    return f"{method}-from-{source}/{seed}" if source else f"{method}/{seed}"
+    return f"{method}-{detail}/{seed}" if detail else f"{method}/{seed}"
 
 
 def encode(record: msgspec.Struct) -> bytes:

@@ -35,9 +35,8 @@ suppress_warnings = ["myst.header"]
 """
 REPORT, BROWSE = "report.html", "browse.html"
 GUIDES = (
-    "install", "transplant", "worlds", "env-table", "policies", "methods", "experiments", "cohorts", "gpu", "cluster",
-    "tensorboard",
-    "notebooks", "findings", "faq",
+    "install", "transplant", "worlds", "env-table", "policies", "methods", "experiments", "sequences", "cohorts",
+    "gpu", "cluster", "tensorboard", "notebooks", "findings", "faq",
 )  # fmt: skip
 
 

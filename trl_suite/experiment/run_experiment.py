@@ -11,9 +11,9 @@ import msgspec
 
 from trl_suite import content
 from trl_suite.errors import InputError, located
-from trl_suite.evidence.reading.run_records import PLASTICITY
+from trl_suite.evidence.reading.run_records import PLASTICITY, TASKS
 from trl_suite.evidence.results.experiment_results import Results
-from trl_suite.experiment.measuring import network_state, probe_file, retention
+from trl_suite.experiment.measuring import network_state, probe_file, retention, task_returns
 from trl_suite.experiment.places.local import InProcess, Processes
 from trl_suite.experiment.places.on_ray import OnRay
 from trl_suite.experiment.places.on_slurm import OnSlurm
@@ -281,13 +281,19 @@ def _planned(named: NamedExperiment, on: Where, workers: int | None) -> tuple[li
 
 def _measured(experiment: Experiment) -> tuple[str, ...]:
     """Files that are measured on a finished run's policy."""
-    asked = {retention.RETENTION_FILE: experiment.retention, PLASTICITY: experiment.plasticity}
+    asked = {
+        retention.RETENTION_FILE: experiment.retention,
+        PLASTICITY: experiment.plasticity,
+        TASKS: experiment.sequence is not None,
+    }
     return tuple(name for name, holds in asked.items() if holds)
 
 
 def _afterwards(root: Path, experiment: Experiment, specs: list[RunSpec]) -> list[str]:
     """Measure on the finished runs what the experiment asks for besides them; return what could not be."""
     with threads(1):
+        if experiment.sequence:
+            task_returns.write(root, specs, experiment.sequence.tasks, experiment.evaluation.episodes)
         if experiment.probes:
             probe_file.write(root, specs, experiment.probes, experiment.alias)
         notes = network_state.write(root, specs) if experiment.plasticity else []

@@ -6,11 +6,12 @@ from rich.table import Table
 from trl_suite.cli.arguments import Report
 from trl_suite.evidence.report import report_files
 from trl_suite.evidence.report.results_archive import archive_results
-from trl_suite.evidence.results import experiment_results
+from trl_suite.evidence.results import experiment_results, task_sequence
 from trl_suite.evidence.results.comparison import MeasureRow
 from trl_suite.evidence.results.experiment_results import Results
 from trl_suite.evidence.results.headline import headline
 from trl_suite.evidence.results.number_format import estimate, number, speed_up
+from trl_suite.evidence.results.task_sequence import TaskSequence
 from trl_suite.evidence.statistics.claim import Claim
 from trl_suite.terminal import Terminal, print_json
 
@@ -55,6 +56,8 @@ def show(console: Terminal, results: Results) -> None:
     console.print(summary.sentence, style="bold", highlight=False)
     for caveat in summary.caveats:
         console.print(f"- {caveat}", highlight=False)
+    if (sequence := task_sequence.find(results)) is not None:
+        console.print(_sequence(sequence))
     for finding in results.irregularities[:NOTES]:
         note = f"note: {finding.where}: {finding.what}; {finding.treatment}"
         console.print(note, style="yellow", highlight=False, soft_wrap=True)
@@ -72,6 +75,22 @@ def _table(env: str, rows: list[MeasureRow], narrow: bool) -> Table:
     for row in rows:
         by_column = dict(zip(_MEASURE_COLUMNS, _cells(row), strict=True))
         table.add_row(*(by_column[column] for column in columns))
+    return table
+
+
+def _sequence(sequence: TaskSequence) -> Table:
+    table = Table(
+        title=f"{len(sequence.stages)} stages, {len(sequence.tasks)} tasks: mean over tasks and 95 % interval",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    for column in ("method", "average\nat the end", "gain\nover reset", "forgetting"):
+        table.add_column(column, justify="left" if column == "method" else "right", no_wrap=column != "method")
+    for row in sequence.rows:
+        gain = f"{estimate(row.average_gain, signed=True)}\n{row.claim}" if row.average_gain.n else "–"
+        cells = (estimate(row.average), gain, estimate(row.forgetting, signed=True))
+        table.add_row(row.method, *(cell.replace(" [", "\n[") for cell in cells))
     return table
 
 

@@ -12,6 +12,7 @@ from trl_suite.evidence.figures import (
     learning_curves,
     plasticity_curves,
     profiles,
+    sequence_stages,
     survival,
     total_steps,
     transfer_matrix,
@@ -19,7 +20,7 @@ from trl_suite.evidence.figures import (
 from trl_suite.evidence.figures.style import LOOKS, Look, looks
 from trl_suite.evidence.figures.total_steps import PaidCurves
 from trl_suite.evidence.reading.conditions import robot
-from trl_suite.evidence.results import across_targets, attribution, source_target_matrix
+from trl_suite.evidence.results import across_targets, attribution, source_target_matrix, task_sequence
 from trl_suite.evidence.results.across_targets import Overall
 from trl_suite.evidence.results.comparison import MeasureRow
 from trl_suite.evidence.results.experiment_results import Results
@@ -99,6 +100,21 @@ def _map(_: Results, rows: Sequence[MeasureRow], __: Sequence[Overall]) -> Itera
     grid = transfer_matrix.by_method(rows)
     if len(grid.lines) > 1 and len(grid.columns) > 1:
         yield CaptionedFigure("map", "", "Where each method gains", MAP, transfer_matrix.gain_grid(grid))
+
+
+def _sequence(results: Results, _: Sequence[MeasureRow], __: Sequence[Overall]) -> Iterator[CaptionedFigure]:
+    if (sequence := task_sequence.find(results)) is not None:
+        figure = sequence_stages.stages(sequence, style(results))
+        yield CaptionedFigure("sequence", "", "Every task after each stage", SEQUENCE, figure)
+
+
+def _stages(results: Results, _: Sequence[MeasureRow], __: Sequence[Overall]) -> Iterator[CaptionedFigure]:
+    sequence = task_sequence.find(results)
+    if sequence is None:
+        return
+    for method in sequence.performance:
+        figure = sequence_stages.performance_matrix(sequence, method)
+        yield CaptionedFigure(f"stages-{method}", "", f"After each stage, on each task: {method}", STAGES, figure)
 
 
 def _severities(results: Results, rows: Sequence[MeasureRow], _: Sequence[Overall]) -> Iterator[CaptionedFigure]:
@@ -184,6 +200,11 @@ MAP = (
     "Gain in area over scratch, where 1 is the way from random to reference. Violet: better, orange: worse. Hatched: "
     "nothing is claimed, by the same rule as in the tables."
 )
+SEQUENCE = (
+    "Performance on each task before the first stage and after every one, 95 % bands over seeds. A task's own stages "
+    "are shaded. 0 is an untrained policy, 1 the reference where there is a scale. Scratch is reset before each stage."
+)
+STAGES = "Mean performance over seeds after each stage (rows) on each task (columns); a stage's own task is framed."
 SEVERITY = "Speed-up over scratch on variants of one env that differ along one axis. Bars: 95 % intervals, each alone."
 DEPTH_CAPTION = (
     "Speed-up over scratch where everything is copied and the first layers are held. Bars: 95 % intervals, each alone."
@@ -208,6 +229,8 @@ ACROSS: dict[str, Callable[[Results, Sequence[MeasureRow], Sequence[Overall]], I
     "forest": _forest,
     "map": _map,
     "matrix": _matrices,
+    "sequence": _sequence,
+    "stages": _stages,
     "severity": _severities,
     "freeze-depth": _depths,
     "profile": _profile,

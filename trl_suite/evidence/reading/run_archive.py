@@ -11,7 +11,13 @@ from trl_suite.record import Readable
 
 PLAN_FILE = "plan.json"  # the archive's first file: the plan with all its runs, which repeats the records' names
 ARCHIVE_FILE = "runs.tar.xz"  # records repeat one another: compressed as one they take a fraction of what a zip takes
-READ = ("run.json", "evaluations.csv", "retention.csv", "plasticity.csv")  # of a run; other files are passed over
+READ = (
+    "run.json",
+    "evaluations.csv",
+    "retention.csv",
+    "plasticity.csv",
+    "tasks.csv",
+)  # of a run; other files are passed over
 MOST_FILE_BYTES = 64_000_000  # of one record
 MOST_ARCHIVE_BYTES = 2_000_000_000  # of all files of an archive, unpacked
 MOST_FILES = 1_000_000  # in an archive

@@ -1,7 +1,7 @@
 """The planned runs of an experiment as they stand on disk, and what is missing or odd about each."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -25,11 +25,14 @@ RUN = "run.json"
 EVALUATIONS = "evaluations.csv"
 PLASTICITY = "plasticity.csv"  # NetworkState: of the source, and of the run's own policy at each evaluation
 SOURCE_STEP = -1  # in place of the step of a state that is the source's
+TASKS = "tasks.csv"  # env,episode,return,length: the policy on every task of a sequence
 HOME = "retention.csv"  # as evaluations.csv, of the same policy on the env of its source
+_TASKS_HEAD = "env,episode,return,length"
 DRAWN = {
     "target": "drawn as far as it came; counted at step 0 only",
     "source": "its targets lack a source",
     "reference": "not counted in the reference",
+    "revisit": "its sequence is not counted",
 }
 
 
@@ -65,6 +68,7 @@ class RecordedRun:
     curve: Curve | None = None
     home: Curve | None = None  # the policy evaluated on the env of its source, before and after
     networks: tuple[NetworkState, ...] = ()  # the policy's by step; the last one is that after training
+    tasks: Mapping[str, float] | None = None  # env -> the policy's mean return there, of each task of a sequence
 
 
 def irregularity(kind: Kind, planned: PlannedRun, what: str, treatment: str) -> Irregularity:
@@ -156,18 +160,48 @@ def recorded_run(
         curve = read(run_files[EVALUATIONS], 0 if planned.role == "source" else plan.episodes)
         home = read(run_files[HOME]) if planned.source and HOME in run_files else None
         networks = _network_states(run_files[PLASTICITY]) if PLASTICITY in run_files else ()
+        tasks = task_returns(run_files[TASKS]) if TASKS in run_files else None
     except InputError as error:
         findings.append(irregularity("unreadable", planned, str(error).replace(f"{runs}/", ""), "not counted"))
         return nothing
     if planned.role != "source":
         findings.extend(_oddities(run, curve, planned))
-    return RecordedRun(planned=planned, condition=arm, run=run, curve=curve, home=home, networks=networks)
+    return RecordedRun(planned=planned, condition=arm, run=run, curve=curve, home=home, networks=networks, tasks=tasks)
 
 
 def plasticity_text(states: Sequence[NetworkState]) -> str:
     """Return `plasticity.csv`: a line for each state."""
     lines = [",".join(NetworkState._fields), *(",".join(map(repr, state)) for state in states)]
     return "\n".join(lines) + "\n"
+
+
+def tasks_text(episodes: Mapping[str, Sequence[tuple[float, int]]]) -> str:
+    """Return `tasks.csv`: a line for each episode, (return, length), on each task."""
+    lines = [
+        f"{env},{index},{value!r},{length}"
+        for env, of_env in episodes.items()
+        for index, (value, length) in enumerate(of_env)
+    ]
+    return "\n".join([_TASKS_HEAD, *lines]) + "\n"
+
+
+def task_returns(file: Readable) -> dict[str, float]:
+    """Return the mean return on each task by its env.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    returns: dict[str, list[float]] = {}
+    try:
+        head, *lines = file.read_bytes().decode().split()
+        if head != _TASKS_HEAD or not lines:
+            raise ValueError(f"the first line is to be {_TASKS_HEAD}")
+        for line in lines:
+            env, _, value, _ = line.rsplit(",", 3)
+            returns.setdefault(env, []).append(float(value))
+    except (UnicodeDecodeError, ValueError) as error:
+        raise InputError(f"{file}: {error}") from None
+    return {env: float(np.mean(values)) for env, values in returns.items()}
 
 
 def _network_states(file: Readable) -> tuple[NetworkState, ...]:

@@ -17,6 +17,7 @@ from trl_suite.evidence.results import (
     mode_ranking,
     probe_prediction,
     run_accounts,
+    task_sequence,
     tuning_account,
 )
 from trl_suite.evidence.results.across_targets import Overall
@@ -30,6 +31,7 @@ from trl_suite.evidence.results.probe_prediction import Prediction
 from trl_suite.evidence.results.return_scale import ReturnScale
 from trl_suite.evidence.results.run_accounts import Circumstance, Cost, Treatment
 from trl_suite.evidence.results.source_target_matrix import SourceTargetMatrix, matrices
+from trl_suite.evidence.results.task_sequence import TaskSequence
 from trl_suite.evidence.results.tuning_account import TuningAccount
 from trl_suite.evidence.statistics import measures
 from trl_suite.evidence.statistics.similarity import Probed
@@ -87,6 +89,7 @@ class ReportContents(msgspec.Struct, frozen=True, kw_only=True):
     targets: list[TargetSection]
     treatments: list[Treatment]
     matrices: list[SourceTargetMatrix]
+    sequence: TaskSequence | None
     contrasts: list[FactorContrast]
     sourced: list[MeasureRow]
     retained: list[MeasureRow]
@@ -129,6 +132,7 @@ def contents(results: Results, detailed: int | None = None) -> ReportContents:
         targets=targets,
         treatments=run_accounts.treatments(results),
         matrices=matrices(results, rows),
+        sequence=task_sequence.find(results),
         contrasts=contrasts(results),
         sourced=[row for row in rows if row.source_steps],
         retained=[row for row in rows if row.retention.n],

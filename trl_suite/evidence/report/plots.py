@@ -30,7 +30,9 @@ def plot(results: Results, kind: str, env: str | None = None) -> Figure:
     pictures = gallery.ACROSS[group](results, results.measures(), across_targets.overall(results))
     fitting = [picture for picture in pictures if picture.name == kind or picture.name.startswith(f"{kind}-")]
     if not fitting:
-        raise InputError(f"no picture '{kind}': it needs several targets, sources, severities or depths that are done")
+        raise InputError(
+            f"no picture '{kind}': it needs several targets, sources, stages, severities or depths that are done"
+        )
     if len(fitting) > 1:
         raise InputError(f"several pictures '{kind}': {', '.join(picture.name for picture in fitting)}; name one")
     return fitting[0].figure

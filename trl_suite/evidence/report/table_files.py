@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trl_suite.errors import InputError, NotInstalledError
-from trl_suite.evidence.results import dataframes, number_format, source_target_matrix
+from trl_suite.evidence.results import dataframes, number_format, source_target_matrix, task_sequence
 from trl_suite.evidence.results.comparison import MeasureRow
 from trl_suite.evidence.results.experiment_results import Results
 from trl_suite.evidence.results.number_format import printable
@@ -98,6 +98,8 @@ def write_all(results: Results, folder: Path) -> None:
             continue
     if len(cells := source_target_matrix.frame(results)):
         _csv(cells, folder / "matrix.csv")
+    if len(methods := task_sequence.frame(results)):
+        _csv(methods, folder / "sequence.csv")
     write(results, folder / "summary.tex")
 
 

@@ -31,7 +31,7 @@ from trl_suite.evidence.results import comparison, dataframes, return_scale
 from trl_suite.evidence.results.comparison import MeasureRow, SourceCost
 from trl_suite.evidence.results.return_scale import ReturnScale
 from trl_suite.evidence.statistics import measures
-from trl_suite.record import SCRATCH, Plan, PlannedRun
+from trl_suite.record import SCRATCH, Plan, PlannedRun, RunRecord
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -157,15 +157,26 @@ class Results:
     def source_cost(self, curves: Curves) -> SourceCost:
         """Return the cost of one source policy of these runs: 0 without a source, NaN where unknown."""
         folders = {self._members[folder].planned.source for folder in curves.folders} - {""}
-        runs = [self._sources[folder].run for folder in folders if folder in self._sources]
-        recorded_runs = [run for run in runs if run is not None]
+        chains = [chain for folder in folders if (chain := self._chain(folder))]
         if not folders:
             return SourceCost()
-        if not recorded_runs:
+        if not chains:
             return SourceCost(float("nan"), float("nan"))
         return SourceCost(
-            float(np.mean([run.steps for run in recorded_runs])), float(np.mean([run.seconds for run in recorded_runs]))
+            float(np.mean([sum(run.steps for run in chain) for chain in chains])),
+            float(np.mean([sum(run.seconds for run in chain) for chain in chains])),
         )
+
+    def _chain(self, folder: str) -> list[RunRecord]:
+        """Return the run in a folder and those that it builds on, of a sequence's stage all before; [] if unknown."""
+        chain: list[RunRecord] = []
+        while folder:
+            member = self._members.get(folder)
+            if member is None or member.run is None:
+                return []
+            chain.append(member.run)
+            folder = member.planned.source
+        return chain
 
     def frame(self) -> "pd.DataFrame":
         """Return one row per run and evaluation as a data frame: see `dataframes.evaluations` for its columns."""
@@ -194,7 +205,7 @@ class Results:
 
         Args:
             kind: of a target `curves`, `speed-up`, `survival`, `components` or `networks`; of all targets `forest`,
-                `matrix`, `severity`, `freeze-depth`, `profile`, `map` or `total-steps`.
+                `matrix`, `sequence`, `stages`, `severity`, `freeze-depth`, `profile`, `map` or `total-steps`.
             env: the target; needed where there are several.
 
         Raises:

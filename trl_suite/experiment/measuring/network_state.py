@@ -37,7 +37,7 @@ def write(root: Path, specs: Sequence[RunSpec]) -> list[str]:
     notes: dict[str, None] = {}
     for spec in specs:
         path = root / spec.folder / PLASTICITY
-        if spec.role != "target" or path.is_file() or state_of(root, spec).condition != "done":
+        if spec.role not in ("target", "revisit") or path.is_file() or state_of(root, spec).condition != "done":
             continue
         try:
             along = _along(root / spec.folder)

@@ -57,7 +57,7 @@ class CohortPlanner:
             for name, cell in cells(experiment).items()
             if experiment.factors
         }
-        self._trainable: set[str] = set()
+        self._robots: dict[str, str] = {}  # of the envs that can be trained on
         self._specs = specs
 
     def _available_physics(self) -> Physics:
@@ -94,7 +94,7 @@ class CohortPlanner:
         if why:
             return self._alone(spec, job, why)
         shared_key = self._shared_key(spec, job)
-        env = Address.parse(job.env).env
+        env = self._robots[job.env]
         reason = (
             f"{job.hyperparameters.algorithm.upper()} of {env}, {spec.steps:,} steps: same slots, networks and schedule"
         )
@@ -105,9 +105,9 @@ class CohortPlanner:
         return shared_key._replace(reason=reason)
 
     def _refuse_untrainable(self, env: str) -> None:
-        if env not in self._trainable:
+        if env not in self._robots:
             trainable_spaces(env)
-            self._trainable.add(env)
+            self._robots[env] = Address.parse(env).env
 
     def _alone(self, spec: RunSpec, job: TrainingRun, why: str) -> CohortKey:
         """Return the key of a run that trains alone on SB3, whose arrays are as large as a cohort's of one."""

@@ -11,13 +11,18 @@ from trl_suite import record
 from trl_suite.errors import InputError
 from trl_suite.experiment import policy_library
 from trl_suite.experiment.planning.run_spec import RunSpec
-from trl_suite.experiment.specification.experiment_keys import Experiment, ReferenceOptions, SourceOptions
+from trl_suite.experiment.specification.experiment_keys import (
+    Experiment,
+    ReferenceOptions,
+    SequenceOptions,
+    SourceOptions,
+)
 from trl_suite.experiment.specification.factors import cells
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.methods import Method
 from trl_suite.mechanisms.source_replay import remembered
 from trl_suite.networks.card import Card
-from trl_suite.record import SCRATCH, SOURCE_METHOD, Plan, PlannedRun
+from trl_suite.record import SCRATCH, SOURCE_METHOD, Plan, PlannedRun, Role
 from trl_suite.training import settings
 from trl_suite.training.reproducibility import seed_for
 from trl_suite.worlds.identity import folder_name, identity
@@ -41,6 +46,9 @@ def run_specs(experiment: Experiment) -> list[RunSpec]:
 def _cell_specs(experiment: Experiment) -> list[RunSpec]:
     """Return the runs of an experiment with one value of each factor."""
     grid = Grid(experiment)
+    if experiment.sequence:
+        stages = [spec for seed in experiment.seeds for spec in grid.stages(experiment.sequence, seed)]
+        return stages + grid.references()
     specs: list[RunSpec] = []
     for seed in experiment.seeds:
         sources = grid.sources(seed)
@@ -99,8 +107,31 @@ class Grid:
         homes = self._experiment.sources_of(env) if self._methods[name].needs_source else [None]
         return [self.target(env, name, seed, sources[home] if home else None) for home in homes]
 
+    def stages(self, sequence: SequenceOptions, seed: int) -> list[RunSpec]:
+        """Return a seed's runs of a sequence: each task from scratch, then each method's stages after the first.
+
+        The first stage is the first task's scratch run, which all methods share. A task's later visits have a role of
+        their own: scratch has no run beside them.
+        """
+        scratch = {env: self.target(env, SCRATCH, seed, None) for env in sequence.tasks}
+        specs = list(scratch.values())
+        first, *later = sequence.stages
+        for name in self._experiment.methods:
+            visited, stage = {first}, scratch[first]
+            for env in later if name != SCRATCH else ():
+                stage = self.target(env, name, seed, stage, role="revisit" if env in visited else "target")
+                visited.add(env)
+                specs.append(stage)
+        return specs
+
     def target(
-        self, env: str, name: str, seed: int, source: RunSpec | None, values: Mapping[str, Any] | None = None
+        self,
+        env: str,
+        name: str,
+        seed: int,
+        source: RunSpec | None,
+        values: Mapping[str, Any] | None = None,
+        role: Role = "target",
     ) -> RunSpec:
         """Return the run of a method on a target.
 
@@ -110,9 +141,10 @@ class Grid:
             seed: of the run.
             source: the run of the source policy, where the seed has one.
             values: hyperparameters in place of those that the method was tuned to.
+            role: of the run.
         """
         experiment, definition = self._experiment, self._methods[name]
-        planned, extra = PlannedRun(folder="", role="target", env=env, method=name, seed=seed), {}
+        planned, extra = PlannedRun(folder="", role=role, env=env, method=name, seed=seed), {}
         if definition.head_start:
             extra = {"head_start": self._budget(experiment.source_of(env), seed)}
         if source and definition.needs_source:

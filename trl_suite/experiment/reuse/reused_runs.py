@@ -99,11 +99,13 @@ def _suitable(
         raise InputError(f"{other}: no {PLAN} here; runs are reused from runs/<experiment>, or from kept results")
     available = _finished(other)
     suitable: list[tuple[RunSpec, _FinishedRun]] = []
+    sources = {spec.source for spec in specs}
     for spec in specs:
         if spec.digest not in available or run_state.read(root / spec.folder).condition != "waiting":
             continue
         recorded = available[spec.digest]
-        enough = _policy(other / recorded.folder) or not _needs_weights(spec, recorded.files, measured)
+        needs_weights = spec.folder in sources or _needs_weights(spec, recorded.files, measured)
+        enough = _policy(other / recorded.folder) or not needs_weights
         if enough and _same_place(recorded.record, cohort_key(spec)):
             suitable.append((spec, recorded))
     return suitable
@@ -113,7 +115,7 @@ def _needs_weights(spec: RunSpec, run_files: Mapping[str, Readable], measured: S
     if spec.role == "source":
         return True
     missing = [name for name in measured if name not in run_files]
-    return spec.role == "target" and any(spec.source or name != HOME for name in missing)
+    return spec.role in ("target", "revisit") and any(spec.source or name != HOME for name in missing)
 
 
 class _FinishedRun(NamedTuple):

@@ -6,7 +6,7 @@ from trl_suite import content
 from trl_suite.algorithms.hyperparameters import Hyperparameters, OffPolicyHyperparameters
 from trl_suite.algorithms.registry import find
 from trl_suite.errors import InputError, located, unknown
-from trl_suite.experiment.specification import tuning_keys
+from trl_suite.experiment.specification import task_sequences, tuning_keys
 from trl_suite.experiment.specification.experiment_keys import Experiment, ReferenceOptions
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.source_replay import remembered
@@ -38,17 +38,24 @@ def check(where: str, experiment: Experiment) -> None:
             methods.find(name, experiment.method)
     for name in experiment.expected.keys() - set(experiment.methods):
         raise unknown("method", name, experiment.methods, f"{where}: expected")
-    _check_matrix(where, experiment)
+    if experiment.sequence:
+        task_sequences.check(where, experiment)
+    else:
+        _check_sources(where, experiment)
     _check_envs(where, "source.envs" if experiment.source.envs else "source.env", experiment.sources)
-    _check_envs(where, "target.envs", experiment.target.envs)
+    _check_envs(where, f"{_task_key(experiment)}.envs", experiment.target.envs)
     _check_budgets(where, experiment)
-    _check_source(where, experiment)
-    _check_shipped(where, experiment)
     _check_source_training(where, experiment)
     _check_memory(where, experiment)
     _check_tune(where, experiment)
     for choice in experiment.choices.values():
         _check_batch(where, choice.hyperparameters)
+
+
+def _check_sources(where: str, experiment: Experiment) -> None:
+    _check_matrix(where, experiment)
+    _check_source(where, experiment)
+    _check_shipped(where, experiment)
 
 
 def cautions(experiment: Experiment) -> list[str]:
@@ -85,6 +92,11 @@ def _off_policy_cautions(hyperparameters: Hyperparameters) -> list[str]:
     return lines
 
 
+def _task_key(experiment: Experiment) -> str:
+    """Return the table in which the file names the envs that methods are measured on."""
+    return "sequence" if experiment.sequence else "target"
+
+
 def _check_envs(where: str, key: str, envs: Sequence[str]) -> None:
     for env in envs:
         with located(f"{where}: {key}"):
@@ -98,7 +110,7 @@ def _check_budgets(where: str, experiment: Experiment) -> None:
     reference, every = _own_reference(experiment), experiment.evaluation.every
     for key, steps in (
         ("source.steps", experiment.source.steps),
-        ("target.steps", experiment.target.steps),
+        (f"{_task_key(experiment)}.steps", experiment.target.steps),
         ("reference.steps", reference.steps if reference else None),
     ):
         if steps is not None and steps > STEPS_MAX:

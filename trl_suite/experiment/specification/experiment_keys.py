@@ -42,6 +42,24 @@ class TargetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     steps: Count
 
 
+class SequenceOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Tasks that are learned one after another: each stage begins with the policy of the one before."""
+
+    envs: Annotated[tuple[str, ...], msgspec.Meta(min_length=2)]
+    steps: Count  # env steps of each stage
+    repeat: Annotated[int, msgspec.Meta(ge=1, le=100)] = 1  # how often the whole sequence is gone through
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The env of each stage, in order."""
+        return self.envs * self.repeat
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The envs, each once, in order."""
+        return tuple(dict.fromkeys(self.envs))
+
+
 class ReferenceOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Scratch runs that no method is compared with; they say what scores 0 and what scores 1 on each target."""
 
@@ -80,6 +98,7 @@ class ExperimentKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     seeds: Annotated[tuple[Seed, ...], msgspec.Meta(min_length=1)]
     source: SourceOptions
     target: TargetOptions
+    sequence: SequenceOptions | None = None  # in place of source and target: one task after another
     expected: dict[str, Literal["sooner", "not sooner"]] = {}  # of methods, before any run; compared with the claims
     # scratch runs of its own, or "measured": those kept in references/, one for every target; without it, the kept
     # ones where they fit, else the paired scratch runs
@@ -121,7 +140,9 @@ class ExperimentKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         return {env: self.choice(env) for env in dict.fromkeys((*trained, *self.target.envs))}
 
     def sources_of(self, target: str) -> tuple[str, ...]:
-        """Return the envs that a target's source policies come from: all sources of a matrix, else one."""
+        """Return the envs that a target's source policies come from: all of a matrix, else one; none in a sequence."""
+        if self.sequence:
+            return ()
         return self.source.envs or (self.source_of(target),)
 
     def source_of(self, target: str) -> str:

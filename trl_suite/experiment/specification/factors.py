@@ -13,6 +13,7 @@ import msgspec
 from trl_suite import tables
 from trl_suite.errors import InputError
 from trl_suite.experiment.specification.experiment_keys import Experiment
+from trl_suite.experiment.specification.task_sequences import in_full
 
 FACTORS = ("algorithm", "preset", "engine", "physics")
 
@@ -30,7 +31,7 @@ def convert(table: Mapping[str, Any], label: str) -> Experiment:
     if "factors" in table:
         raise InputError(f"{label}: unknown key 'factors': give {', '.join(FACTORS)} a list of values")
     values = {name: _values(table[name], f"{label}: {name}") for name in FACTORS if isinstance(table.get(name), list)}
-    single = dict(table) | {name: several[0] for name, several in values.items()}
+    single = in_full(table, label) | {name: several[0] for name, several in values.items()}
     experiment = tables.convert(single, Experiment, label)
     factors = {name: several for name, several in values.items() if len(several) > 1}
     for name, several in factors.items():

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from trl_suite import content
 from trl_suite.errors import InputError, located
 from trl_suite.experiment import policy_library
+from trl_suite.experiment.specification import task_sequences
 from trl_suite.experiment.specification.experiment_keys import Experiment
 from trl_suite.interface import Spaces
 from trl_suite.mechanisms import methods
@@ -31,6 +32,8 @@ def check_fit(where: str, experiment: Experiment) -> None:
             if env not in places:
                 with located(f"{where}: {key}"):
                     places[env] = trainable_spaces(env)
+    if experiment.sequence:
+        task_sequences.check_slots(where, experiment)
     sources: dict[str, Policy] = {}
     for source, target in _pairs(experiment, places):
         for name in experiment.methods:
@@ -41,8 +44,9 @@ def check_fit(where: str, experiment: Experiment) -> None:
 def _pairs(experiment: Experiment, places: dict[str, Spaces]) -> Iterator[tuple[str, str]]:
     """Yield source and target of each pair of interfaces; targets that differ in numbers alone are one."""
     seen: set[tuple[str, str]] = set()
+    stages = experiment.sequence.stages if experiment.sequence else ()
     for target in experiment.target.envs:
-        for source in experiment.sources_of(target):
+        for source in experiment.sources_of(target) or stages[:1]:
             pair = (places[source].interface.digest(), places[target].interface.digest())
             if pair not in seen:
                 seen.add(pair)

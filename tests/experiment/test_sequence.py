@@ -1,0 +1,124 @@
+"""One task after another: the plan, what is refused, exact resume, and what is shared with another sequence."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.experiment.conftest import TINY, results
+from trl_suite.errors import InputError
+from trl_suite.evidence.reading.run_records import TASKS, task_returns
+from trl_suite.evidence.results import experiment_results, task_sequence
+from trl_suite.experiment.planning import grid
+from trl_suite.experiment.run_experiment import run
+from trl_suite.experiment.specification import experiment_file
+
+FIRST, SECOND = "inverted-pendulum", "inverted-pendulum.gravity-1.5"
+HEAD, _, TAIL = TINY.partition("[source]")
+SEQUENCE = f"""{HEAD.replace('"finetune", "random-frozen"', '"finetune", "ewc"')}[sequence]
+envs  = ["{FIRST}", "{SECOND}"]
+steps = 256
+repeat = 2
+
+[evaluation]{TAIL.partition("[evaluation]")[2]}"""
+
+
+def written(folder: Path, text: str = SEQUENCE, name: str = "tiny") -> Path:
+    folder = folder / "experiments" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "experiment.toml").write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sequence")
+    return run(written(folder), runs=folder / "runs", on="here").folder
+
+
+def test_each_stage_begins_with_the_policy_of_the_one_before(tmp_path):
+    specs = {spec.folder: spec for spec in grid.run_specs(experiment_file.load(written(tmp_path)))}
+    of_finetune = [spec for spec in specs.values() if spec.method == "finetune" and spec.seed == 0]
+    assert [(spec.env, spec.role) for spec in of_finetune] == [
+        (SECOND, "target"), (FIRST, "revisit"), (SECOND, "revisit"),
+    ]  # fmt: skip
+    first, second, third = of_finetune
+    assert specs[first.source].method == "scratch"
+    assert specs[first.source].env == FIRST
+    assert (second.source, third.source) == (first.folder, second.folder)
+    assert third.specification["source"] == second.digest
+
+
+def test_a_stage_of_another_first_stage_is_another_run(tmp_path):
+    before = {spec.folder for spec in grid.run_specs(experiment_file.load(written(tmp_path)))}
+    swapped = SEQUENCE.replace(f'["{FIRST}", "{SECOND}"]', f'["{SECOND}", "{FIRST}"]')
+    after = {spec.folder for spec in grid.run_specs(experiment_file.load(written(tmp_path, swapped)))}
+    assert {name.split("/")[1] for name in before & after} == {"scratch"}
+
+
+def test_every_policy_is_evaluated_on_every_task(made):
+    found = experiment_results.load(made)
+    for member in found.recorded:
+        assert member.tasks is not None
+        assert set(member.tasks) == {FIRST, SECOND}
+    sequence = task_sequence.find(found)
+    assert sequence is not None
+    assert {name: values.shape for name, values in sequence.performance.items()} == dict.fromkeys(
+        ("scratch", "finetune", "ewc"), (2, 5, 2)
+    )
+
+
+def test_no_two_runs_share_a_folder_of_events(made):
+    folders = experiment_results.load(made).plan.event_folders()
+    assert len(set(folders.values())) == len(folders)
+    assert f"tensorboard/{FIRST}/finetune-visit-2/seed-0" in folders.values()
+
+
+def test_a_sequence_that_lost_its_later_stages_comes_out_to_the_bit(made, tmp_path):
+    root = Path(shutil.copytree(made, tmp_path / "runs" / "tiny"))
+    planned = experiment_results.load(made).plan.runs
+    for stage in planned:
+        if stage.role == "revisit":
+            shutil.rmtree(root / stage.folder)
+    run(written(tmp_path), runs=tmp_path / "runs", on="here")
+    assert results(root) == results(made)
+    for stage in planned:
+        assert task_returns(root / stage.folder / TASKS) == task_returns(made / stage.folder / TASKS)
+
+
+def test_sequences_that_share_a_beginning_share_its_runs(made, tmp_path):
+    shorter = SEQUENCE.replace("repeat = 2", "repeat = 1")
+    taken = run(written(tmp_path, shorter, "shorter"), runs=tmp_path / "runs", on="here", reuse=[made])
+    for path in taken.folder.glob("*/*/*/run.json"):
+        origin = made / path.relative_to(taken.folder)
+        assert path.read_bytes() == origin.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('envs  = ["inverted-pendulum", ', 'envs  = ["hopper", ', "has other slots than 'hopper'"),
+        (f'"{SECOND}"]', '"inverted-pendulum.gravity-7"]', "sequence.envs: inverted-pendulum: unknown variant"),
+        (f', "{SECOND}"]', "]", "sequence.envs"),
+        ('"ewc"', '"jsrl-not"', "unknown method 'jsrl-not'"),
+        ('"ewc"', '"scratch-equal-total"', "'scratch-equal-total' is charged a source's steps"),
+        ('"finetune", "ewc"', "", "needs a method besides scratch"),
+        ("repeat = 2", "repeats = 2", "unknown key 'repeats'"),
+        ("repeat = 2", "repeat = 0", "sequence.repeat"),
+        ("[sequence]", '[source]\nenv = "hopper"\nsteps = 64\n[sequence]', "give either [sequence], or [source]"),
+        ("[sequence]", "probes = 1\n[sequence]", "probes: not in a sequence"),
+    ],
+)  # fmt: skip
+def test_what_a_sequence_cannot_be_is_refused_by_name(tmp_path, old, new, message):
+    assert old in SEQUENCE
+    text = SEQUENCE.replace(", " + old, new) if not new and f", {old}" in SEQUENCE else SEQUENCE.replace(old, new)
+    with pytest.raises(InputError) as raised:
+        experiment_file.load(written(tmp_path, text))
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_an_experiment_object_with_a_sequence_is_read_again(tmp_path):
+    experiment = experiment_file.load(written(tmp_path))
+    again = experiment_file.read(experiment).experiment
+    assert [spec.digest for spec in grid.run_specs(again)] == [spec.digest for spec in grid.run_specs(experiment)]
