@@ -19,7 +19,7 @@ ALLOWED = {
     "table_schema": set(),
     "interface": set(),
     "html_tables": set(),
-    "record": {"errors", "html_tables"},
+    "record": {"errors", "files", "html_tables"},
     "provenance": set(),
     "terminal": {"errors"},
     "machine_resources": set(),

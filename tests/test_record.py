@@ -1,6 +1,7 @@
 """Records of earlier schemas: every archive loads under the present names, and is what its experiment asks for."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,9 @@ import pytest
 
 from trl_suite import record
 from trl_suite.errors import InputError
-from trl_suite.evidence.reading import run_archive, run_records
+from trl_suite.evidence.reading import curve, run_archive, run_records
 from trl_suite.experiment.planning import grid
+from trl_suite.experiment.running import run_state
 from trl_suite.experiment.specification import experiment_file
 from trl_suite.record import Plan, RunRecord
 
@@ -79,3 +81,21 @@ def test_what_is_no_record_is_refused_by_the_name_of_its_file(tmp_path, content)
     path.write_bytes(content.encode("latin-1"))
     with pytest.raises(InputError, match=r"run\.json: "):
         record.decode(path, RunRecord)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_what_could_be_read_for_ever_is_not_opened(kind, tmp_path):
+    for name in ("run.json", "evaluations.csv"):
+        path = tmp_path / name
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "device":
+            path.symlink_to("/dev/zero")
+        else:
+            path.mkdir()
+    with pytest.raises(InputError, match=r"run.json: is not a regular file"):
+        record.decode(tmp_path / "run.json", record.RunRecord)
+    with pytest.raises(InputError, match=r"evaluations.csv: is not a regular file"):
+        curve.read(tmp_path / "evaluations.csv")
+    state = run_state.read(tmp_path)
+    assert (state.condition, state.why) == ("refused", "run.json: is not a regular file")

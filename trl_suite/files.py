@@ -6,7 +6,7 @@ import shutil
 import socket
 import stat
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from trl_suite.errors import InputError, StorageError
@@ -56,6 +56,17 @@ def read_limited(path: Path, limit: int) -> bytes:
     return content
 
 
+def regular_bytes(path: Path) -> bytes:
+    """Bytes of a regular file; a link is followed.
+
+    Raises:
+        OSError: there is no such file, it cannot be read, or it is a folder, a pipe or a device, read for ever perhaps.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError("is not a regular file")
+    return path.read_bytes()
+
+
 def reason_of(error: BaseException) -> str:
     """Return the first line of an error's own words, or its kind where it has none."""
     if isinstance(error, FileNotFoundError):
@@ -90,7 +101,8 @@ def whole(path: Path) -> Generator[Path]:
             sync(unfinished)
             unfinished.replace(path)
     except BaseException:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):  # the error that counts is the first
+            unfinished.unlink(missing_ok=True)
         raise
 
 

@@ -9,11 +9,13 @@ knows the shape of the files and nothing of how they come about.
 import hashlib
 import textwrap
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar, cast
 
 import msgspec
 
 from trl_suite.errors import InputError
+from trl_suite.files import regular_bytes
 from trl_suite.html_tables import html_table
 
 RECORD_SCHEMA = 2
@@ -217,6 +219,15 @@ def digest_of(specification: object) -> str:
     return hashlib.sha256(msgspec.json.encode(specification, order="deterministic")).hexdigest()
 
 
+def content_of(file: Readable) -> bytes:
+    """Bytes of a record's file.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file.
+    """
+    return regular_bytes(file) if isinstance(file, Path) else file.read_bytes()
+
+
 def decode(path: Readable, into: type[T]) -> T:
     """Return the record in a JSON file; one of an earlier schema is upgraded.
 
@@ -224,7 +235,7 @@ def decode(path: Readable, into: type[T]) -> T:
         InputError: the file cannot be read, is not such a record, or is of a newer schema.
     """
     try:
-        content = path.read_bytes()
+        content = content_of(path)
         schema = msgspec.json.decode(content, type=_Schema).schema
         if schema == 1 and issubclass(into, RunRecord | Plan):
             table = msgspec.json.decode(content, type=dict[str, Any])

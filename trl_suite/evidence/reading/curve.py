@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trl_suite.errors import InputError
-from trl_suite.record import Readable
+from trl_suite.record import Readable, content_of
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -85,7 +85,7 @@ def read(path: Readable, episodes: int = 0) -> Curve:
         InputError: the file cannot be read, is malformed before its end, lacks step 0, or holds an episode twice.
     """
     try:
-        table, cut = _table(path.read_bytes().decode())
+        table, cut = _table(content_of(path).decode())
         if not len(table):
             return _empty("no evaluation has been finished")
         layout = _layout(table[:, _KEYS].tobytes(), episodes)

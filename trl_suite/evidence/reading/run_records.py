@@ -14,7 +14,7 @@ from trl_suite.evidence.reading import archive_download, run_archive
 from trl_suite.evidence.reading.conditions import Condition
 from trl_suite.evidence.reading.curve import Curve, read
 from trl_suite.evidence.reading.run_archive import Files
-from trl_suite.record import TUNING_RUNS, Plan, PlannedRun, Readable, RunRecord, decode
+from trl_suite.record import TUNING_RUNS, Plan, PlannedRun, Readable, RunRecord, content_of, decode
 
 Kind = Literal[
     "missing", "failed", "unfinished", "unreadable", "other grid", "duplicate", "not planned", "not finite",
@@ -211,7 +211,7 @@ def _network_states(file: Readable) -> tuple[NetworkState, ...]:
         InputError: the file is damaged.
     """
     try:
-        head, *lines = file.read_bytes().decode().split()
+        head, *lines = content_of(file).decode().split()
         if head != ",".join(NetworkState._fields):
             raise ValueError(f"the first line is to be {','.join(NetworkState._fields)}")
         rows = [line.split(",") for line in lines]
@@ -219,7 +219,7 @@ def _network_states(file: Readable) -> tuple[NetworkState, ...]:
         if not states or list(states) != sorted(states, key=lambda state: state.step):
             raise ValueError("the states are to be in the order of their steps, one at least")
         return tuple(state for state in states if state.step != SOURCE_STEP)
-    except (UnicodeDecodeError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{file}: {error}") from None
 
 

@@ -7,6 +7,7 @@ import msgspec
 
 from trl_suite import record
 from trl_suite.experiment.running import lease
+from trl_suite.files import reason_of, regular_bytes
 
 PLAN, RUN, EVALUATIONS, VERSIONS = "plan.json", "run.json", "evaluations.csv", "versions"
 
@@ -49,11 +50,11 @@ def read(folder: Path, digest: str = "") -> RunState:
         digest: that its specification is to have; any where not given.
     """
     try:
-        content = (folder / RUN).read_bytes()
+        content = regular_bytes(folder / RUN)
     except FileNotFoundError:
         return RunState("waiting")
     except OSError as error:
-        return RunState("refused", f"{RUN}: {error.strerror}")
+        return RunState("refused", f"{RUN}: {reason_of(error)}")
     try:
         head = _HEAD.decode(content)
         digest_now = record.digest_of(msgspec.json.decode(head.specification))
