@@ -9,6 +9,8 @@ from urllib.parse import unquote
 
 import pytest
 
+from trl_suite.algorithms.registry import DESCRIPTORS
+
 pytest.importorskip("sphinx", reason="make site installs it")
 pytest.importorskip("furo", reason="make site installs it")
 pytestmark = pytest.mark.slow
@@ -54,6 +56,9 @@ def test_every_env_method_experiment_and_verb_has_its_page(html):
         for page in (ROOT / kind).glob("*/README.md"):
             assert (html / page.relative_to(ROOT).with_suffix(".html")).is_file()
     assert (html / "methods/partial-freeze-K.html").is_file()
+    assert "Where it helped" in (html / "methods/finetune.html").read_text()
+    assert all((html / f"algorithms/{name}.html").is_file() for name in DESCRIPTORS)
+    assert "None yet" in (html / "experiments/others.html").read_text()
     assert 'id="run"' in (html / "reference/commands.html").read_text()
     assert "trl_suite.training" in (html / "reference/python.html").read_text()
     assert (html / "searchindex.js").is_file()

@@ -17,6 +17,8 @@ from typing import get_args
 
 import trl_suite
 from hatch_build import LINK
+from tools.site import algorithm_pages, submission_pages
+from trl_suite.algorithms.registry import DESCRIPTORS
 from trl_suite.cli.arguments import Arguments
 from trl_suite.evidence.report import browse_page, report_files
 from trl_suite.evidence.results.experiment_results import Results
@@ -83,6 +85,7 @@ def method_page(name: str, text: str) -> str:
     return (
         f"# {name}\n\n{method.summary[0].upper()}{method.summary[1:]}.\n\n"
         f"During training: {during}.\n\n```toml\n{text.strip()}\n```\n\n"
+        f"## Where it helped\n\n{algorithm_pages.evidence(name)}\n"
         "[All methods](../docs/methods.md), and how to compose one of your own.\n"
     )
 
@@ -140,12 +143,16 @@ def lay_out(source: Path) -> None:
         write(source / page.relative_to(ROOT), text)
     for name, text in tables.items():
         write(source / f"methods/{name}.md", method_page(name, text))
+    for name in DESCRIPTORS:
+        write(source / f"algorithms/{name}.md", algorithm_pages.page(name))
+    write(source / "experiments/others.md", submission_pages.page())
     write(source / "reference/commands.md", command_page())
     write(source / "reference/python.md", reference_page())
     code = [f"docs/{page.stem}" for page in pages if page.parent.name == "docs" and page.stem not in GUIDES]
     contents = [
         toctree([f"docs/{name}" for name in GUIDES], "Guides"),
-        toctree(["envs/README", "policies/README", "experiments/README"], "Catalogue"),
+        toctree(["envs/README", "policies/README", "experiments/README", "experiments/others"], "Catalogue"),
+        toctree([f"algorithms/{name}" for name in DESCRIPTORS], "Algorithms"),
         toctree(["reference/commands", "reference/python", *code], "Reference"),
     ]
     write(source / "index.md", staged(ROOT / "README.md", source) + "\n" + "\n".join(contents))
