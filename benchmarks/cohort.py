@@ -11,6 +11,9 @@ episodes before and after. Members are shared out to one process per core with o
 in each of as many processes. All processes of a contender start together, and the rate is all their steps over the time
 until the last one ends. Contenders take turns, and the figure is the median of the rounds.
 
+On a GPU that clock has set-up, captures and evaluations in it, which at ten rollouts are most of the time: what making,
+collecting, updating and measuring take there is told apart by `benchmarks/gpu_first.py`.
+
 The floor is what MuJoCo itself took in that run plus the arithmetic, counted, at rates measured here: products at the
 speed of the largest one, activations and Adam at that of a single pass.
 """

@@ -20,7 +20,7 @@ from trl_suite.training.training_run import TrainingOutcome, Unwatched
 from trl_suite.worlds.warp import warp_library
 
 SAC_WAITS_PER_STEP = 2
-TORCH_NODES_PER_STEP = 190  # of worlds and networks together, besides physics: 288 before
+TORCH_NODES_PER_STEP = 120  # of worlds and networks together, besides physics: 288 before
 CHECKPOINT_BYTES = 1.1  # beside the members' own
 warp = pytest.mark.skipif(bool(warp_library.obstacle()), reason=warp_library.obstacle())
 

@@ -74,7 +74,8 @@ class Simulation:
         self.overflow: Tensor = self._shared("overflow")  # (worlds,) bits of what did not fit, or'ed over all steps
         self._acceleration = self.field("qacc")
         self._activation = self.field("act")
-        self._cleared = [self.control, self.warm_start, self._activation, self.field("time")]
+        cleared = [self.control, self.warm_start, self._activation, self.field("time")]
+        self._cleared = [array for array in cleared if array.numel()]
         self._control_at_start: tuple[Tensor, Tensor] | None = None
         if start.any():
             self._control_at_start = (

@@ -114,7 +114,7 @@ class WarpVectorEnv(EnvBatch[Tensor]):
         self._stages += [Stage(self._evaluate, warp=False)]
         if self._simulation.follows:
             self._stages += [Stage(self._simulation.refresh, warp=True)]
-        self._stages += [Stage(self._finish, warp=False)]
+        self._stages += [Stage(lambda: self._finish(self._final), warp=False)]
         self._program = Program(self._stages, self._stream)
         self._programs = [self._program]
 
@@ -156,7 +156,7 @@ class WarpVectorEnv(EnvBatch[Tensor]):
             self._begin()
             if self._simulation.follows:
                 self._simulation.refresh()
-            self._finish()
+            self._finish(self._observation)
             self._ended &= ~mask
         return self._observation, {}
 
@@ -293,14 +293,13 @@ class WarpVectorEnv(EnvBatch[Tensor]):
         self._elapsed += 1 if waiting is None else ~waiting
         self._end(waiting, (self._ends & ~healthy) | unstable)
         self._unstable.copy_(unstable)
-        observation = torch.where(unstable[:, None], self._nominal, observation)
+        torch.where(unstable[:, None], self._nominal, observation, out=self._final)
         if waiting is not None:
-            observation = torch.where(waiting[:, None], self._observation, observation)
-        for buffer in (self._observation, self._final):
-            buffer.copy_(observation)
-        if waiting is not None and self._stood_still is not None:  # back to where they stood
-            self._simulation.write(waiting, *self._stood_still)
-        self._simulation.write(unstable, self._starts.position, self._starts.velocity)
+            torch.where(waiting[:, None], self._observation, self._final, out=self._final)
+            if self._stood_still is not None:  # back to where they stood
+                self._simulation.write(waiting, *self._stood_still)
+            self._simulation.write(unstable, self._starts.position, self._starts.velocity)
+        # where the next episode begins in the same step, it begins in the unstable ones too: they have ended
         self._lagging = self._simulation.lagging()
         self._begin()
 
@@ -342,13 +341,13 @@ class WarpVectorEnv(EnvBatch[Tensor]):
         self._episodes += self._resets
         self._elapsed.masked_fill_(self._resets, 0)
 
-    def _finish(self) -> None:
-        """Write the observations: of the next episode where one begins."""
+    def _finish(self, observation: Tensor) -> None:
+        """Write the observations: of the next episode where one begins, and these elsewhere."""
         self._simulation.settle(self._resets | self._unstable, self._lagging)
         first = self._evaluators[0][2].observe()
         if self._perturbations is not None:
             first = self._perturbations.begin(self._resets, first, self._episodes)
-        self._observation.copy_(torch.where(self._resets[:, None], first, self._observation))
+        torch.where(self._resets[:, None], first, observation, out=self._observation)
 
     @property
     def _stands_still(self) -> bool:

@@ -4,8 +4,7 @@ They are the host's: a snapshot, a freeze and a component read them there. On th
 that graphs may read and write them.
 """
 
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,48 +14,11 @@ from torch import Tensor
 from trl_suite.training.cohort.collecting.normaliser import CohortNormaliser, RunningMeanStd
 from trl_suite.training.cohort.stacked.device_staging import DeviceStaging, StagedArray
 
-T = TypeVar("T")
-
-
-class DeviceRunningMeanStd:
-    """Mean, variance and count (members, numbers) on a device, taken from the host's and given back.
-
-    Args:
-        host: the statistics.
-        staged: by the names of `arrays`, where they are used: on the device.
-    """
-
-    def __init__(self, host: RunningMeanStd, staged: Mapping[str, Tensor]) -> None:
-        self._host = host
-        self.mean, self.var, self.count = staged["mean"], staged["var"], staged["count"]
-        self._moving = staged["moving"]
-
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Return the host's statistics as they are now, and which of them move (members, 1)."""
-        moving = np.ones((len(self._host.mean), 1), dtype=bool)
-        moving[self._host.held] = False
-        return self._host.arrays() | {"moving": moving}
-
-    def update(self, values: Tensor) -> None:
-        """Take in a batch of values (members, worlds, numbers); see `Moments.update`."""
-        size = values.shape[1]
-        mean = values.mean(1)
-        var = (values - mean[:, None]).square().mean(1)
-        total = self.count + size
-        away = mean - self.mean
-        squares = self.var * self.count + var * size + away.square() * self.count * size / total
-        torch.where(self._moving, self.mean + away * size / total, self.mean, out=self.mean)
-        torch.where(self._moving, squares / total, self.var, out=self.var)
-        torch.where(self._moving, total, self.count, out=self.count)
-
-    def give_back(self, values: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Take these for the host's statistics."""
-        for name, place in self._host.arrays().items():
-            place[:] = values[name]
-
 
 class DeviceNormaliser:
     """Observations and rewards of all members, scaled on a device; axes (members, worlds, ...).
+
+    The statistics of both are columns of the same arrays (members, numbers): one update takes both in.
 
     Args:
         host: what it does, and its statistics so far.
@@ -65,68 +27,97 @@ class DeviceNormaliser:
 
     def __init__(self, host: CohortNormaliser, device: torch.device) -> None:
         self._host, self._scaling = host, host.scaling
-        kinds = {
-            kind: running for kind, running in (("observation", host.observation), ("reward", host.reward)) if running
-        }
-        arrays = {"discounted": StagedArray(host.discounted.shape, torch.float64)}
-        for kind, statistics in kinds.items():
-            shapes = {name: StagedArray(values.shape, torch.float64) for name, values in statistics.arrays().items()}
-            shapes["moving"] = StagedArray((len(statistics.mean), 1), torch.bool)
-            arrays |= {f"{kind}.{name}": array for name, array in shapes.items()}
+        members, worlds = host.discounted.shape
+        self._kinds: list[tuple[RunningMeanStd, slice]] = []
+        columns = [self._columns(running) for running in (host.observation, host.reward)]
+        self._observation, self._reward = columns
+        width = sum(running.mean.shape[1] for running, _ in self._kinds)
+        names = ("mean", "var", "count", "gain")  # gain: by how much the count grows, 0 of statistics that are held
+        arrays = {name: StagedArray((members, width), torch.float64) for name in names}
+        arrays["discounted"] = StagedArray((members, worlds), torch.float64)
         self._staging = DeviceStaging(arrays, device)
-        self._moments = {
-            kind: DeviceRunningMeanStd(statistics, _below(f"{kind}.", self._staging.device))
-            for kind, statistics in kinds.items()
-        }
-        self._observation, self._reward = self._moments.get("observation"), self._moments.get("reward")
-        self._discounted = self._staging.device["discounted"]
+        staged = self._staging.device
+        self._mean, self._var, self._count, self._gain = (staged[name] for name in names)
+        self._discounted = staged["discounted"]
         self._gamma = torch.as_tensor(host.gamma, dtype=torch.float64, device=device)
         self.take()
+
+    def _columns(self, running: RunningMeanStd | None) -> slice | None:
+        """Return the columns of some statistics, behind those that there are; None where there are none."""
+        if running is None:
+            return None
+        start = self._kinds[-1][1].stop if self._kinds else 0
+        self._kinds.append((running, slice(start, start + running.mean.shape[1])))
+        return self._kinds[-1][1]
 
     def take(self) -> None:
         """Let the statistics be the host's as they are now."""
         values: dict[str, npt.NDArray[Any]] = {"discounted": self._host.discounted}
-        for kind, moments in self._moments.items():
-            values |= {f"{kind}.{name}": array for name, array in moments.arrays().items()}
+        for name in ("mean", "var", "count", "gain") if self._kinds else ():
+            columns = [self._on_host(running, name) for running, _ in self._kinds]
+            values[name] = np.concatenate(columns, axis=1)
         self._staging.send(values)
 
-    def observed(self, raw: Tensor) -> Tensor:
-        """Take in observations, and return what the networks see."""
-        if self._observation is not None:
-            self._observation.update(raw.double())
-        return self.normalized_obs(raw)
+    def _on_host(self, running: RunningMeanStd, name: str) -> npt.NDArray[np.float64]:
+        """Return an array of some statistics of the host's (members, numbers)."""
+        if name != "gain":
+            return np.broadcast_to(running.arrays()[name], running.mean.shape)
+        gain = np.full(running.mean.shape, float(self._host.discounted.shape[1]))
+        gain[running.held] = 0.0
+        return gain
+
+    def update(self, observation: Tensor, reward: Tensor, ended: Tensor) -> None:
+        """Take in what was observed, in float64, and paid in one step, and which episodes it ended."""
+        seen = [observation] if self._observation is not None else []
+        if self._reward is not None:
+            self._discounted.mul_(self._gamma).add_(reward)
+            seen.append(self._discounted[..., None])
+        if seen:
+            self._update(torch.cat(seen, dim=-1))
+        if self._reward is not None:
+            self._discounted.masked_fill_(ended, 0.0)
+
+    def _update(self, values: Tensor) -> None:
+        """Take in a batch of values (members, worlds, numbers); see `RunningMeanStd.update`."""
+        # with w = n_b / n: mean <- mean + w delta, var <- var + w (var_b - var + (delta - w delta) delta), which is
+        # Chan et al.'s M2 / n; where w is 0 nothing moves
+        var, mean = torch.var_mean(values, dim=1, correction=0)
+        self._count.add_(self._gain)
+        weight = self._gain / self._count
+        away = mean - self._mean
+        moved = away * weight
+        self._mean.add_(moved)
+        self._var.add_(((away - moved) * away + var - self._var) * weight)
 
     def normalized_obs(self, raw: Tensor) -> Tensor:
-        """Return observations as the networks see them."""
+        """Return observations (..., members, worlds, slots) as the networks see them."""
         if self._scaling is None or self._observation is None:
             return raw.float()
-        scale = (self._observation.var + self._scaling.epsilon).sqrt()
+        mean, var = self._mean[:, None, self._observation], self._var[:, None, self._observation]
         bound = self._scaling.clip_observation
-        return ((raw.double() - self._observation.mean[:, None]) / scale[:, None]).clamp(-bound, bound).float()
+        return ((raw.double() - mean) / (var + self._scaling.epsilon).sqrt()).clamp(-bound, bound).float()
 
-    def rewarded(self, reward: Tensor, ended: Tensor) -> Tensor:
-        """Take in rewards, and return them divided by the deviation of the discounted returns."""
+    def reward_variance(self) -> Tensor:
+        """Return the variance of the discounted returns so far (members, 1); 1 where rewards are not scaled."""
+        return self._mean.new_ones(1, 1) if self._reward is None else self._var[:, self._reward]
+
+    def scaled(self, reward: Tensor, variance: Tensor | None = None) -> Tensor:
+        """Return rewards (..., members, worlds) divided by the deviation of the discounted returns.
+
+        Args:
+            reward: as the worlds paid them.
+            variance: of the returns (..., members, 1), as `reward_variance` had it then; now where not given.
+        """
         if self._scaling is None or self._reward is None:
             return reward
-        self._discounted.mul_(self._gamma).add_(reward)
-        self._reward.update(self._discounted[..., None])
-        self._discounted.masked_fill_(ended, 0.0)
-        return self.scaled(reward)
-
-    def scaled(self, reward: Tensor) -> Tensor:
-        """Return rewards divided by the deviation of the discounted returns so far."""
-        if self._scaling is None or self._reward is None:
-            return reward
-        scale, bound = (self._reward.var + self._scaling.epsilon).sqrt(), self._scaling.clip_reward
-        return (reward / scale).clamp(-bound, bound).float()
+        variance = self.reward_variance() if variance is None else variance
+        bound = self._scaling.clip_reward
+        return (reward / (variance + self._scaling.epsilon).sqrt()).clamp(-bound, bound).float()
 
     def give_back(self) -> None:
         """Copy the statistics to the host (synchronises with the device)."""
         values = self._staging.fetch()
-        for kind, moments in self._moments.items():
-            moments.give_back(_below(f"{kind}.", values))
+        for running, columns in self._kinds:
+            for name, place in running.arrays().items():
+                place[:] = values[name][:, columns][:, : place.shape[1]]
         self._host.discounted[:] = values["discounted"]
-
-
-def _below(prefix: str, values: Mapping[str, T]) -> dict[str, T]:
-    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}

@@ -32,11 +32,13 @@ class DeviceCollector(Collector):
         device, shape = self.normalized_obs.device, self._value.shape
         self._bounds = [torch.as_tensor(end, device=device) for end in (space.low, space.high)]
         self._statistics = DeviceNormaliser(self._normaliser, device)
-        self._discount = torch.as_tensor(self._gamma, device=device)
         self._noise, self._now = torch.zeros_like(self._action), torch.zeros(1, dtype=torch.int64, device=device)
         self._acting = torch.ones(shape[1], 1, 1, dtype=torch.bool, device=device)  # who acts
-        self._paid, self._scaled = (self.normalized_obs.new_zeros(shape) for _ in range(2))
-        self._over, self._unstable = (self.normalized_obs.new_zeros(shape, dtype=torch.bool) for _ in range(2))
+        self._paid, self._last = torch.zeros_like(self._value), torch.zeros_like(self._observation)
+        self._variance = torch.ones(*shape[:2], 1, dtype=torch.float64, device=device)  # of returns, at each step
+        self._over, self._unstable, self._cut = (
+            self.normalized_obs.new_zeros(shape, dtype=torch.bool) for _ in range(3)
+        )
         self._critics = self._networks.of_row(CRITIC)
         self._go = batch.around(self._act, self._take)
         self.between: Callable[[], None] | None = None  # work of others, launched after every step
@@ -53,7 +55,7 @@ class DeviceCollector(Collector):
                 self.between()
         self._statistics.give_back()
         self._account()
-        value, bootstrap_value = self._value.cpu().numpy(), self._values().cpu().numpy()
+        value, bootstrap_value = self._value.cpu().numpy(), self._values_of(self.normalized_obs).cpu().numpy()
         advantage = advantages(self._reward, value, self._starts, bootstrap_value, self._gamma, self._decay)
         return self._transitions(torch.as_tensor(advantage, device=self.normalized_obs.device))
 
@@ -75,19 +77,16 @@ class DeviceCollector(Collector):
         observation, reward, terminated, truncated, infos = result
         ended, paid = self._by_member(terminated | truncated), self._by_member(reward)
         self._keep(self._over, ended)
+        self._keep(self._cut, self._by_member(truncated & ~terminated))
         self._keep(self._unstable, self._by_member(infos["sim_unstable"]))
         self._keep(self._paid, paid)
-        normalized_obs = self._statistics.observed(self._by_member(observation))
-        scaled = self._statistics.rewarded(paid, ended)
-        self.normalized_obs.copy_(self._statistics.normalized_obs(self._by_member(infos["final_obs"])))
-        cut = self._by_member(truncated & ~terminated)
-        self._keep(self._scaled, scaled + self._discount * torch.where(cut, self._values(), 0.0))
+        raw = torch.stack([self._by_member(observation), self._by_member(infos["final_obs"])]).double()
+        self._statistics.update(raw[0], paid, ended)
+        self._keep(self._variance, self._statistics.reward_variance())
+        normalized_obs, last = self._statistics.normalized_obs(raw)
+        self._keep(self._last, last)
         self.normalized_obs.copy_(normalized_obs)
         self._now.add_(1)
-
-    def _values(self) -> Tensor:
-        """Return the value of what is seen now (P, W), by the critics alone."""
-        return self._critics.forward(self.normalized_obs)[..., 0]
 
     def _keep(self, buffer: Tensor, values: Tensor) -> None:
         """Write what belongs to this step."""
@@ -95,12 +94,19 @@ class DeviceCollector(Collector):
 
     def _account(self) -> None:
         """Tell the host what the rollout paid and ended: its one transfer besides statistics and values."""
-        ended, unstable = self._over.cpu().numpy(), self._unstable.cpu().numpy()
-        paid, self._reward[:] = self._paid.cpu().numpy(), self._scaled.cpu().numpy()
+        ended, unstable, cut = (flags.cpu().numpy() for flags in (self._over, self._unstable, self._cut))
+        paid, self._reward[:] = self._paid.cpu().numpy(), self._statistics.scaled(self._paid, self._variance).cpu()
         self._starts[0], self._starts[1:] = self.begins, ended
+        for step in np.flatnonzero(cut.any((1, 2))):  # few: episodes are long, and most of them begin together
+            bootstrap_value = self._values_of(self._last[step]).cpu().numpy()
+            self._reward[step] += self._gamma * np.where(cut[step], bootstrap_value, np.float32(0.0))
         nothing = np.empty(0)
         for reward, over, lost in zip(paid, ended, unstable, strict=True):
             self.episodes.add(StepResult(nothing, reward.astype(np.float64), over, None, None, lost))
+
+    def _values_of(self, normalized_obs: Tensor) -> Tensor:
+        """Return the value of observations (P, W, slots) as (P, W), by the critics alone."""
+        return self._critics.forward(normalized_obs)[..., 0]
 
     def _by_member(self, values: Tensor) -> Tensor:
         return values.unflatten(0, self._value.shape[1:])

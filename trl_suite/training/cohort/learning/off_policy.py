@@ -88,6 +88,7 @@ class OffPolicyLearner:
         self._device, self.updates = device, np.zeros(len(members), dtype=np.int64)
         self._statistics = DeviceNormaliser(normaliser, device)
         self._launch = Launch(self._update, self.optimisers.values(), device)
+        self._launch_acting = Launch(self._take_actions, (), device)
         imitating = {index: member for index, member in enumerate(members) if member.imitated is not None}
         self._imitation = _OnReplays(imitating, self) if imitating else None
         self.progress = 0.0  # share of the budget that is used
@@ -177,8 +178,8 @@ class OffPolicyLearner:
         """Return actions in [-1, 1] (P, W, actions): drawn by the policies, or uniform before these have learned."""
         turn = step // self._hyperparameters.n_envs
         draws = self._draws[NoiseStream.ACTION].at(turn)
-        sent = self._acting.send({"normalized_obs": self._normaliser.normalized_obs(self._raw), "draws": draws})
-        self._actions_taken.device["action"].copy_(self.learner.act(sent["normalized_obs"], sent["draws"]))
+        self._acting.send({"normalized_obs": self._normaliser.normalized_obs(self._raw), "draws": draws})
+        self._launch_acting({})
         action = self._actions_taken.fetch()["action"]  # the one wait of an env step
         if step < self._hyperparameters.learning_starts:
             anew = np.array([not member.acts_first for member in self._members])[:, None, None]
@@ -186,6 +187,12 @@ class OffPolicyLearner:
         if find(self._hyperparameters.algorithm).log_std == "none":
             action = np.clip(action + np.float32(self._action_noise) * draws, -1.0, 1.0)
         return action.astype(np.float32)
+
+    def _take_actions(self, _: Tensors) -> Tensors:
+        """Write what the policies do on what was sent, where it is fetched from: without asking the host."""
+        sent = self._acting.device
+        self._actions_taken.device["action"].copy_(self.learner.act(sent["normalized_obs"], sent["draws"]))
+        return {}
 
     def _learn(self, steps: int) -> Tensors:
         """Make updates of every member on batches of its own, in one launch."""

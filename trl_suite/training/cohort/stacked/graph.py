@@ -87,7 +87,7 @@ class Launch:
             replay = capture(lambda: outputs.update(self._work(self._held)))
         except Exception as error:
             refuse_out_of_memory(error)
-            warn_uncaptured("an update", error)
+            warn_uncaptured("a learner's work", error)
             self._capture = None
             for adam, (count, warming) in zip(self._optimisers, before, strict=True):
                 adam.count[:], adam.warming[:] = count, warming
