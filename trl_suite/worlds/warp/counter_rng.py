@@ -133,8 +133,8 @@ def _uniform_kernel() -> Any:
         places: wp.array(dtype=wp.int64),  # pyright: ignore[reportInvalidTypeForm]
         numbers: wp.array2d(dtype=wp.float32),  # pyright: ignore[reportInvalidTypeForm]
     ) -> None:
-        place_of_all = wp.tid()
-        env, column = place_of_all // numbers.shape[1], place_of_all % numbers.shape[1]
+        index = wp.tid()
+        env, column = index // numbers.shape[1], index % numbers.shape[1]
         key = mix_state(wp.uint64(keys[env]) + wp.uint64(uses[column]))
         place = wp.uint64(times[env]) * per_draw + wp.uint64(places[column])
         bits = mix_state(key + place * gamma)

@@ -68,12 +68,12 @@ class DeviceNormaliser:
 
     def update(self, observation: Tensor, reward: Tensor, ended: Tensor) -> None:
         """Take in what was observed, in float64, and paid in one step, and which episodes it ended."""
-        seen = [observation] if self._observation is not None else []
+        columns = [observation] if self._observation is not None else []
         if self._reward is not None:
             self._discounted.mul_(self._gamma).add_(reward)
-            seen.append(self._discounted[..., None])
-        if seen:
-            self._update(torch.cat(seen, dim=-1))
+            columns.append(self._discounted[..., None])
+        if columns:
+            self._update(torch.cat(columns, dim=-1))
         if self._reward is not None:
             self._discounted.masked_fill_(ended, 0.0)
 
@@ -97,9 +97,9 @@ class DeviceNormaliser:
         bound = self._scaling.clip_observation
         return ((raw.double() - mean) / (var + self._scaling.epsilon).sqrt()).clamp(-bound, bound).float()
 
-    def reward_variance(self) -> Tensor:
-        """Return the variance of the discounted returns so far (members, 1); 1 where rewards are not scaled."""
-        return self._mean.new_ones(1, 1) if self._reward is None else self._var[:, self._reward]
+    def reward_variance(self) -> Tensor | None:
+        """Return the variance of the discounted returns so far (members, 1); None where rewards are not scaled."""
+        return None if self._reward is None else self._var[:, self._reward]
 
     def scaled(self, reward: Tensor, variance: Tensor | None = None) -> Tensor:
         """Return rewards (..., members, worlds) divided by the deviation of the discounted returns.
@@ -108,9 +108,9 @@ class DeviceNormaliser:
             reward: as the worlds paid them.
             variance: of the returns (..., members, 1), as `reward_variance` had it then; now where not given.
         """
-        if self._scaling is None or self._reward is None:
-            return reward
         variance = self.reward_variance() if variance is None else variance
+        if self._scaling is None or self._reward is None or variance is None:
+            return reward
         bound = self._scaling.clip_reward
         return (reward / (variance + self._scaling.epsilon).sqrt()).clamp(-bound, bound).float()
 

@@ -82,7 +82,8 @@ class DeviceCollector(Collector):
         self._keep(self._paid, paid)
         raw = torch.stack([self._by_member(observation), self._by_member(infos["final_obs"])]).double()
         self._statistics.update(raw[0], paid, ended)
-        self._keep(self._variance, self._statistics.reward_variance())
+        if (variance := self._statistics.reward_variance()) is not None:
+            self._keep(self._variance, variance)
         normalized_obs, last = self._statistics.normalized_obs(raw)
         self._keep(self._last, last)
         self.normalized_obs.copy_(normalized_obs)
