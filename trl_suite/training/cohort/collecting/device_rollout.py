@@ -96,7 +96,8 @@ class DeviceCollector(Collector):
     def _account(self) -> None:
         """Tell the host what the rollout paid and ended: its one transfer besides statistics and values."""
         ended, unstable, cut = (flags.cpu().numpy() for flags in (self._over, self._unstable, self._cut))
-        paid, self._reward[:] = self._paid.cpu().numpy(), self._statistics.scaled(self._paid, self._variance).cpu()
+        paid = self._paid.cpu().numpy()
+        self._reward[:] = self._statistics.scaled(self._paid, self._variance).cpu().numpy()
         self._starts[0], self._starts[1:] = self.begins, ended
         for step in np.flatnonzero(cut.any((1, 2))):  # few: episodes are long, and most of them begin together
             bootstrap_value = self._values_of(self._last[step]).cpu().numpy()
