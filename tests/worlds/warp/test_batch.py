@@ -49,7 +49,7 @@ def test_modes_terms_and_channels_are_those_of_the_batch_on_mujoco(mode: Autores
     # off the nominal pose: there Hopper's leg is at the very end of its range, and rounding says whether it is beyond
     monkeypatch.setattr(task, "_noise", lambda rng, spread, size: np.linspace(-0.004, 0.004, size))
     monkeypatch.setattr(
-        initial_states._InitialNoise, "drawn", lambda self, draws, times, size: torch.linspace(-0.004, 0.004, size)
+        initial_states._InitialNoise, "of", lambda self, drawn, width: torch.linspace(-0.004, 0.004, width)
     )
     ours = made(len(VARIANTS), variants=VARIANTS, autoreset_mode=mode, max_episode_steps=12)
     theirs = RobotVectorEnv(len(VARIANTS), "hopper", VARIANTS, autoreset_mode=mode, max_episode_steps=12)
