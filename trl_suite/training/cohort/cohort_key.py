@@ -89,6 +89,8 @@ def memory_of(run: TrainingRun, physics: Physics, device: Literal["cpu", "cuda"]
     else:
         rollouts = cast("OnPolicyHyperparameters", hyperparameters)
         learner = 4 * _on_policy(rollouts, slots, actions, others, run.definition.adapter)
+        last_observations = rollouts.n_envs * rollouts.n_steps * slots  # of each step, kept where Warp simulates
+        learner += 4 * last_observations if physics == "warp" else 0
         drawn = 4 * rollouts.n_envs * rollouts.n_steps * (actions + 2 * rollouts.passes)
     if physics == "warp":
         learner += others * _bytes_per_world(run.env, physics)
