@@ -64,7 +64,7 @@ def numbers(folder: Path) -> dict[tuple[str, str], dict[str, float]]:
         random = np.mean([returns[0] for returns in cohort.values()])
         reference = np.mean([returns[at >= 0.9 * at[-1]].mean() for returns in cohort.values()])
         if measured := plan["specification"].get("references", {}).get(env):  # once, for every experiment of the target
-            random, reference = np.mean(measured["random_runs"]), np.mean(measured["reference_runs"])
+            random, reference = (np.mean(measured[runs]) for runs in ("random_runs", "reference_runs"))
         found[env, method] = {"asymptote": np.mean([r[steps >= 0.9 * steps[-1]].mean() for r in runs.values()])}
         shared = sorted(runs.keys() & scratch.keys())
         if method == "scratch" or not reference > random or not shared:

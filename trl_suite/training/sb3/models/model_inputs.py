@@ -59,7 +59,7 @@ def _explores_plainly(model: Model) -> bool:
     """Whether exploration by state has one deviation for each feature and action, and its exponential."""
     if not is_on_policy(model):
         return False
-    distribution = model.policy.action_dist
+    distribution: Any = model.policy.action_dist
     return bool(distribution.full_std) and not distribution.use_expln
 
 
