@@ -30,6 +30,7 @@ NOT_RUN = {
     "apt install": "needs root and the network",
     "docker": "needs Docker",
     "trl-suite watch": "needs something to draw with; tests/experiment/test_watch.py does it",
+    "trl-suite identify": "needs a log; tests/worlds/identification makes some",
     "tensorboard": "serves until it is stopped",
     "trl-suite run experiments/quickstart --on ray": "make test-ray does",
     "trl-suite run experiments/quickstart --on slurm": "needs Slurm; tests/experiment has a stand-in",

@@ -377,6 +377,22 @@ class Warm(Verb):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Identify(Verb):
+    """Fit a variant to a log of a real or simulated robot's states and controls, with intervals and a certificate."""
+
+    log: Annotated[Positional[Path], _named("LOG")]
+    """CSV or npz: time (s), the position and velocity of every joint and the controls, by the names of the slots."""
+    env: Annotated[Positional[str], _named("ENV")]
+    """The env whose variant is measured."""
+    fit: tuple[str, ...]
+    """Numbers to fit: damping armature frictionloss stiffness mass gear; or one element's: damping:thigh_joint."""
+    name: str = "measured"
+    """Name of the variant."""
+    dry: bool = False
+    """Print, and write nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Show(Verb):
     """Draw an env and its variant side by side."""
 
@@ -432,6 +448,7 @@ Arguments = (
     Annotated[Envs, tyro.conf.subcommand("envs")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]
     | Annotated[Warm, tyro.conf.subcommand("warm")]
+    | Annotated[Identify, tyro.conf.subcommand("identify")]
     | Annotated[Show, tyro.conf.subcommand("show")]
     | Annotated[Policies, tyro.conf.subcommand("policies")]
     | Annotated[Inspect, tyro.conf.subcommand("inspect")]

@@ -308,6 +308,7 @@ class mjtOrientation:
 
 class mjtState:
     mjSTATE_INTEGRATION: int
+    mjSTATE_FULLPHYSICS: int
 
 class mjtStage:
     mjSTAGE_NONE: int

@@ -311,6 +311,7 @@ class Variant(Variation, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     """A variation with a name, shipped with its env."""
 
     about: str = ""
+    intervals: dict[str, tuple[float, float]] = {}  # of one that was measured: 95 % interval of each fitted number
     """Note on where the variant comes from."""
 
 
