@@ -131,6 +131,9 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     former_digest: str = ""  # of a record of schema 1, after which its folder is named
 
 
+SourcePhysics = Literal["", "mujoco", "warp"]
+
+
 class PlannedRun(msgspec.Struct, frozen=True, kw_only=True):
     """One run that the experiment wants, whether or not it has been made."""
 
@@ -141,6 +144,12 @@ class PlannedRun(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     source: str = ""  # folder of the source run
     cell: str = ""  # the values of factors that have several, "engine=sb3"; "" where none has
+    physics: SourcePhysics = ""  # of a source, where the experiment says what sources are trained in
+
+    @property
+    def home(self) -> str:
+        """The env of a source by the name that evidence compares sources under: `hopper (physics=warp)`."""
+        return f"{self.env} (physics={self.physics})" if self.physics else self.env
 
     @property
     def target(self) -> str:

@@ -65,6 +65,8 @@ def test_a_cell_is_the_gain_of_its_source_on_its_target(table: SourceTargetMatri
         assert cell is not None
         assert cell.area.value == pytest.approx(head / 950, abs=0.03)
         assert cell.zero_shot.value == pytest.approx(head, abs=25)
+        assert cell.trained.value == pytest.approx(RAMP[-1] + head, abs=60)
+        assert cell.zero_shot.low < cell.zero_shot.value < cell.zero_shot.high
     assert table.cell("a", "a") is None
 
 
@@ -107,7 +109,10 @@ def test_the_report_and_the_tables_have_the_matrix(root: Path, tmp_path: Path):
     results = experiment_results.load(root)
     folder = report_files.save(results, tmp_path / "report")
     assert "Reference transfer" in (folder / "report.md").read_text()
-    assert "From each source to each target: finetune" in (folder / "report.html").read_text()
+    page = (folder / "report.html").read_text()
+    assert "From each source to each target: finetune" in page
+    assert "return before any update" in page
+    assert "return after training on the target" in page
     lines = (folder / "tables/matrix.csv").read_text().splitlines()
     assert lines[0].startswith("method,source,target,best,zero_shot")
     assert len(lines) == 7

@@ -31,7 +31,7 @@ class Shift(NamedTuple):
 
 def conditions_of(plan: Plan) -> dict[str, Condition]:
     """Return the arm of each planned run, by folder."""
-    envs = {p.folder: p.env for p in plan.runs}
+    envs = {p.folder: p.home for p in plan.runs}
     sources: dict[tuple[str, str], set[str]] = {}
     for planned in plan.runs:
         if planned.source:

@@ -30,6 +30,7 @@ class MatrixCell(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     target: str
     zero_shot: Estimate  # return before any update
+    trained: Estimate = Estimate()  # return after training on the target, mean of the last tenth
     area: Estimate  # gain over scratch, in units of the target's scale
     end: Estimate  # the same of the end
     speed_up: Estimate
@@ -106,7 +107,8 @@ def frame(results: Results) -> "pd.DataFrame":
 
 
 def _columns(cell: MatrixCell) -> dict[str, Any]:
-    estimates_by_name = {"zero_shot": cell.zero_shot, "area": cell.area, "end": cell.end, "speed_up": cell.speed_up}
+    names = ("zero_shot", "trained", "area", "end", "speed_up")
+    estimates_by_name: dict[str, Estimate] = {name: getattr(cell, name) for name in names}
     columns: dict[str, Any] = {}
     for name, value in estimates_by_name.items():
         columns |= {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}
@@ -143,8 +145,8 @@ def _cells(rows: Sequence[MeasureRow]) -> tuple[MatrixCell, ...]:
     )
     return tuple(
         MatrixCell(
-            source=row.source, target=row.env, zero_shot=row.zero_shot, area=row.primary, end=end,
-            speed_up=row.speed_up, p_area=p_area, p_end=p_end, p_speed_up=p_time,
+            source=row.source, target=row.env, zero_shot=row.zero_shot, trained=row.asymptote, area=row.primary,
+            end=end, speed_up=row.speed_up, p_area=p_area, p_end=p_end, p_speed_up=p_time,
         )
         for row, end, (p_area, p_end, p_time) in zip(rows, ends, adjusted, strict=True)
     )  # fmt: skip

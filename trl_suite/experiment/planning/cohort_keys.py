@@ -34,6 +34,7 @@ SPARE_MEMORY_SHARE = 0.2  # share of the memory that is left alone
 # of a worker on the CPU: of more runs, what an update touches leaves the cache, and first results come late
 CPU_COHORT_RUNS_MAX = 64
 _SIZES = ("n_envs", "n_steps", "batch_size", "n_epochs", "buffer_size")  # keys that decide how large arrays are
+AskedPhysics = Literal["auto"] | Physics
 
 
 class CohortPlanner:
@@ -48,9 +49,10 @@ class CohortPlanner:
         self._engine = experiment.engine
         self._placement = placement
         self.device: engines.Device = placement.device
-        self._asked_physics: Literal["auto"] | Physics = experiment.physics
-        self._physics: Physics = self._available_physics()
-        self._cache: dict[tuple[str, int, bytes], CohortKey] = {}
+        self._asked_physics: AskedPhysics = experiment.physics
+        asked: set[AskedPhysics] = {experiment.physics, *experiment.source.physics}
+        self._physics = {kind: self._available_physics(kind) for kind in asked}
+        self._cache: dict[tuple[str, int, bytes, str], CohortKey] = {}
         self._fits: set[tuple[str, int, bytes]] = set()  # runs that train alone and have the memory for it
         self._cells = {
             name: CohortPlanner(cell, placement, [spec for spec in specs if spec.cell == name])
@@ -60,13 +62,13 @@ class CohortPlanner:
         self._robots: dict[str, str] = {}  # of the envs that can be trained on
         self._specs = specs
 
-    def _available_physics(self) -> Physics:
+    def _available_physics(self, asked: AskedPhysics) -> Physics:
         """Return the physics that cohorts can have; on a cluster its worker looks at the device."""
         if self._engine == "sb3":
             return "mujoco"
         if self._placement.local:
-            return engines.physics(self._asked_physics, self.device)
-        warp = self._asked_physics == "warp" or (self._asked_physics == "auto" and self.device == "cuda")
+            return engines.physics(asked, self.device)
+        warp = asked == "warp" or (asked == "auto" and self.device == "cuda")
         return "warp" if warp and not warp_library.obstacle() else "mujoco"
 
     @functools.cached_property
@@ -86,7 +88,8 @@ class CohortPlanner:
         if self._engine == "sb3":
             return self._alone(spec, job, "the experiment asks for Stable-Baselines3")
         why = obstacle(job)
-        for key, required in (("engine", self._engine == "cohort"), ("physics", self._asked_physics == "warp")):
+        asked = self._asked(spec)
+        for key, required in (("engine", self._engine == "cohort"), ("physics", asked == "warp")):
             if why and required:
                 value = "cohort" if key == "engine" else "warp"
                 named = f"{key} = '{value}': {_named(spec)}"
@@ -103,6 +106,10 @@ class CohortPlanner:
         if shared_key.physics == "warp":
             reason += ", physics on Warp"
         return shared_key._replace(reason=reason)
+
+    def _asked(self, spec: RunSpec) -> AskedPhysics:
+        """Return the physics that the experiment asks for a run."""
+        return spec.physics or self._asked_physics
 
     def _refuse_untrainable(self, env: str) -> None:
         if env not in self._robots:
@@ -126,26 +133,27 @@ class CohortPlanner:
             job.definition.adapter,
             terms_of(job),
         )
-        cache_key = (job.env, job.total, msgspec.json.encode(parts))
+        cache_key = (job.env, job.total, msgspec.json.encode(parts), self._asked(spec))
         if cache_key not in self._cache:
             self._cache[cache_key] = self._limited_key(spec, job)
         return self._cache[cache_key]
 
     def _limited_key(self, spec: RunSpec, job: TrainingRun) -> CohortKey:
         """Return the key of the run's cohort, with how many of its kind fit into a worker's share of the memory."""
+        asked = self._asked(spec)
         key = cohort_key(job)
-        physics: Physics = self._physics
-        if self._asked_physics == "auto" and physics == "warp" and not engines.warp_is_faster(job, self._sizes[key]):
+        physics = self._physics[asked]
+        if asked == "auto" and physics == "warp" and not engines.warp_is_faster(job, self._sizes[key]):
             physics = "mujoco"
         if physics == "warp":
             try:
                 key += f" {_one_batch(job)}"
             except InputError:
-                if self._asked_physics == "warp":
+                if asked == "warp":
                     raise
                 physics = "mujoco"
         limit = self._limit(spec, job, physics, self.device)
-        firm = self._asked_physics != "auto"
+        firm = asked != "auto"
         return CohortKey(key, "cohort", "", limit, self.device, physics, firm)
 
     def _limit(self, spec: RunSpec, job: TrainingRun, physics: Physics, device: engines.Device) -> int:

@@ -22,7 +22,7 @@ from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.methods import Method
 from trl_suite.mechanisms.source_replay import remembered
 from trl_suite.networks.card import Card
-from trl_suite.record import SCRATCH, SOURCE_METHOD, Plan, PlannedRun, Role
+from trl_suite.record import SCRATCH, SOURCE_METHOD, Plan, PlannedRun, Role, SourcePhysics
 from trl_suite.training import settings
 from trl_suite.training.reproducibility import seed_for
 from trl_suite.worlds.identity import folder_name, identity
@@ -97,15 +97,22 @@ class Grid:
         self._env_specs = {env: identity(env) for env in (*experiment.sources, *experiment.target.envs)}
 
     def sources(self, seed: int) -> dict[str, RunSpec]:
-        """Return the source runs of a seed by their env; none where no method needs a source."""
+        """Return the source runs of a seed by their env and physics; none where no method needs a source."""
         if not any(method.needs_source for method in self._methods.values()):
             return {}
-        return {env: self._source(env, seed) for env in self._experiment.sources}
+        specs = [self._source(env, seed, kind) for env in self._experiment.sources for kind in self._source_physics]
+        return {spec.planned.home: spec for spec in specs}
+
+    @property
+    def _source_physics(self) -> tuple[SourcePhysics, ...]:
+        return self._experiment.source.physics or ("",)
 
     def targets(self, env: str, name: str, seed: int, sources: Mapping[str, RunSpec]) -> list[RunSpec]:
-        """Return the runs of a method on a target: one for each env that its source may come from."""
-        homes = self._experiment.sources_of(env) if self._methods[name].needs_source else [None]
-        return [self.target(env, name, seed, sources[home] if home else None) for home in homes]
+        """Return the runs of a method on a target: one for each source that it may have, an env in some physics."""
+        if not self._methods[name].needs_source:
+            return [self.target(env, name, seed, None)]
+        envs = self._experiment.sources_of(env)
+        return [self.target(env, name, seed, source) for source in sources.values() if source.env in envs]
 
     def stages(self, sequence: SequenceOptions, seed: int) -> list[RunSpec]:
         """Return a seed's runs of a sequence: each task from scratch, then each method's stages after the first.
@@ -174,9 +181,9 @@ class Grid:
             for run in planned
         ]
 
-    def _source(self, env: str, seed: int) -> RunSpec:
+    def _source(self, env: str, seed: int, physics: SourcePhysics) -> RunSpec:
         experiment, source = self._experiment, self._experiment.source
-        planned = PlannedRun(folder="", role="source", env=env, method=SOURCE_METHOD, seed=seed)
+        planned = PlannedRun(folder="", role="source", env=env, method=SOURCE_METHOD, seed=seed, physics=physics)
         if source.shipped:
             return self._shipped(planned)
         budget = self._budget(env, seed)
@@ -238,8 +245,8 @@ class Grid:
         }
         if self._experiment.engine != "auto":  # asked for by name it is part of a run: the engines' noise differs
             specification["engine"] = self._experiment.engine
-        if self._experiment.physics != "auto":
-            specification["physics"] = self._experiment.physics
+        if planned.physics or self._experiment.physics != "auto":
+            specification["physics"] = planned.physics or self._experiment.physics
         digest = record.digest_of(specification)
         kind = planned.role if planned.role == "reference" else planned.method
         return RunSpec(
@@ -249,6 +256,7 @@ class Grid:
             method=planned.method,
             seed=planned.seed,
             source=planned.source,
+            physics=planned.physics,
             digest=digest,
             specification=specification,
             steps=budget + extra.get("head_start", 0),

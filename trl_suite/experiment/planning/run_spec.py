@@ -8,7 +8,7 @@ import msgspec
 from trl_suite.algorithms.registry import find
 from trl_suite.mechanisms.methods import Method
 from trl_suite.networks.policy import Policy
-from trl_suite.record import PlannedRun, Role, RunRecord
+from trl_suite.record import PlannedRun, Role, RunRecord, SourcePhysics
 from trl_suite.training import settings
 from trl_suite.training.training_run import TrainingRun
 
@@ -29,6 +29,7 @@ class RunSpec:
     evaluation: settings.Evaluation
     definition: Method
     cell: str = ""  # values of the factors that have several
+    physics: SourcePhysics = ""  # of a source, where the experiment says it
     preset: str = ""  # where the hyperparameters come from
 
     @property
@@ -42,6 +43,7 @@ class RunSpec:
             seed=self.seed,
             source=self.source,
             cell=self.cell,
+            physics=self.physics,
         )
 
     @property

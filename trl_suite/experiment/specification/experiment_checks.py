@@ -29,10 +29,11 @@ def check(where: str, experiment: Experiment) -> None:
     _check_names(where, experiment)
     if SCRATCH not in experiment.methods:
         raise InputError(f"{where}: methods: '{SCRATCH}' is missing, and every measure compares with it")
-    if (experiment.engine, experiment.physics) == ("sb3", "warp"):
-        raise InputError(
-            f"{where}: physics = 'warp' simulates cohorts: engine = 'sb3' has none; 'auto' and 'cohort' do"
-        )
+    for key, asked in (("physics", (experiment.physics,)), ("source.physics", experiment.source.physics)):
+        if experiment.engine == "sb3" and "warp" in asked:
+            raise InputError(
+                f"{where}: {key} = 'warp' simulates cohorts: engine = 'sb3' has none; 'auto' and 'cohort' do"
+            )
     with located(f"{where}: methods"):
         for name in experiment.methods:
             methods.find(name, experiment.method)
@@ -224,6 +225,12 @@ def _check_matrix(where: str, experiment: Experiment) -> None:
         raise InputError(f"{where}: source: give either env, or envs for a matrix from each source to each target")
     if len(set(source.envs)) < len(source.envs):
         raise InputError(f"{where}: source.envs: {list(source.envs)} names one twice")
+    if len(set(source.physics)) < len(source.physics):
+        raise InputError(f"{where}: source.physics: {list(source.physics)} names one twice")
+    if source.physics and source.shipped:
+        raise InputError(f"{where}: source.physics: shipped policies are trained already, whatever in")
+    if source.physics and experiment.tune:
+        raise InputError(f"{where}: source.physics: a search takes sources of the targets' physics")
     if source.envs and experiment.tune:
         raise InputError(f"{where}: source.envs: a search takes one source; tune with source.env")
     charged = [name for name in experiment.methods if methods.find(name, experiment.method).head_start]

@@ -25,6 +25,7 @@ class SourceOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     env: str | dict[str, str] = ""  # of all targets; or the target's robot -> the env that its source comes from
     envs: tuple[str, ...] = ()  # in place of env: from each of these to each target, a matrix
+    physics: tuple[Literal["mujoco", "warp"], ...] = ()  # trained in each of these; in the targets' where not given
     steps: Count | None = None  # needed unless the policies are shipped, whose cards say it
     shipped: bool = False  # take policies/ENV-ALGORITHM-seed-SEED instead of training any
     variants: tuple[str, ...] = ()  # trained on these at once, in equal shares, instead of on the env itself
