@@ -1,8 +1,10 @@
 """Logs of hidden variants, as a robot's sensors would give them."""
 
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
+from gymnasium.spaces import Box
 
 from trl_suite.worlds.stepping.env import RobotEnv
 from trl_suite.worlds.terms.sensors import QUANTITIES
@@ -14,7 +16,8 @@ def recorded(env: RobotEnv, seed: int, steps: int = 300, noise: float = NOISE) -
     """Columns of a log: smooth controls, and states with sensor noise."""
     rng = np.random.default_rng(seed)
     env.reset(seed=seed)
-    low, high = env.action_space.low, env.action_space.high
+    space = cast("Box", env.action_space)
+    low, high = space.low, space.high
     kinds = {kind: QUANTITIES[kind].find(env.model) for kind in ("position", "velocity")}
     names = [f"{scalar.name}.{kind}" for kind, scalars in kinds.items() for scalar in scalars]
     deviations = noise * np.array([1.0] * env.model.nq + [10.0] * env.model.nv)
@@ -32,7 +35,8 @@ def recorded(env: RobotEnv, seed: int, steps: int = 300, noise: float = NOISE) -
 def written(path: Path, table: dict[str, np.ndarray]) -> Path:
     """The log as CSV or npz."""
     if path.suffix == ".npz":
-        np.savez(path, **table)
+        arrays: dict[str, Any] = dict(table)
+        np.savez(path, **arrays)
     else:
         np.savetxt(path, np.stack(list(table.values()), axis=1), delimiter=",", header=",".join(table), comments="")
     return path
