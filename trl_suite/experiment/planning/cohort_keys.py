@@ -51,7 +51,7 @@ class CohortPlanner:
         self.device: engines.Device = placement.device
         self._asked_physics: AskedPhysics = experiment.physics
         asked: set[AskedPhysics] = {experiment.physics, *experiment.source.physics}
-        self._physics = {kind: self._available_physics(kind) for kind in asked}
+        self._physics: dict[str, Physics] = {kind: self._available_physics(kind) for kind in asked}
         self._cache: dict[tuple[str, int, bytes, str], CohortKey] = {}
         self._fits: set[tuple[str, int, bytes]] = set()  # runs that train alone and have the memory for it
         self._cells = {
@@ -142,7 +142,7 @@ class CohortPlanner:
         """Return the key of the run's cohort, with how many of its kind fit into a worker's share of the memory."""
         asked = self._asked(spec)
         key = cohort_key(job)
-        physics = self._physics[asked]
+        physics: Physics = self._physics[asked]
         if asked == "auto" and physics == "warp" and not engines.warp_is_faster(job, self._sizes[key]):
             physics = "mujoco"
         if physics == "warp":
