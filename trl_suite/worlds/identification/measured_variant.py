@@ -16,7 +16,7 @@ from trl_suite.worlds.env_spec import EnvSpec, load
 from trl_suite.worlds.identification.fit_parameters import variation_of
 from trl_suite.worlds.identification.parameter_fit import FittedParameter
 
-DIGITS = 6  # that are written of a number
+SIGNIFICANT_DIGITS = 6  # that are written of a number
 
 
 def measured_variant(fitted: Sequence[FittedParameter], about: str) -> Variant:
@@ -60,4 +60,4 @@ def add_variant(env: str, name: str, variant: Variant) -> Path:
 
 
 def _rounded(number: float) -> float:
-    return float(f"{number:.{DIGITS}g}")
+    return float(f"{number:.{SIGNIFICANT_DIGITS}g}")
