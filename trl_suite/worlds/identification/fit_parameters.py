@@ -49,7 +49,7 @@ class FitParameter(NamedTuple):
 
 
 def fit_parameters(spec: EnvSpec, names: Sequence[str]) -> list[FitParameter]:
-    """Return what is to be fitted.
+    """Return the parameters to fit.
 
     Raises:
         InputError: an axis cannot be fitted, does not apply to the env, or stands twice.

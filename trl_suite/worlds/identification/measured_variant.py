@@ -22,8 +22,8 @@ SIGNIFICANT_DIGITS = 6  # that are written of a number
 def measured_variant(fitted: Sequence[FittedParameter], about: str) -> Variant:
     """Return the variant of fitted numbers, with their 95 % intervals."""
     parameters = [number.parameter for number in fitted]
-    variation = variation_of(parameters, [_rounded(one.number) for one in fitted])
-    intervals = {one.parameter.name: (_rounded(one.low), _rounded(one.high)) for one in fitted}
+    variation = variation_of(parameters, [_rounded(row.number) for row in fitted])
+    intervals = {row.parameter.name: (_rounded(row.low), _rounded(row.high)) for row in fitted}
     return Variant(**dict(variation.axes()), about=about, intervals=intervals)
 
 
@@ -46,11 +46,11 @@ def add_variant(env: str, name: str, variant: Variant) -> Path:
         InputError: the table cannot be appended to.
         StorageError: it cannot be written.
     """
-    found, folder = content.find("envs", env), content.workspace() / "envs" / env
+    shipped, folder = content.find("envs", env), content.workspace() / "envs" / env
     table = folder / content.MARKER["envs"]
     with storing(table):
-        if found.resolve() != folder.resolve():
-            shutil.copytree(found, folder)
+        if shipped.resolve() != folder.resolve():
+            shutil.copytree(shipped, folder)
         text = table.read_text(encoding="utf-8").rstrip("\n")
         values: dict[str, Any] = msgspec.to_builtins(variant)
         appended = f"{text}\n\n{tomli_w.dumps({'variants': {name: values}})}"
