@@ -139,7 +139,7 @@ def test_several_targets_are_counted(build):
         "Over 2 targets, finetune against scratch earns over the budget: too few on 2. To the thresh"
     )
     assert (
-        read(report_files.write(experiment.root).read_text()).tags.count("svg") == 11
+        read(report_files.write(experiment.root).read_text()).tags.count("svg") == 12
     )  # four each; forest, scores, total steps
 
 

@@ -106,7 +106,7 @@ def test_a_folder_holds_everything(standing: Grid, reported: Path):
 def test_markdown_shows_its_pictures(reported: Path):
     text = (reported / "report.md").read_text()
     shown = [line.split("](")[1].rstrip(")") for line in text.splitlines() if line.startswith("![")]
-    assert len(shown) == 6 + 4 * len(Grid.TARGETS)
+    assert len(shown) == 7 + 4 * len(Grid.TARGETS)
     for name in shown:
         assert ElementTree.parse(reported / name).getroot().tag.endswith("svg")
     assert "| partial-freeze-1 | 6 of 6 |" in text
@@ -125,7 +125,7 @@ def test_names_are_no_markup_in_markdown(build, tmp_path):
 
 def test_the_page_holds_all_that_a_grid_has(reported: Path):
     contents = (reported / "report.html").read_text()
-    assert contents.count("<svg ") == 6 + 4 * len(Grid.TARGETS)
+    assert contents.count("<svg ") == 7 + 4 * len(Grid.TARGETS)
     assert not re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(?!#|data:)[^"'>\s]*//""", contents), "it opens offline"
     for text in ("Over all 4 targets", "From each source to each target", "Both ways of evaluating", "frozen layers",
                  "Benefit against the shift in gravity", "What each component adds", "Scores of all runs"):  # fmt: skip
