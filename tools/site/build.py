@@ -39,6 +39,7 @@ REPORT, BROWSE = "report.html", "browse.html"
 GUIDES = (
     "install", "transplant", "worlds", "env-table", "policies", "methods", "experiments", "sequences", "cohorts",
     "gpu", "cluster", "tensorboard", "notebooks", "findings", "faq",
+    "tutorial-policy", "tutorial-robot", "tutorial-method", "tutorial-report", "tutorial-cluster",
 )  # fmt: skip
 
 
