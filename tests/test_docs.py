@@ -162,7 +162,7 @@ def test_every_command_is_understood(page):
     for code in (code for language, code in blocks(page) if language == "bash"):
         for line in code.splitlines():
             if line.startswith("trl-suite "):
-                arguments = shlex.split(line, comments=True)[1:]
+                arguments = shlex.split(line.partition(" > ")[0], comments=True)[1:]
                 tyro.cli(Arguments, args=arguments)  # exits with 2 on what it does not know
 
 
