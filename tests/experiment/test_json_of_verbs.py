@@ -45,15 +45,21 @@ VERBS: dict[str, tuple[str, bool]] = {
     "check": ("check {runs} --runs 1 --out checked", True),
     "report": ("report {runs}", False),
     "browse": ("browse {runs}", False),
+    "figure": ("figure {runs} --kind curves -o fig.pdf", False),
+    "submit": ("submit {runs} --author name --experiment experiments/tiny", False),
+    "results": ("results fetch", False),
     "film": ("film {runs} --seconds 0.2", True),
     "watch": (f"watch {{policy}} --env {ENV} --seconds 0.2", True),
     "new": ("new mine --from robot.xml", False),
     "new STUDY": ("new study", False),
     "schema": ("schema experiment", False),
+    "identify": ("identify log.csv hopper --fit damping", False),
+    "warm": ("warm --arch 90", False),
     "doctor": ("doctor", True),
 }
 DRAWING = {"show", "film", "watch"}
-REFUSED = {"reference": "ten"}  # the tiny experiment is no reference: the refusal is no JSON, and stdout is empty
+# a refusal is no JSON, and stdout is empty: the tiny experiment is no reference, there is no log, and no robot is named
+REFUSED = {"reference", "identify", "warm"}
 
 
 @pytest.fixture

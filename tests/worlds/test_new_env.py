@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import gymnasium
@@ -132,6 +133,16 @@ def test_an_empty_study_has_an_experiment_that_can_be_planned(workspace: Path, m
     assert called("new", "..") == 2
 
 
+@pytest.fixture
+def registry() -> Iterator[None]:
+    """Gymnasium's list of envs, as it was afterwards: a second version of an env makes it warn of the first."""
+    before = dict(gymnasium.registry)
+    yield
+    gymnasium.registry.clear()
+    gymnasium.registry.update(before)
+
+
+@pytest.mark.usefixtures("registry")
 def test_a_table_that_changes_is_seen_where_it_was_registered_before(workspace: Path):
     written = new_env("mine", ZOO / "plain.xml")
     trl_suite.register()

@@ -311,8 +311,9 @@ class Variant(Variation, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     """A variation with a name, shipped with its env."""
 
     about: str = ""
-    intervals: dict[str, tuple[float, float]] = {}  # of one that was measured: 95 % interval of each fitted number
     """Note on where the variant comes from."""
+    intervals: dict[str, tuple[float, float]] = {}
+    """Of a variant that was measured: the 95 % interval of each fitted number."""
 
 
 _SCALES = (
