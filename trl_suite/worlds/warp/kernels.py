@@ -95,9 +95,9 @@ def _recorded(take: Callable[[KernelModule], object]) -> Generator[None]:
     warp = library().warp
     usual = {name: getattr(warp, name) for name in ("launch", "launch_tiled")}
 
-    def recording(launch: Callable[..., Any]) -> Callable[..., Any]:
-        signature = inspect.signature(launch)
+    signature = inspect.signature(usual["launch"])  # launch_tiled hands on what it is given, under the same names
 
+    def recording(launch: Callable[..., Any]) -> Callable[..., Any]:
         def recorded(*arguments: Any, **options: Any) -> Any:
             bound = signature.bind_partial(*arguments, **options).arguments
             take(KernelModule(bound["kernel"].module, bound.get("block_dim", BLOCK_THREADS)))
