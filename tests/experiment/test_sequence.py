@@ -106,6 +106,7 @@ def test_sequences_that_share_a_beginning_share_its_runs(made, tmp_path):
         ("repeat = 2", "repeats = 2", "unknown key 'repeats'"),
         ("repeat = 2", "repeat = 0", "sequence.repeat"),
         ("[sequence]", '[source]\nenv = "hopper"\nsteps = 64\n[sequence]', "give either [sequence], or [source]"),
+        ("[sequence]", 'engine = ["cohort", "sb3"]\n[sequence]', "sequence: takes one value of engine"),
         ("[sequence]", "probes = 1\n[sequence]", "probes: not in a sequence"),
     ],
 )  # fmt: skip

@@ -193,7 +193,7 @@ def task_returns(file: Readable) -> dict[str, float]:
     """
     returns: dict[str, list[float]] = {}
     try:
-        head, *lines = file.read_bytes().decode().split()
+        head, *lines = content_of(file).decode().splitlines() or [""]
         if head != _TASKS_HEAD or not lines:
             raise ValueError(f"the first line is to be {_TASKS_HEAD}")
         for line in lines:

@@ -39,6 +39,8 @@ def convert(table: Mapping[str, Any], label: str) -> Experiment:
             tables.convert(single | {name: value}, Experiment, label)
     if factors and experiment.tune is not None:
         raise InputError(f"{label}: tune: a search takes one value of {', '.join(factors)}, not several")
+    if factors and experiment.sequence is not None:
+        raise InputError(f"{label}: sequence: takes one value of {', '.join(factors)}, not several")
     return msgspec.structs.replace(experiment, factors=factors)
 
 
