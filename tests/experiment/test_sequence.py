@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.experiment.conftest import TINY, results
+from tests.experiment.conftest import TINY, Hearing, results
 from trl_suite.errors import InputError
 from trl_suite.evidence.reading.run_records import TASKS, task_returns
 from trl_suite.evidence.results import experiment_results, task_sequence
 from trl_suite.experiment.planning import grid
+from trl_suite.experiment.reuse import reproduction
 from trl_suite.experiment.run_experiment import run
+from trl_suite.experiment.running.stop_request import Stop
 from trl_suite.experiment.specification import experiment_file
 
 FIRST, SECOND = "inverted-pendulum", "inverted-pendulum.gravity-1.5"
@@ -92,6 +94,15 @@ def test_sequences_that_share_a_beginning_share_its_runs(made, tmp_path):
     for path in taken.folder.glob("*/*/*/run.json"):
         origin = made / path.relative_to(taken.folder)
         assert path.read_bytes() == origin.read_bytes()
+
+
+def test_a_late_stage_is_made_again_with_all_before_it(made, tmp_path):
+    last = [run for run in experiment_results.load(made).plan.runs if run.method == "finetune" and run.seed == 0][-1]
+    with Stop() as stop:
+        repetition = reproduction.rerun(made / last.folder, tmp_path / "again", Hearing(), stop)
+    assert repetition is not None
+    assert repetition.evaluations_equal
+    assert repetition.weights_equal
 
 
 @pytest.mark.parametrize(

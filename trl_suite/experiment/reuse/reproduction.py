@@ -45,7 +45,7 @@ class Repetition(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def specs_of(folder: Path) -> list[RunSpec]:
-    """Return the step of a recorded run, and before it that of its source.
+    """Return the specification of a recorded run, after those of all runs that it builds on.
 
     Raises:
         InputError: the record is missing or was edited, or the env is no longer what it was.
@@ -107,17 +107,22 @@ def compare(recorded: Path, repetition: Path) -> Repetition:
 
 
 def _records(folder: Path) -> dict[str, RunRecord]:
-    """Return the record of a run, and before it that of its source, by their folders within the experiment's."""
-    root = folder.resolve().parents[2]
-    run = _checked(folder.resolve())
-    runs = {run.source: _checked(root / run.source)} if run.source else {}
-    runs[str(folder.resolve().relative_to(root))] = run
+    """Return the record of a run by its folder within the experiment's, after all that it builds on, the first first.
+
+    A target builds on its source, a stage of a sequence on all stages before.
+    """
+    root, chain = folder.resolve().parents[2], dict[str, RunRecord]()
+    name = str(folder.resolve().relative_to(root))
+    while name and name not in chain:
+        chain[name] = _checked(root / name)
+        name = chain[name].source
+    runs = dict(reversed(chain.items()))
     linked = dict(zip(runs, record.relinked(runs.values()), strict=True))
-    source = linked.get(run.source)
-    if source is not None:
-        present = run_spec.spec_of_record(source, run.source).folder
-        linked |= {name: msgspec.structs.replace(run, source=present) for name, run in linked.items() if run.source}
-    return linked
+    present = {name: run_spec.spec_of_record(run, name).folder for name, run in linked.items()}
+    return {
+        name: msgspec.structs.replace(run, source=present[run.source]) if run.source else run
+        for name, run in linked.items()
+    }
 
 
 def _checked(folder: Path) -> RunRecord:
