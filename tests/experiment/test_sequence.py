@@ -10,7 +10,7 @@ from trl_suite.errors import InputError
 from trl_suite.evidence.reading.run_records import TASKS, task_returns
 from trl_suite.evidence.results import experiment_results, task_sequence
 from trl_suite.experiment.planning import grid
-from trl_suite.experiment.reuse import reproduction
+from trl_suite.experiment.reuse import reproduction, spot_check
 from trl_suite.experiment.run_experiment import run
 from trl_suite.experiment.running.stop_request import Stop
 from trl_suite.experiment.specification import experiment_file
@@ -103,6 +103,13 @@ def test_a_late_stage_is_made_again_with_all_before_it(made, tmp_path):
     assert repetition is not None
     assert repetition.evaluations_equal
     assert repetition.weights_equal
+
+
+def test_a_check_has_the_records_of_all_stages_before(made, tmp_path):
+    found = experiment_results.load(made)
+    last = [run for run in found.plan.runs if run.method == "finetune" and run.seed == 0][-1]
+    spot_check.unpack(found, [last], tmp_path)
+    assert len(list(tmp_path.rglob("run.json"))) == 4
 
 
 @pytest.mark.parametrize(

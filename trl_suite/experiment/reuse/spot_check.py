@@ -49,13 +49,19 @@ def draw(results: Results, count: int, generator: np.random.Generator) -> list[P
 
 
 def unpack(results: Results, planned: Sequence[PlannedRun], into: Path) -> list[Path]:
-    """Write the records of runs, and of their sources, as folders that can be made again; return the runs' folders.
+    """Write the records of runs, and of all that they build on, as folders to make again; return the runs' folders.
 
     Raises:
         InputError: a record is missing.
     """
     files = run_records.files(results.folder)
-    for folder in dict.fromkeys(folder for run in planned for folder in (run.folder, run.source) if folder):
+    sources, chain = {run.folder: run.source for run in results.plan.runs}, dict[str, None]()
+    for run in planned:
+        folder = run.folder
+        while folder and folder not in chain:  # a stage of a sequence builds on all stages before
+            chain[folder] = None
+            folder = sources.get(folder, "")
+    for folder in chain:
         for name in (RUN, EVALUATIONS):
             record = files.get(folder, {}).get(name)
             if record is not None:
