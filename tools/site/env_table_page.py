@@ -16,6 +16,7 @@ from trl_suite.table_schema import sentences, structs_of
 from trl_suite.worlds.axes.variation import Variant, Variation
 from trl_suite.worlds.env_schema import SCHEMA_FILE, env_schema
 from trl_suite.worlds.env_spec import MAX_NUMBER, EnvSpec
+from trl_suite.worlds.terms.model_sensors import SENSOR_KINDS
 from trl_suite.worlds.terms.rewards import REWARD_TERMS
 from trl_suite.worlds.terms.sensors import QUANTITIES, element
 
@@ -82,13 +83,19 @@ def _kinds() -> str:
     rows: list[tuple[str, ...]] = []
     for kind, quantity in QUANTITIES.items():
         units: dict[str, list[str]] = {}
-        for number in quantity.find(model):
+        sensed = SENSOR_KINDS[kind].parts if kind in SENSOR_KINDS else ()
+        for part, unit in sensed:
+            units.setdefault(unit, []).append(f"`.{part}`" if part else "the number")
+        for number in () if sensed else quantity.find(model):
             name = "world" if number.name.startswith("world") else number.name
             if name != "world":
                 units.setdefault(quantity.unit or number.unit, []).append(_part(number.name))
         numbers = "; ".join(f"{unit}: {', '.join(dict.fromkeys(parts))}" for unit, parts in units.items())
         rows.append((f"`{kind}`", element(kind), quantity.about, numbers, f"`{quantity.field}`"))
     note = (
+        "Kinds of `sensordata` are MuJoCo's sensors: the suite adds them to the model where a table reads them. A\n"
+        "body stands for a site at the origin of its frame. `sensor` reads one that the model has. Their numbers\n"
+        "are a physics step old, as those of bodies and contacts.\n\n"
         "A number is named `JOINT`, or `ELEMENT.PART`: `thigh_joint`, `torso.z`. A slot of the observation is that\n"
         "name and the kind: `thigh_joint.velocity`, `torso.z.place`. `slide` and `hinge` are joints of that kind.\n\n"
     )

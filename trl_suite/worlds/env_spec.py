@@ -21,6 +21,34 @@ Number = Annotated[float, Meta(ge=-MAX_NUMBER, le=MAX_NUMBER)]
 PositiveNumber = Annotated[float, Meta(gt=0, le=MAX_NUMBER)]
 
 
+class Motor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Motors of several joints, in place of all that the model's file has."""
+
+    of: Annotated[tuple[str, ...], Meta(min_length=1)]
+    """Hinges and slides, each with a motor of its own; `*` stands for any text."""
+    force: PositiveNumber
+    """Largest torque or force, in N m or N."""
+    kp: PositiveNumber | None = None
+    """Stiffness of a position servo, in N m/rad or N/m; a torque motor where not given."""
+    kv: Annotated[float, Meta(ge=0, le=MAX_NUMBER)] = 0.0
+    """Damping of the servo, in N m s/rad or N s/m."""
+    scale: PositiveNumber = 1.0
+    """Distance of the servo's set point from its pose per unit of action, in rad or m."""
+    range: tuple[Number, Number] = (-1.0, 1.0)
+    """Lower and upper end of the action."""
+
+    def __post_init__(self) -> None:
+        """Refuse a servo without stiffness, and a range that holds nothing.
+
+        Raises:
+            ValueError: it is one.
+        """
+        if self.kp is None and (self.kv or self.scale != 1.0):
+            raise ValueError("kv and scale are a servo's: give kp, or leave them out for a torque motor")
+        if not self.range[0] < self.range[1]:
+            raise ValueError(f"range {list(self.range)}: the lower end comes first, and lies below the upper")
+
+
 class Block(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Consecutive slots of an observation: one quantity of several elements of the model."""
 
@@ -29,7 +57,7 @@ class Block(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     of: tuple[str, ...]
     """Elements of the model, or single numbers of them; `*` stands for any text, `!torso` for all but the torso."""
     relative_to: str = ""
-    """Element whose numbers are subtracted."""
+    """Element whose numbers are subtracted; of a sensor, the frame that it is measured in."""
     limit: PositiveNumber | None = None
     """Largest size: the numbers are clipped to ±limit, in their unit."""
     name: str = ""
@@ -132,6 +160,8 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Noise on the velocities of all joints, in m/s and rad/s."""
     keyframe: str = ""
     """Keyframe of the model that episodes start at, with its controls; the model's own state where not given."""
+    pose: dict[str, Number] = {}
+    """Positions of joints, in m and rad, in place of the keyframe's: `thigh_*`, `root.z`; servos stand there."""
     goal: Goal | None = None
     """Place of the goal, drawn for every episode."""
     still: tuple[str, ...] = ()
@@ -176,6 +206,8 @@ class EnvSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Intervals outside of which the robot is not healthy."""
     terminates: bool = True
     """Whether an unhealthy robot ends the episode."""
+    motors: tuple[Motor, ...] = ()
+    """Motors that take the place of the model's own, in the order of the actions."""
     shape: dict[str, Annotated[int, Meta(ge=1, le=MAX_SHAPE)]] = {}
     """Numbers that a family's model is built from: legs, links."""
     camera: Camera = Camera()

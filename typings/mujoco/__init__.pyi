@@ -55,6 +55,10 @@ class MjModel:
     tendon_limited: Any
     jnt_limited: NDArray[np.bool_]
     nsite: int
+    nsensor: int
+    sensor_type: Integers
+    sensor_adr: Integers
+    sensor_dim: Integers
     geom_pos: Floats
     geom_quat: Floats
     geom_size: Floats
@@ -114,6 +118,7 @@ class MjModel:
     def actuator(self, name: str | int) -> Any: ...
     def geom(self, name: str | int) -> Any: ...
     def site(self, name: str | int) -> Any: ...
+    def sensor(self, name: str | int) -> Any: ...
     @staticmethod
     def from_xml_string(xml: str, assets: dict[str, bytes] | None = None) -> MjModel: ...
     def __copy__(self) -> Self: ...
@@ -168,6 +173,7 @@ class MjsSite(MjsElement):
     pos: Floats
 
 class MjsJoint(MjsElement):
+    type: Any
     pos: Floats
     stiffness: Floats
     damping: Floats
@@ -221,6 +227,8 @@ class MjSpec:
     geoms: list[MjsGeom]
     pairs: list[MjsPair]
     actuators: list[MjsActuator]
+    sensors: list[Any]
+    keys: list[Any]
     tendons: list[MjsElement]
     sites: list[MjsSite]
     flexes: list[Any]
@@ -236,6 +244,9 @@ class MjSpec:
     @staticmethod
     def resolve_orientation(*, degree: bool, sequence: Any, orientation: Any) -> list[float]: ...
     def add_actuator(self, **fields: Any) -> MjsActuator: ...
+    def add_sensor(self, **fields: Any) -> MjsElement: ...
+    def delete(self, element: Any) -> None: ...
+    def body(self, name: str) -> MjsBody: ...
     def add_mesh(self, **fields: Any) -> MjsMesh: ...
     def add_texture(self, **fields: Any) -> MjsElement: ...
     def add_material(self, **fields: Any) -> MjsElement: ...
@@ -362,6 +373,8 @@ class mjtObj:
     mjOBJ_SENSOR: mjtObj
     mjOBJ_SITE: mjtObj
     mjOBJ_TENDON: mjtObj
+    mjOBJ_XBODY: mjtObj
+    def __int__(self) -> int: ...
 
 def mj_step(m: MjModel, d: MjData, nstep: int = 1) -> None: ...
 def mj_forward(m: MjModel, d: MjData) -> None: ...
@@ -386,3 +399,18 @@ def mj_rnePostConstraint(m: MjModel, d: MjData) -> None: ...
 def mju_quat2Mat(res: Floats, quat: Floats) -> None: ...
 def mj_getTotalmass(m: MjModel) -> float: ...
 def mj_versionString() -> str: ...
+
+class mjtSensor:
+    mjSENS_TOUCH: int
+    mjSENS_ACCELEROMETER: int
+    mjSENS_VELOCIMETER: int
+    mjSENS_GYRO: int
+    mjSENS_FORCE: int
+    mjSENS_TORQUE: int
+    mjSENS_MAGNETOMETER: int
+    mjSENS_JOINTACTFRC: int
+    mjSENS_FRAMEPOS: int
+    mjSENS_FRAMEQUAT: int
+    mjSENS_FRAMELINVEL: int
+    mjSENS_FRAMEANGVEL: int
+    mjSENS_CONTACT: int

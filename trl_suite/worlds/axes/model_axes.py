@@ -29,6 +29,7 @@ from trl_suite.worlds.axes.variation import (
     Variation,
 )
 from trl_suite.worlds.env_spec import EnvSpec
+from trl_suite.worlds.terms.model_sensors import align_with_gravity
 
 _FIXED, _AFFINE = int(mujoco.mjtGain.mjGAIN_FIXED), int(mujoco.mjtGain.mjGAIN_AFFINE)
 _MUSCLE, _NO_BIAS = int(mujoco.mjtGain.mjGAIN_MUSCLE), int(mujoco.mjtBias.mjBIAS_NONE)
@@ -54,6 +55,7 @@ def gravity(model: mujoco.MjSpec, nominal: mujoco.MjModel, change: float | Gravi
     refuse_disabled(nominal, "gravity")
     if change.value is not None:
         model.option.gravity = np.array(change.value)
+        align_with_gravity(model.option, (sensor.name for sensor in model.sensors))
         return
     if not feels_gravity(nominal):
         raise InputError("no joint feels it")
@@ -61,6 +63,7 @@ def gravity(model: mujoco.MjSpec, nominal: mujoco.MjModel, change: float | Gravi
     x, y, z = nominal.opt.gravity * (change.scale or 1.0)
     turned = (x * np.cos(angle) + z * np.sin(angle), y, z * np.cos(angle) - x * np.sin(angle))
     model.option.gravity = np.array(turned if angle else (x, y, z))
+    align_with_gravity(model.option, (sensor.name for sensor in model.sensors))
 
 
 def mass(model: mujoco.MjSpec, nominal: mujoco.MjModel, change: float | Mass | tuple[Mass, ...]) -> None:

@@ -18,6 +18,7 @@ from trl_suite.worlds.axes.explicit import index_of
 from trl_suite.worlds.axes.shape_promises import Shares, misgrown_meshes, promise_length, promise_size
 from trl_suite.worlds.axes.simulator_axes import promise_option, promise_softness
 from trl_suite.worlds.axes.variation import Change, ControlRange, Gear, Gravity, Joint, Mass, Range, Variation
+from trl_suite.worlds.terms.model_sensors import align_with_gravity
 
 _NUMBER_TOLERANCE = 1e-6  # relative to the number, and to a thousandth of its field's largest
 _OBJECT = mujoco.mjtObj
@@ -326,12 +327,11 @@ def _is_muscle(model: mujoco.MjModel, index: int) -> bool:
 
 def _gravity(model: mujoco.MjModel, nominal: mujoco.MjModel, change: float | Gravity) -> None:
     change = change if isinstance(change, Gravity) else Gravity(scale=change)
-    if change.value is not None:
-        model.opt.gravity[:] = change.value
-        return
     angle = np.deg2rad(change.tilt or 0.0)
     turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
-    model.opt.gravity[:] = turn @ nominal.opt.gravity * (change.scale or 1.0)
+    turned = turn @ nominal.opt.gravity * (change.scale or 1.0)
+    model.opt.gravity[:] = turned if change.value is None else change.value
+    align_with_gravity(model.opt, (model.sensor(index).name for index in range(model.nsensor)))
 
 
 def _mass(model: mujoco.MjModel, nominal: mujoco.MjModel, change: Any) -> None:

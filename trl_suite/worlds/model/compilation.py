@@ -16,6 +16,7 @@ from trl_suite.worlds.axes.variation import Variation
 from trl_suite.worlds.env_spec import EnvSpec
 from trl_suite.worlds.model import mjcf
 from trl_suite.worlds.model.families import build
+from trl_suite.worlds.model.fitting import Fitting, fit, fitting_of
 
 
 class BrokenPromiseError(InputError):
@@ -51,7 +52,7 @@ def compiled(spec: EnvSpec, variation: Variation) -> mujoco.MjModel:
         InputError: the model cannot be read or compiled, or an axis does not apply to it.
     """
     axes_only = model_axes.changes_model(variation)
-    return copy.copy(_compiled(spec.model, _shape(spec, variation), msgspec.json.encode(axes_only), _content(spec)))
+    return copy.copy(_compiled(spec.model, _fitting(spec, variation), msgspec.json.encode(axes_only), _content(spec)))
 
 
 def _content(spec: EnvSpec) -> str:
@@ -67,7 +68,7 @@ def recompiled(spec: EnvSpec, variation: Variation) -> mujoco.MjModel:
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", _EXPECTED)
-        edited = _edited(spec.model, _shape(spec, variation), model_axes.changes_model(variation), _content(spec))
+        edited = _edited(spec.model, _fitting(spec, variation), model_axes.changes_model(variation), _content(spec))
         return mujoco.MjModel.from_xml_string(edited.to_xml(), _assets(spec.model))
 
 
@@ -81,26 +82,26 @@ def _assets(model: str) -> dict[str, bytes]:
 
 
 @functools.lru_cache(maxsize=64)
-def _compiled(model: str, shape: bytes, written: bytes, content: str) -> mujoco.MjModel:
+def _compiled(model: str, fitting: bytes, written: bytes, content: str) -> mujoco.MjModel:
     variation = msgspec.json.decode(written, type=Variation)
-    compiled_model = _compile(_edited(model, shape, variation, content), model)
-    for breach in _breaches(model, shape, variation, compiled_model, content):
+    compiled_model = _compile(_edited(model, fitting, variation, content), model)
+    for breach in _breaches(model, fitting, variation, compiled_model, content):
         names = ", ".join(axis for axis, _ in variation.axes() if axis != "shape")
         raise BrokenPromiseError(f"{names} does not apply: {breach}")
     return compiled_model
 
 
 @functools.lru_cache(maxsize=8)
-def _nominal(model: str, shape: bytes, content: str) -> tuple[mujoco.MjSpec, mujoco.MjModel]:
+def _nominal(model: str, fitting: bytes, content: str) -> tuple[mujoco.MjSpec, mujoco.MjModel]:
     """Return the model as it stands, before and after it is compiled; nobody writes into either."""
-    spec = read(model, msgspec.json.decode(shape, type=dict[str, int]))
+    spec = read(model, msgspec.json.decode(fitting, type=Fitting))
     return spec, _compile(spec, model)
 
 
-def _edited(model: str, shape: bytes, variation: Variation, content: str) -> mujoco.MjSpec:
-    editable = read(model, msgspec.json.decode(shape, type=dict[str, int]))
+def _edited(model: str, fitting: bytes, variation: Variation, content: str) -> mujoco.MjSpec:
+    editable = read(model, msgspec.json.decode(fitting, type=Fitting))
     if _is_edit(variation):
-        _, nominal = _nominal(model, shape, content)
+        _, nominal = _nominal(model, fitting, content)
         model_axes.edit_model(editable, nominal, variation, functools.partial(_compile, model=model))
     return editable
 
@@ -109,12 +110,12 @@ def _is_edit(variation: Variation) -> bool:
     return any(axis != "shape" for axis, _ in variation.axes())
 
 
-def _breaches(model: str, shape: bytes, variation: Variation, edited: mujoco.MjModel, content: str) -> list[str]:
+def _breaches(model: str, fitting: bytes, variation: Variation, edited: mujoco.MjModel, content: str) -> list[str]:
     """Return the breaches of an edited model; of a model without an edit, whether it can be used."""
     if not _is_edit(variation):
         _refuse_unfit(edited, model)
         return []
-    spec, nominal = _nominal(model, shape, content)
+    spec, nominal = _nominal(model, fitting, content)
     _refuse_unfit(nominal, model)
     shaped = variation.size is not None or variation.length is not None
     return promises.breaches(nominal, edited, variation, shape_promises.shares(spec, nominal) if shaped else None)
@@ -126,9 +127,9 @@ def breaches(spec: EnvSpec, variation: Variation) -> tuple[str, ...]:
     Raises:
         InputError: the model cannot be read or compiled, or an axis does not apply to it.
     """
-    axes_only, shape = model_axes.changes_model(variation), _shape(spec, variation)
-    edited = _compile(_edited(spec.model, shape, axes_only, _content(spec)), spec.model)
-    return tuple(_breaches(spec.model, shape, axes_only, edited, _content(spec)))
+    axes_only, fitting = model_axes.changes_model(variation), _fitting(spec, variation)
+    edited = _compile(_edited(spec.model, fitting, axes_only, _content(spec)), spec.model)
+    return tuple(_breaches(spec.model, fitting, axes_only, edited, _content(spec)))
 
 
 def edited_model(spec: EnvSpec, variation: Variation) -> mujoco.MjModel:
@@ -138,7 +139,7 @@ def edited_model(spec: EnvSpec, variation: Variation) -> mujoco.MjModel:
         InputError: the model cannot be read or compiled, or an axis does not apply to it.
     """
     axes_only = model_axes.changes_model(variation)
-    return _compile(_edited(spec.model, _shape(spec, variation), axes_only, _content(spec)), spec.model)
+    return _compile(_edited(spec.model, _fitting(spec, variation), axes_only, _content(spec)), spec.model)
 
 
 def _refuse_unfit(model: mujoco.MjModel, name: str) -> None:
@@ -164,14 +165,25 @@ def _in_one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def _shape(spec: EnvSpec, variation: Variation) -> bytes:
-    """Return the numbers that the model is built from, those of the variation first."""
+def _fitting(spec: EnvSpec, variation: Variation) -> bytes:
+    """Return the numbers that the model is built from, those of the variation first, and all that is added to it."""
     if variation.shape and not spec.model.startswith(FAMILY):
         raise InputError(f"shape does not apply: {spec.model} is not built from numbers")
-    return msgspec.json.encode({**spec.shape, **(variation.shape or {})}, order="sorted")
+    return msgspec.json.encode(fitting_of(spec, {**spec.shape, **(variation.shape or {})}))
 
 
-def read(model: str, shape: Mapping[str, int]) -> mujoco.MjSpec:
+def read(model: str, fitting: Fitting) -> mujoco.MjSpec:
+    """Return the model, not yet compiled, with all that its env's table adds.
+
+    Raises:
+        InputError: as `as_written`, or a motor of the table is of a joint that the model lacks.
+    """
+    spec = as_written(model, fitting.shape)
+    fit(spec, fitting, functools.partial(_compile, model=model))
+    return spec
+
+
+def as_written(model: str, shape: Mapping[str, int]) -> mujoco.MjSpec:
     """Return the model, not yet compiled, with names given to what its file leaves unnamed.
 
     Raises:

@@ -216,6 +216,7 @@ class RobotEnv(gymnasium.Env[Array, Array], EzPickle):
     def _unstable(self) -> tuple[Array, float, bool, bool, dict[str, Any]]:
         """End the episode at the nominal state: what MuJoCo left of this one is no part of any episode."""
         reset_data(self.model, self.data, self._task.nominal.keyframe)
+        self.data.qpos[:] = self._task.nominal.position
         mujoco.mj_forward(self.model, self.data)
         info: dict[str, Any] = dict.fromkeys(self._labels, 0.0)
         return self._evaluator.observe(), 0.0, True, False, info | {"sim_unstable": True}

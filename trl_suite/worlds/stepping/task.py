@@ -4,7 +4,7 @@
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import mujoco
@@ -53,6 +53,21 @@ def nominal_state(model: mujoco.MjModel, keyframe: str = "") -> NominalState:
     )
 
 
+def _posed(nominal: NominalState, model: mujoco.MjModel, pose: Mapping[str, float]) -> NominalState:
+    """State whose joints have the positions of a pose.
+
+    Raises:
+        InputError: the model has no such joint, or a number is of several.
+    """
+    position = nominal.position.copy()
+    for name, value in pose.items():
+        numbers = reading(model, "position", [name])
+        if not numbers.slots or ("*" not in name and len(numbers.slots) != 1):
+            raise InputError(f"'{name}' is {len(numbers.slots)} numbers: name one, as 'root.z' is, or use '*'")
+        position[numbers.indices] = value
+    return nominal._replace(position=position)
+
+
 class BoundTask:
     """Task of an env on its model.
 
@@ -77,6 +92,8 @@ class BoundTask:
         self.starts = spec.reset
         with located("reset.keyframe"):
             self.nominal = nominal_state(model, spec.reset.keyframe)
+        with located("reset.pose"):
+            self.nominal = _posed(self.nominal, model, spec.reset.pose)
         goal = spec.reset.goal
         with located("reset.goal.joints"):
             self.goal = reading(model, "position", goal.joints).indices if goal else None

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any, NamedTuple
 
 import mujoco
@@ -10,20 +11,20 @@ import numpy as np
 from trl_suite.errors import InputError, unknown
 from trl_suite.interface import Slot
 from trl_suite.worlds.terms import arrays
+from trl_suite.worlds.terms.model_sensors import (
+    SENSOR_KINDS,
+    NamedScalar,
+    element_names,
+    model_sensor_numbers,
+    sensor_numbers,
+    suffix,
+)
 
 SLIDE, HINGE = int(mujoco.mjtJoint.mjJNT_SLIDE), int(mujoco.mjtJoint.mjJNT_HINGE)
 FREE, BALL = int(mujoco.mjtJoint.mjJNT_FREE), int(mujoco.mjtJoint.mjJNT_BALL)
 
 Fields = Callable[[str], Any]
 """Gives the array of a state under MjData's name, flat per world: (..., n), live, with any leading dimensions."""
-
-
-class NamedScalar(NamedTuple):
-    """One number of a model's state: its name, its index in a flat array of MjData, and its unit."""
-
-    name: str
-    address: int
-    unit: str
 
 
 class Quantity(NamedTuple):
@@ -173,6 +174,11 @@ QUANTITIES: dict[str, Quantity] = {
     "contact_force": Quantity("cfrc_ext", _per_body(_WRENCH), f"contact torque and force on a body, {_ABOUT_CENTRE}"),
     "motion": Quantity("cvel", _per_body(_MOTION), f"turning and velocity of a body, {_ABOUT_CENTRE}"),
     "inertia": Quantity("cinert", _per_body(_INERTIA), f"inertia, first moment and mass of a body, {_ABOUT_CENTRE}"),
+    "sensor": Quantity("sensordata", model_sensor_numbers, "number of a sensor that the model's file has"),
+    **{
+        kind: Quantity("sensordata", partial(sensor_numbers, kind=kind), entry.about)
+        for kind, entry in SENSOR_KINDS.items()
+    },
 }
 AFTER_STEP = {"cfrc_ext"}  # fields that a step leaves to `mj_rnePostConstraint`
 
@@ -185,7 +191,7 @@ def reading(
     A name stands for one number (`thigh_joint`, `root.z`), for all of an element (`torso`), or, with `*`,
     for all elements that match it, and `!root` for all but that one, both without the world's own body;
     a pattern that nothing matches is nothing.
-    `relative_to` is an element whose numbers are subtracted.
+    `relative_to` is an element whose numbers are subtracted, or, of a sensor, the frame that it measures in.
 
     Raises:
         InputError: there is no such quantity, or no such element in the model.
@@ -193,6 +199,8 @@ def reading(
     if kind not in QUANTITIES:
         raise unknown("kind", kind, QUANTITIES)
     quantity = QUANTITIES[kind]
+    if kind in SENSOR_KINDS:
+        return _sensor_reading(model, kind, names, limit, relative_to)
     candidates = quantity.find(model)
     places = [place for name in names for place in _matching(name, candidates, kind)]
     suffix = f"{kind}_from_{relative_to}" if relative_to else kind
@@ -203,6 +211,30 @@ def reading(
         origin = _compact([_matching(f"{relative_to}.{part}", candidates, kind)[0].address for part in parts])
     indices = _compact([place.address for place in places])
     return Reading(quantity.field, indices, slots, limit, quantity.form, origin)
+
+
+def _sensor_reading(
+    model: mujoco.MjModel, kind: str, names: Sequence[str], limit: float | None, relative_to: str
+) -> Reading:
+    """Reading of sensors that were added to the model because the table reads them."""
+    elements = element_names(model)
+    known_names = [name for word in SENSOR_KINDS[kind].elements for name in elements[word]]
+    if relative_to and not SENSOR_KINDS[kind].framed:
+        framed = ", ".join(name for name, entry in SENSOR_KINDS.items() if entry.framed)
+        raise InputError(f"relative_to: '{kind}' is measured in no other frame; these are: {framed}")
+    if relative_to and relative_to not in known_names:
+        raise unknown(element(kind), relative_to, known_names, "relative_to")
+    candidates = sensor_numbers(model, kind, relative_to)
+    for name in names:
+        if (
+            "*" not in name
+            and not name.startswith("!")
+            and not {name, name.rpartition(".")[0]}.intersection(known_names)
+        ):
+            raise unknown(element(kind), name, known_names)
+    places = [place for name in names for place in _matching(name, candidates, kind)]
+    slots = tuple(Slot(f"{place.name}.{suffix(kind, relative_to)}", place.unit) for place in places)
+    return Reading("sensordata", _compact([place.address for place in places]), slots, limit)
 
 
 def _matching(name: str, candidates: Iterable[NamedScalar], kind: str) -> list[NamedScalar]:
@@ -217,11 +249,16 @@ def _matching(name: str, candidates: Iterable[NamedScalar], kind: str) -> list[N
     return numbers
 
 
-_ELEMENT = dict.fromkeys(("place", "mass_centre", "contact_force", "motion", "inertia"), "body") | {"site": "site"}
+_ELEMENT = dict.fromkeys(("place", "mass_centre", "contact_force", "motion", "inertia"), "body") | {
+    "site": "site",
+    "sensor": "sensor",
+}
 
 
 def element(kind: str) -> str:
     """The kind of element that a quantity is of: joint, body or site."""
+    if kind in SENSOR_KINDS:
+        return " or ".join(SENSOR_KINDS[kind].elements)
     return _ELEMENT.get(kind, "joint")
 
 
