@@ -7,6 +7,7 @@ import math
 import re
 import tomllib
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -21,6 +22,7 @@ MAX_TABLE_BYTES = 256 * 1024
 MAX_KEY_PARTS = 16  # of one dotted key: tomllib takes a time that grows with their square
 MAX_KEY_CHARACTERS = 256
 MAX_TABLE_DEPTH = 32
+PARSED_TABLES = 64  # texts whose tables are remembered
 MAX_INTEGER = 2**53  # every integer up to here is a float as well
 
 Unbounded = Annotated[float, Meta(extra={"unbounded": True})]
@@ -41,10 +43,7 @@ def load(path: Path) -> dict[str, Any]:
     Raises:
         InputError: the file is missing, no regular file, too large, not UTF-8, not TOML, or holds what no table may.
     """
-    try:
-        return parse(read_limited(path, MAX_TABLE_BYTES).decode("utf-8"), str(path))
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: {error}") from None
+    return parse(_text(path), str(path))
 
 
 def parse(text: str, where: str) -> dict[str, Any]:
@@ -67,12 +66,24 @@ def parse(text: str, where: str) -> dict[str, Any]:
 
 
 def read(path: Path, into: type[T]) -> T:
-    """Return the TOML file as an `into` (a msgspec Struct).
+    """Return the TOML file as an `into` (a frozen msgspec Struct); the same text is parsed once.
 
     Raises:
         InputError: as `load` and `convert` do.
     """
-    return convert(load(path), into, str(path))
+    return _converted(_text(path), into, str(path))
+
+
+@lru_cache(maxsize=PARSED_TABLES)
+def _converted(text: str, into: type[T], where: str) -> T:
+    return convert(parse(text, where), into, where)
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_limited(path, MAX_TABLE_BYTES).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def convert(table: Any, into: type[T], where: str) -> T:

@@ -146,11 +146,24 @@ def fields_of(model: mujoco.MjModel) -> dict[str, NDArray[Any]]:
     """Return the numbers of a compiled model by MuJoCo's names, options and statistics as `opt.` and `stat.<name>`."""
     fields: dict[str, NDArray[Any]] = {}
     for prefix, holder in (("", model), ("opt.", model.opt), ("stat.", model.stat)):
-        for name in dir(holder):
-            value = None if name.startswith("_") else getattr(holder, name)
-            if isinstance(value, np.ndarray | float | int) and np.asarray(value).dtype.kind in "fiub":
-                fields[prefix + name] = np.asarray(value)
+        fields |= {prefix + name: np.asarray(getattr(holder, name)) for name in _numeric_names(holder)}
     return fields
+
+
+_numeric_names_by_type: dict[type, tuple[str, ...]] = {}
+
+
+def _numeric_names(holder: Any) -> tuple[str, ...]:
+    """Return the names of the numbers that MuJoCo's struct has; they are the same for every model."""
+    kind = type(holder)
+    if kind not in _numeric_names_by_type:
+        public = (name for name in dir(holder) if not name.startswith("_"))
+        _numeric_names_by_type[kind] = tuple(name for name in public if _is_numeric(getattr(holder, name)))
+    return _numeric_names_by_type[kind]
+
+
+def _is_numeric(value: Any) -> bool:
+    return isinstance(value, np.ndarray | float | int) and np.asarray(value).dtype.kind in "fiub"
 
 
 def _differing(law: Law, nominal: mujoco.MjModel, edited: mujoco.MjModel) -> Iterator[str]:
@@ -206,14 +219,14 @@ def _derived(law: Law, edited: mujoco.MjModel) -> mujoco.MjModel:
         model.body_inertia[body] = law.model.body_inertia[body]
         model.body_iquat[body] = law.model.body_iquat[body]
     for prefix, source, target in (("", law.model, model), ("opt.", law.model.opt, model.opt)):
-        for name in dir(source):
-            value = None if name.startswith("_") else getattr(source, name)
-            if _is_free(prefix + name, law) or not isinstance(value, np.ndarray | float | int):
+        for name in _numeric_names(source):
+            value = getattr(source, name)
+            if _is_free(prefix + name, law):
                 continue
             if not isinstance(value, np.ndarray):
                 if prefix:
                     setattr(target, name, value)
-            elif value.dtype.kind in "fiub" and value.shape == getattr(target, name).shape:
+            elif value.shape == getattr(target, name).shape:
                 array = getattr(target, name)
                 off = ~_close(value, array)
                 array[off] = value[off]
@@ -238,8 +251,9 @@ def _tensors(model: mujoco.MjModel) -> NDArray[np.float64]:
 
 
 def _close(expected: NDArray[Any], value: NDArray[Any]) -> NDArray[np.bool_]:
-    if expected.dtype.kind != "f":
-        return np.asarray(expected == value)
+    equal = np.asarray(expected == value)
+    if expected.dtype.kind != "f" or equal.all():
+        return equal
     size = np.abs(expected[np.isfinite(expected)]).max(initial=0.0)
     return np.isclose(
         value, expected, rtol=_NUMBER_TOLERANCE, atol=_NUMBER_TOLERANCE * max(1e-6, 1e-3 * size), equal_nan=True

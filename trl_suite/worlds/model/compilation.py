@@ -26,6 +26,7 @@ class BrokenPromiseError(InputError):
 FAMILY = "family:"  # opens the name of a model that `families` builds
 FILE_PREFIX = "file:"  # opens the path of a user's own model: see `EnvSpec.read`
 GYMNASIUM_PREFIX = "gymnasium:"  # opens the name of a model that Gymnasium's package holds
+MODELS_IN_MEMORY = 128  # compiled models that are remembered: more than any robot has variants
 _ASSETS = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
 _EXPECTED = ".*'settotalmass' is deprecated.*"  # half_cheetah.xml; MuJoCo 4 compiles it all the same
 
@@ -81,7 +82,7 @@ def _assets(model: str) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in mjcf.sources(path).assets}
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=MODELS_IN_MEMORY)
 def _compiled(model: str, fitting: bytes, written: bytes, content: str) -> mujoco.MjModel:
     variation = msgspec.json.decode(written, type=Variation)
     compiled_model = _compile(_edited(model, fitting, variation, content), model)
