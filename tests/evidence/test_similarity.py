@@ -130,6 +130,7 @@ def test_that_one_robot_gains_more_than_another_is_no_prediction():
     assert similarity.prediction([*some, Pair(99, -99, "ant")], generator()).n == 27  # nothing to be ranked with
 
 
+@pytest.mark.slow
 def test_within_robots_a_null_is_covered_and_its_p_is_that_of_permutations():
     hits = [not similarity.prediction(of_robots(0.0, seed), generator(seed), 300).excludes(0) for seed in range(400)]
     assert 0.92 <= np.mean(hits) <= 0.99
@@ -151,6 +152,7 @@ def test_few_pairs_get_an_exact_p():
     assert similarity.prediction(some, generator()).p == pytest.approx(expected, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_a_null_is_reported_and_covered():
     hits = [not similarity.prediction(pairs(18, 0.0, seed), generator(seed), 300).excludes(0) for seed in range(400)]
     assert 0.92 <= np.mean(hits) <= 0.99

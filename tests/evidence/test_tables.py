@@ -14,6 +14,8 @@ from trl_suite.evidence.results.experiment_results import load
 
 from .conftest import ENV, STEPS, Grid
 
+pytestmark = pytest.mark.xdist_group("reported")  # one worker writes the report that they read
+
 
 def test_the_frame_has_one_row_per_run_and_evaluation(experiment):
     frame = load(experiment.root).frame()
@@ -153,6 +155,7 @@ def test_a_page_of_many_runs_holds_no_single_ones(experiment, monkeypatch):
     assert "and 1 more of 2" in text  # two unfinished runs
 
 
+@pytest.mark.slow
 def test_a_page_of_a_thousand_runs_is_small(tmp_path):
     grid = Grid(tmp_path, seeds=24)  # 912 runs
     path = load(grid.root).report(tmp_path / "report.html")

@@ -89,6 +89,7 @@ def test_a_member_is_the_same_alone_and_among_others(make, algorithm, position):
 
 
 @ALGORITHMS
+@pytest.mark.slow
 def test_it_holds_for_networks_of_the_usual_size(make, algorithm):
     hyperparameters = {"sac": SACHyperparameters, "td3": TD3Hyperparameters}[algorithm](
         learning_starts=256, buffer_size=2_000
