@@ -104,7 +104,12 @@ def test_a_search_gives_every_method_the_same_trials_and_the_run_takes_what_was_
         spec = next(spec for spec in specs if spec.method == study.method)
         assert spec.preset.endswith(", tuned")
         assert study.best.hyperparameters.items() <= spec.specification["hyperparameters"].items()
-    folder = run(tuned, runs=tmp_path / "runs", on="here").folder
+    capsys.readouterr()
+    folder = run(tuned, runs=tmp_path / "runs", on="here", quiet=False).folder
+    said = capsys.readouterr()
+    searched = ", ".join(found.options["ranges"])
+    note = f"scratch, finetune: {searched} are the best of tuning.json's trials, per target"
+    assert note in (said.out + said.err)
     results = experiment_results.load(folder)
     account = tuning_account.account(results)
     assert account.seeds == (900, 901)

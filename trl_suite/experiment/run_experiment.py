@@ -202,7 +202,8 @@ def _prepared(
     for line in (*taken, *summary(assigned)):
         terminal.print(line, soft_wrap=True)
     choices = [choice for cell in cells(specification).values() for choice in cell.choices.values()]
-    for note in dict.fromkeys(choice.note for choice in choices):
+    tuned = [specification.tuning.note] if specification.tuning else []
+    for note in dict.fromkeys([*(choice.note for choice in choices), *tuned]):
         terminal.print(note, soft_wrap=True)
     for caution in (*experiment_checks.cautions(specification), *misfits):
         terminal.print(caution, style="yellow", soft_wrap=True)

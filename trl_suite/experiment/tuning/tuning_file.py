@@ -67,6 +67,13 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     machine: dict[str, str] = {}
     schema: int = record.RECORD_SCHEMA
 
+    @property
+    def note(self) -> str:
+        """One line for the reader: which runs have other hyperparameters than those named before it."""
+        names = ", ".join(dict.fromkeys(study.method for study in self.studies))
+        searched = ", ".join(self.options["ranges"])
+        return f"{names}: {searched} are the best of {TUNING_FILE}'s trials, per target"
+
     def values(self, env: str, method: str) -> Mapping[str, Any]:
         """Hyperparameters that were best for a method on a target; none for what was not tuned."""
         for study in self.studies:
