@@ -2,6 +2,7 @@
 
     python benchmarks/worlds.py                  everything, the figures of experiments/benchmarks/
     python benchmarks/worlds.py --seconds 0.3 --worlds 1 64 --robots half-cheetah --only batch limit
+    python benchmarks/worlds.py --page           puts the committed figures into the README there
 
 Each contender is measured several times in turns, so that a change of the machine's load meets all alike; the figure is
 the median. `limit` is raw `mj_step` on every core at once, under the same controls, with nothing observed.
@@ -13,6 +14,7 @@ import json
 import multiprocessing
 import os
 import platform
+import re
 import statistics
 import time
 import warnings
@@ -36,6 +38,13 @@ ROBOTS = ("half-cheetah", "hopper", "ant", "humanoid")
 WORLDS = (1, 16, 64, 256)
 CORES = len(os.sched_getaffinity(0))
 ROUNDS = 5
+FOLDER = Path(__file__).parents[1] / "experiments/benchmarks"
+README, RECORD = FOLDER / "README.md", FOLDER / "worlds-x86_64-2-cores.json"
+BETWEEN = re.compile(r"(<!-- worlds: [^\n]*-->\n).*?(<!-- /worlds -->)", re.DOTALL)
+COLUMNS = (  # of the page: what the batch is compared with, at how many worlds
+    ("limit", "limit", 64), ("EnvPool", "envpool", 64), ("EnvPool", "envpool", 256),
+    ("AsyncVectorEnv", "gymnasium_async", 64), ("DummyVecEnv", "sb3_dummy", 64),
+)  # fmt: skip
 PACKAGES = ("mujoco", "gymnasium", "stable-baselines3", "numpy", "envpool")
 Step = Callable[[np.ndarray], Any]
 
@@ -249,7 +258,11 @@ def main() -> None:
     parser.add_argument("--robots", nargs="+", default=list(ROBOTS))
     parser.add_argument("--only", nargs="+", default=list(CONTENDERS), choices=list(CONTENDERS))
     parser.add_argument("--out", type=Path, default=Path("experiments/benchmarks"))
+    parser.add_argument("--page", action="store_true", help="put the committed figures into the README")
     given = parser.parse_args()
+    if given.page:
+        README.write_text(page(README.read_text()))
+        return
     warnings.simplefilter("ignore")
     rows: list[dict[str, Any]] = []
     for robot in given.robots:
@@ -287,6 +300,17 @@ def _line(row: dict[str, Any]) -> str:
     figures = ", ".join(f"{name} {speed:,}" for name, speed in row["steps_per_second"].items())
     ratios = ", ".join(f"{name} {ratio:.2f}" for name, ratio in row["ratios"].items())
     return f"{row['robot']}, {row['worlds']} worlds: {figures}\n  {ratios}"
+
+
+def page(text: str) -> str:
+    """Return the README's text with the committed figures."""
+    rows = {(row["robot"], row["worlds"]): row["steps_per_second"] for row in json.loads(RECORD.read_text())["rows"]}
+    head = [f"batch / {title}, {worlds} worlds" for title, _, worlds in COLUMNS]
+    lines = [f"| robot | {' | '.join(head)} |", f"|---|{'--:|' * len(head)}"]
+    for robot in ROBOTS:
+        ratios = [rows[robot, worlds]["batch"] / rows[robot, worlds][name] for _, name, worlds in COLUMNS]
+        lines.append(f"| {robot} | {' | '.join(f'{ratio:.2f}' for ratio in ratios)} |")
+    return BETWEEN.sub(lambda found: found[1] + "\n".join(lines) + "\n" + found[2], text)
 
 
 def write(folder: Path, rows: list[dict[str, Any]]) -> Path:

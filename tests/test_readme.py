@@ -3,18 +3,39 @@
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from tools.site import experiment_pages as findings
-from tools.site import method_pages
+from tools.site import method_pages, printed_numbers
+from tools.site.printed_numbers import Facts
 from trl_suite.evidence.figures.style import svg
 from trl_suite.evidence.reading import run_records
+from trl_suite.evidence.report import results_archive, table_files
 from trl_suite.evidence.report.report_files import standalone
-from trl_suite.evidence.results import experiment_results
+from trl_suite.evidence.results import experiment_claims
 from trl_suite.experiment.planning import grid
 from trl_suite.experiment.specification import experiment_file
 from trl_suite.mechanisms import methods
 from trl_suite.record import SCRATCH
 
 ROOT = Path(__file__).parent.parent
+EXPERIMENT_PAGES = sorted((ROOT / "experiments").glob("*/README.md"))
+PAGES = [
+    ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "experiments/README.md", *EXPERIMENT_PAGES,
+    ROOT / "policies/README.md", ROOT / "references/README.md",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def library() -> findings.ExperimentLibrary:
+    return findings.ExperimentLibrary(ROOT / "experiments")
+
+
+@pytest.fixture(scope="module")
+def facts(library) -> dict[str, Facts]:
+    return {
+        name: printed_numbers.of_experiment(table, library.results.get(name)) for name, table in library.tables.items()
+    }
 
 
 def test_the_table_of_methods_is_that_of_the_definitions():
@@ -39,27 +60,79 @@ def test_every_experiment_stands_on_the_page_with_its_question():
         assert f"| [{path.parent.name}]({path.parent.name}/README.md) | {question} |" in page
 
 
-def test_the_committed_results_are_those_of_the_committed_experiment():
+def test_the_committed_results_are_those_of_the_committed_experiment(library, monkeypatch):
+    monkeypatch.setattr(experiment_file, "check_fit", lambda *_: None)  # its half a minute is spent in test_grouping
     page = (ROOT / "experiments/README.md").read_text()
-    for path in (ROOT / "experiments").glob("*/results/plan.json"):
-        committed = run_records.plan_of(path.parent).runs  # digests are compared in test_record
-        planned = grid.run_specs(experiment_file.load(path.parents[1]))
+    for name, results in library.results.items():
+        committed = run_records.plan_of(results.folder).runs  # digests are compared in test_record
+        planned = grid.run_specs(experiment_file.load(ROOT / "experiments" / name))
         assert [(run.env, run.method, run.seed) for run in committed] == [
             (step.env, step.method, step.seed) for step in planned
-        ], path
-        found = {one.kind for one in experiment_results.load(path.parent).irregularities}
-        told = page.partition(f"### [{path.parents[1].name}]")[2].partition("###")[0]
+        ], name
+        found = {one.kind for one in results.irregularities}
+        told = page.partition(f"### [{name}]")[2].partition("###")[0]
         if {step.method for step in planned} == {SCRATCH} or "**not timed**" in told:
             found.discard("no reference")  # that scratch has not learned is a result, and the page tells it
         found.discard("step labels")  # a grid between rollouts, which is told since; these results were made before
-        assert not found, path
+        assert not found, name
 
 
-def test_the_page_of_experiments_is_that_of_the_committed_results():
-    found = findings.ExperimentLibrary(ROOT / "experiments")
-    parts = findings.blocks(found)
-    page = (ROOT / "experiments/README.md").read_text()
-    assert findings.filled(page, parts) == page, "run python -m tools.site.experiment_pages"
-    for name, (_, figure) in findings.figures(found).items():
+def test_every_summary_is_that_of_its_archive(library, tmp_path):
+    for results in library.results.values():
+        table_files.write_brief(results, tmp_path / "summary.csv")
+        committed = (results.folder / results_archive.SUMMARY).read_text()
+        assert (tmp_path / "summary.csv").read_text() == committed, results.folder
+
+
+def test_the_page_of_experiments_is_that_of_the_committed_results(library):
+    parts = findings.blocks(library)
+    for page in (ROOT / "experiments/README.md", *EXPERIMENT_PAGES):
+        assert findings.filled(page.read_text(), parts) == page.read_text(), "python -m tools.site.experiment_pages"
+    for name, (_, figure) in findings.figures(library).items():
         drawn = (ROOT / f"experiments/figures/{name}.svg").read_text()
         assert drawn == standalone(svg(figure, name)), "run python -m tools.site.experiment_pages"
+
+
+def test_a_target_that_went_otherwise_is_named_once(library):
+    for results in library.results.values():
+        for expectation in experiment_claims.unmet_expectations(results):
+            assert all(len(set(targets)) == len(targets) for targets in expectation.happened.values())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_number_in_prose_is_a_committed_fact(page, facts):
+    unknown = printed_numbers.unknown(page.read_text(), printed_numbers.of_page(page, facts))
+    assert not unknown, "no committed result has these: mend the text; tools/site/printed_numbers.py says how"
+
+
+@pytest.mark.parametrize("name", [page.parent.name for page in EXPERIMENT_PAGES if "×" in page.read_text()])
+def test_a_result_that_changes_is_missed_on_the_pages_that_print_it(name, facts):
+    text = (ROOT / "experiments" / name / "README.md").read_text()
+    linked = printed_numbers.of_page(ROOT / "experiments" / name / "README.md", {})
+    changed = Facts(
+        estimates=[(1.01 * value, 1.01 * low, 1.01 * high) for value, low, high in facts[name].estimates],
+        asked=facts[name].asked | linked.asked,
+    )
+    printed = printed_numbers.unknown(text, Facts())
+    assert len(printed_numbers.unknown(text, changed)) > len(printed) / 3
+
+
+@pytest.mark.parametrize(
+    ("text", "unknown"),
+    [
+        ("It is 2.61× [1.78, 3.84] as fast.", []),
+        ("It is 2.61× [1.78, 3.85] as fast.", ["2.61× [1.78, 3.85]"]),
+        ("It is 2.6× as fast, in 9 of 10 runs.", []),
+        ("It is 2.7× as fast, in 8 of 10 runs.", ["2.7", "8"]),
+        ("It ends at 1,234, after\n102,400 steps.", []),
+        ("It ends at 1,235, after 102,401 steps.", ["1,235", "102,401"]),
+        ("Seed 3 of 7 TD3s (Fujimoto et al. 2018, section 4) took 20 minutes; `x = 99`, [a](12/README.md).", ["7"]),
+        ("Twice it, 2,468. <!-- worked out: 2,468 = 2 * 1,234 -->", []),
+        ("Twice it, 2,469. <!-- worked out: 2,469 = 2 * 1,234 -->", ["2,469"]),
+        ("As others say, 9,999. <!-- not compared (theirs): 9,999 -->", []),
+        ("As others say, 9,999. <!-- not compared: 9,999 -->", ["9,999"]),
+    ],
+)  # fmt: skip
+def test_numbers_are_found_as_exactly_as_they_are_printed(text, unknown):
+    facts = Facts([(2.6123, 1.7777, 3.8401)], {(9, 10)}, {2.6123, 1234.4}, {10.0, 102_400.0})
+    assert printed_numbers.unknown(text, facts) == unknown

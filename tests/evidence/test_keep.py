@@ -23,6 +23,15 @@ def test_what_is_kept_reports_the_same(experiment, tmp_path):
     assert found == {"plan.json", "runs.tar.xz", "summary.csv"}
 
 
+def test_everything_that_is_read_of_a_run_is_kept(experiment, tmp_path):
+    folder = experiment.folder("finetune", 0)
+    for name in set(run_archive.READ) - {path.name for path in folder.iterdir()}:
+        (folder / name).write_text("")
+    archive_results(experiment.root, tmp_path / "kept")
+    kept = run_archive.read(tmp_path / "kept" / run_archive.ARCHIVE_FILE)
+    assert set(kept[folder.relative_to(experiment.root).as_posix()]) == set(run_archive.READ)
+
+
 def test_what_was_kept_is_kept_again_to_the_same_bytes(experiment, tmp_path):
     archive_results(experiment.root, tmp_path / "kept")
     archive_results(tmp_path / "kept", tmp_path / "again")

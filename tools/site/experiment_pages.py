@@ -80,7 +80,7 @@ def figures(found: ExperimentLibrary) -> dict[str, tuple[str, Figure]]:
 
 
 def write(folder: Path) -> Path:
-    """Write the page, its pictures and its part of the project's README, and return the page."""
+    """Write the page, its pictures and its parts of the project's README and of each experiment's; return the page."""
     found, path = ExperimentLibrary(folder), folder / README
     (folder / FIGURES).mkdir(exist_ok=True)
     for name, (_, figure) in figures(found).items():
@@ -88,7 +88,7 @@ def write(folder: Path) -> Path:
     for place, figure in linked_figures(found).items():
         place.write_text(svg(figure, place.stem), encoding="utf-8")
     parts = blocks(found)
-    for written in (path, folder.parent / README):
+    for written in (folder.parent / README, path, *folder.glob(f"*/{README}")):
         written.write_text(filled(written.read_text(encoding="utf-8"), parts), encoding="utf-8")
     return path
 

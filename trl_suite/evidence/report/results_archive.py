@@ -12,7 +12,7 @@ import msgspec
 from trl_suite.errors import InputError
 from trl_suite.evidence.reading import archive_download, run_archive
 from trl_suite.evidence.reading.run_archive import Files
-from trl_suite.evidence.reading.run_records import EVALUATIONS, HOME, PLASTICITY, RUN, files, is_inside
+from trl_suite.evidence.reading.run_records import files, is_inside
 from trl_suite.evidence.report import table_files
 from trl_suite.evidence.results import film_cast, probe_prediction
 from trl_suite.evidence.results.experiment_results import Results, load
@@ -20,7 +20,6 @@ from trl_suite.files import storing, write_atomically
 from trl_suite.record import Plan, encode
 
 COPIED = (probe_prediction.PROBES_FILE, film_cast.FILM_FILE)
-RECORDS = (RUN, EVALUATIONS, HOME, PLASTICITY)
 SUMMARY = "summary.csv"  # a line for each env and method: what is claimed, and of which numbers
 
 
@@ -75,6 +74,6 @@ def _copy_diffs(runs: Path, into: Path, results: Results) -> None:
 def _records(recorded: Files, plan: Plan) -> Iterator[tuple[str, bytes]]:
     """Yield the records of planned runs, those of one kind together: they repeat one another."""
     folders = sorted(planned.folder for planned in plan.runs)
-    for name in RECORDS:
+    for name in run_archive.READ:
         found_by_folder = ((folder, recorded.get(folder, {}).get(name)) for folder in folders)
         yield from ((f"{folder}/{name}", file.read_bytes()) for folder, file in found_by_folder if file is not None)

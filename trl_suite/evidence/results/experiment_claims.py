@@ -22,7 +22,7 @@ class UnmetExpectation(NamedTuple):
     experiment: str
     method: str
     expected: str
-    happened: dict[Claim, list[str]]  # the targets
+    happened: dict[Claim, list[str]]  # the targets; of a matrix, each with its source
     targets: int
 
 
@@ -83,10 +83,12 @@ def unmet_expectations(results: Results) -> list[UnmetExpectation]:
 
 def _unmet(results: Results, method: str, wish: str) -> UnmetExpectation:
     rows = [row for row in _compared(results) if (row.base or row.method) == method]
+    has_matrix = len({row.env for row in rows}) < len(rows)
     happened: dict[Claim, list[str]] = {}
     for row in rows:
         if (row.time_claim == "sooner") != (wish == "sooner"):
-            happened.setdefault(row.time_claim, []).append(row.env)
+            target = f"{row.env} from {row.source}" if has_matrix else row.env
+            happened.setdefault(row.time_claim, []).append(target)
     return UnmetExpectation(results.plan.name, method, wish, happened, len(rows))
 
 
