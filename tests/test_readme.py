@@ -61,7 +61,7 @@ def test_every_experiment_stands_on_the_page_with_its_question():
 
 
 def test_the_committed_results_are_those_of_the_committed_experiment(library, monkeypatch):
-    monkeypatch.setattr(experiment_file, "check_fit", lambda *_: None)  # its half a minute is spent in test_grouping
+    monkeypatch.setattr(experiment_file, "check_fit", lambda *_: None)  # a test of its own
     page = (ROOT / "experiments/README.md").read_text()
     for name, results in library.results.items():
         committed = run_records.plan_of(results.folder).runs  # digests are compared in test_record
@@ -75,6 +75,12 @@ def test_the_committed_results_are_those_of_the_committed_experiment(library, mo
             found.discard("no reference")  # that scratch has not learned is a result, and the page tells it
         found.discard("step labels")  # a grid between rollouts, which is told since; these results were made before
         assert not found, name
+
+
+@pytest.mark.slow
+def test_every_committed_experiment_fits():
+    for path in (ROOT / "experiments").glob("*/experiment.toml"):
+        experiment_file.load(path.parent)
 
 
 def test_every_summary_is_that_of_its_archive(library, tmp_path):

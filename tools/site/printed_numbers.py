@@ -1,11 +1,11 @@
 """Numbers that pages print in their prose, beside the committed facts that they come from; a test compares.
 
-A page's sources are its own experiment, those that it links to, its generated parts, and files that a comment names:
-`<!-- numbers from experiments/benchmarks/cohort.json -->`, of another page its generated parts. What is computed from
-such numbers says how, with operands that must be found: `<!-- worked out: 4.03 = 1,778 / 441 -->`. A number that is no
-result is of a kind in `PLAIN`, or a comment lists it with the reason: `<!-- not compared (an audit's): 20,437 -->`.
-Every other number must be found as exactly as it is printed: an estimate with its interval as one measure's, `9 of 10`
-as a count of runs or targets.
+A page's sources are its own experiment, those that it links to, its generated parts, the JSON files beside it, and
+files that a comment names: `<!-- numbers from references/hopper-ppo.json -->`, of another page its generated parts.
+What is computed from them says how, with operands that must be found: `<!-- worked out: 4.03 = 1,778 / 441 -->`.
+A number that is no result is of a kind in `PLAIN`, or a comment lists it with the reason:
+`<!-- not compared (an audit's): 20,437 -->`. Every other number must be found as exactly as it is printed: an estimate
+with its interval as one measure's, `9 of 10` as a count of runs or targets.
 """
 
 import ast
@@ -155,9 +155,9 @@ def of_page(page: Path, experiments: Mapping[str, Facts]) -> Facts:
     text, facts = page.read_text(encoding="utf-8"), Facts()
     for name in {page.parent.name, *_LINKED.findall(text)} & set(experiments):
         facts.add(experiments[name])
-    for path in " ".join(_FROM.findall(text)).split():
-        facts.add(of_file(ROOT / path))
-    facts.add(of_file(page))
+    named = [ROOT / path for path in " ".join(_FROM.findall(text)).split()]
+    for path in (page, *page.parent.glob("*.json"), *named):
+        facts.add(of_file(path))
     return facts
 
 
