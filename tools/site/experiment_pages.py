@@ -158,13 +158,16 @@ def _surprises(found: ExperimentLibrary) -> str:
 
 
 def _surprise(one: UnmetExpectation) -> str:
-    happened = "; ".join(
-        f"{what} on {', '.join(targets) if len(targets) <= FEW_TARGETS else f'{len(targets)} of {one.targets} targets'}"
-        for what, targets in one.happened.items()
-    )
+    happened = "; ".join(f"{what} on {_named(targets, one)}" for what, targets in one.happened.items())
     return (
         f"[{one.experiment}]({one.experiment}/README.md): `{one.method}` was expected to be {one.expected}: {happened}."
     )
+
+
+def _named(targets: Sequence[str], one: UnmetExpectation) -> str:
+    if one.is_matrix:
+        return f"{len(targets)} of {one.targets} pairs of source and target"
+    return ", ".join(targets) if len(targets) <= FEW_TARGETS else f"{len(targets)} of {one.targets} targets"
 
 
 def _finding(found: ExperimentLibrary) -> str:

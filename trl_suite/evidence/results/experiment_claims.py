@@ -24,6 +24,7 @@ class UnmetExpectation(NamedTuple):
     expected: str
     happened: dict[Claim, list[str]]  # the targets; of a matrix, each with its source
     targets: int
+    is_matrix: bool = False  # whether a target has several sources
 
 
 class ClaimLine(NamedTuple):
@@ -83,13 +84,13 @@ def unmet_expectations(results: Results) -> list[UnmetExpectation]:
 
 def _unmet(results: Results, method: str, wish: str) -> UnmetExpectation:
     rows = [row for row in _compared(results) if (row.base or row.method) == method]
-    has_matrix = len({row.env for row in rows}) < len(rows)
+    is_matrix = len({row.env for row in rows}) < len(rows)
     happened: dict[Claim, list[str]] = {}
     for row in rows:
         if (row.time_claim == "sooner") != (wish == "sooner"):
-            target = f"{row.env} from {row.source}" if has_matrix else row.env
+            target = f"{row.env} from {row.source}" if is_matrix else row.env
             happened.setdefault(row.time_claim, []).append(target)
-    return UnmetExpectation(results.plan.name, method, wish, happened, len(rows))
+    return UnmetExpectation(results.plan.name, method, wish, happened, len(rows), is_matrix)
 
 
 def scores(experiments: Sequence[Results]) -> list[Prediction]:
