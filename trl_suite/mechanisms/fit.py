@@ -38,6 +38,11 @@ class Copies(StatisticsKeys, Protocol):
         ...
 
     @property
+    def heads(self) -> Sequence[str]:
+        """Selectors of copied components that each task has of its own, and that stay fresh too."""
+        ...
+
+    @property
     def keep(self) -> Mapping[str, Share]:
         """Selector -> share of the source that is kept."""
         ...
@@ -103,7 +108,7 @@ class Fit:
     def requested(self) -> tuple[str, ...]:
         """The components that the method asks for, whoever has them."""
         names = {**dict.fromkeys(self.into), **self.offered}
-        fresh = select(self.method.fresh, names, f"{self.where}: fresh")
+        fresh = select((*self.method.fresh, *self.method.heads), names, f"{self.where}: fresh")
         chosen_names = select((*self.method.copied_selectors, *self.columns), names, self.where)
         return tuple(name for name in chosen_names if name not in fresh)
 

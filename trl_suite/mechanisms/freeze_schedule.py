@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+import msgspec
 import torch
 
 from trl_suite.errors import InputError
@@ -51,10 +52,11 @@ def _learns(tensor: torch.Tensor) -> bool:
 
 def hashes(components: Components, frozen: Sequence[str]) -> dict[str, str]:
     """Return the sha256 of every frozen component's numbers."""
-    return {name: _hash(components[name]) for name in frozen}
+    return {name: hash_of(components[name]) for name in frozen}
 
 
-def _hash(tensors: Mapping[str, torch.Tensor]) -> str:
+def hash_of(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Return the sha256 of tensors, with their names, types and shapes."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         numbers = tensors[name].detach().cpu().contiguous()
@@ -102,6 +104,22 @@ def proved(
         trainable=seal.trainable,
         total=seal.total,
     )
+
+
+def with_held(proof: Freeze, before: Mapping[str, str], after: Mapping[str, str]) -> Freeze:
+    """Return a proof with the hashes of what callbacks hold within components.
+
+    Args:
+        proof: of whole components.
+        before: name -> hash before the first step.
+        after: the same when training ended.
+
+    Raises:
+        FreezeBrokenError: a part moved; it is named.
+    """
+    if moved := [name for name, digest in before.items() if after.get(name) != digest]:
+        raise FreezeBrokenError(f"frozen parts moved during training: {', '.join(moved)}")
+    return msgspec.structs.replace(proof, before=proof.before | before, after=proof.after | after)
 
 
 class FreezeSchedule:

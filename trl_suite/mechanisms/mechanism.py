@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Protocol
 import msgspec
 
 from trl_suite.networks.components import Components
+from trl_suite.networks.policy import Policy
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]  # of the target's budget, or of a mixture
 Strength = Annotated[float, msgspec.Meta(gt=0)]
@@ -33,12 +34,26 @@ class MethodLearner(Protocol):
         """The values of the paired scratch run before its first step, by component."""
         ...
 
+    @property
+    def env(self) -> str:
+        """The address that is trained on."""
+        ...
+
+    @property
+    def source(self) -> Policy | None:
+        """The policy that the run starts from, with what it hands on of the stages before it."""
+        ...
+
     def components(self) -> Components:
         """Return the components as they are; writing to a parameter writes the learner's."""
         ...
 
     def restart(self, components: Collection[str]) -> None:
         """Forget the optimizer state of these components, as if their next step were their first."""
+        ...
+
+    def mask(self, masks: Components) -> None:
+        """Let only the numbers of these tensors learn where the mask, of the tensor's shape, is 1."""
         ...
 
 
@@ -58,6 +73,14 @@ class MethodCallback(Protocol):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up a snapshot's facts; the learner's numbers are restored by its engine."""
+
+    def held(self) -> Mapping[str, str]:
+        """Return the sha256 of all that it holds fixed from the first step to the last, by name."""
+        ...
+
+    def hands_on(self) -> Components:
+        """Return what it hands on to the next stage of a sequence, by components that begin with `stages.`."""
+        ...
 
 
 def _nothing(_: Any) -> str:

@@ -5,7 +5,7 @@ does not know a key's mechanism refuses it by name.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -22,11 +22,14 @@ from trl_suite.mechanisms.guide_policy import GUIDE_POLICY, GuidePolicy
 from trl_suite.mechanisms.head_start import HEAD_START
 from trl_suite.mechanisms.mechanism import Mechanism, MethodCallback, MethodLearner, Place, Share, Strength
 from trl_suite.mechanisms.normaliser_statistics import NORMALISER_STATISTICS, NormaliserRule, frozen_statistics
+from trl_suite.mechanisms.packing import PACKING, Packing
 from trl_suite.mechanisms.rate import RATE
 from trl_suite.mechanisms.reset import RESET, Reset
 from trl_suite.mechanisms.source_replay import REPLAYED
+from trl_suite.mechanisms.task_heads import TASK_HEADS
+from trl_suite.mechanisms.task_replay import TASK_REPLAY, Transitions
 from trl_suite.mechanisms.weight_regularizer import WEIGHT_REGULARIZER, WeightRegularizer
-from trl_suite.networks.components import LOG_STD, Components
+from trl_suite.networks.components import LOG_STD, REPLAY, Components
 
 SHIPPED_METHODS = Path(__file__).with_name("methods.toml")
 RENAMED_METHODS: Mapping[str, str] = {"jumpstart": "jsrl"}  # of earlier versions -> what they are called now
@@ -43,6 +46,9 @@ MECHANISMS: tuple[Mechanism, ...] = (
     RESET,
     ADAPTERS,
     REPLAYED,
+    PACKING,
+    TASK_HEADS,
+    TASK_REPLAY,
 )
 
 
@@ -71,6 +77,9 @@ class Method(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     adapter: Adapter | None = None
     head_start: bool = False  # learn on the target for as many steps as the source had, before the first counts
     reset: Reset | None = None
+    packing: Packing | None = None
+    heads: tuple[str, ...] = ()  # components that every task of a sequence has of its own
+    task_replay: Transitions | None = None  # of each earlier task of a sequence, in the learner's replay
 
     def __post_init__(self) -> None:
         """Refuse what no engine could do.
@@ -93,9 +102,14 @@ class Method(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return (*self.copy, LOG_STD) if self.log_std == "copied" else self.copy
 
     @property
+    def first_stage(self) -> "Method":
+        """The method in the first stage of a sequence, which has no source; scratch for most."""
+        return Method(packing=self.packing)
+
+    @property
     def frozen_selectors(self) -> tuple[str, ...]:
-        """The selectors of all that begins frozen: layers, and statistics where the method holds them."""
-        return (*self.freeze, *frozen_statistics(self))
+        """The selectors of all that begins frozen: layers, statistics and replay where the method holds them."""
+        return (*self.freeze, *frozen_statistics(self), *((REPLAY,) if self.task_replay else ()))
 
 
 def active(method: Method) -> Iterator[Mechanism]:
@@ -129,6 +143,11 @@ def callbacks(method: Method, learner: MethodLearner, thaws: Mapping[str, int | 
     """
     acting = [mechanism.callback for mechanism in active(method) if mechanism.callback is not None]
     return [callback(method, learner, thaws) for callback in acting]
+
+
+def handed_on(acting: Sequence[MethodCallback], besides: Components) -> dict[str, Mapping[str, torch.Tensor]]:
+    """Return what callbacks hand on to the next stage of a sequence, and what an engine does besides."""
+    return dict(besides) | {name: tensors for callback in acting for name, tensors in callback.hands_on().items()}
 
 
 def fresh_values(method: Method, components: Components) -> dict[str, dict[str, torch.Tensor]]:

@@ -12,7 +12,7 @@ import torch
 
 from trl_suite.errors import InputError
 from trl_suite.mechanisms.mechanism import Mechanism, MethodLearner, during, everywhere
-from trl_suite.networks.components import OPTIMISER, REPLAY, TARGET, select
+from trl_suite.networks.components import OPTIMISER, REPLAY, TARGET, Components, select
 
 Moment = Annotated[float, msgspec.Meta(gt=0, lt=1)]  # as a share of the target's budget
 
@@ -63,6 +63,14 @@ class ResetCallback:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up a snapshot's count."""
         self._done = int(state["done"])
+
+    def held(self) -> dict[str, str]:
+        """Return nothing: a reset holds nothing."""
+        return {}
+
+    def hands_on(self) -> Components:
+        """Return nothing."""
+        return {}
 
     def _check(self, name: str, thaws: Mapping[str, int | None]) -> None:
         where = self._learner.where

@@ -14,6 +14,7 @@ from trl_suite.tables import Unbounded
 CARD_SCHEMA = 1
 SMALLEST, LARGEST = sys.float_info.min, sys.float_info.max  # that a positive, finite number can be
 Positive = Annotated[float, msgspec.Meta(ge=SMALLEST, le=LARGEST)]
+Size = Annotated[int, msgspec.Meta(ge=0, le=2**31)]  # of a tensor in one dimension
 Width = Annotated[int, msgspec.Meta(gt=0, le=65536)]
 
 
@@ -78,6 +79,8 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     transitions: Annotated[int, msgspec.Meta(ge=0, le=2**31)] = 0  # of the replay; 0 where none was kept
     terms: tuple[str, ...] = ()  # of the reward, kept with each transition
     moments: tuple[str, ...] = ()  # optimiser.actor, ...
+    tasks: tuple[str, ...] = ()  # addresses of the stages before, in a sequence whose method hands something on
+    stages: dict[str, tuple[Size, ...]] = {}  # what is handed on, `component/tensor` -> its shape
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -42,7 +42,8 @@ class Policy:
 
     card: Card
     components: Components
-    memory: Components = field(default_factory=dict[str, dict[str, torch.Tensor]])  # replay and moments, where kept
+    memory: Components = field(default_factory=dict[str, dict[str, torch.Tensor]])  # beside the weights, where kept
+    earlier_tasks: tuple[str, ...] = ()  # addresses of the stages before, of which its memory keeps something
 
     def __repr__(self) -> str:
         """Return a line: algorithm, env, steps, and how many numbers go in and out."""
@@ -116,9 +117,9 @@ class Policy:
     def save(self, folder: str | Path) -> Path:
         """Write `card.toml` and `weights.safetensors` into the folder, each at once or not at all; return it.
 
-        `memory.safetensors` is written too where the policy keeps its replay or moments.
+        `memory.safetensors` is written too where the policy keeps its replay, moments or something of earlier stages.
         """
-        stored = policy_memory.save(Path(folder), self.memory)
+        stored = policy_memory.save(Path(folder), self.memory, self.earlier_tasks)
         return store.save(Path(folder), msgspec.structs.replace(self.card, memory=stored), self.components)
 
     def to_sb3(self, path: str | Path) -> list[Path]:
@@ -222,4 +223,5 @@ def load(where: str | Path) -> Policy:
     if not folder.is_dir():
         folder = content.find("policies", str(where))
     card, components = store.load(folder)
-    return Policy(card=card, components=components, memory=policy_memory.load(folder, card))
+    tasks = card.memory.tasks if card.memory else ()
+    return Policy(card=card, components=components, memory=policy_memory.load(folder, card), earlier_tasks=tasks)

@@ -8,7 +8,7 @@ import torch
 
 from trl_suite.errors import InputError
 from trl_suite.files import storing, write_atomically
-from trl_suite.networks import store
+from trl_suite.networks import stage_memory, store
 from trl_suite.networks.card import Card, Memory
 from trl_suite.networks.components import OPTIMISER, REPLAY, TARGET, TEMPERATURE, Components
 from trl_suite.networks.input_norms import is_running
@@ -20,8 +20,14 @@ MOMENTS = ("exp_avg", "exp_avg_sq")  # Adam's, of each parameter, beside its num
 STEP = "step"
 
 
-def save(folder: Path, memory: Components) -> Memory | None:
-    """Write the file and return what the card says of it; without a memory, remove an older file and return None."""
+def save(folder: Path, memory: Components, tasks: tuple[str, ...] = ()) -> Memory | None:
+    """Write the file and return what the card says of it; without a memory, remove an older file and return None.
+
+    Args:
+        folder: of the policy.
+        memory: what it keeps beside its weights.
+        tasks: addresses of the stages before its own, of which it keeps something.
+    """
     path = folder / MEMORY_FILE
     if not memory:
         path.unlink(missing_ok=True)
@@ -36,6 +42,8 @@ def save(folder: Path, memory: Components) -> Memory | None:
         transitions=len(replay["rewards"]) if replay else 0,
         terms=tuple(sorted(name.removeprefix(TERM_PREFIX) for name in replay if name.startswith(TERM_PREFIX))),
         moments=tuple(name for name in memory if name.startswith(OPTIMISER)),
+        tasks=tasks,
+        stages={key: tuple(value.shape) for key, value in sorted(_flat(stage_memory.handed_on(memory)).items())},
     )
 
 
@@ -78,7 +86,23 @@ def _expected(card: Card, memory: Memory) -> Shapes:
         if moved and owner(component) in memory.moments:
             key = f"{owner(component)}/{name}"
             shapes |= {f"{key}.{moment}": (shape, dtype) for moment in MOMENTS} | {f"{key}.{STEP}": ((), dtype)}
-    return shapes
+    weights = store.expected(card)
+    return shapes | {key: (shape, _stage_dtype(key, shape, weights)) for key, shape in memory.stages.items()}
+
+
+def _stage_dtype(key: str, shape: tuple[int, ...], weights: Shapes) -> torch.dtype:
+    """Return the type of a tensor that a stage hands on.
+
+    Raises:
+        InputError: it is none, or is of a weight and has another shape.
+    """
+    component, _, tensor = key.partition("/")
+    if not component.startswith(stage_memory.STAGES) or not tensor:
+        raise InputError(f"{store.CARD}: memory.stages: '{key}' is nothing that a stage hands on")
+    by_weight = component in (stage_memory.IMPORTANCE, stage_memory.OWNERS) or component.startswith(stage_memory.HEADS)
+    if by_weight and (tensor not in weights or weights[tensor][0] != shape):
+        raise InputError(f"{store.CARD}: memory.stages: '{key}' has the shape {shape}, and is of no such weight")
+    return stage_memory.dtype_of(component, tensor)
 
 
 def _replay(card: Card, memory: Memory) -> Shapes:

@@ -12,12 +12,15 @@ from trl_suite.interface import Interface
 from trl_suite.mechanisms import freeze_schedule
 from trl_suite.mechanisms.adapters import Added, LearnedInput, additions
 from trl_suite.mechanisms.methods import Method
+from trl_suite.mechanisms.task_replay import earlier_replays
 from trl_suite.networks.align import Alias, Alignment, align
 from trl_suite.networks.card import Normaliser
 from trl_suite.networks.components import BY_FEATURE, LOG_STD, OPTIMISER, REPLAY, SOURCE_PREFIX, Components, select
 from trl_suite.networks.policy import Policy
 from trl_suite.record import Transplant
+from trl_suite.training.reproducibility import seed_for
 from trl_suite.training.reward_relabelling import relabelled
+from trl_suite.training.training_run import TrainingRun
 
 OBSERVATION_FIELDS = ("observations", "next_observations")  # of a replay, by SB3's names
 NUMBER_FIELDS = ("rewards", "dones", "timeouts")
@@ -101,6 +104,22 @@ def prepare(
     return Preparation(alignment, added, transitions)
 
 
+def drawn(transitions: Tensors, received: int, run: TrainingRun) -> Tensors:
+    """Return the transitions that a run stores: all, or as many as it is asked for, drawn from those it collected.
+
+    Args:
+        transitions: of its replay, one row each.
+        received: how many of the first rows it did not collect.
+        run: the training.
+    """
+    count, size = run.source_training.transitions, len(transitions["rewards"])
+    if count is None:
+        return transitions
+    generator = np.random.default_rng(seed_for(run.seed, "replay"))
+    rows = received + generator.permutation(size - received)[:count]
+    return {name: values[torch.from_numpy(rows)] for name, values in transitions.items()}
+
+
 def source_acts(record: Transplant) -> bool:
     """Whether what was copied acts: a learner's own policy then collects the first transitions, instead of chance."""
     return any(component.startswith(("actor.", f"{SOURCE_PREFIX}actor.head")) for component in record.copied)
@@ -161,7 +180,7 @@ def _check_memory(learner: PreparedLearner, method: Method, frozen: Sequence[str
     """Refuse a freeze that could not be kept: of moments, or of a replay that is fresh or that no experiment made."""
     if moving := [name for name in frozen if name.startswith(OPTIMISER)]:
         raise InputError(f"{', '.join(moving)} cannot be frozen: moments follow every gradient; freeze what they move")
-    if REPLAY in frozen and not (learner.keeps_given and REPLAY in method.copy):
+    if REPLAY in frozen and not (learner.keeps_given and (REPLAY in method.copy or method.task_replay)):
         raise InputError("a replay is frozen only where it is copied, and only in an experiment")
 
 
@@ -174,6 +193,8 @@ def _fitted(
         InputError: the learner sees or moves what the source does not, its actions have other bounds, its reward is
             not told by the source's terms, or its replay is too small.
     """
+    if method.task_replay:
+        return _of_earlier_tasks(source, learner.replay_room(), alignment)
     if REPLAY not in method.copy or REPLAY not in source.memory:
         return {}
     room = learner.replay_room()
@@ -192,6 +213,21 @@ def _fitted(
     fields = {name: replay[name][drawn][:, seen] for name in OBSERVATION_FIELDS}
     fields |= {"actions": replay["actions"][drawn][:, moved], "rewards": rewards[drawn]}
     return fields | {name: replay[name][drawn] for name in NUMBER_FIELDS[1:]}
+
+
+def _of_earlier_tasks(source: Policy, room: ReplayRoom, alignment: Alignment) -> Tensors:
+    """Return the transitions of all earlier tasks, paid as each task paid them; whole rows of the learner's envs."""
+    _check_bounds(source, room, alignment)
+    replays = earlier_replays(source, "method").values()
+    names = (*OBSERVATION_FIELDS, "actions", *NUMBER_FIELDS)
+    fields = {name: torch.cat([replay[name] for replay in replays]) for name in names}
+    count = len(fields["rewards"]) // room.n_envs * room.n_envs
+    if count >= room.transitions:
+        raise InputError(
+            f"task_replay: {count} transitions of earlier tasks would leave no room in the replay: keep fewer of each, "
+            "or give it a larger buffer_size"
+        )
+    return {name: values[:count] for name, values in fields.items()}
 
 
 def _check_bounds(source: Policy, room: ReplayRoom, alignment: Alignment) -> None:

@@ -11,11 +11,13 @@ from trl_suite.algorithms.registry import find
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.freeze_schedule import FreezeSchedule
 from trl_suite.mechanisms.methods import Method
+from trl_suite.mechanisms.packing import Packing, owners_after
 from trl_suite.mechanisms.rate import factors
 from trl_suite.mechanisms.source_replay import remembered
 from trl_suite.networks.card import Training
 from trl_suite.networks.components import REPLAY, Components, select
 from trl_suite.networks.policy import Policy
+from trl_suite.networks.stage_memory import OWNERS
 from trl_suite.training.cohort.member_start import moments_of, policy_of, start
 from trl_suite.training.policy_import import spaces_of
 from trl_suite.training.sb3.methods import source_memory
@@ -36,6 +38,8 @@ class _BlankLearner:
     steps: int
     fresh: Components
     blank: Components
+    env: str
+    source: Policy | None
 
     def components(self) -> Components:
         """Return the components."""
@@ -44,6 +48,9 @@ class _BlankLearner:
     def restart(self, components: Collection[str]) -> None:
         """Nothing: it has no optimizer state."""
 
+    def mask(self, masks: Components) -> None:
+        """Nothing: it learns nothing."""
+
 
 def blank_source(env: str, hyperparameters: Hyperparameters, remembers: Sequence[str]) -> Policy:
     """Policy that a source's training begins with, with what it keeps beside its weights, the replay apart."""
@@ -51,13 +58,18 @@ def blank_source(env: str, hyperparameters: Hyperparameters, remembers: Sequence
     names = [name for name in remembers if name != REPLAY]
     if find(hyperparameters.algorithm).no_cohort:
         model = sb3.build(env, small, 0)
-        return replace(sb3.policy_of(model, training), memory=source_memory.kept(model, names))
+        return replace(sb3.policy_of(model, training), memory=source_memory.selected(model, names))
     run = TrainingRun(env=env, hyperparameters=small, seed=0, steps=1, evaluation=Evaluation())
     begun = start(run, spaces_of(env))
     memory = moments_of(begun.memory)
     chosen_names = select(names, begun.memory, "keep")
     policy = policy_of(small, spaces_of(env), begun.components, training)
     return replace(policy, memory={name: memory[name] for name in chosen_names})
+
+
+def packed_source(source: Policy, packing: Packing, stages: int) -> Policy:
+    """Return a blank source of which so many stages of a sequence own weights."""
+    return replace(source, memory={**source.memory, OWNERS: owners_after(packing, source.components, stages)})
 
 
 def rehearse(run: TrainingRun) -> None:
@@ -80,7 +92,9 @@ def rehearse(run: TrainingRun) -> None:
         fresh, record, blank = begun.fresh, begun.record, begun.components
     factors(method.rate, blank)
     schedule = FreezeSchedule(method.thaw, run.steps, record, blank)
-    learner = _BlankLearner(where=f"method '{run.method}'", steps=run.steps, fresh=fresh, blank=blank)
+    learner = _BlankLearner(
+        where=f"method '{run.method}'", steps=run.steps, fresh=fresh, blank=blank, env=run.env, source=run.source
+    )
     methods.callbacks(method, learner, schedule.thaws)
     if method.distillation or method.guide_policy:
         run.actor(spaces_of(run.env).interface)
@@ -95,6 +109,7 @@ def _small(hyperparameters: Hyperparameters) -> Hyperparameters:
 
 def _without_replay(method: Method) -> Method:
     """Method without what it does to a replay, which blank networks have none of."""
+    method = msgspec.structs.replace(method, task_replay=None)
     if REPLAY not in remembered(method):
         return method
     rest = {key: tuple(name for name in getattr(method, key) if name != REPLAY) for key in ("copy", "freeze")}

@@ -14,11 +14,12 @@ class Dynamics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class SourceTraining(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Options of a source's training that a target's has not."""
+    """Options of the training of a source, or of a stage of a sequence."""
 
     heads: bool = False  # a head for each address of the mix, on a shared trunk
     dynamics: Dynamics | None = None  # learn this instead of the task
     keep: tuple[str, ...] = ()  # what is stored beside the weights: `replay`, `optimiser.actor`, ...
+    transitions: Count | None = None  # that are drawn from its own replay to be stored; None stores all of it
 
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

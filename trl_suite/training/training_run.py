@@ -1,7 +1,7 @@
 """Training order, its observers and its outcome: the same for every engine."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import msgspec
@@ -16,6 +16,7 @@ from trl_suite.mechanisms.methods import Method
 from trl_suite.networks.actor import SourceActor, source_actor
 from trl_suite.networks.align import align
 from trl_suite.networks.card import Training
+from trl_suite.networks.components import Components
 from trl_suite.networks.policy import Policy
 from trl_suite.record import Freeze, Transplant
 from trl_suite.training import settings
@@ -61,6 +62,17 @@ class TrainingRun:
         if self.source is None:
             raise InputError(f"method '{self.method}' needs a source policy; none was given")
         return source_actor(self.source, interface, align(self.source.interface, interface, self.alias))
+
+    def remembering(self, policy: Policy, memory: Components, stages: Components) -> Policy:
+        """Return the run's policy with what it keeps beside its weights.
+
+        Args:
+            policy: as it is at the end.
+            memory: its own replay and optimizer state.
+            stages: what it hands on of earlier stages.
+        """
+        tasks = (*self.source.earlier_tasks, self.source.card.training.env) if self.source and stages else ()
+        return replace(policy, memory={**memory, **stages}, earlier_tasks=tasks)
 
     def grid(self) -> list[int]:
         """Return the env steps at which the policy is measured, counted from the end of the head start."""

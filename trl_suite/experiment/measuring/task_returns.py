@@ -8,8 +8,9 @@ from trl_suite.evidence.reading.run_records import TASKS, tasks_text
 from trl_suite.experiment.planning.run_spec import RunSpec
 from trl_suite.experiment.policy_library import POLICY
 from trl_suite.experiment.running.run_folder import state_of
-from trl_suite.networks.policy import load
-from trl_suite.training.acting.evaluation import Evaluator
+from trl_suite.networks.policy import Policy, load
+from trl_suite.networks.stage_memory import policy_of_task
+from trl_suite.training.acting.evaluation import Act, Evaluator
 
 
 def write(root: Path, specs: Sequence[RunSpec], envs: Sequence[str], episodes: int) -> None:
@@ -43,8 +44,12 @@ def write(root: Path, specs: Sequence[RunSpec], envs: Sequence[str], episodes: i
 def _measure(folder: Path, evaluators: dict[str, Evaluator]) -> None:
     policy = load(folder / POLICY)
     episodes = {
-        env: [(episode.value, episode.length) for episode in evaluator(lambda seen: policy.predict(seen)[0])]
+        env: [(episode.value, episode.length) for episode in evaluator(_acting(policy_of_task(policy, env)))]
         for env, evaluator in evaluators.items()
     }
     with files.storing(folder):
         files.write_atomically(folder / TASKS, tasks_text(episodes).encode())
+
+
+def _acting(policy: Policy) -> Act:
+    return lambda observations: policy.predict(observations)[0]

@@ -18,10 +18,11 @@ from trl_suite.experiment.specification.experiment_keys import (
     SourceOptions,
 )
 from trl_suite.experiment.specification.factors import cells
-from trl_suite.mechanisms import methods
+from trl_suite.experiment.specification.task_sequences import stage_method
 from trl_suite.mechanisms.methods import Method
 from trl_suite.mechanisms.source_replay import remembered
 from trl_suite.networks.card import Card
+from trl_suite.networks.components import REPLAY
 from trl_suite.record import SCRATCH, SOURCE_METHOD, Plan, PlannedRun, Role, SourcePhysics
 from trl_suite.training import settings
 from trl_suite.training.reproducibility import seed_for
@@ -92,7 +93,7 @@ class Grid:
     def __init__(self, experiment: Experiment) -> None:
         self._experiment = experiment
         self._choices = experiment.choices
-        self._methods = {name: methods.find(name, experiment.method) for name in experiment.methods}
+        self._methods = {name: stage_method(experiment, name) for name in experiment.methods}
         self._tables = {name: _acting(method) for name, method in self._methods.items()}
         self._env_specs = {env: identity(env) for env in (*experiment.sources, *experiment.target.envs)}
 
@@ -117,19 +118,31 @@ class Grid:
     def stages(self, sequence: SequenceOptions, seed: int) -> list[RunSpec]:
         """Return a seed's runs of a sequence: each task from scratch, then each method's stages after the first.
 
-        The first stage is the first task's scratch run, which all methods share. A task's later visits have a role of
-        their own: scratch has no run beside them.
+        The first stage is the first task's scratch run, which all methods share but those that act in it too. A task's
+        later visits have a role of their own: scratch has no run beside them.
         """
         scratch = {env: self.target(env, SCRATCH, seed, None) for env in sequence.tasks}
         specs = list(scratch.values())
         first, *later = sequence.stages
         for name in self._experiment.methods:
-            visited, stage = {first}, scratch[first]
-            for env in later if name != SCRATCH else ():
+            if name == SCRATCH:
+                continue
+            visited, stage = {first}, self._first_stage(first, name, seed, scratch[first])
+            specs += [stage] if stage is not scratch[first] else []
+            for env in later:
                 stage = self.target(env, name, seed, stage, role="revisit" if env in visited else "target")
                 visited.add(env)
                 specs.append(stage)
         return specs
+
+    def _first_stage(self, env: str, name: str, seed: int, scratch: RunSpec) -> RunSpec:
+        """Return the run that a method's second stage starts from."""
+        definition = self._methods[name].first_stage
+        if definition == Method():
+            return scratch
+        planned = PlannedRun(folder="", role="target", env=env, method=name, seed=seed)
+        experiment = self._experiment
+        return self._spec(planned, experiment.target.steps, experiment.evaluation, definition, self._stored())
 
     def target(
         self,
@@ -157,8 +170,17 @@ class Grid:
         if source and definition.needs_source:
             planned = msgspec.structs.replace(planned, source=source.folder)
             extra = {"alias": experiment.alias, "source": source.digest}
+        extra |= self._stored()
         tuned = self._tuned(env, name) if values is None else values
         return self._spec(planned, experiment.target.steps, experiment.evaluation, definition, extra, tuned)
+
+    def _stored(self) -> dict[str, Any]:
+        """Return what every stage of a sequence stores for methods that replay earlier tasks; empty without one."""
+        counts = [method.task_replay for method in self._methods.values() if method.task_replay]
+        if not counts:
+            return {}
+        options = settings.SourceTraining(keep=(REPLAY,), transitions=max(counts))
+        return {"source_training": msgspec.to_builtins(options)}
 
     def _tuned(self, env: str, method: str) -> Mapping[str, Any]:
         """Hyperparameters that a search found for a method on a target; none without a search."""
@@ -214,6 +236,10 @@ class Grid:
         options = settings.SourceTraining(heads=source.heads, dynamics=source.dynamics, keep=stored)
         return {"source_training": msgspec.to_builtins(options)} if options != settings.SourceTraining() else {}
 
+    def _table(self, name: str, definition: Method) -> dict[str, Any]:
+        """Return the acting part of a run's method, that of each of the experiment's made once."""
+        return self._tables[name] if definition is self._methods.get(name) else _acting(definition)
+
     def _spec(
         self,
         planned: PlannedRun,
@@ -237,7 +263,7 @@ class Grid:
             "seed": planned.seed,
             "steps": budget,
             "evaluation": msgspec.to_builtins(evaluation),
-            "method": self._tables.get(planned.method) or _acting(definition),
+            "method": self._table(planned.method, definition),
             "alias": {},
             "source": "",
             "training_variants": [],

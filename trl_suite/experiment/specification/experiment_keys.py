@@ -49,6 +49,7 @@ class SequenceOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     envs: Annotated[tuple[str, ...], msgspec.Meta(min_length=2)]
     steps: Count  # env steps of each stage
     repeat: Annotated[int, msgspec.Meta(ge=1, le=100)] = 1  # how often the whole sequence is gone through
+    heads: tuple[str, ...] = ()  # components that every task has of its own, in all methods: ["actor.head"]
 
     @property
     def stages(self) -> tuple[str, ...]:

@@ -7,13 +7,14 @@ from trl_suite.errors import InputError, located
 from trl_suite.experiment import policy_library
 from trl_suite.experiment.specification import task_sequences
 from trl_suite.experiment.specification.experiment_keys import Experiment
+from trl_suite.experiment.specification.task_sequences import stage_method
 from trl_suite.interface import Spaces
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.source_replay import remembered
 from trl_suite.networks.policy import Policy
 from trl_suite.networks.policy import load as load_policy
 from trl_suite.training.policy_import import trainable_spaces
-from trl_suite.training.rehearsal import blank_source, rehearse
+from trl_suite.training.rehearsal import blank_source, packed_source, rehearse
 from trl_suite.training.training_run import TrainingRun
 
 
@@ -54,13 +55,16 @@ def _pairs(experiment: Experiment, places: dict[str, Spaces]) -> Iterator[tuple[
 
 
 def _check_method(experiment: Experiment, name: str, source: str, target: str, sources: dict[str, Policy]) -> None:
-    method, algorithm = methods.find(name, experiment.method), experiment.algorithm
+    method, algorithm = stage_method(experiment, name), experiment.algorithm
     places = ("sb3",) if experiment.engine == "sb3" else ("sb3", "cohort")
     refusals = [methods.refusal(place, method, algorithm) for place in places]
     if all(refusals):
         raise InputError(refusals[0])
     if method.needs_source and source not in sources:
         sources[source] = _source(experiment, source)
+    policy = sources[source] if method.needs_source else None
+    if experiment.sequence and method.packing and policy:  # the last stage is the one that may find nothing free
+        policy = packed_source(policy, method.packing, len(experiment.sequence.stages) - 1)
     rehearse(
         TrainingRun(
             env=target,
@@ -70,7 +74,7 @@ def _check_method(experiment: Experiment, name: str, source: str, target: str, s
             evaluation=experiment.evaluation,
             method=name,
             definition=method,
-            source=sources[source] if method.needs_source else None,
+            source=policy,
             alias=experiment.alias,
         )
     )

@@ -14,6 +14,7 @@ from trl_suite.experiment.specification.experiment_keys import (
     TargetOptions,
 )
 from trl_suite.mechanisms import methods
+from trl_suite.mechanisms.methods import Method
 from trl_suite.mechanisms.source_replay import remembered
 from trl_suite.record import SCRATCH
 from trl_suite.training.policy_import import trainable_spaces
@@ -37,6 +38,21 @@ def in_full(table: Mapping[str, Any], label: str) -> dict[str, Any]:
         if key in table and tables.convert(table[key], type(options), f"{label}: {key}") != options:
             raise InputError(f"{label}: {key}: give either [sequence], or [source] and [target]")
     return dict(table) | {"source": {}, "target": {"envs": list(sequence.tasks), "steps": sequence.steps}}
+
+
+def stage_method(experiment: Experiment, name: str) -> Method:
+    """Return a method as the experiment asks for it: with heads per task where its sequence has them.
+
+    Raises:
+        InputError: it cannot have such heads.
+    """
+    method, sequence = methods.find(name, experiment.method), experiment.sequence
+    if sequence is None or not sequence.heads or not method.needs_source:
+        return method
+    try:
+        return msgspec.structs.replace(method, heads=sequence.heads)
+    except ValueError as error:
+        raise InputError(f"sequence.heads: method '{name}': {error}") from None
 
 
 def check(where: str, experiment: Experiment) -> None:

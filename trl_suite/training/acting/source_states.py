@@ -5,10 +5,11 @@ import numpy.typing as npt
 import torch
 
 from trl_suite.mechanisms.distillation import SOURCE_STATES
-from trl_suite.mechanisms.weight_regularizer import WeightRegularizer, fisher
+from trl_suite.mechanisms.weight_regularizer import WeightRegularizer, accumulated, fisher, sensitivity
 from trl_suite.networks.actor import source_actor
 from trl_suite.networks.align import Alias, align
 from trl_suite.networks.policy import Policy
+from trl_suite.networks.stage_memory import IMPORTANCE
 from trl_suite.training.reproducibility import seed_for
 from trl_suite.worlds.stepping.vector_env import make_vector
 
@@ -32,12 +33,15 @@ def visited_states(policy: Policy, count: int, seed: int) -> npt.NDArray[np.floa
 def importance(
     source: Policy, learner: Policy, regularizer: WeightRegularizer, alias: Alias | None, seed: int
 ) -> dict[str, torch.Tensor]:
-    """Return `component.tensor` -> the Fisher information of what was just copied; empty where none is asked.
+    """Return `component.tensor` -> the importance of what was just copied; empty where none is asked.
 
     Raises:
-        InputError: the Fisher information is asked for and the target observes more than the source.
+        InputError: an importance is asked for and the target observes more than the source, or the earlier stages'
+            is of other layers.
     """
-    if not regularizer.fisher:
+    if not regularizer.weighs:
         return {}
     actor = source_actor(source, learner.interface, align(source.interface, learner.interface, alias))
-    return fisher(learner, actor.placed(visited_states(source, SOURCE_STATES, seed_for(seed, "home"))))
+    states = actor.placed(visited_states(source, SOURCE_STATES, seed_for(seed, "home")))
+    of_stage = fisher(learner, states) if regularizer.fisher else sensitivity(learner, states)
+    return accumulated(of_stage, source.memory.get(IMPORTANCE, {}), regularizer.carry)

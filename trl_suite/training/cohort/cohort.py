@@ -14,7 +14,10 @@ from gymnasium.vector import AutoresetMode
 
 from trl_suite.algorithms.hyperparameters import OffPolicyHyperparameters, OnPolicyHyperparameters
 from trl_suite.mechanisms import methods
+from trl_suite.mechanisms.freeze_schedule import with_held
+from trl_suite.mechanisms.mechanism import MethodCallback
 from trl_suite.networks.components import REPLAY, TEMPERATURE, Components
+from trl_suite.record import Freeze
 from trl_suite.training.acting.evaluation import Episode
 from trl_suite.training.cohort.collecting.cohort_envs import CohortEnvs, EnvMaker, Physics, simulated
 from trl_suite.training.cohort.collecting.cohort_evaluation import CohortEvaluator
@@ -30,7 +33,8 @@ from trl_suite.training.cohort.stacked import optimizer_state
 from trl_suite.training.cohort.stacked.adam import Cells
 from trl_suite.training.cohort.stacked.coefficients import column, number
 from trl_suite.training.cohort.stacked.parameter_layout import ParameterLayout
-from trl_suite.training.cohort.stacked.stack import Tensors
+from trl_suite.training.cohort.stacked.stack import Tensors, row_of
+from trl_suite.training.preparation import drawn
 from trl_suite.worlds.warp.host import HostWarpEnv
 
 BESIDE_VARIABLE = "TRL_SUITE_MEASURE_BESIDE"  # 1: PPO on Warp is measured on a second stream while it learns on
@@ -71,6 +75,7 @@ class Cohort:
             methods.callbacks(member.run.definition, MemberLearner(self, index), member.freeze_schedule.thaws)
             for index, member in enumerate(members)
         ]
+        self._held = [_held(acting) for acting in self.callbacks]
         self.hold()
 
     def _measuring(self, seeds: Sequence[int], engine: EnvMaker, device: torch.device) -> CohortEvaluator:
@@ -97,10 +102,24 @@ class Cohort:
         names: tuple[str, ...] = self.members[index].keeps
         memory: dict[str, Tensors] = {}
         if REPLAY in names:
-            memory |= self.algorithm.collected(index)
+            member = self.members[index]
+            memory[REPLAY] = drawn(self.algorithm.collected(index)[REPLAY], member.transitions_given, member.run)
         if set(names) - {REPLAY}:
             memory |= optimizer_state.take(self.algorithm.optimisers, index, self.members[index].components())
         return {name: memory[name] for name in names}
+
+    def hands_on(self, index: int) -> Components:
+        """Return what a member hands on to the next stage of a sequence."""
+        return methods.handed_on(self.callbacks[index], self.members[index].hands_on)
+
+    def proof(self, index: int, components: Components) -> Freeze:
+        """Return the proof that nothing of a member moved while it was frozen.
+
+        Raises:
+            FreezeBrokenError: something did; it is named.
+        """
+        proof = self.members[index].freeze_schedule.proof(components)
+        return with_held(proof, self._held[index], _held(self.callbacks[index]))
 
     def release(self, step: int) -> None:
         """Do what every member's method has due after so many env steps: thaws, and what it does besides."""
@@ -236,12 +255,18 @@ class Cohort:
             torch.cuda.empty_cache()
 
 
+def _held(callbacks: Sequence[MethodCallback]) -> dict[str, str]:
+    """Return the sha256 of all that a member's callbacks hold, by name."""
+    return {name: digest for callback in callbacks for name, digest in callback.held().items()}
+
+
 class MemberLearner:
     """One member of a cohort as a mechanism sees it; see `mechanisms.mechanism.MethodLearner`."""
 
     def __init__(self, cohort: Cohort, index: int) -> None:
         member = cohort.members[index]
         self.where, self.steps, self.fresh = f"method '{member.run.method}'", member.run.steps, member.fresh
+        self.env, self.source = member.run.env, member.run.source
         self._cohort, self._index = cohort, index
 
     def components(self) -> Components:
@@ -251,3 +276,9 @@ class MemberLearner:
     def restart(self, components: Collection[str]) -> None:
         """Forget the optimizer state of these components."""
         self._cohort.restart(self._index, components, thawed=False)
+
+    def mask(self, masks: Components) -> None:
+        """Let only the numbers of these tensors learn where the mask is 1."""
+        masked = {name: {key: 1.0 - mask for key, mask in tensors.items()} for name, tensors in masks.items()}
+        for adam in self._cohort.algorithm.optimisers.values():
+            adam.mask(self._index, 1.0 - row_of(adam.stack.layout, masked))

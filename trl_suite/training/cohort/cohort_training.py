@@ -10,6 +10,8 @@ from pathlib import Path
 import torch
 
 from trl_suite.errors import InputError
+from trl_suite.networks.components import Components
+from trl_suite.networks.policy import Policy
 from trl_suite.training.acting.evaluation import Episode
 from trl_suite.training.cohort import member_snapshot
 from trl_suite.training.cohort.cohort import Cohort
@@ -193,7 +195,7 @@ class _CohortLoop:
         member.last = [episode for episode in episodes if episode.mode == "deterministic"]
         step = point - self._run.head_start
         member.watcher.evaluated(step, episodes)
-        member.watcher.acted(step, lambda: member.policy(self._cohort.components(index), self._step, {}))
+        member.watcher.acted(step, lambda: member.policy(self._cohort.components(index), self._step, {}, {}))
         for name, value in of_evaluation(episodes).items():
             member.logger.record(name, value)
         member.logger.dump(point)
@@ -257,14 +259,20 @@ class _CohortLoop:
             member.logger.record(name, float(values[index]))
         member.logger.dump(self._step)
 
+    def _policy(self, index: int, components: Components, finished: bool) -> Policy:
+        member = self._cohort.members[index]
+        if not finished:
+            return member.policy(components, self._step, {}, {})
+        return member.policy(components, self._step, self._cohort.kept(index), self._cohort.hands_on(index))
+
     def _outcome(self, index: int, finished: bool) -> Result:
         """Return the outcome of a member, or the error that its freeze was broken."""
         member, components = self._cohort.members[index], self._cohort.components(index)
         try:
             return TrainingOutcome(
-                policy=member.policy(components, self._step, self._cohort.kept(index) if finished else {}),
+                policy=self._policy(index, components, finished),
                 transplant=member.record,
-                freeze=member.freeze_schedule.proof(components),
+                freeze=self._cohort.proof(index, components),
                 steps=self._step,
                 unstable_episodes=int(self._cohort.algorithm.episodes.unstable[index]),
                 finished=finished,

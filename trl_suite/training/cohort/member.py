@@ -1,7 +1,6 @@
 """One run of a cohort: what it starts from, what its method does to it, and what becomes of it."""
 
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,14 @@ import numpy.typing as npt
 import torch
 
 from trl_suite.interface import Spaces
-from trl_suite.mechanisms.distillation import SOURCE_STATES
+from trl_suite.mechanisms.distillation import (
+    SOURCE_STATES,
+    Behaviour,
+    Gaussian,
+    kept_behaviours,
+    kept_gaussian,
+    together,
+)
 from trl_suite.mechanisms.freeze_schedule import FreezeSchedule
 from trl_suite.mechanisms.rate import factors
 from trl_suite.mechanisms.source_replay import remembered
@@ -17,6 +23,7 @@ from trl_suite.mechanisms.weight_regularizer import WeightRegularizer, regulariz
 from trl_suite.networks.card import Normaliser
 from trl_suite.networks.components import REPLAY, Components, select
 from trl_suite.networks.policy import Policy
+from trl_suite.networks.stage_memory import IMPORTANCE
 from trl_suite.training.acting.evaluation import Episode
 from trl_suite.training.acting.source_states import importance, visited_states
 from trl_suite.training.cohort.learning.replay_rings import essence
@@ -46,13 +53,16 @@ class CohortMember:
         begun = start(run, place)
         self._components, self.fresh, self.record = begun.components, begun.fresh, begun.record
         self.acts_first, self._given = begun.acts_first, begun.transitions
+        self.transitions_given = len(self._given.get("rewards", ()))
         self.moments = moments_of(begun.memory) if set(remembered(method)) - {REPLAY} else {}
         self.keeps = select(run.source_training.keep, begun.memory, "keep")
         replay = {REPLAY: essence(self._given)} if self._given else {}
         self.freeze_schedule = FreezeSchedule(method.thaw, run.steps, self.record, self._components | replay)
+        self.hands_on: dict[str, Tensors] = {}  # to the next stage of a sequence, besides what callbacks do
         self.decay = self._strengths(method.weight_regularizer) if method.weight_regularizer else None
         self.imitated = run.actor(place.interface) if method.distillation else None
-        self.home = self._home() if method.distillation and method.distillation.states == "source" else None
+        self.home = self._home() if method.distillation and method.distillation.states != "own" else None
+        self._kept = self._keep_behaviour() if method.distillation and method.distillation.states == "earlier" else None
         self.logger = RunLog(logs, step)
         self.last: list[Episode] = []
         self._started, self._before = time.monotonic(), 0.0
@@ -93,15 +103,22 @@ class CohortMember:
         """Return the components that the run starts from."""
         return self._components
 
-    def policy(self, components: Components, steps: int, memory: Components) -> Policy:
-        """Return the policy with these components, after so many env steps, and with what it keeps beside them."""
+    def policy(self, components: Components, steps: int, memory: Components, stages: Components) -> Policy:
+        """Return the policy with these components, after so many env steps, and with what it keeps beside them.
+
+        Args:
+            components: of the member.
+            steps: env steps that it has made.
+            memory: its own replay and optimizer state.
+            stages: what it hands on of earlier stages.
+        """
         with torch.no_grad():
             copies = {
                 name: {key: torch.empty_like(value).copy_(components[name][key]) for key, value in tensors.items()}
                 for name, tensors in self._components.items()
             }
         training = self.run.training(steps, self.last, self.seconds)
-        return replace(policy_of(self.hyperparameters, self.place, copies, training), memory=memory)
+        return self.run.remembering(policy_of(self.hyperparameters, self.place, copies, training), memory, stages)
 
     def imitation_strength(self, progress: float) -> float:
         """Return how strongly it imitates its source after a share of the budget; 0 where it imitates none."""
@@ -132,6 +149,7 @@ class CohortMember:
         if run.source is not None:
             learner = policy_of(self.hyperparameters, self.place, components, run.source.card.training)
             weights = importance(run.source, learner, pull, run.alias, run.seed)
+            self.hands_on |= {IMPORTANCE: weights} if pull.carry else {}
         names = regularized(pull, components, self.record.copied)
         return {
             name: {
@@ -140,6 +158,28 @@ class CohortMember:
             }
             for name in names
         }
+
+    def imitated_gaussian(self, raw: npt.NDArray[np.float64], indices: npt.NDArray[np.int64] | None = None) -> Gaussian:
+        """Return what the member imitates in states.
+
+        Args:
+            raw: the states, unnormalised (count, slots).
+            indices: which of those of `home` they are; None where they are all of them, or none.
+        """
+        if self._kept is None:
+            assert self.imitated is not None
+            return self.imitated.gaussian(raw)
+        return kept_gaussian(self._kept, torch.arange(len(raw)) if indices is None else torch.from_numpy(indices))
+
+    def _keep_behaviour(self) -> Behaviour:
+        """Take up what all earlier stages did in their kept states, which stand in place of those at home."""
+        assert self.imitated is not None
+        assert self.home is not None
+        behaviours = kept_behaviours(self.imitated, self.home)
+        self.hands_on |= behaviours
+        behaviour = together(behaviours)
+        self.home = behaviour["observations"].numpy()
+        return behaviour
 
     def _home(self) -> npt.NDArray[np.float64]:
         source = self.run.actor(self.place.interface)

@@ -1,6 +1,5 @@
 """One training on SB3: build, transplant, evaluate at step 0, learn, evaluate on the grid, prove the freeze."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from trl_suite.errors import InputError
@@ -52,7 +51,7 @@ def train(run: TrainingRun, watcher: Watcher, logs: Path | None = None) -> Train
             model.set_logger(run_logger(logs, model.num_timesteps))
         _learn(model, run, observer, watcher)
     return TrainingOutcome(
-        policy=replace(observer.policy(), memory=source_memory.kept(model, run.source_training.keep)),
+        policy=run.remembering(observer.policy(), source_memory.kept(model, run), callbacks.hands_on()),
         transplant=record,
         freeze=callbacks.proof(),
         steps=min(model.num_timesteps, run.total),

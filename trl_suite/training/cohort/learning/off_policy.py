@@ -260,13 +260,13 @@ class _OnReplays:
 
     def _examples(self, index: int, member: CohortMember, uniform: npt.NDArray[np.float64]) -> Tensors:
         """Return the states (B, ...) that numbers in [0, 1) (B, 2) stand for, and what the member's source does."""
-        assert member.imitated is not None
-        home = member.home
+        home, indices = member.home, None
         if home is None:
             raw = self._algorithm.replay.sample_observations(index, uniform)
         else:
-            raw = home[(uniform[:, 0] * len(home)).astype(np.int64)]
-        return examples(member.imitated, raw, self._algorithm.normalized_obs(raw, index))
+            indices = (uniform[:, 0] * len(home)).astype(np.int64)
+            raw = home[indices]
+        return examples(member.imitated_gaussian(raw, indices), self._algorithm.normalized_obs(raw, index))
 
 
 def rows_of(hyperparameters: OffPolicyHyperparameters, total: int, given_rows: int = 0) -> int:

@@ -205,11 +205,10 @@ class _OnRollouts:
         """
         self._strengths = [member.imitation_strength(progress) for member in self._members.values()]
         if max(self._strengths) > 0:
-            self._examples = [
-                examples(member.imitated, *states(index))
-                for index, member in self._members.items()
-                if member.imitated is not None
-            ]
+            self._examples = []
+            for index, member in self._members.items():
+                raw, normalized_obs = states(index)
+                self._examples.append(examples(member.imitated_gaussian(raw), normalized_obs))
             self._draws = [
                 noise.generator(member.seed, noise.NoiseStream.PULL, iteration) for member in self._members.values()
             ]

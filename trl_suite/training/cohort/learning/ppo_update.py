@@ -272,6 +272,7 @@ class PPOUpdate:
     def _clip(self) -> None:
         """Scale each member's gradient to the largest norm allowed; what is frozen does not count."""
         flat = self.gradient.flat
+        self.adam.apply_masks()
         if self._mask is not None:
             flat.mul_(self._mask)
         # g <- g min(1, max_grad_norm / (|g| + eps)) (Pascanu et al. 2013; torch.nn.utils.clip_grad_norm_)

@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from trl_suite.algorithms.hyperparameters import Activation
 from trl_suite.algorithms.registry import Algorithm, find
-from trl_suite.networks.actor import SourceActor
+from trl_suite.mechanisms.distillation import Gaussian
 from trl_suite.networks.policy import LOG_STD_RANGE
 from trl_suite.training.cohort.stacked.adam import Adam, Cells
 from trl_suite.training.cohort.stacked.network import Networks
@@ -167,14 +166,13 @@ class DistillationGradient:
         grad[..., :actions] = 2.0 * away * (1.0 - action.square()) * examples["share"]
 
 
-def examples(source: SourceActor, raw: npt.NDArray[np.float64], normalized_obs: torch.Tensor) -> Tensors:
-    """Return states as `normalized_obs`, and the source's Gaussians there: `mean` and, but for TD3, `log_std`.
+def examples(imitated: Gaussian, normalized_obs: torch.Tensor) -> Tensors:
+    """Return states as `normalized_obs`, and the Gaussians imitated there: `mean` and, but for TD3, `log_std`.
 
     Args:
-        source: who is imitated.
-        raw: the states as they are (count, slots).
-        normalized_obs: the same as the member's network sees them.
+        imitated: mean and log std (count, actions).
+        normalized_obs: the states as the member's network sees them (count, slots).
     """
-    mean, log_std = source.gaussian(raw)
+    mean, log_std = imitated
     of_states = {"normalized_obs": normalized_obs, "mean": mean.to(normalized_obs)}
     return of_states if log_std is None else of_states | {"log_std": log_std.to(normalized_obs)}

@@ -68,6 +68,7 @@ class Adam:
         self._device_rates = torch.from_numpy(self._base_rates[:, 0].copy()).to(stack.flat.device)
         self._rates = self._base_rates * (np.ones(shape) if factors is None else factors)
         self.warming = np.zeros(shape, dtype=bool)  # parts whose rate rises after a thaw
+        self.masks: torch.Tensor | None = None  # 1 where a number may learn (rows, members, size); None: everywhere
         self._plan: dict[float, _Slices] | None = None
         self.edition = 0  # of the plan: another one moves other numbers, or at other rates
 
@@ -81,6 +82,21 @@ class Adam:
         if not np.array_equal(cells, self._learning):
             self._learning = cells.copy()
             self._change()
+
+    def mask(self, member: int, numbers: torch.Tensor) -> None:
+        """Let only the numbers of a member's rows (rows, size) learn where these are 1: elsewhere gradients are 0.
+
+        A number whose every gradient was 0 does not move, to the bit; `restart` what was moved before.
+        """
+        if self.masks is None:
+            self.masks = torch.ones_like(self.stack.flat)
+            self._change()
+        self.masks[:, member] = numbers.to(self.masks)
+
+    def apply_masks(self) -> None:
+        """Take the gradient from all that is masked."""
+        if self.masks is not None:
+            self.gradient.flat.mul_(self.masks)
 
     def anneal(self, share: float) -> None:
         """Learn at this share of the rate from now on; on a device a captured step reads it anew."""
@@ -117,6 +133,7 @@ class Adam:
         """Move what learns by the gradient."""
         for act in self.before:
             act()
+        self.apply_masks()
         if self._plan is None:
             self._plan = self._planned()
         for rate, slices in self._plan.items():

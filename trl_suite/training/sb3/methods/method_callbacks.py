@@ -1,12 +1,14 @@
 """The method of one run on SB3 while it trains: thaws, resets, penalties towards the source, a guide policy."""
 
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Any, cast
 
 import gymnasium
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.utils.hooks import RemovableHandle
 
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.distillation import (
@@ -17,11 +19,16 @@ from trl_suite.mechanisms.distillation import (
     Raw,
     States,
     distil,
+    kept_behaviours,
+    kept_examples,
+    source_examples,
     state_sampler,
+    together,
 )
-from trl_suite.mechanisms.freeze_schedule import FreezeSchedule
+from trl_suite.mechanisms.freeze_schedule import FreezeSchedule, with_held
 from trl_suite.networks.actor import SourceActor
 from trl_suite.networks.components import Components
+from trl_suite.networks.stage_memory import IMPORTANCE
 from trl_suite.record import Freeze, Transplant
 from trl_suite.training.acting.source_states import visited_states
 from trl_suite.training.reproducibility import seed_for
@@ -126,7 +133,9 @@ class SB3Learner:
 
     def __init__(self, model: Model, run: TrainingRun, fresh: Components) -> None:
         self.where, self.steps, self.fresh = f"method '{run.method}'", run.steps, fresh
+        self.env, self.source = run.env, run.source
         self._model = model
+        self._masks: list[RemovableHandle] = []
 
     def components(self) -> Components:
         """Return the model's components; its parameters may be written."""
@@ -135,6 +144,21 @@ class SB3Learner:
     def restart(self, components: Collection[str]) -> None:
         """Forget the optimizer state of these components."""
         source_memory.forget(self._model, components)
+
+    def mask(self, masks: Components) -> None:
+        """Let only the numbers of these tensors learn where the mask is 1: of all others the gradient is 0.
+
+        A fresh Adam moves nothing whose every gradient is 0; `restart` what was moved before.
+        """
+        for handle in self._masks:
+            handle.remove()
+        components = self.components()
+        self._masks = [
+            components[name][tensor].register_hook(partial(torch.mul, mask))
+            for name, tensors in masks.items()
+            for tensor, mask in tensors.items()
+            if isinstance(components[name][tensor], torch.nn.Parameter)
+        ]
 
 
 class MethodCallbacks:
@@ -152,11 +176,14 @@ class MethodCallbacks:
         method = run.definition
         self.freeze_schedule = FreezeSchedule(method.thaw, run.steps, record, self._components())
         self._callbacks = methods.callbacks(method, SB3Learner(model, run, fresh), self.freeze_schedule.thaws)
+        self._held = {name: digest for callback in self._callbacks for name, digest in callback.held().items()}
+        self._hands_on: dict[str, dict[str, torch.Tensor]] = {}  # besides what callbacks do
         self._guides: list[GuidedEnv] = []
         self._guided = 0
         self._draws: np.random.Generator | None = None  # of the states on which behaviours are compared
-        if method.weight_regularizer:
-            regularize_copied(run.source, model, method.weight_regularizer, record, run.alias, run.seed)
+        if regularizer := method.weight_regularizer:
+            weights = regularize_copied(run.source, model, regularizer, record, run.alias, run.seed)
+            self._hands_on |= {IMPORTANCE: weights} if regularizer.carry else {}
         if method.distillation or method.guide_policy:
             self._accompany(run.actor(sb3.interface_of_model(model)))
 
@@ -197,7 +224,12 @@ class MethodCallbacks:
         Raises:
             FreezeBrokenError: a component did; it is named.
         """
-        return self.freeze_schedule.proof(self._components())
+        after = {name: digest for callback in self._callbacks for name, digest in callback.held().items()}
+        return with_held(self.freeze_schedule.proof(self._components()), self._held, after)
+
+    def hands_on(self) -> Components:
+        """Return what the policy hands on to the next stage of a sequence."""
+        return methods.handed_on(self._callbacks, self._hands_on)
 
     def _components(self) -> Components:
         """Return all that can be frozen."""
@@ -219,12 +251,15 @@ class MethodCallbacks:
 
     def _distil(self, distillation: Distillation, source: SourceActor) -> None:
         self._draws = generator = np.random.default_rng(seed_for(self._run.seed, "pull"))
-        states = recent_states(self._model, generator)
-        if distillation.states == "source":
-            visited = visited_states(source.policy, SOURCE_STATES, seed_for(self._run.seed, "home"))
-            states = state_sampler(source.placed(visited), generator)
-        gaussian = gaussian_of(self._model)
-        distil(optimisers(self._model)[0], distillation, source, gaussian, states, self._progress)
+        examples = source_examples(source, recent_states(self._model, generator))
+        if distillation.states != "own":
+            visited = source.placed(visited_states(source.policy, SOURCE_STATES, seed_for(self._run.seed, "home")))
+            examples = source_examples(source, state_sampler(visited, generator))
+            if distillation.states == "earlier":
+                behaviours = kept_behaviours(source, visited)
+                self._hands_on |= behaviours
+                examples = kept_examples(together(behaviours), generator)
+        distil(optimisers(self._model)[0], distillation, examples, gaussian_of(self._model), self._progress)
 
     def _guided_env(self, source: SourceActor, index: int) -> GuidedEnv:
         """Put the guide around one of the model's envs, innermost, where the time limit counts its steps too."""

@@ -10,7 +10,7 @@ from stable_baselines3.common.buffers import ReplayBuffer
 
 from trl_suite.networks.components import REPLAY, Components, select
 from trl_suite.networks.policy_memory import MOMENTS, STEP, TERM_PREFIX, owner
-from trl_suite.training.preparation import NUMBER_FIELDS, OBSERVATION_FIELDS, ReplayRoom
+from trl_suite.training.preparation import NUMBER_FIELDS, OBSERVATION_FIELDS, ReplayRoom, drawn
 from trl_suite.training.sb3.methods.replay_buffer import SourceReplayBuffer
 from trl_suite.training.sb3.models import sb3_model as sb3
 from trl_suite.training.sb3.models.learners import Model, has_temperature, is_on_policy
@@ -29,20 +29,33 @@ def empty(model: Model) -> dict[str, Tensors]:
     return replay | optimizer_state(model)
 
 
-def kept(model: Model, patterns: Sequence[str]) -> dict[str, Tensors]:
-    """Return copies of the components that the patterns name.
+def kept(model: Model, run: TrainingRun) -> dict[str, Tensors]:
+    """Return copies of the components that the run stores beside its weights.
+
+    Raises:
+        InputError: the learner has none such.
+    """
+    memory = selected(model, run.source_training.keep)
+    if REPLAY not in run.source_training.keep:
+        return memory
+    buffer = _buffer(model)
+    received = buffer.given * model.n_envs if isinstance(buffer, SourceReplayBuffer) else 0
+    return memory | {REPLAY: drawn(_transitions(buffer), received, run)}
+
+
+def selected(model: Model, patterns: Sequence[str]) -> dict[str, Tensors]:
+    """Return copies of the optimizer state that the patterns name; one that names the replay alone adds nothing.
 
     Raises:
         InputError: the learner has none such.
     """
     names = select(patterns, empty(model), "keep")
-    memory = {name: tensors for name, tensors in optimizer_state(model).items() if name in names}
-    return memory | ({REPLAY: _transitions(_buffer(model))} if REPLAY in names else {})
+    return {name: tensors for name, tensors in optimizer_state(model).items() if name in names}
 
 
 def is_kept(run: TrainingRun) -> bool:
     """Return whether the run's replay holds more than was collected, or more of it than a snapshot takes."""
-    return REPLAY in (*run.source_training.keep, *run.definition.copy)
+    return REPLAY in (*run.source_training.keep, *run.definition.copy) or run.definition.task_replay is not None
 
 
 def fill(model: Model, transitions: Tensors) -> None:

@@ -236,11 +236,12 @@ def regularize_copied(
     record: Transplant,
     alias: Alias | None,
     seed: int,
-) -> None:
-    """Pull what was copied back to where it is now; see `mechanisms.weight_regularizer`."""
+) -> dict[str, torch.Tensor]:
+    """Pull what was copied back to where it is now, and return its importance; see `mechanisms.weight_regularizer`."""
     learner = sb3.policy_of(model, source.card.training) if source else None
     weights = importance(source, learner, regularizer, alias, seed) if source and learner else {}
     regularize(optimisers(model), sb3.components_of(model), regularizer, record.copied, weights)
+    return weights
 
 
 def _everything(model: Model) -> dict[str, dict[str, torch.Tensor]]:

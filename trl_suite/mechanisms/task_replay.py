@@ -1,0 +1,88 @@
+"""Task replay: transitions of every earlier task of a sequence in the learner's replay, which are never overwritten.
+
+As many of each task, drawn from what its stage collected, at the reward that was paid there (the perfect memory of
+Wolczyk et al. 2021, section 5, cut to a size; the episodic memory of Wolczyk et al. 2024). Off-policy algorithms alone.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Protocol
+
+import msgspec
+import torch
+
+from trl_suite.algorithms.registry import find
+from trl_suite.errors import InputError
+from trl_suite.mechanisms.mechanism import Mechanism, MethodLearner, during
+from trl_suite.networks.components import REPLAY
+from trl_suite.networks.policy import Policy
+from trl_suite.networks.stage_memory import REPLAYS
+
+Transitions = Annotated[int, msgspec.Meta(gt=0)]
+
+
+def earlier_replays(source: Policy, where: str) -> dict[str, dict[str, torch.Tensor]]:
+    """Return the transitions of each stage up to the source's own, `stages.replay.K`.
+
+    Raises:
+        InputError: the source has kept no replay.
+    """
+    if REPLAY not in source.memory:
+        raise InputError(f"{where}: task_replay: the source has kept no replay; it belongs into a [sequence]")
+    stored = {name: dict(tensors) for name, tensors in source.memory.items() if name.startswith(REPLAYS)}
+    return stored | {f"{REPLAYS}{len(source.earlier_tasks)}": dict(source.memory[REPLAY])}
+
+
+class TaskReplayCallback:
+    """The hand-over of one run's earlier transitions; the learner's replay was filled before it."""
+
+    def __init__(self, learner: MethodLearner) -> None:
+        self._stored = earlier_replays(learner.source, learner.where) if learner.source else {}
+
+    def next(self, step: int) -> int | None:
+        """Return None: nothing is due during a stage."""
+
+    def advance(self, step: int) -> None:
+        """Do nothing."""
+
+    def state(self) -> dict[str, Any]:
+        """Return nothing: what is stored follows from the source."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up nothing."""
+
+    def held(self) -> dict[str, str]:
+        """Return nothing: a frozen replay is proved by the freeze schedule."""
+        return {}
+
+    def hands_on(self) -> dict[str, dict[str, torch.Tensor]]:
+        """Return the transitions of all tasks before this one."""
+        return self._stored
+
+
+class _TaskReplayKeys(Protocol):
+    @property
+    def task_replay(self) -> int | None: ...
+
+
+def _label(method: _TaskReplayKeys) -> str:
+    return "replays earlier tasks" if method.task_replay else ""
+
+
+def _can(method: _TaskReplayKeys, algorithm: str) -> str:
+    if find(algorithm).on_policy:
+        return f"task_replay: {algorithm} learns from its own rollouts, and has no replay; sac and td3 have one"
+    return ""
+
+
+def _callback(method: _TaskReplayKeys, learner: MethodLearner, thaws: Mapping[str, int | None]) -> TaskReplayCallback:
+    return TaskReplayCallback(learner)
+
+
+TASK_REPLAY = Mechanism(
+    name="task replay",
+    keys=("task_replay",),
+    can={"sb3": _can, "cohort": _can, "transplant": during},
+    label=_label,
+    callback=_callback,
+)

@@ -1,0 +1,70 @@
+"""Memory of the stages before a policy's own, in a sequence of tasks, and the policy that it is on each of them.
+
+It lies beside the weights, in `memory.safetensors`, whose digest the card names. A stage's memory is made when the next
+one begins, from the policy and the memory that it starts from: nothing is lost where a stage is made again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from trl_suite.networks.components import Components
+
+if TYPE_CHECKING:
+    from trl_suite.networks.policy import Policy
+
+STAGES = "stages."  # opens the components that are handed on
+IMPORTANCE = "stages.importance"  # `component.tensor` -> how much the earlier tasks depend on each number
+OWNERS = "stages.owners"  # `component.tensor` -> the stage that owns each weight, from 1 on; 0 where it is free
+STATES = "stages.states."  # opens the states of each earlier task, and what its policy did there: stages.states.0
+REPLAYS = "stages.replay."  # opens the transitions of each earlier task
+HEADS = "stages.heads."  # opens the heads of each earlier task: `component.tensor` -> its numbers
+
+
+def dtype_of(component: str, tensor: str) -> torch.dtype:
+    """Return the type of the numbers of a tensor that is handed on."""
+    if component == OWNERS:
+        return torch.int8
+    return torch.float64 if tensor.endswith("observations") or tensor.startswith("term.") else torch.float32
+
+
+def handed_on(memory: Components) -> dict[str, dict[str, torch.Tensor]]:
+    """Return the part of a policy's memory that is of earlier stages."""
+    return {name: dict(tensors) for name, tensors in memory.items() if name.startswith(STAGES)}
+
+
+def policy_of_task(policy: "Policy", env: str) -> "Policy":
+    """Return the policy as it acts on a task: the weights and heads that are that task's, where stages have their own.
+
+    Args:
+        policy: of a stage.
+        env: the task; on one that no stage has had, the policy acts as it is.
+    """
+    if env == policy.card.training.env or env not in policy.earlier_tasks:
+        return policy
+    stage = max(index for index, task in enumerate(policy.earlier_tasks) if task == env)
+    components = _with_heads(policy.components, policy.memory.get(f"{HEADS}{stage}", {}))
+    return replace(policy, components=_owned(components, policy.memory.get(OWNERS, {}), stage + 1))
+
+
+def _with_heads(components: Components, heads: Mapping[str, torch.Tensor]) -> Components:
+    """Return the components with the tensors of a task's heads in place of their own."""
+    return {
+        name: {tensor: heads.get(f"{name}.{tensor}", value) for tensor, value in tensors.items()}
+        for name, tensors in components.items()
+    }
+
+
+def _owned(components: Components, owners: Mapping[str, torch.Tensor], stage: int) -> Components:
+    """Return the components with 0 in place of all weights that a later stage owns, or none."""
+
+    def visible(name: str, value: torch.Tensor) -> torch.Tensor:
+        owner = owners.get(name)
+        return value if owner is None else torch.where((owner > 0) & (owner <= stage), value, 0.0)
+
+    return {
+        name: {tensor: visible(f"{name}.{tensor}", value) for tensor, value in tensors.items()}
+        for name, tensors in components.items()
+    }
