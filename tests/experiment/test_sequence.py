@@ -125,6 +125,8 @@ def test_a_check_has_the_records_of_all_stages_before(made, tmp_path):
         ("repeat = 2", "repeat = 0", "sequence.repeat"),
         ("[sequence]", '[source]\nenv = "hopper"\nsteps = 64\n[sequence]', "give either [sequence], or [source]"),
         ("[sequence]", 'engine = ["cohort", "sb3"]\n[sequence]', "sequence: takes one value of engine"),
+        ('"ewc"', '"task-replay"', "ppo learns from its own rollouts, and has no replay"),
+        ("repeat = 2", 'repeat = 2\nheads = ["actor.hat"]', "no component 'actor.hat'"),
         ("[sequence]", "probes = 1\n[sequence]", "probes: not in a sequence"),
     ],
 )  # fmt: skip
@@ -135,6 +137,28 @@ def test_what_a_sequence_cannot_be_is_refused_by_name(tmp_path, old, new, messag
         experiment_file.load(written(tmp_path, text))
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_a_method_that_needs_stages_is_refused_without_a_sequence(tmp_path):
+    for name in ("packnet", "task-replay"):
+        text = TINY.replace('"random-frozen"', f'"{name}"')
+        with pytest.raises(InputError, match=f"methods: '{name}': .* takes from stage to stage, in a .sequence."):
+            experiment_file.load(written(tmp_path, text))
+
+
+def test_masks_that_leave_a_late_stage_no_free_weight_are_refused_before_anything_runs(tmp_path):
+    text = SEQUENCE.replace('"ewc"', '"packnet"').replace("repeat = 2", "repeat = 3")
+    with pytest.raises(InputError) as raised:
+        experiment_file.load(written(tmp_path, text))
+    assert "leaves no free weight to stage 6 in actor.head.weight: lower packing.keep (0.5)" in str(raised.value)
+
+
+def test_a_method_that_acts_in_the_first_stage_too_begins_with_a_run_of_its_own(tmp_path):
+    text = SEQUENCE.replace('"ewc"', '"packnet"').replace("hidden = [8, 8]", "hidden = [32, 32]")
+    specs = grid.run_specs(experiment_file.load(written(tmp_path, text)))
+    first, second, *_ = (spec for spec in specs if spec.method == "packnet" and spec.seed == 0)
+    assert (first.env, first.source, first.specification["method"].keys()) == (FIRST, "", {"packing"})
+    assert second.source == first.folder
 
 
 def test_an_experiment_object_with_a_sequence_is_read_again(tmp_path):

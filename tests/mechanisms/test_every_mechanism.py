@@ -27,8 +27,14 @@ USING: dict[str, dict[str, object]] = {
     "adapter": {"adapter": {"kind": "residual"}},
     "head_start": {"head_start": True},
     "reset": {"reset": {"components": ["actor.head"], "at": [0.5]}},
+    "packing": {"packing": {}},
+    "heads": {"copy": ["actor"], "heads": ["actor.head"]},
+    "task_replay": {"task_replay": 100},
 }
-DURING = {"thaw", "distillation", "guide_policy", "adapter", "head_start", "reset"}
+DURING = {
+    "thaw", "distillation", "guide_policy", "adapter", "head_start", "reset", "packing", "heads", "task_replay",
+}  # fmt: skip
+OFF_POLICY = {"task_replay"}
 
 
 def using(key: str) -> Method:
@@ -63,9 +69,11 @@ def test_a_place_that_does_not_know_a_mechanism_refuses_it_by_name(key, place, m
 
 @pytest.mark.parametrize("key", USING)
 def test_each_engine_does_a_mechanism_or_says_why_not(key):
-    assert methods.refusal("sb3", using(key), "ppo") == ""
-    assert bool(methods.refusal("transplant", using(key), "ppo")) == (key in DURING)
-    refused = methods.refusal("cohort", using(key), "ppo")
+    algorithm = "sac" if key in OFF_POLICY else "ppo"
+    assert methods.refusal("sb3", using(key), algorithm) == ""
+    assert bool(methods.refusal("sb3", using(key), "ppo")) == (key in OFF_POLICY)
+    assert bool(methods.refusal("transplant", using(key), algorithm)) == (key in DURING)
+    refused = methods.refusal("cohort", using(key), algorithm)
     assert bool(refused) == (key in ("guide_policy", "adapter"))
 
 
@@ -90,6 +98,13 @@ def test_a_mechanism_that_says_nothing_of_an_engine_is_refused_there():
         ({"reset": {"components": ["actor"], "at": [0.5]}, "adapter": {"kind": "lateral"}}, "give one of them"),
         ({"head_start": True, "copy": ["actor"]}, "nothing can be taken from it"),
         ({"adapter": {"kind": "lateral"}, "weight_regularizer": {"strength": 1, "fisher": True}}, "no adapter with it"),
+        ({"weight_regularizer": {"strength": 1, "fisher": True, "sensitivity": True}}, "give one of them"),
+        ({"weight_regularizer": {"strength": 1, "carry": 1.0}}, "give fisher or sensitivity too"),
+        ({"packing": {}, "weight_regularizer": {"strength": 1}}, "which weight_regularizer would move"),
+        ({"packing": {"keep": 1.0}}, "packing.keep"),
+        ({"heads": ["actor.head"], "copy": ["actor"], "adapter": {"kind": "lateral"}}, "give one of them"),
+        ({"heads": ["actor.head"]}, "give copy too"),
+        ({"task_replay": 0}, "task_replay"),
         ({"weights": {"strength": 1.0}}, "it is called 'weight_regularizer' now"),
         ({"behaviour": {"strength": 1.0}}, "it is called 'distillation' now"),
         ({"guide": {}}, "it is called 'guide_policy' now"),

@@ -119,7 +119,7 @@ def with_held(proof: Freeze, before: Mapping[str, str], after: Mapping[str, str]
     """
     if moved := [name for name, digest in before.items() if after.get(name) != digest]:
         raise FreezeBrokenError(f"frozen parts moved during training: {', '.join(moved)}")
-    return msgspec.structs.replace(proof, before=proof.before | before, after=proof.after | after)
+    return msgspec.structs.replace(proof, before={**proof.before, **before}, after={**proof.after, **after})
 
 
 class FreezeSchedule:

@@ -104,7 +104,7 @@ class Method(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     @property
     def first_stage(self) -> "Method":
         """The method in the first stage of a sequence, which has no source; scratch for most."""
-        return Method(packing=self.packing)
+        return Method(packing=self.packing, heads=self.heads if self.packing else ())
 
     @property
     def frozen_selectors(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ alone. On SB3 a hook on each gradient masks it; in a cohort `training/cohort/sta
 """
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Protocol
 
 import msgspec
@@ -54,10 +54,22 @@ def pruned(weight: torch.Tensor, owner: torch.Tensor, stage: int, keep: float) -
     return after.view_as(owner)
 
 
-def owners_after(packing: Packing, components: Components, stages: int) -> dict[str, torch.Tensor]:
+def packed(packing: Packing, heads: Sequence[str], components: Components, where: str) -> tuple[str, ...]:
+    """Return the components whose weights stages share: those that it names, but heads that every task has of its own.
+
+    Raises:
+        InputError: it names a component that does not exist.
+    """
+    apart = select(heads, components, f"{where}: heads")
+    return tuple(name for name in select(packing.on, components, f"{where}: packing.on") if name not in apart)
+
+
+def owners_after(
+    packing: Packing, heads: Sequence[str], components: Components, stages: int
+) -> dict[str, torch.Tensor]:
     """Return owners as so many stages leave them, by `component.tensor`: as many of each, where it does not matter."""
     owners: dict[str, torch.Tensor] = {}
-    for name in select(packing.on, components, "packing.on"):
+    for name in packed(packing, heads, components, "packing"):
         for tensor, weight in components[name].items():
             if weight.ndim == 2:
                 owner = torch.zeros(weight.shape, dtype=torch.int8)
@@ -74,10 +86,12 @@ class PackingCallback:
         InputError: a component does not exist or is frozen, the source was not packed, or no weight of a layer is free.
     """
 
-    def __init__(self, packing: Packing, learner: MethodLearner, thaws: Mapping[str, int | None]) -> None:
+    def __init__(
+        self, packing: Packing, heads: Sequence[str], learner: MethodLearner, thaws: Mapping[str, int | None]
+    ) -> None:
         self._packing, self._learner, self._pruned = packing, learner, False
         self._due = round(packing.at * learner.steps)
-        self._names = select(packing.on, learner.components(), f"{learner.where}: packing.on")
+        self._names = packed(packing, heads, learner.components(), learner.where)
         if frozen := [name for name in self._names if name in thaws]:
             raise InputError(f"{learner.where}: packing: {', '.join(frozen)} is frozen: no stage could own its weights")
         earlier = learner.source.memory.get(OWNERS, {}) if learner.source else {}
@@ -176,6 +190,9 @@ class _PackingKeys(Protocol):
     def packing(self) -> Packing | None: ...
 
     @property
+    def heads(self) -> Sequence[str]: ...
+
+    @property
     def weight_regularizer(self) -> object: ...
 
     @property
@@ -205,7 +222,7 @@ def _can(method: _PackingKeys, algorithm: str) -> str:
 
 def _callback(method: _PackingKeys, learner: MethodLearner, thaws: Mapping[str, int | None]) -> PackingCallback:
     assert method.packing is not None
-    return PackingCallback(method.packing, learner, thaws)
+    return PackingCallback(method.packing, method.heads, learner, thaws)
 
 
 PACKING = Mechanism(

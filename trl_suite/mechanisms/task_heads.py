@@ -101,7 +101,7 @@ def _label(method: _HeadsKeys) -> str:
 def _check(method: _HeadsKeys) -> str:
     if method.heads and method.adapter is not None:
         return "heads are plain layers, and an adapter changes them: give one of them"
-    if method.heads and not method.copy:
+    if method.heads and not (method.copy or method.packing):
         return "heads stand on a trunk that is copied, and nothing is: give copy too"
     return ""
 

@@ -11,7 +11,7 @@ from trl_suite.algorithms.registry import find
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.freeze_schedule import FreezeSchedule
 from trl_suite.mechanisms.methods import Method
-from trl_suite.mechanisms.packing import Packing, owners_after
+from trl_suite.mechanisms.packing import owners_after
 from trl_suite.mechanisms.rate import factors
 from trl_suite.mechanisms.source_replay import remembered
 from trl_suite.networks.card import Training
@@ -67,9 +67,11 @@ def blank_source(env: str, hyperparameters: Hyperparameters, remembers: Sequence
     return replace(policy, memory={name: memory[name] for name in chosen_names})
 
 
-def packed_source(source: Policy, packing: Packing, stages: int) -> Policy:
+def packed_source(source: Policy, method: Method, stages: int) -> Policy:
     """Return a blank source of which so many stages of a sequence own weights."""
-    return replace(source, memory={**source.memory, OWNERS: owners_after(packing, source.components, stages)})
+    assert method.packing is not None
+    owners = owners_after(method.packing, method.heads, source.components, stages)
+    return replace(source, memory={**source.memory, OWNERS: owners})
 
 
 def rehearse(run: TrainingRun) -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-Role = Literal["learner", "evaluation", "home", "pull", "guide", "method", "domain", "dynamics"]
+Role = Literal["learner", "evaluation", "home", "pull", "guide", "method", "domain", "dynamics", "replay"]
 _KEYS: dict[Role, int] = {
     "learner": 0,
     "evaluation": 1,
@@ -17,6 +17,7 @@ _KEYS: dict[Role, int] = {
     "method": 5,
     "domain": 6,
     "dynamics": 7,
+    "replay": 8,
 }
 
 

@@ -110,6 +110,7 @@ class _Reader:
         runs = [m for m in results.recorded if m.planned.role in ("target", "revisit")]
         self._after = {(m.planned.source, m.planned.method): m for m in runs if m.planned.source}
         self._scratch = {(m.planned.env, m.planned.seed): m for m in runs if m.planned.method == SCRATCH}
+        self._first = {(m.planned.method, m.planned.seed): m for m in runs if not m.planned.source}  # if not scratch's
         self._seeds = list(dict.fromkeys(m.planned.seed for m in runs))
 
     def chains(self, method: str) -> dict[int, list[_Stage]]:
@@ -134,7 +135,8 @@ class _Reader:
         return stage.area if stage else NAN
 
     def _chain(self, method: str, seed: int) -> list[_Stage]:
-        member = self._scratch.get((self.stages[0], seed))
+        begins = self._first.get((method, seed)) if method != SCRATCH else None
+        member = begins or self._scratch.get((self.stages[0], seed))
         chain: list[_Stage] = []
         for env in self.stages:
             if method == SCRATCH:

@@ -142,7 +142,7 @@ class Grid:
             return scratch
         planned = PlannedRun(folder="", role="target", env=env, method=name, seed=seed)
         experiment = self._experiment
-        return self._spec(planned, experiment.target.steps, experiment.evaluation, definition, self._stored())
+        return self._spec(planned, experiment.target.steps, experiment.evaluation, definition, {})
 
     def target(
         self,
@@ -170,7 +170,8 @@ class Grid:
         if source and definition.needs_source:
             planned = msgspec.structs.replace(planned, source=source.folder)
             extra = {"alias": experiment.alias, "source": source.digest}
-        extra |= self._stored()
+        if name == SCRATCH or definition.task_replay:
+            extra |= self._stored()
         tuned = self._tuned(env, name) if values is None else values
         return self._spec(planned, experiment.target.steps, experiment.evaluation, definition, extra, tuned)
 

@@ -64,7 +64,7 @@ def _check_method(experiment: Experiment, name: str, source: str, target: str, s
         sources[source] = _source(experiment, source)
     policy = sources[source] if method.needs_source else None
     if experiment.sequence and method.packing and policy:  # the last stage is the one that may find nothing free
-        policy = packed_source(policy, method.packing, len(experiment.sequence.stages) - 1)
+        policy = packed_source(policy, method, len(experiment.sequence.stages) - 1)
     rehearse(
         TrainingRun(
             env=target,

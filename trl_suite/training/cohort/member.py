@@ -147,7 +147,9 @@ class CohortMember:
         run, components = self.run, self.components()
         weights: dict[str, torch.Tensor] = {}
         if run.source is not None:
-            learner = policy_of(self.hyperparameters, self.place, components, run.source.card.training)
+            learner = run.source  # of which, with heads per task, a member has only a part
+            if not run.definition.heads:
+                learner = policy_of(self.hyperparameters, self.place, components, run.source.card.training)
             weights = importance(run.source, learner, pull, run.alias, run.seed)
             self.hands_on |= {IMPORTANCE: weights} if pull.carry else {}
         names = regularized(pull, components, self.record.copied)

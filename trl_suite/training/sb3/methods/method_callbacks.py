@@ -182,7 +182,8 @@ class MethodCallbacks:
         self._guided = 0
         self._draws: np.random.Generator | None = None  # of the states on which behaviours are compared
         if regularizer := method.weight_regularizer:
-            weights = regularize_copied(run.source, model, regularizer, record, run.alias, run.seed)
+            whole = bool(method.heads)
+            weights = regularize_copied(run.source, model, regularizer, record, run.alias, run.seed, whole)
             self._hands_on |= {IMPORTANCE: weights} if regularizer.carry else {}
         if method.distillation or method.guide_policy:
             self._accompany(run.actor(sb3.interface_of_model(model)))

@@ -236,9 +236,13 @@ def regularize_copied(
     record: Transplant,
     alias: Alias | None,
     seed: int,
+    whole: bool = False,
 ) -> dict[str, torch.Tensor]:
-    """Pull what was copied back to where it is now, and return its importance; see `mechanisms.weight_regularizer`."""
-    learner = sb3.policy_of(model, source.card.training) if source else None
+    """Pull what was copied back to where it is now, and return its importance; see `mechanisms.weight_regularizer`.
+
+    `whole` asks for the importance in the source's own policy, of which the model has only a part.
+    """
+    learner = (source if whole else sb3.policy_of(model, source.card.training)) if source else None
     weights = importance(source, learner, regularizer, alias, seed) if source and learner else {}
     regularize(optimisers(model), sb3.components_of(model), regularizer, record.copied, weights)
     return weights
