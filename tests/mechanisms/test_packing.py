@@ -14,7 +14,7 @@ from trl_suite.errors import InputError
 from trl_suite.mechanisms.methods import Method
 from trl_suite.mechanisms.packing import Packing, count_kept, pruned
 from trl_suite.networks.policy import load
-from trl_suite.networks.stage_memory import OWNERS, policy_of_task
+from trl_suite.networks.stage_memory import STAGE_OWNERS, policy_of_task
 from trl_suite.training.sb3.loop import train as train_on_sb3
 from trl_suite.training.training_run import TrainingOutcome, TrainingRun, Unwatched
 
@@ -46,7 +46,7 @@ def stages(request) -> list[TrainingOutcome]:
 
 
 def owners(result: TrainingOutcome) -> dict[str, np.ndarray]:
-    return {name: value.numpy() for name, value in result.policy.memory[OWNERS].items()}
+    return {name: value.numpy() for name, value in result.policy.memory[STAGE_OWNERS].items()}
 
 
 def test_the_largest_of_the_free_weights_are_kept():

@@ -14,7 +14,7 @@ from trl_suite.errors import InputError
 from trl_suite.mechanisms.distillation import Distillation, divergence, kept_examples, together
 from trl_suite.mechanisms.methods import Method
 from trl_suite.networks.policy import Policy, load
-from trl_suite.networks.stage_memory import HEADS, REPLAYS, STATES, policy_of_task
+from trl_suite.networks.stage_memory import STAGE_HEADS, STAGE_REPLAYS, STAGE_STATES, policy_of_task
 from trl_suite.training.sb3.loop import train as train_on_sb3
 from trl_suite.training.settings import SourceTraining
 from trl_suite.training.training_run import TrainingOutcome, TrainingRun, Unwatched
@@ -50,7 +50,7 @@ def test_cloning_stays_near_what_all_earlier_tasks_did(engine, first, tmp_path):
         second.policy.save(tmp_path)
         policy = stage(engine, env=FIRST, definition=cloning(strength), source=load(Path(tmp_path))).policy
         assert policy.earlier_tasks == (FIRST, SECOND)
-        assert sorted(policy.memory) == [f"{STATES}0", f"{STATES}1"]
+        assert sorted(policy.memory) == [f"{STAGE_STATES}0", f"{STAGE_STATES}1"]
         behaviour = together({name: dict(tensors) for name, tensors in policy.memory.items()})
         assert behaviour["observations"].shape == (4_000, 4)
         states = torch.as_tensor(policy.normalised(behaviour["observations"].numpy()))
@@ -78,12 +78,12 @@ def test_a_task_has_its_heads_again_when_it_comes_again(engine, first, tmp_path)
     policy = load(Path(tmp_path))
     head = policy_of_task(policy, FIRST).components["actor.head"]
     assert torch.equal(head["weight"], first.components["actor.head"]["weight"])
-    assert torch.equal(policy.memory[f"{HEADS}0"]["critic.head.bias"], first.components["critic.head"]["bias"])
+    assert torch.equal(policy.memory[f"{STAGE_HEADS}0"]["critic.head.bias"], first.components["critic.head"]["bias"])
     frozen_trunk = Method(copy=COPY, heads=("actor.head", "critic.head"), rate={"actor": 1e-12, "critic": 1e-12})
     third = stage(engine, env=FIRST, definition=frozen_trunk, source=policy)
     weights = numbers(third)["actor.head.weight"]
     assert np.allclose(weights, first.components["actor.head"]["weight"].numpy(), atol=1e-6)
-    assert sorted(third.policy.memory) == [f"{HEADS}0", f"{HEADS}1"]
+    assert sorted(third.policy.memory) == [f"{STAGE_HEADS}0", f"{STAGE_HEADS}1"]
     assert third.policy.earlier_tasks == (FIRST, SECOND)
 
 
@@ -102,8 +102,8 @@ def test_transitions_of_each_earlier_task_stay_in_the_replay(engine):
     received = firsts["next_observations"].numpy()
     assert not any((row == received).all(1).any() for row in own), "its own, and not those that it was given"
     third = stage(engine, env=FIRST, definition=replaying, source=second.policy, **keep)
-    assert torch.equal(third.policy.memory[f"{REPLAYS}0"]["rewards"], firsts["rewards"])
-    assert np.array_equal(third.policy.memory[f"{REPLAYS}1"]["next_observations"].numpy(), own)
+    assert torch.equal(third.policy.memory[f"{STAGE_REPLAYS}0"]["rewards"], firsts["rewards"])
+    assert np.array_equal(third.policy.memory[f"{STAGE_REPLAYS}1"]["next_observations"].numpy(), own)
 
 
 def test_a_replay_without_room_for_earlier_tasks_is_refused():
@@ -126,7 +126,7 @@ def test_a_replay_without_room_for_earlier_tasks_is_refused():
     ],
 )
 def test_a_card_that_says_something_else_of_a_memory_is_refused(first, tmp_path, old, new, message):
-    heads = {f"{HEADS}0": {f"actor.head.{key}": value for key, value in first.components["actor.head"].items()}}
+    heads = {f"{STAGE_HEADS}0": {f"actor.head.{key}": value for key, value in first.components["actor.head"].items()}}
     Policy(card=first.card, components=first.components, memory=heads, earlier_tasks=(FIRST,)).save(tmp_path)
     text = (tmp_path / "card.toml").read_text()
     assert old in text

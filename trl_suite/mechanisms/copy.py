@@ -26,7 +26,7 @@ from trl_suite.networks.components import (
     select,
 )
 from trl_suite.networks.policy import Policy
-from trl_suite.networks.stage_memory import STAGES
+from trl_suite.networks.stage_memory import STAGE_PREFIX
 from trl_suite.record import Transplant
 
 LogStd = Literal["fresh", "copied"]
@@ -80,7 +80,7 @@ def transplant(
 
 
 def _recorded(fit: Fit, name: str, synced: tuple[str, ...]) -> Transplant:
-    components = (*fit.source.components, *(name for name in fit.source.memory if not name.startswith(STAGES)))
+    components = (*fit.source.components, *(name for name in fit.source.memory if not name.startswith(STAGE_PREFIX)))
     return Transplant(
         method=name,
         source=fit.source.digest,

@@ -17,7 +17,7 @@ import torch
 from trl_suite.errors import InputError
 from trl_suite.mechanisms.mechanism import Mechanism, Share, Strength, during, everywhere
 from trl_suite.networks.actor import SourceActor
-from trl_suite.networks.stage_memory import STATES
+from trl_suite.networks.stage_memory import STAGE_STATES
 
 BATCH_STATES = 256  # per step on which actions are compared
 SOURCE_STATES = 2_000  # that a source visits in its own env, for cloning and for the Fisher information
@@ -118,14 +118,14 @@ def kept_behaviours(source: SourceActor, visited: Raw) -> dict[str, Behaviour]:
     Raises:
         InputError: a stage before had other slots.
     """
-    earlier = {name: dict(tensors) for name, tensors in source.policy.memory.items() if name.startswith(STATES)}
+    earlier = {name: dict(tensors) for name, tensors in source.policy.memory.items() if name.startswith(STAGE_STATES)}
     for name, tensors in earlier.items():
         if tensors["observations"].shape[1] != visited.shape[1]:
             raise InputError(f"{name}: its states have {tensors['observations'].shape[1]} slots, the learner others")
     mean, log_std = source.gaussian(visited)
     behaviour = {"observations": torch.as_tensor(visited), "mean": mean}
     behaviour |= {} if log_std is None else {"log_std": log_std.contiguous()}
-    return earlier | {f"{STATES}{len(source.policy.earlier_tasks)}": behaviour}
+    return earlier | {f"{STAGE_STATES}{len(source.policy.earlier_tasks)}": behaviour}
 
 
 def together(behaviours: Mapping[str, Behaviour]) -> Behaviour:
@@ -135,7 +135,7 @@ def together(behaviours: Mapping[str, Behaviour]) -> Behaviour:
 
 
 def kept_gaussian(behaviour: Behaviour, indices: torch.Tensor) -> Gaussian:
-    """Return what was done in some of the kept states."""
+    """Return mean and log std (count, actions) of the actions in some of the kept states."""
     return behaviour["mean"][indices], behaviour["log_std"][indices] if "log_std" in behaviour else None
 
 

@@ -79,7 +79,7 @@ class MethodCallback(Protocol):
         ...
 
     def hands_on(self) -> Components:
-        """Return what it hands on to the next stage of a sequence, by components that begin with `stages.`."""
+        """Return its memory for the next stage of a sequence, by components that begin with `stages.`."""
         ...
 
 

@@ -146,7 +146,7 @@ def callbacks(method: Method, learner: MethodLearner, thaws: Mapping[str, int | 
 
 
 def handed_on(acting: Sequence[MethodCallback], besides: Components) -> dict[str, Mapping[str, torch.Tensor]]:
-    """Return what callbacks hand on to the next stage of a sequence, and what an engine does besides."""
+    """Return the memory for the next stage of a sequence: that of callbacks, and an engine's own besides."""
     return dict(besides) | {name: tensors for callback in acting for name, tensors in callback.hands_on().items()}
 
 

@@ -18,14 +18,14 @@ from trl_suite.errors import InputError
 from trl_suite.mechanisms.freeze_schedule import hash_of
 from trl_suite.mechanisms.mechanism import Mechanism, MethodLearner, during
 from trl_suite.networks.components import Components, select
-from trl_suite.networks.stage_memory import OWNERS
+from trl_suite.networks.stage_memory import STAGE_OWNERS
 
 OpenShare = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 STAGES_MAX = 127  # that a weight's owner, a byte with a sign, can name
 
 
 class Packing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What part of the free weights a stage keeps, and when it gives the others up."""
+    """The part of the free weights that a stage keeps, and when it gives the others up."""
 
     keep: OpenShare = 0.5  # of the weights that are free when the stage begins, in each layer
     at: OpenShare = 0.8  # of the stage's budget, after which it learns in the weights that it keeps
@@ -94,7 +94,7 @@ class PackingCallback:
         self._names = packed(packing, heads, learner.components(), learner.where)
         if frozen := [name for name in self._names if name in thaws]:
             raise InputError(f"{learner.where}: packing: {', '.join(frozen)} is frozen: no stage could own its weights")
-        earlier = learner.source.memory.get(OWNERS, {}) if learner.source else {}
+        earlier = learner.source.memory.get(STAGE_OWNERS, {}) if learner.source else {}
         if learner.source and not earlier:
             raise InputError(f"{learner.where}: packing: the source was not packed; it belongs into a [sequence]")
         self.stage = 1 + max((int(owner.max()) for owner in earlier.values()), default=0)
@@ -140,7 +140,7 @@ class PackingCallback:
 
     def hands_on(self) -> dict[str, dict[str, torch.Tensor]]:
         """Return who owns each weight."""
-        return {OWNERS: dict(self._owners)}
+        return {STAGE_OWNERS: dict(self._owners)}
 
     def _weights(self) -> Iterator[tuple[str, torch.Tensor]]:
         components = self._learner.components()

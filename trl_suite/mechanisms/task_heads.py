@@ -12,7 +12,7 @@ import torch
 from trl_suite.errors import InputError
 from trl_suite.mechanisms.mechanism import Mechanism, MethodLearner, during, everywhere
 from trl_suite.networks.components import TARGET, select
-from trl_suite.networks.stage_memory import HEADS
+from trl_suite.networks.stage_memory import STAGE_HEADS
 
 
 class TaskHeadsCallback:
@@ -32,7 +32,7 @@ class TaskHeadsCallback:
         tasks = learner.source.earlier_tasks if learner.source else ()
         if learner.env in tasks:
             stage = max(index for index, task in enumerate(tasks) if task == learner.env)
-            self._take_up(learner, self._stored.get(f"{HEADS}{stage}", {}))
+            self._take_up(learner, self._stored.get(f"{STAGE_HEADS}{stage}", {}))
 
     def next(self, step: int) -> int | None:
         """Return None: nothing is due during a stage."""
@@ -60,8 +60,8 @@ class TaskHeadsCallback:
         if learner.source is None:
             return {}
         source = learner.source
-        stored = {name: tensors for name, tensors in source.memory.items() if name.startswith(HEADS)}
-        return stored | {f"{HEADS}{len(source.earlier_tasks)}": self._of(source.components)}
+        stored = {name: tensors for name, tensors in source.memory.items() if name.startswith(STAGE_HEADS)}
+        return stored | {f"{STAGE_HEADS}{len(source.earlier_tasks)}": self._of(source.components)}
 
     def _of(self, components: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
         return {

@@ -15,7 +15,7 @@ from trl_suite.errors import InputError
 from trl_suite.mechanisms.mechanism import Mechanism, MethodLearner, during
 from trl_suite.networks.components import REPLAY
 from trl_suite.networks.policy import Policy
-from trl_suite.networks.stage_memory import REPLAYS
+from trl_suite.networks.stage_memory import STAGE_REPLAYS
 
 Transitions = Annotated[int, msgspec.Meta(gt=0)]
 
@@ -28,8 +28,8 @@ def earlier_replays(source: Policy, where: str) -> dict[str, dict[str, torch.Ten
     """
     if REPLAY not in source.memory:
         raise InputError(f"{where}: task_replay: the source has kept no replay; it belongs into a [sequence]")
-    stored = {name: dict(tensors) for name, tensors in source.memory.items() if name.startswith(REPLAYS)}
-    return stored | {f"{REPLAYS}{len(source.earlier_tasks)}": dict(source.memory[REPLAY])}
+    stored = {name: dict(tensors) for name, tensors in source.memory.items() if name.startswith(STAGE_REPLAYS)}
+    return stored | {f"{STAGE_REPLAYS}{len(source.earlier_tasks)}": dict(source.memory[REPLAY])}
 
 
 class TaskReplayCallback:

@@ -97,9 +97,10 @@ def _stage_dtype(key: str, shape: tuple[int, ...], weights: Shapes) -> torch.dty
         InputError: it is none, or is of a weight and has another shape.
     """
     component, _, tensor = key.partition("/")
-    if not component.startswith(stage_memory.STAGES) or not tensor:
+    if not component.startswith(stage_memory.STAGE_PREFIX) or not tensor:
         raise InputError(f"{store.CARD}: memory.stages: '{key}' is nothing that a stage hands on")
-    by_weight = component in (stage_memory.IMPORTANCE, stage_memory.OWNERS) or component.startswith(stage_memory.HEADS)
+    by_layer = component in (stage_memory.STAGE_IMPORTANCE, stage_memory.STAGE_OWNERS)
+    by_weight = by_layer or component.startswith(stage_memory.STAGE_HEADS)
     if by_weight and (tensor not in weights or weights[tensor][0] != shape):
         raise InputError(f"{store.CARD}: memory.stages: '{key}' has the shape {shape}, and is of no such weight")
     return stage_memory.dtype_of(component, tensor)

@@ -15,24 +15,24 @@ from trl_suite.networks.components import Components
 if TYPE_CHECKING:
     from trl_suite.networks.policy import Policy
 
-STAGES = "stages."  # opens the components that are handed on
-IMPORTANCE = "stages.importance"  # `component.tensor` -> how much the earlier tasks depend on each number
-OWNERS = "stages.owners"  # `component.tensor` -> the stage that owns each weight, from 1 on; 0 where it is free
-STATES = "stages.states."  # opens the states of each earlier task, and what its policy did there: stages.states.0
-REPLAYS = "stages.replay."  # opens the transitions of each earlier task
-HEADS = "stages.heads."  # opens the heads of each earlier task: `component.tensor` -> its numbers
+STAGE_PREFIX = "stages."  # opens the components that are handed on
+STAGE_IMPORTANCE = "stages.importance"  # `component.tensor` -> how much the earlier tasks depend on each number
+STAGE_OWNERS = "stages.owners"  # `component.tensor` -> the stage that owns each weight, from 1 on; 0 where it is free
+STAGE_STATES = "stages.states."  # opens the states of each earlier task, and what its policy did there: stages.states.0
+STAGE_REPLAYS = "stages.replay."  # opens the transitions of each earlier task
+STAGE_HEADS = "stages.heads."  # opens the heads of each earlier task: `component.tensor` -> its numbers
 
 
 def dtype_of(component: str, tensor: str) -> torch.dtype:
     """Return the type of the numbers of a tensor that is handed on."""
-    if component == OWNERS:
+    if component == STAGE_OWNERS:
         return torch.int8
     return torch.float64 if tensor.endswith("observations") or tensor.startswith("term.") else torch.float32
 
 
 def handed_on(memory: Components) -> dict[str, dict[str, torch.Tensor]]:
     """Return the part of a policy's memory that is of earlier stages."""
-    return {name: dict(tensors) for name, tensors in memory.items() if name.startswith(STAGES)}
+    return {name: dict(tensors) for name, tensors in memory.items() if name.startswith(STAGE_PREFIX)}
 
 
 def policy_of_task(policy: "Policy", env: str) -> "Policy":
@@ -45,8 +45,8 @@ def policy_of_task(policy: "Policy", env: str) -> "Policy":
     if env == policy.card.training.env or env not in policy.earlier_tasks:
         return policy
     stage = max(index for index, task in enumerate(policy.earlier_tasks) if task == env)
-    components = _with_heads(policy.components, policy.memory.get(f"{HEADS}{stage}", {}))
-    return replace(policy, components=_owned(components, policy.memory.get(OWNERS, {}), stage + 1))
+    components = _with_heads(policy.components, policy.memory.get(f"{STAGE_HEADS}{stage}", {}))
+    return replace(policy, components=_owned(components, policy.memory.get(STAGE_OWNERS, {}), stage + 1))
 
 
 def _with_heads(components: Components, heads: Mapping[str, torch.Tensor]) -> Components:

@@ -17,7 +17,7 @@ from trl_suite.mechanisms.source_replay import remembered
 from trl_suite.networks.card import Training
 from trl_suite.networks.components import REPLAY, Components, select
 from trl_suite.networks.policy import Policy
-from trl_suite.networks.stage_memory import OWNERS
+from trl_suite.networks.stage_memory import STAGE_OWNERS
 from trl_suite.training.cohort.member_start import moments_of, policy_of, start
 from trl_suite.training.policy_import import spaces_of
 from trl_suite.training.sb3.methods import source_memory
@@ -71,7 +71,7 @@ def packed_source(source: Policy, method: Method, stages: int) -> Policy:
     """Return a blank source of which so many stages of a sequence own weights."""
     assert method.packing is not None
     owners = owners_after(method.packing, method.heads, source.components, stages)
-    return replace(source, memory={**source.memory, OWNERS: owners})
+    return replace(source, memory={**source.memory, STAGE_OWNERS: owners})
 
 
 def rehearse(run: TrainingRun) -> None:

@@ -176,7 +176,7 @@ class Grid:
         return self._spec(planned, experiment.target.steps, experiment.evaluation, definition, extra, tuned)
 
     def _stored(self) -> dict[str, Any]:
-        """Return what every stage of a sequence stores for methods that replay earlier tasks; empty without one."""
+        """Return the key of a stage whose replay a method of the sequence takes from; empty without such a method."""
         counts = [method.task_replay for method in self._methods.values() if method.task_replay]
         if not counts:
             return {}

@@ -9,7 +9,7 @@ from trl_suite.mechanisms.weight_regularizer import WeightRegularizer, accumulat
 from trl_suite.networks.actor import source_actor
 from trl_suite.networks.align import Alias, align
 from trl_suite.networks.policy import Policy
-from trl_suite.networks.stage_memory import IMPORTANCE
+from trl_suite.networks.stage_memory import STAGE_IMPORTANCE
 from trl_suite.training.reproducibility import seed_for
 from trl_suite.worlds.stepping.vector_env import make_vector
 
@@ -44,4 +44,4 @@ def importance(
     actor = source_actor(source, learner.interface, align(source.interface, learner.interface, alias))
     states = actor.placed(visited_states(source, SOURCE_STATES, seed_for(seed, "home")))
     of_stage = fisher(learner, states) if regularizer.fisher else sensitivity(learner, states)
-    return accumulated(of_stage, source.memory.get(IMPORTANCE, {}), regularizer.carry)
+    return accumulated(of_stage, source.memory.get(STAGE_IMPORTANCE, {}), regularizer.carry)

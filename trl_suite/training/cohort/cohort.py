@@ -109,7 +109,7 @@ class Cohort:
         return {name: memory[name] for name in names}
 
     def hands_on(self, index: int) -> Components:
-        """Return what a member hands on to the next stage of a sequence."""
+        """Return a member's memory for the next stage of a sequence."""
         return methods.handed_on(self.callbacks[index], self.members[index].hands_on)
 
     def proof(self, index: int, components: Components) -> Freeze:

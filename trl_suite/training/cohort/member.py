@@ -23,7 +23,7 @@ from trl_suite.mechanisms.weight_regularizer import WeightRegularizer, regulariz
 from trl_suite.networks.card import Normaliser
 from trl_suite.networks.components import REPLAY, Components, select
 from trl_suite.networks.policy import Policy
-from trl_suite.networks.stage_memory import IMPORTANCE
+from trl_suite.networks.stage_memory import STAGE_IMPORTANCE
 from trl_suite.training.acting.evaluation import Episode
 from trl_suite.training.acting.source_states import importance, visited_states
 from trl_suite.training.cohort.learning.replay_rings import essence
@@ -151,7 +151,7 @@ class CohortMember:
             if not run.definition.heads:
                 learner = policy_of(self.hyperparameters, self.place, components, run.source.card.training)
             weights = importance(run.source, learner, pull, run.alias, run.seed)
-            self.hands_on |= {IMPORTANCE: weights} if pull.carry else {}
+            self.hands_on |= {STAGE_IMPORTANCE: weights} if pull.carry else {}
         names = regularized(pull, components, self.record.copied)
         return {
             name: {
@@ -162,7 +162,7 @@ class CohortMember:
         }
 
     def imitated_gaussian(self, raw: npt.NDArray[np.float64], indices: npt.NDArray[np.int64] | None = None) -> Gaussian:
-        """Return what the member imitates in states.
+        """Return mean and log std (count, actions) of the actions that the member imitates.
 
         Args:
             raw: the states, unnormalised (count, slots).

@@ -28,7 +28,7 @@ from trl_suite.mechanisms.distillation import (
 from trl_suite.mechanisms.freeze_schedule import FreezeSchedule, with_held
 from trl_suite.networks.actor import SourceActor
 from trl_suite.networks.components import Components
-from trl_suite.networks.stage_memory import IMPORTANCE
+from trl_suite.networks.stage_memory import STAGE_IMPORTANCE
 from trl_suite.record import Freeze, Transplant
 from trl_suite.training.acting.source_states import visited_states
 from trl_suite.training.reproducibility import seed_for
@@ -184,7 +184,7 @@ class MethodCallbacks:
         if regularizer := method.weight_regularizer:
             whole = bool(method.heads)
             weights = regularize_copied(run.source, model, regularizer, record, run.alias, run.seed, whole)
-            self._hands_on |= {IMPORTANCE: weights} if regularizer.carry else {}
+            self._hands_on |= {STAGE_IMPORTANCE: weights} if regularizer.carry else {}
         if method.distillation or method.guide_policy:
             self._accompany(run.actor(sb3.interface_of_model(model)))
 
@@ -229,7 +229,7 @@ class MethodCallbacks:
         return with_held(self.freeze_schedule.proof(self._components()), self._held, after)
 
     def hands_on(self) -> Components:
-        """Return what the policy hands on to the next stage of a sequence."""
+        """Return the policy's memory for the next stage of a sequence."""
         return methods.handed_on(self._callbacks, self._hands_on)
 
     def _components(self) -> Components:
