@@ -17,8 +17,8 @@ from trl_suite.worlds.env_spec import Block, Bound, EnvSpec, Spread, Term, load
 from trl_suite.worlds.model.compilation import compiled
 from trl_suite.worlds.registration import gymnasium_id
 from trl_suite.worlds.stepping.env import RobotEnv
+from trl_suite.worlds.terms.memory import MemoryLayout, block_readings
 from trl_suite.worlds.terms.rewards import REWARD_TERMS
-from trl_suite.worlds.terms.sensors import reading
 
 _GENERATED = "<!-- written by `python -m tools.site.env_pages` from env.toml: edit that -->"
 
@@ -110,7 +110,10 @@ def _use(name: str, spec: EnvSpec, env: RobotEnv) -> str:
 def _observation(spec: EnvSpec, env: RobotEnv) -> str:
     slots = env.interface.observation
     visible = [block for block in spec.observation if block.visible]
-    counts = [len(reading(env.model, block.kind, block.of).slots) for block in visible]
+    counts = [
+        sum(len(part.slots) for part in block_readings(block, env.model, MemoryLayout(spec, env.model, env.dt)))
+        for block in visible
+    ]
     limits = [_limit(block) for block, count in zip(visible, counts, strict=True) for _ in range(count)]
     body = [(i, f"`{slot.name}`", slot.unit, limit) for i, (slot, limit) in enumerate(zip(slots, limits, strict=True))]
     return _table(("", "slot", "unit", "clipped to"), body)
@@ -134,8 +137,7 @@ def _reward(parts: Sequence[Term]) -> str:
         (
             part.label,
             f"{part.weight:g}",
-            REWARD_TERMS[part.term].label.format(of=part.of, relative_to=part.relative_to, target=part.target)
-            + _held(part),
+            REWARD_TERMS[part.term].described(part) + _held(part),
             REWARD_TERMS[part.term].unit,
         )
         for part in parts

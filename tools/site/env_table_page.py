@@ -16,6 +16,7 @@ from trl_suite.table_schema import sentences, structs_of
 from trl_suite.worlds.axes.variation import Variant, Variation
 from trl_suite.worlds.env_schema import SCHEMA_FILE, env_schema
 from trl_suite.worlds.env_spec import MAX_NUMBER, EnvSpec
+from trl_suite.worlds.terms.memory import MEMORY_KINDS
 from trl_suite.worlds.terms.model_sensors import SENSOR_KINDS
 from trl_suite.worlds.terms.rewards import REWARD_TERMS
 from trl_suite.worlds.terms.sensors import QUANTITIES, element
@@ -92,6 +93,7 @@ def _kinds() -> str:
                 units.setdefault(quantity.unit or number.unit, []).append(_part(number.name))
         numbers = "; ".join(f"{unit}: {', '.join(dict.fromkeys(parts))}" for unit, parts in units.items())
         rows.append((f"`{kind}`", element(kind), quantity.about, numbers, f"`{quantity.field}`"))
+    rows += [(f"`{kind}`", word, about, "", "") for kind, (word, about) in MEMORY_KINDS.items()]
     note = (
         "Kinds of `sensordata` are MuJoCo's sensors: the suite adds them to the model where a table reads them. A\n"
         "body stands for a site at the origin of its frame. `sensor` reads one that the model has. Their numbers\n"
@@ -111,7 +113,9 @@ def _terms() -> str:
         (
             f"`{name}`",
             term.of or "nothing",
-            term.label.replace("{target:g}", "`target`").format(of="of", relative_to="relative_to"),
+            term.label.replace("{target:g}", "`target`").format(
+                of="of", relative_to="relative_to", kind="kind", aim="`command` or `target`", bounds="`bounds`"
+            ),
             term.unit,
             (inspect.getdoc(term.function) or "").partition("\n")[0],
         )

@@ -44,7 +44,8 @@ def relabelled(replay: Mapping[str, torch.Tensor], source: str, target: str) -> 
 
 
 def _check_ends(target_spec: EnvSpec, source_spec: EnvSpec, where: str) -> None:
-    if (target_spec.healthy, target_spec.terminates) != (source_spec.healthy, source_spec.terminates):
+    ends = [(spec.healthy, spec.terminates, spec.success) for spec in (target_spec, source_spec)]
+    if ends[0] != ends[1]:
         raise InputError(f"{where}: its episodes end at other states")
 
 

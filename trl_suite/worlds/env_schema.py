@@ -4,6 +4,7 @@ from typing import Any
 
 from trl_suite.table_schema import schema_of
 from trl_suite.worlds.env_spec import EnvSpec
+from trl_suite.worlds.terms.memory import MEMORY_KINDS
 from trl_suite.worlds.terms.rewards import REWARD_TERMS
 from trl_suite.worlds.terms.sensors import QUANTITIES
 
@@ -14,7 +15,8 @@ def env_schema() -> dict[str, Any]:
     """JSON schema of an env's table."""
     schema = schema_of(EnvSpec, "env.toml of trl_suite")
     tables = schema["$defs"]
-    tables["Block"]["properties"]["kind"]["enum"] = sorted(QUANTITIES)
-    tables["Bound"]["properties"]["kind"]["enum"] = sorted(QUANTITIES)
+    tables["Block"]["properties"]["kind"]["enum"] = sorted([*QUANTITIES, *MEMORY_KINDS])
+    for table in ("Bound", "Condition"):
+        tables[table]["properties"]["kind"]["enum"] = sorted(QUANTITIES)
     tables["Term"]["properties"]["term"]["enum"] = sorted(REWARD_TERMS)
     return schema

@@ -15,6 +15,7 @@ MAX_NUMBER = 1e10  # mjMAXVAL: MuJoCo calls a state beyond it unstable
 MAX_FRAME_SKIP = 10_000  # physics steps of a control step
 MAX_EPISODE_STEPS = 10_000_000  # control steps
 MAX_VERSION = 1_000_000
+MAX_HISTORY = 100  # control steps that an observation may hold
 MAX_SHAPE = 1_000  # of any number that a family's model is built from: legs, links
 
 Number = Annotated[float, Meta(ge=-MAX_NUMBER, le=MAX_NUMBER)]
@@ -62,6 +63,8 @@ class Block(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Largest size: the numbers are clipped to ±limit, in their unit."""
     name: str = ""
     """Name by which the axis `observe` shows or hides this part."""
+    history: Annotated[int, Meta(ge=1, le=MAX_HISTORY)] = 1
+    """Control steps that are seen: the present one, and those before it, youngest first."""
     visible: bool = msgspec.field(default=True, name="shown")  # the key in tables whose digests are recorded
     """Whether it is seen; a hidden part is shown by the axis `observe`."""
 
@@ -73,12 +76,22 @@ class Term(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Function of the state and the action: see the reward terms."""
     weight: Number
     """Factor of the term in the reward; a cost has a negative one."""
-    of: str = ""
-    """Element that the term is about: a joint, body or site."""
+    kind: str = ""
+    """Quantity that a term of any kind reads: see the kinds."""
+    of: str | tuple[str, ...] = ""
+    """Element that the term is about: a joint, body or site; a list for terms of several."""
     relative_to: str = ""
-    """Element that the distance is measured from."""
+    """Element that the distance is measured from, or the frame of a sensor."""
     target: Number = 0.0
     """Value that is aimed at, in the term's unit."""
+    command: str = ""
+    """Command that is aimed at, in place of the target."""
+    width: PositiveNumber = 1.0
+    """Width of a tracking term, in the quantity's unit."""
+    bounds: tuple[Unbounded, Unbounded] = (0.0, 0.0)
+    """Interval that a tolerance pays fully for."""
+    margin: PositiveNumber | None = None
+    """Distance from the interval at which a tolerance pays 0.1; nothing outside where not given."""
     limit: PositiveNumber | None = None
     """Largest size of the numbers that are read: they are clipped to ±limit."""
     cap: PositiveNumber | None = None
@@ -92,6 +105,103 @@ class Term(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def label(self) -> str:
         """The name of this part among the parts of its reward."""
         return self.name or self.term
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """What the term is about, as a list."""
+        return self.of if isinstance(self.of, tuple) else (self.of,) if self.of else ()
+
+    def __post_init__(self) -> None:
+        """Refuse an interval that holds nothing.
+
+        Raises:
+            ValueError: its ends are in the wrong order.
+        """
+        if not self.bounds[0] <= self.bounds[1]:
+            raise ValueError(f"bounds {list(self.bounds)}: the lower end comes first")
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Command that the robot is to follow: drawn uniformly from ranges, for an episode or for a time."""
+
+    name: str
+    """Name by which an observation and rewards read it."""
+    parts: Annotated[tuple[str, ...], Meta(min_length=1)]
+    """Names of its numbers: `x`, `y`, `turn`."""
+    low: tuple[Number, ...]
+    """Lower ends of the ranges, one per part."""
+    high: tuple[Number, ...]
+    """Upper ends of the ranges, one per part."""
+    unit: tuple[str, ...]
+    """Units, one per part: `m/s`."""
+    every: PositiveNumber | None = None
+    """Time after which another is drawn, in s; held for the whole episode where not given."""
+    zero: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    """Share of commands that are zero: stand still."""
+
+    def __post_init__(self) -> None:
+        """Refuse ranges that hold nothing.
+
+        Raises:
+            ValueError: a part has no range, or an empty one.
+        """
+        if not len(self.parts) == len(self.low) == len(self.high) == len(self.unit):
+            raise ValueError(f"{len(self.parts)} parts need as many numbers in low and in high, and as many units")
+        if len(set(self.parts)) < len(self.parts):
+            raise ValueError("two parts have one name")
+        for part, low, high in zip(self.parts, self.low, self.high, strict=True):
+            if low > high:
+                raise ValueError(f"the range of '{part}', [{low:g}, {high:g}], is empty: low lies above high")
+
+
+class Clock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Clock that an observation reads as `phase`."""
+
+    name: str
+    """Name by which an observation reads it."""
+    period: PositiveNumber
+    """Time of one turn, in s."""
+    offset: Number = 0.0
+    """Share of a turn by which it is ahead."""
+
+
+class Condition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Condition of success: a length that is small enough, or numbers in an interval."""
+
+    kind: str
+    """Quantity that is looked at: see the kinds."""
+    of: tuple[str, ...]
+    """Elements of the model, or single numbers of them."""
+    relative_to: str = ""
+    """Element whose numbers are subtracted; of a sensor, the frame that it is measured in."""
+    within: PositiveNumber | None = None
+    """Largest length of the numbers as a vector, in their unit."""
+    range: tuple[Unbounded, Unbounded] | None = None
+    """Interval that all numbers lie in, in their unit."""
+
+    def __post_init__(self) -> None:
+        """Refuse a condition that asks for nothing, or for too much.
+
+        Raises:
+            ValueError: it has neither a length nor an interval, or has each of them, or an empty interval.
+        """
+        if (self.within is None) == (self.range is None):
+            raise ValueError("give either within or range")
+        if self.range is not None and not self.range[0] < self.range[1]:
+            raise ValueError(f"range {list(self.range)}: the lower end comes first, and lies below the upper")
+
+
+class Success(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When an episode is a success: `info["is_success"]`."""
+
+    conditions: Annotated[tuple[Condition, ...], Meta(min_length=1)]
+    """Conditions that all hold at once."""
+    hold: Annotated[float, Meta(ge=0, le=MAX_NUMBER)] = 0.0
+    """Time for which they must hold without a break, in s."""
+    when: Literal["ever", "end"] = "ever"
+    """Whether it counts that they ever held in the episode, or that they hold at its end."""
+    ends: bool = False
+    """Whether success ends the episode."""
 
 
 class Bound(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -202,6 +312,12 @@ class EnvSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Signed terms whose sum is the reward."""
     reset: Start
     """First state of an episode."""
+    commands: tuple[Command, ...] = ()
+    """Commands that the robot is to follow."""
+    clocks: tuple[Clock, ...] = ()
+    """Clocks that the observation reads as `phase`."""
+    success: Success | None = None
+    """Whether an episode is a success; without it none is spoken of."""
     healthy: tuple[Bound, ...] = ()
     """Intervals outside of which the robot is not healthy."""
     terminates: bool = True

@@ -56,6 +56,7 @@ class MjModel:
     jnt_limited: NDArray[np.bool_]
     nsite: int
     nsensor: int
+    nsensordata: int
     sensor_type: Integers
     sensor_adr: Integers
     sensor_dim: Integers

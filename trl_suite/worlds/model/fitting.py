@@ -11,6 +11,7 @@ import numpy as np
 from trl_suite.errors import InputError, located, unknown
 from trl_suite.worlds.env_spec import EnvSpec, Motor
 from trl_suite.worlds.terms.model_sensors import (
+    CONTACTS,
     GRAVITY_KIND,
     OBJECTS,
     SENSOR_KINDS,
@@ -21,6 +22,7 @@ from trl_suite.worlds.terms.model_sensors import (
     measured,
     sensor_name,
 )
+from trl_suite.worlds.terms.rewards import REWARD_TERMS
 
 _CONTACT = int(mujoco.mjtSensor.mjSENS_CONTACT)
 _FOUND = (1, 0, 1)  # of a contact sensor: how many there are, in no order, one number
@@ -61,6 +63,13 @@ def _requests(spec: EnvSpec) -> Iterator[SensorRequest]:
         yield SensorRequest(kind=block.kind, of=block.of, relative_to=block.relative_to)
     for bound in spec.healthy:
         yield SensorRequest(kind=bound.kind, of=bound.of)
+    for condition in spec.success.conditions if spec.success else ():
+        yield SensorRequest(kind=condition.kind, of=condition.of, relative_to=condition.relative_to)
+    for term in spec.reward:
+        for kind in REWARD_TERMS[term.term].senses if term.term in REWARD_TERMS else ():
+            framed = not kind or kind == CONTACTS
+            relative_to = term.relative_to if framed else ""
+            yield SensorRequest(kind=kind or term.kind, of=term.elements, relative_to=relative_to)
 
 
 def fit(model: mujoco.MjSpec, fitting: Fitting, compiled: Callable[[mujoco.MjSpec], mujoco.MjModel]) -> None:

@@ -26,9 +26,11 @@ from trl_suite.worlds.stepping import rng_state
 from trl_suite.worlds.stepping.perturbations import SINGLE_ENV, Perturbations, applies, perturbation_spec
 from trl_suite.worlds.stepping.physics import FULL_STATE, full_state, reset_data
 from trl_suite.worlds.stepping.task import BoundTask
+from trl_suite.worlds.terms.memory import TaskMemory, host_draw, with_memory
 from trl_suite.worlds.terms.sensors import flat_fields
 
 Array = NDArray[Any]
+ALWAYS = np.array(True)  # mask of an env that is alone
 _FAULTS = slice(0, int(mujoco.mjtWarning.mjWARN_BADCTRL) + 1)
 
 
@@ -72,7 +74,11 @@ class RobotEnv(gymnasium.Env[Array, Array], EzPickle):
         self.address = str(address)
         self.table, self.model, self._task, self.variation = built(address)
         self.data = mujoco.MjData(self.model)
-        self._evaluator = self._task.evaluator(flat_fields(self.data))
+        layout = self._task.layout
+        self._memory_array = np.zeros(layout.width)
+        fields = with_memory(flat_fields(self.data), self._memory_array)
+        self._evaluator = self._task.evaluator(fields)
+        self._memory = TaskMemory(layout, self._memory_array, fields, _unmoved) if layout.width else None
         self.interface = self._task.interface
         self.observation_space = Box(-np.inf, np.inf, (len(self.interface.observation),), np.float64)
         self.action_space = action_space(self.model)
@@ -117,6 +123,8 @@ class RobotEnv(gymnasium.Env[Array, Array], EzPickle):
         mujoco.mj_forward(self.model, self.data)
         if self.render_mode == "human":
             self.render()
+        if self._memory is not None:
+            self._memory.begin(ALWAYS, self._draw)
         observation = self._evaluator.observe()
         if self._perturbations is not None:
             if seed is not None or self._noise_rng is None:
@@ -138,23 +146,32 @@ class RobotEnv(gymnasium.Env[Array, Array], EzPickle):
             else self._perturbations.act(action[None], [self._noise_generator()], SINGLE_ENV)[0]
         )
         before = self._evaluator.before()
+        if self._memory is not None:
+            self._memory.shift(ALWAYS)
         if not self._warm_start:
             self.data.qacc_warmstart[:] = 0.0
         self._control[:] = control
         mujoco.mj_step(self.model, self.data, self._substeps)
         if self._forces:
             mujoco.mj_rnePostConstraint(self.model, self.data)
+        success = None
+        if self._memory is not None:
+            success = self._memory.finish_step(self._evaluator.fulfilled, action, ALWAYS, self._draw)
         observation = self._evaluator.observe()
         if self._faults.tobytes() != self._calm or not math.isfinite(observation.dot(observation)):
             return self._unstable()
         healthy = self._evaluator.healthy()
-        rewards = self._evaluator.rewards(before, action, healthy)
+        rewards = self._evaluator.rewards(before, action, healthy, success is not None and success.holds)
         if self.render_mode == "human":
             self.render()
         info: dict[str, Any] = dict(zip(self._labels, rewards, strict=True))
+        terminated = self._ends and not healthy
+        if success is not None:
+            info["is_success"] = bool(success.episode)
+            terminated = terminated or (self._task.success_ends and bool(success.holds))
         if self._perturbations is not None:
             observation = self._perturbations.sense(observation[None], [self._noise_generator()], SINGLE_ENV)[0]
-        return observation, float(self._evaluator.total(rewards)), self._ends and not healthy, False, info
+        return observation, float(self._evaluator.total(rewards)), terminated, False, info
 
     def render(self) -> Any:
         """Return a picture, or show it, as `render_mode` says."""
@@ -179,6 +196,8 @@ class RobotEnv(gymnasium.Env[Array, Array], EzPickle):
             "stream": rng_state.pack_rng([self.np_random]),
             "noise": rng_state.pack_rng([self._noise_generator()]),
         }
+        if self._memory is not None:
+            arrays["memory"] = self._memory_array.copy()
         channel = self._perturbations.state(np.arange(1)) if self._perturbations is not None else {}
         return arrays | {f"channel.{name}": values for name, values in channel.items()}
 
@@ -190,6 +209,8 @@ class RobotEnv(gymnasium.Env[Array, Array], EzPickle):
             flat_fields(self.data)(name)[:] = state[f"field.{name}"]
         rng_state.restore_rng(self._noise_generator(), state["noise"][0])
         rng_state.restore_rng(self.np_random, state["stream"][0])
+        if self._memory is not None:
+            self._memory_array[:] = state["memory"]
         if self._perturbations is not None:
             self._perturbations.restore(np.arange(1), {name: state[f"channel.{name}"] for name in ("acts", "senses")})
 
@@ -208,6 +229,9 @@ class RobotEnv(gymnasium.Env[Array, Array], EzPickle):
             raise FloatingPointError(f"{self.address}: the policy's action is not finite: {', '.join(wrong)}")
         return action
 
+    def _draw(self, mask: Any) -> Array:
+        return host_draw([self.np_random], self._task.layout.draws)(mask)
+
     def _noise_generator(self) -> np.random.Generator:
         if self._noise_rng is None:
             self._noise_rng = self.np_random.spawn(1)[0]
@@ -219,7 +243,15 @@ class RobotEnv(gymnasium.Env[Array, Array], EzPickle):
         self.data.qpos[:] = self._task.nominal.position
         mujoco.mj_forward(self.model, self.data)
         info: dict[str, Any] = dict.fromkeys(self._labels, 0.0)
+        if self._memory is not None:
+            self._memory.begin(ALWAYS, None)
+        if self._task.layout.judges:
+            info["is_success"] = False
         return self._evaluator.observe(), 0.0, True, False, info | {"sim_unstable": True}
+
+
+def _unmoved(array: Any) -> Any:
+    return array
 
 
 World = RobotEnv  # the name until version 0.1, which stored pickles of envs and scripts may still have

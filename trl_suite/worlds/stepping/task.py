@@ -4,6 +4,7 @@
 """
 
 import copy
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,8 +14,9 @@ from numpy.typing import NDArray
 
 from trl_suite.errors import InputError, located, unknown
 from trl_suite.interface import Interface
-from trl_suite.worlds.env_spec import Bound, EnvSpec, Goal, Spread
+from trl_suite.worlds.env_spec import Bound, Condition, EnvSpec, Goal, Spread
 from trl_suite.worlds.terms import arrays
+from trl_suite.worlds.terms.memory import MEMORY, MemoryLayout, located_blocks
 from trl_suite.worlds.terms.rewards import BoundTerm, bind_term
 from trl_suite.worlds.terms.sensors import AFTER_STEP, Fields, Reading, controls, degrees_of_freedom, reading
 
@@ -78,11 +80,14 @@ class BoundTask:
     def __init__(self, spec: EnvSpec, model: mujoco.MjModel) -> None:
         self.duration = model.opt.timestep * spec.frame_skip  # s
         self.labels = tuple(term.label for term in spec.reward)
-        self.observed = _observed(spec, model)
+        self.layout = MemoryLayout(spec, model, self.duration)
+        self.observed = located_blocks(spec, model, self.layout)
         self.bounded = tuple(_bounded(model, index, bound) for index, bound in enumerate(spec.healthy))
         self.ends = spec.terminates
         self.low, self.high = _ends(spec, self.bounded)
-        self.terms = _terms(spec, model, self.duration)
+        self.terms = _terms(spec, model, self.layout)
+        self.goals = tuple(_success(model, index, entry) for index, entry in enumerate(_conditions(spec)))
+        self.success_ends = spec.success is not None and spec.success.ends
         slots = tuple(slot for block in self.observed for slot in block.slots)
         self.interface = Interface(observation=slots, action=controls(model))
         try:
@@ -105,7 +110,8 @@ class BoundTask:
     def fields(self) -> tuple[str, ...]:
         """The arrays of MjData that the task reads, by name."""
         read = [*self.observed, *self.bounded, *(term.reading for term in self.terms if term.reading)]
-        return tuple(sorted({sensor.field for sensor in read}))
+        read += [goal.sensor for goal in self.goals] + [timer.sensor for timer in self.layout.air_times]
+        return tuple(sorted({sensor.field for sensor in read} - {MEMORY}))
 
     @property
     def needs_contact_forces(self) -> bool:
@@ -116,7 +122,15 @@ class BoundTask:
     def structure(self) -> tuple[Any, ...]:
         """Structure that two tasks must share to be evaluated together; their numbers may differ."""
         terms = [(term.name, term.group, term.cap, _where(term.reading)) for term in self.terms]
-        return (tuple(map(_where, self.observed)), tuple(map(_where, self.bounded)), self.ends, *terms, self.labels)
+        goals = tuple(map(_where, (goal.sensor for goal in self.goals)))
+        return (
+            tuple(map(_where, self.observed)),
+            tuple(map(_where, self.bounded)),
+            self.ends,
+            *terms,
+            self.labels,
+            goals,
+        )
 
     def start(self, rng: np.random.Generator) -> tuple[Floats, Floats]:
         """Return a first state: positions (nq,), with the goal, and velocities (nv,), drawn in this order."""
@@ -142,6 +156,7 @@ class BoundTask:
         moved_task.observed = tuple(sensor.moved(put) for sensor in self.observed)
         moved_task.bounded = tuple(sensor.moved(put) for sensor in self.bounded)
         moved_task.terms = tuple(term.moved(elsewhere) for term in self.terms)
+        moved_task.goals = tuple(goal._replace(sensor=goal.sensor.moved(put)) for goal in self.goals)
         moved_task.low, moved_task.high = put(self.low), put(self.high)
         return moved_task
 
@@ -172,9 +187,8 @@ class TaskEvaluator:
         self._bounded = [bound.of(fields) for bound in task.bounded]
         self._ends = task.low.tolist(), task.high.tolist()
         self._reads = [term.reading.of(fields) if term.reading else None for term in task.terms]
-        self._compared = [
-            read if term.function.compares else None for term, read in zip(task.terms, self._reads, strict=True)
-        ]
+        self._goals = [(goal, goal.sensor.of(fields)) for goal in task.goals]
+        self._compared = [_compared(term, read, fields) for term, read in zip(task.terms, self._reads, strict=True)]
         self._values = [
             (term.weight, term.cap, term.function.bound(term.constants), read)
             for term, read in zip(task.terms, self._reads, strict=True)
@@ -195,15 +209,19 @@ class TaskEvaluator:
             return arrays.all_inside(joined.tolist(), *self._ends)
         return arrays.inside(joined, self._task.low, self._task.high)
 
+    def fulfilled(self) -> Any:
+        """Return whether every condition of success holds now (...)."""
+        return math.prod(_fulfilled(goal, read()) for goal, read in self._goals)
+
     def before(self) -> list[Any]:
         """Return copies of what the terms compare across a step, None for a term that compares nothing."""
         return [None if read is None else arrays.copied(read()) for read in self._compared]
 
-    def rewards(self, before: list[Any], action: Any, healthy: Any) -> list[Any]:
+    def rewards(self, before: list[Any], action: Any, healthy: Any, success: Any = False) -> list[Any]:
         """Signed terms of the reward (...), in the order of the task's labels."""
         terms: list[Any] = []
         for earlier, (weight, cap, value, read) in zip(before, self._values, strict=True):
-            weighted = _weighted(weight, value(earlier, None if read is None else read(), action, healthy))
+            weighted = _weighted(weight, value(earlier, None if read is None else read(), action, healthy, success))
             terms.append(weighted if cap is None else arrays.clipped(weighted, cap))
         return terms
 
@@ -231,13 +249,38 @@ def _sum(values: list[Any]) -> Any:
     return total
 
 
-def _observed(spec: EnvSpec, model: mujoco.MjModel) -> tuple[Reading, ...]:
-    readings: list[Reading] = []
-    for index, block in enumerate(spec.observation):
-        if block.visible:
-            with located(f"observation[{index}]"):
-                readings.append(reading(model, block.kind, block.of, block.limit, block.relative_to))
-    return tuple(readings)
+class BoundCondition(NamedTuple):
+    """One condition of success, bound to a model."""
+
+    sensor: Reading
+    within: float | None
+    range: tuple[float, float]
+
+
+def _conditions(spec: EnvSpec) -> tuple[Condition, ...]:
+    return spec.success.conditions if spec.success else ()
+
+
+def _success(model: mujoco.MjModel, index: int, condition: Condition) -> BoundCondition:
+    with located(f"success.conditions[{index}]"):
+        sensor = reading(model, condition.kind, condition.of, relative_to=condition.relative_to)
+    return BoundCondition(sensor, condition.within, condition.range or (-np.inf, np.inf))
+
+
+def _fulfilled(goal: BoundCondition, values: Any) -> Any:
+    """Whether one condition holds (...), as a number."""
+    if goal.within is not None:
+        return (arrays.norm(values) <= goal.within) * 1.0
+    return ((values >= goal.range[0]) & (values <= goal.range[1])).all(-1) * 1.0
+
+
+def _compared(term: BoundTerm, read: Callable[[], Any] | None, fields: Fields) -> Callable[[], Any] | None:
+    """Reader of what a term takes from the start of the step: what it compares with, or the command or target."""
+    if term.command is not None:
+        return term.command.of(fields)
+    if term.function.follows:
+        return lambda: term.target
+    return read if term.function.compares else None
 
 
 def _bounded(model: mujoco.MjModel, index: int, bound: Bound) -> Reading:
@@ -245,10 +288,10 @@ def _bounded(model: mujoco.MjModel, index: int, bound: Bound) -> Reading:
         return reading(model, bound.kind, bound.of)
 
 
-def _terms(spec: EnvSpec, model: mujoco.MjModel, duration: float) -> tuple[BoundTerm, ...]:
+def _terms(spec: EnvSpec, model: mujoco.MjModel, layout: MemoryLayout) -> tuple[BoundTerm, ...]:
     terms: list[BoundTerm] = []
     for index, term in enumerate(spec.reward):
-        terms.append(bind_term(term, model, duration, f"reward[{index}]"))
+        terms.append(bind_term(term, model, layout, f"reward[{index}]"))
     return tuple(terms)
 
 

@@ -22,6 +22,7 @@ from trl_suite.worlds.stepping.env_batch import EnvBatch, refuse_pictures
 from trl_suite.worlds.stepping.perturbations import Perturbations
 from trl_suite.worlds.stepping.physics import physics
 from trl_suite.worlds.stepping.task import TaskEvaluator
+from trl_suite.worlds.terms.memory import Draw, TaskMemory, host_draw, with_memory
 
 Array = NDArray[Any]
 
@@ -34,6 +35,7 @@ class EvaluatedStep(NamedTuple):
     terminated: Array  # (worlds,)
     terms: dict[str, Array]  # (worlds,), 0 where a world has no such term
     unstable: Array  # (worlds,)
+    success: Array | None  # (worlds,) whether each episode is one so far
 
 
 class RobotVectorEnv(EnvBatch[Array]):
@@ -90,6 +92,7 @@ class RobotVectorEnv(EnvBatch[Array]):
             warm_start=warm_start,
             threads=threads,
         )
+        self._memory_array = np.zeros((num_envs, self._tasks[0].layout.width))
         self._evaluators = self._bound_evaluators()
         self._draws_models = any(len(pool) > 1 for pool in batch_spec.pools)
         self._elapsed, self._ended = np.zeros(num_envs, dtype=np.int64), np.zeros(num_envs, dtype=bool)
@@ -99,7 +102,13 @@ class RobotVectorEnv(EnvBatch[Array]):
 
     def _bound_evaluators(self) -> list[tuple[Any, tuple[str, ...], TaskEvaluator]]:
         by_structure = self._batch_spec.tasks_by_structure()
-        return [(rows, task.labels, task.evaluator(self._physics.field)) for rows, task in by_structure]
+        fields, layout = with_memory(self._physics.field, self._memory_array), by_structure[0][1].layout
+        self._memory = TaskMemory(layout, self._memory_array, fields, np.asarray) if layout.width else None
+        self._success_ends = layout.judges and by_structure[0][1].success_ends
+        return [(rows, task.labels, task.evaluator(fields)) for rows, task in by_structure]
+
+    def _draw(self, mask: Array) -> Array:
+        return host_draw(self._generators, self._tasks[0].layout.draws)(mask)
 
     def _draw_models(self, envs: Array) -> None:
         """Draw the models of new episodes, each env from its own pool by its own generator."""
@@ -165,6 +174,8 @@ class RobotVectorEnv(EnvBatch[Array]):
             actions if self._perturbations is None else self._perturbations.act(actions, self._noise_generators, active)
         )
         before = [evaluator.before() for _, _, evaluator in self._evaluators]
+        if self._memory is not None:
+            self._memory.shift(active)
         self._physics.advance(controls, None if waiting is None else np.flatnonzero(active))
         result = self._step_result(before, actions, active)
         self._elapsed += active
@@ -201,6 +212,8 @@ class RobotVectorEnv(EnvBatch[Array]):
         if self._draws_models:
             drawn = [self._batch_spec.pools[index].index(self.addresses[index]) for index in rows]
             arrays["drawn"] = np.array(drawn, dtype=np.int64)
+        if self._memory is not None:
+            arrays["memory"] = self._memory_array[rows]
         return arrays | {
             "elapsed": self._elapsed[rows],
             "ended": self._ended[rows],
@@ -224,6 +237,8 @@ class RobotVectorEnv(EnvBatch[Array]):
         self._physics.restore(rows, _below("physics.", state))
         if self._perturbations is not None and "channel.acts" in state:
             self._perturbations.restore(rows, _below("channel.", state))
+        if self._memory is not None:
+            self._memory_array[rows] = state["memory"]
         self._elapsed[rows], self._ended[rows] = state["elapsed"], state["ended"]
         if not self._generators:
             self._seed(self._all[:0], None)
@@ -240,13 +255,16 @@ class RobotVectorEnv(EnvBatch[Array]):
         self._physics.close()
 
     def _step_result(self, before: Sequence[Any], actions: Array, active: Array) -> EvaluatedStep:
+        flags = None
+        if self._memory is not None:
+            flags = self._memory.finish_step(self._evaluators[0][2].fulfilled, actions, active, self._draw)
         observation = self._evaluators[0][2].observe()
         unstable = self._physics.unstable() | ~np.isfinite(observation).all(axis=1)
         total, healthy = np.zeros(self.num_envs), np.ones(self.num_envs, dtype=bool)
         terms: dict[str, Array] = {}
         for earlier, (rows, labels, evaluator) in zip(before, self._evaluators, strict=True):
             env_healthy = evaluator.healthy()
-            term_values = evaluator.rewards(earlier, actions, env_healthy)
+            term_values = evaluator.rewards(earlier, actions, env_healthy, flags is not None and flags.holds)
             total[rows], healthy[rows] = _rows(evaluator.total(term_values), rows), _rows(env_healthy, rows)
             for label, value in zip(labels, term_values, strict=True):
                 row = terms.setdefault(f"reward_{label}", np.zeros(self.num_envs))
@@ -255,13 +273,18 @@ class RobotVectorEnv(EnvBatch[Array]):
             observation = self._perturbations.sense(observation, self._noise_generators, active & ~unstable)
         if unstable.any():
             observation = self._collapse(np.flatnonzero(unstable), observation, total, terms)
-        return EvaluatedStep(observation, total, (self._ends & ~healthy) | unstable, terms, unstable)
+        terminated = (self._ends & ~healthy) | unstable
+        if flags is not None and self._success_ends:
+            terminated |= flags.holds
+        success = None if flags is None else flags.episode & ~unstable
+        return EvaluatedStep(observation, total, terminated, terms, unstable, success)
 
     def _collapse(self, envs: Array, observation: Array, total: Array, terms: dict[str, Array]) -> Array:
         """End unstable worlds at their nominal state, as `RobotEnv` does."""
         positions = np.array([self._tasks[index].nominal.position for index in envs])
         velocities = np.array([self._tasks[index].nominal.velocity for index in envs])
         self._physics.restart(envs, positions, velocities)
+        self._remember(envs, None)
         observation[envs] = self._evaluators[0][2].observe()[envs]
         for values in (total, *terms.values()):
             values[envs] = 0.0
@@ -269,7 +292,8 @@ class RobotVectorEnv(EnvBatch[Array]):
 
     def _infos(self, result: EvaluatedStep, active: Array) -> dict[str, Any]:
         """Return Gymnasium's form: an array per key, and under `_key` of which worlds it speaks."""
-        return _masked_infos(result.terms, active) | _unstable_infos(result.unstable & active)
+        values = result.terms if result.success is None else result.terms | {"is_success": result.success}
+        return _masked_infos(values, active) | _unstable_infos(result.unstable & active)
 
     def _autoreset_same_step(self, observation: Array, infos: dict[str, Any]) -> Array:
         """Start the ended worlds anew in the same step; what they ended with goes to `final_info` and `final_obs`."""
@@ -294,6 +318,7 @@ class RobotVectorEnv(EnvBatch[Array]):
         self._physics.restart(
             envs, np.array([position for position, _ in states]), np.array([velocity for _, velocity in states])
         )
+        self._remember(envs, self._draw)
         self._elapsed[envs] = 0
         self._ended[envs] = False
         observation = self._evaluators[0][2].observe()[envs]
@@ -301,6 +326,13 @@ class RobotVectorEnv(EnvBatch[Array]):
             for row, index in enumerate(envs):
                 observation[row] = self._perturbations.begin(index, observation[row], self._noise_generators[index])
         return observation
+
+    def _remember(self, envs: Array, draw: Draw | None) -> None:
+        """Let the memories of envs begin an episode."""
+        if self._memory is not None:
+            started = np.zeros(self.num_envs, dtype=bool)
+            started[envs] = True
+            self._memory.begin(started, draw)
 
     def _seed(self, envs: Array, seed: int | Sequence[int | None] | None) -> None:
         seeds = self._seeds(seed)
@@ -365,7 +397,9 @@ def _masked_infos(values: Mapping[str, Array], envs: Array) -> dict[str, Array]:
     """Return Gymnasium's form of numbers that speak of some worlds: 0 elsewhere, nothing at all if of none."""
     if not envs.any():
         return {}
-    masked = values if envs.all() else {key: np.where(envs, value, 0.0) for key, value in values.items()}
+    masked = (
+        values if envs.all() else {key: np.where(envs, value, value.dtype.type(0)) for key, value in values.items()}
+    )
     return {**masked, **{f"_{key}": envs for key in values}}
 
 

@@ -5,6 +5,7 @@ that it gets alone. Methods and operators serve both libraries; where NumPy has 
 last digit needs more than an operator, both ways are written out. torch is never imported.
 """
 
+import sys
 from collections.abc import Iterable
 from typing import Any, Protocol
 
@@ -34,6 +35,7 @@ class Array(Protocol):
     def __pow__(self, other: Any, /) -> Any: ...
     def __gt__(self, other: Any, /) -> Any: ...
     def __lt__(self, other: Any, /) -> Any: ...
+    def __le__(self, other: Any, /) -> Any: ...
     def __abs__(self) -> Any: ...
 
     def sum(self, axis: int, /) -> Any:
@@ -102,11 +104,47 @@ def sine(values: Any) -> Any:
     return np.sin(values) if isinstance(values, np.ndarray) else values.sin()
 
 
+def exponential(values: Any) -> Any:
+    """Exponentials e^x."""
+    return np.exp(values) if isinstance(values, np.ndarray | np.floating) else values.exp()
+
+
+def where(mask: Any, values: Any, others: Any) -> Any:
+    """Values where a mask says so, others elsewhere."""
+    if isinstance(others, np.ndarray):
+        return np.where(mask, values, others)
+    return values.where(mask, others)
+
+
+def larger(left: Any, right: Any) -> Any:
+    """Larger of two numbers each."""
+    return left + (right - left) * (right > left)
+
+
+def joined(parts: list[Any]) -> Any:
+    """Arrays (..., n) side by side: (..., sum of n)."""
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts, axis=-1)
+    return _torch_of(parts[0]).cat(parts, dim=-1)
+
+
+def stacked(columns: list[Any]) -> Any:
+    """Numbers (...) as columns (..., n)."""
+    return joined([column[..., None] for column in columns])
+
+
+def _torch_of(tensor: Any) -> Any:
+    """The library that a tensor is of, which is loaded where there is one."""
+    return sys.modules[type(tensor).__module__.partition(".")[0]]
+
+
 def double(values: Any) -> Any:
     """Values in double precision."""
     return values.astype(np.float64) if isinstance(values, np.ndarray) else values.double()
 
 
 def copied(values: Any) -> Any:
-    """Values in memory of their own."""
+    """Values in memory of their own; a plain number is."""
+    if isinstance(values, float):
+        return values
     return values.copy() if isinstance(values, np.ndarray) else values.clone()

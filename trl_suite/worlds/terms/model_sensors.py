@@ -108,7 +108,7 @@ SENSOR_KINDS: dict[str, SensorKind] = {
         int(_SENSOR.mjSENS_CONTACT), ("geom", "body"), (("", "1"),), "number of contacts of a geom or body", True
     ),
 }
-GRAVITY_KIND = "projected_gravity"
+GRAVITY_KIND, CONTACTS = "projected_gravity", "contacts"
 
 
 def sensor_name(kind: str, element: str, relative_to: str = "") -> str:

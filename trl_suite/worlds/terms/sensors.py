@@ -202,13 +202,13 @@ def reading(
     if kind in SENSOR_KINDS:
         return _sensor_reading(model, kind, names, limit, relative_to)
     candidates = quantity.find(model)
-    places = [place for name in names for place in _matching(name, candidates, kind)]
+    places = [place for name in names for place in matching(name, candidates, kind)]
     suffix = f"{kind}_from_{relative_to}" if relative_to else kind
     slots = tuple(Slot(f"{place.name}.{suffix}", quantity.unit or place.unit) for place in places)
     origin = None
     if relative_to:
         parts = (place.name.rpartition(".")[2] for place in places)
-        origin = _compact([_matching(f"{relative_to}.{part}", candidates, kind)[0].address for part in parts])
+        origin = _compact([matching(f"{relative_to}.{part}", candidates, kind)[0].address for part in parts])
     indices = _compact([place.address for place in places])
     return Reading(quantity.field, indices, slots, limit, quantity.form, origin)
 
@@ -218,7 +218,7 @@ def _sensor_reading(
 ) -> Reading:
     """Reading of sensors that were added to the model because the table reads them."""
     elements = element_names(model)
-    known_names = [name for word in SENSOR_KINDS[kind].elements for name in elements[word]]
+    known_names = list(dict.fromkeys(name for word in SENSOR_KINDS[kind].elements for name in elements[word]))
     if relative_to and not SENSOR_KINDS[kind].framed:
         framed = ", ".join(name for name, entry in SENSOR_KINDS.items() if entry.framed)
         raise InputError(f"relative_to: '{kind}' is measured in no other frame; these are: {framed}")
@@ -232,12 +232,22 @@ def _sensor_reading(
             and not {name, name.rpartition(".")[0]}.intersection(known_names)
         ):
             raise unknown(element(kind), name, known_names)
-    places = [place for name in names for place in _matching(name, candidates, kind)]
+    places = [place for name in names for place in matching(name, candidates, kind)]
     slots = tuple(Slot(f"{place.name}.{suffix(kind, relative_to)}", place.unit) for place in places)
     return Reading("sensordata", _compact([place.address for place in places]), slots, limit)
 
 
-def _matching(name: str, candidates: Iterable[NamedScalar], kind: str) -> list[NamedScalar]:
+def matching(name: str, candidates: Iterable[NamedScalar], kind: str) -> list[NamedScalar]:
+    """Numbers that a table's name means: one, all of an element, or those of a pattern.
+
+    Args:
+        name: in the table.
+        candidates: all numbers that there are.
+        kind: quantity, or word for the element where it is none.
+
+    Raises:
+        InputError: a plain name is of none.
+    """
     moving = [place for place in candidates if not place.name.startswith("world.")]
     if "*" in name:
         return [place for place in moving if fnmatchcase(place.name, name)]
@@ -245,7 +255,7 @@ def _matching(name: str, candidates: Iterable[NamedScalar], kind: str) -> list[N
         return [place for place in moving if place.name.partition(".")[0] != name[1:]]
     numbers = [place for place in candidates if place.name == name or place.name.rpartition(".")[0] == name]
     if not numbers:
-        raise unknown(element(kind), name, [place.name for place in candidates])
+        raise unknown(element(kind) if kind in QUANTITIES else kind, name, [place.name for place in candidates])
     return numbers
 
 

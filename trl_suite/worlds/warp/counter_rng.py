@@ -37,6 +37,7 @@ class DrawPurpose(IntEnum):
     ACTION = 4
     OBSERVATION = 5
     FIRST_OBSERVATION = 6
+    COMMAND = 7
 
 
 class CounterRng:

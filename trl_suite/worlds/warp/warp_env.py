@@ -17,9 +17,11 @@ from torch import Tensor
 
 from trl_suite import machine_resources
 from trl_suite.errors import InputError
+from trl_suite.worlds.env_spec import MAX_EPISODE_STEPS
 from trl_suite.worlds.stepping.batch_spec import BatchSpec, Variant
 from trl_suite.worlds.stepping.env_batch import EnvBatch, refuse_pictures
-from trl_suite.worlds.warp.counter_rng import CounterRng
+from trl_suite.worlds.terms.memory import TaskMemory, with_memory
+from trl_suite.worlds.warp.counter_rng import CounterRng, DrawPurpose
 from trl_suite.worlds.warp.device_perturbations import DevicePerturbations
 from trl_suite.worlds.warp.initial_states import InitialStates
 from trl_suite.worlds.warp.limits import bytes_of, limits
@@ -102,8 +104,14 @@ class WarpVectorEnv(EnvBatch[Tensor]):
         self._starts = InitialStates(batch_spec.tasks, self._rng, self._episodes, self._put)
         specs, controls = batch_spec.perturbation_specs, [task.nominal.control for task in batch_spec.tasks]
         self._perturbations = DevicePerturbations(specs, controls, self._rng, self._put) if specs else None
+        layout = batch_spec.tasks[0].layout
+        self._memory_array = torch.zeros(self.num_envs, layout.width, device=self.device)
+        fields = with_memory(self._simulation.field, self._memory_array)
+        self._memory = TaskMemory(layout, self._memory_array, fields, self._put) if layout.width else None
+        self._draws, self._success_ends = layout.draws, batch_spec.tasks[0].success_ends
+        self._judges = layout.judges
         self._evaluators = [
-            (self._rows(rows), task.labels, task.moved(self._put).evaluator(self._simulation.field, torch.concatenate))
+            (self._rows(rows), task.labels, task.moved(self._put).evaluator(fields, torch.concatenate))
             for rows, task in batch_spec.tasks_by_structure()
         ]
         self._ends = torch.tensor([task.ends for task in batch_spec.tasks], device=self.device)
@@ -129,6 +137,7 @@ class WarpVectorEnv(EnvBatch[Tensor]):
         self._action, self._observation, self._final = zeros(actions), zeros(slots), zeros(slots)
         self._reward, self._terminated, self._truncated = zeros(), zeros(dtype=torch.bool), zeros(dtype=torch.bool)
         self._ended, self._unstable, self._resets = (zeros(dtype=torch.bool) for _ in range(3))
+        self._holds, self._succeeded = (zeros(dtype=torch.bool) for _ in range(2))
         labels = dict.fromkeys(label for _, labels, _ in self._evaluators for label in labels)
         self._terms = {label: zeros() for label in labels}
         self._before: list[list[Any]] = []
@@ -204,6 +213,8 @@ class WarpVectorEnv(EnvBatch[Tensor]):
     def _step_result(self) -> DeviceStepResult:
         infos: dict[str, Any] = {f"reward_{label}": values for label, values in self._terms.items()}
         infos["sim_unstable"] = self._unstable
+        if self._judges:
+            infos["is_success"] = self._succeeded
         if self.autoreset_mode == AutoresetMode.SAME_STEP:
             infos |= {"final_obs": self._final, "_final_obs": self._resets}
         return self._observation, self._reward, self._terminated, self._truncated, infos
@@ -237,6 +248,8 @@ class WarpVectorEnv(EnvBatch[Tensor]):
             arrays |= {f"channel.{name}": values for name, values in self._perturbations.state_arrays.items()}
         counters = {"elapsed": self._elapsed, "ended": self._ended, "steps": self._steps, "episodes": self._episodes}
         outputs = {"observation": self._observation, "terminated": self._terminated, "truncated": self._truncated}
+        if self._memory is not None:
+            arrays["memory"] = self._memory_array
         return arrays | counters | outputs | {"keys": self._rng.keys()}
 
     def _chosen(self, envs: Sequence[int] | Array | None) -> Tensor:
@@ -272,6 +285,8 @@ class WarpVectorEnv(EnvBatch[Tensor]):
         """Turn actions into controls; remember what the step is judged against."""
         simulation = self._simulation
         self._before = [evaluator.before() for _, _, evaluator in self._evaluators]
+        if self._memory is not None:
+            self._memory.shift(~self._ended)
         controls = self._action if self._perturbations is None else self._perturbations.act(self._action, self._steps)
         simulation.control.copy_(controls)
         if self._cold:
@@ -282,6 +297,8 @@ class WarpVectorEnv(EnvBatch[Tensor]):
     def _evaluate(self) -> None:
         """Say what the step was worth and which episodes it ended; write the states that come next."""
         waiting = self._ended.clone() if self._stands_still else None
+        if self._memory is not None:
+            self._remember_step()
         observation = self._evaluators[0][2].observe()
         unstable = self._simulation.unstable(observation, self._action)
         if waiting is not None:
@@ -291,7 +308,11 @@ class WarpVectorEnv(EnvBatch[Tensor]):
             observation = self._perturbations.sense(observation, self._steps)
         self._steps += 1
         self._elapsed += 1 if waiting is None else ~waiting
-        self._end(waiting, (self._ends & ~healthy) | unstable)
+        terminated = (self._ends & ~healthy) | unstable
+        if self._success_ends:
+            terminated |= self._holds
+        self._end(waiting, terminated)
+        self._succeeded &= ~unstable
         self._unstable.copy_(unstable)
         torch.where(unstable[:, None], self._nominal, observation, out=self._final)
         if waiting is not None:
@@ -303,12 +324,25 @@ class WarpVectorEnv(EnvBatch[Tensor]):
         self._lagging = self._simulation.lagging()
         self._begin()
 
+    def _remember_step(self) -> None:
+        """Take note of the step in the memory, and of success."""
+        assert self._memory is not None
+        fulfilled = self._evaluators[0][2].fulfilled
+        flags = self._memory.finish_step(fulfilled, self._action, ~self._ended, self._draw)
+        if flags is not None:
+            self._holds.copy_(flags.holds)
+            self._succeeded.copy_(flags.episode)
+
+    def _draw(self, mask: Tensor) -> Tensor:
+        """Return uniform numbers (worlds, n) for the commands, of this step of this episode of each world."""
+        return self._rng.uniform(DrawPurpose.COMMAND, self._episodes * MAX_EPISODE_STEPS + self._elapsed, self._draws)
+
     def _score(self, nothing: Tensor) -> Tensor:
         """Write the rewards and their terms, 0 in the worlds of a mask; return which worlds are healthy."""
         healthy = torch.ones_like(self._ended)
         for before, (rows, labels, evaluator) in zip(self._before, self._evaluators, strict=True):
             env_healthy = evaluator.healthy()
-            term_values = evaluator.rewards(before, self._action, env_healthy)
+            term_values = evaluator.rewards(before, self._action, env_healthy, self._holds)
             _fill(healthy, rows, env_healthy)
             _fill(self._reward, rows, evaluator.total(term_values))
             for label, value in zip(labels, term_values, strict=True):
@@ -344,6 +378,8 @@ class WarpVectorEnv(EnvBatch[Tensor]):
     def _finish(self, observation: Tensor) -> None:
         """Write the observations: of the next episode where one begins, and these elsewhere."""
         self._simulation.settle(self._resets | self._unstable, self._lagging)
+        if self._memory is not None:
+            self._memory.begin(self._resets, self._draw)
         first = self._evaluators[0][2].observe()
         if self._perturbations is not None:
             first = self._perturbations.begin(self._resets, first, self._episodes)
@@ -359,6 +395,8 @@ class WarpVectorEnv(EnvBatch[Tensor]):
         self._simulation.write(every, position, velocity)
         self._simulation.forward()
         self._simulation.settle(every, self._simulation.lagging())
+        if self._memory is not None:
+            self._memory.begin(every, None)
         return self._evaluators[0][2].observe().clone()
 
     def _seed(self, mask: Tensor, seed: int | Sequence[int | None] | None) -> None:
