@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from torch.utils.tensorboard.writer import SummaryWriter
 
-from trl_suite.training.acting.evaluation import Episode, Mode
+from trl_suite.training.acting.evaluation import Episode, Mode, success_rate
 
 _EVALUATION_PREFIXES: Mapping[Mode, str] = {"deterministic": "", "stochastic": "stochastic_"}
 
@@ -87,4 +87,6 @@ def of_evaluation(episodes: Sequence[Episode]) -> dict[str, float]:
         if of_mode := [episode for episode in episodes if episode.mode == mode]:
             scalars[f"eval/{prefix}mean_reward"] = float(np.mean([episode.value for episode in of_mode]))
             scalars[f"eval/{prefix}mean_ep_length"] = float(np.mean([episode.length for episode in of_mode]))
+            if (rate := success_rate(of_mode)) is not None:
+                scalars[f"eval/{prefix}success_rate"] = rate
     return scalars

@@ -16,7 +16,7 @@ def env_schema() -> dict[str, Any]:
     schema = schema_of(EnvSpec, "env.toml of trl_suite")
     tables = schema["$defs"]
     tables["Block"]["properties"]["kind"]["enum"] = sorted([*QUANTITIES, *MEMORY_KINDS])
-    for table in ("Bound", "Condition"):
+    for table in ("Bound", "SuccessCondition"):
         tables[table]["properties"]["kind"]["enum"] = sorted(QUANTITIES)
     tables["Term"]["properties"]["term"]["enum"] = sorted(REWARD_TERMS)
     return schema

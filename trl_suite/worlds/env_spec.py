@@ -165,8 +165,8 @@ class Clock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Share of a turn by which it is ahead."""
 
 
-class Condition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Condition of success: a length that is small enough, or numbers in an interval."""
+class SuccessCondition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """SuccessCondition of success: a length that is small enough, or numbers in an interval."""
 
     kind: str
     """Quantity that is looked at: see the kinds."""
@@ -194,7 +194,7 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class Success(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When an episode is a success: `info["is_success"]`."""
 
-    conditions: Annotated[tuple[Condition, ...], Meta(min_length=1)]
+    conditions: Annotated[tuple[SuccessCondition, ...], Meta(min_length=1)]
     """Conditions that all hold at once."""
     hold: Annotated[float, Meta(ge=0, le=MAX_NUMBER)] = 0.0
     """Time for which they must hold without a break, in s."""

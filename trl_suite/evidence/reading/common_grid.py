@@ -44,7 +44,7 @@ def stochastic(curves: Curves, members: dict[str, RecordedRun]) -> Curves | None
         curve = members[folder].curve
         if curve is not None and curve.stochastic is not None:
             returns[row, : len(curve.stochastic)] = curve.stochastic
-    return replace(curves, returns=returns) if np.isfinite(returns).any() else None
+    return replace(curves, returns=returns, success_rates=None) if np.isfinite(returns).any() else None
 
 
 def _grid(members: list[RecordedRun]) -> Ints:
@@ -88,9 +88,12 @@ def _note_copies(members: list[RecordedRun], findings: list[Irregularity]) -> No
 def _stack(env: str, arm: str, grid: Ints, members: list[RecordedRun]) -> Curves:
     returns = np.full((len(members), len(grid)), np.nan)
     complete = np.zeros(len(members), dtype=np.bool_)
+    rates = np.full(returns.shape, np.nan)
     for row, member in enumerate(members):
         if member.curve is not None and member.run is not None:
             returns[row, : len(member.curve.steps)] = member.curve.returns
+            if member.curve.success_rates is not None:
+                rates[row, : len(member.curve.success_rates)] = member.curve.success_rates
             ended = member.run.status == "done" or member.curve.steps[-1] >= member.run.steps
             complete[row] = ended and len(member.curve.steps) == len(grid) and member.run.status != "failed"
     return Curves(
@@ -103,4 +106,5 @@ def _stack(env: str, arm: str, grid: Ints, members: list[RecordedRun]) -> Curves
         samples=tuple(m.planned.source or f"seed {m.planned.seed}" for m in members),
         folders=tuple(m.planned.folder for m in members),
         seconds=np.array([m.run.seconds if m.run else np.nan for m in members]),
+        success_rates=rates if np.isfinite(rates).any() else None,
     )

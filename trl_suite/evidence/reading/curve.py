@@ -22,6 +22,7 @@ Flags = NDArray[np.bool_]
 
 HEADER = "step,episode,return,length"
 MODE = "mode"  # an optional fifth column
+SUCCESS = "success"  # an optional sixth column: 1 or 0
 MODES = ("deterministic", "stochastic")
 
 
@@ -33,6 +34,7 @@ class Curve:
     returns: Floats  # (evaluations,), mean over episodes; NaN where an episode's return was not finite
     episodes: int  # per evaluation
     stochastic: Floats | None = None  # (evaluations,), NaN where only the deterministic policy was evaluated
+    success_rates: Floats | None = None  # (evaluations,), share of deterministic episodes; None where nothing is one
     note: str = ""  # what was left out while reading
 
 
@@ -49,6 +51,7 @@ class Curves:
     samples: tuple[str, ...]  # (runs,), what was drawn anew for the run: its source, or itself without one
     folders: tuple[str, ...]  # (runs,)
     seconds: Floats  # (runs,), wall time of training and evaluation
+    success_rates: Floats | None = None  # (runs, evaluations); None where nothing is a success
 
     @property
     def whole(self) -> Floats:
@@ -93,19 +96,22 @@ def read(path: Readable, episodes: int = 0) -> Curve:
         raise InputError(f"{path}: {error}") from None
     if not len(layout.steps):
         return _empty("the first evaluation is unfinished")
-    returns = table[:, _RETURN]
+    returns, judged = table[:, _RETURN], table.shape[1] > _SUCCESS
     note = f"an unfinished evaluation after step {layout.steps[-1]:,} is left out" if cut or layout.short else ""
     return Curve(
         steps=layout.steps,
         returns=_means(returns, layout.deterministic, len(layout.steps)),
         episodes=layout.deterministic.episodes,
         stochastic=_means(returns, layout.stochastic, len(layout.steps)) if layout.stochastic else None,
+        success_rates=_means(table[:, _SUCCESS], layout.deterministic, len(layout.steps)) if judged else None,
         note=note,
     )
 
 
-_KEYS, _RETURN = [0, 1, 4], 2  # columns of a table: step, episode, return, length, mode
+_KEYS, _RETURN, _SUCCESS = [0, 1, 4], 2, 5  # columns of a table: step, episode, return, length, mode, success
 _LINES = msgspec.json.Decoder(list[tuple[float, float, float, float, float]])
+_JUDGED_LINES = msgspec.json.Decoder(list[tuple[float, float, float, float, float, float]])
+_JUDGED = f"{HEADER},{MODE},{SUCCESS}"
 
 
 def _empty(note: str) -> Curve:
@@ -113,18 +119,19 @@ def _empty(note: str) -> Curve:
 
 
 def _table(text: str) -> tuple[Floats, bool]:
-    """Return the lines below the header, and whether one without its end was left out: (lines, 5).
+    """Return the lines below the header, and whether one without its end was left out: (lines, 5), or 6 with success.
 
     Ten thousand files are read for one report: a file without an odd line is read as a whole, as numbers of JSON.
     """
     whole, _, rest = text.rpartition("\n")  # a number without the line's end may lack digits
     header, _, body = whole.partition("\n")
-    if header not in ("", HEADER, f"{HEADER},{MODE}"):
+    if header not in ("", HEADER, f"{HEADER},{MODE}", _JUDGED):
         raise ValueError(f"the first line is '{header[:80]}', expected '{HEADER}'")
     if not body:
-        return np.zeros((0, len(_KEYS) + 2)), bool(rest)
+        return np.zeros((0, 6 if header == _JUDGED else 5)), bool(rest)
     try:
-        lines = _LINES.decode(f"[[{_digits(body, header)}]]".replace("\n", "],["))
+        decoder = _JUDGED_LINES if header == _JUDGED else _LINES
+        lines = decoder.decode(f"[[{_digits(body, header)}]]".replace("\n", "],["))
     except msgspec.DecodeError:
         lines = [_line(line, header) for line in body.split("\n")]
     return np.fromiter(chain.from_iterable(lines), np.float64).reshape(len(lines), -1), bool(rest)
@@ -149,7 +156,7 @@ def _line(line: str, header: str) -> tuple[float, ...]:
     mode = fields[4] if width > 4 else MODES[0]
     if mode not in MODES:
         raise ValueError(f"unknown mode '{mode}', expected {' or '.join(MODES)}")
-    return (*map(float, fields[:4]), float(MODES.index(mode)))
+    return (*map(float, fields[:4]), float(MODES.index(mode)), *map(float, fields[5:]))
 
 
 @lru_cache(maxsize=64)

@@ -56,6 +56,16 @@ class RunNumbers(NamedTuple):
     evaluations: int
 
 
+class SuccessRates(NamedTuple):
+    """Success rates of a method's complete runs, means over runs."""
+
+    method: str
+    runs: int
+    start: float  # of the first evaluation
+    best: float  # of the best evaluation of the mean
+    end: float  # of the last evaluation
+
+
 class TargetSection(NamedTuple):
     """The part of the page about one env."""
 
@@ -66,6 +76,7 @@ class TargetSection(NamedTuple):
     evaluations: int
     figures: list[CaptionedFigure]
     ranking: ModeRanking | None
+    successes: list[SuccessRates]
     singles: list[RunNumbers]
 
 
@@ -172,10 +183,21 @@ def _target(
         evaluations=len(curves[0].steps) if curves else 0,
         figures=gallery.of_target(results, env, rows) if drawn else [],
         ranking=ranked,
+        successes=[_successes(method_curves) for method_curves in curves if method_curves.success_rates is not None],
         singles=[single for method_curves in curves for single in _singles(method_curves, reference)]
         if singles
         else [],
     )
+
+
+def _successes(curves: Curves) -> SuccessRates:
+    """Success rates of one method; NaN where no run is complete."""
+    assert curves.success_rates is not None
+    rates = curves.success_rates[curves.complete]
+    if not len(rates):
+        return SuccessRates(curves.method, 0, np.nan, np.nan, np.nan)
+    mean = rates.mean(0)
+    return SuccessRates(curves.method, len(rates), float(mean[0]), float(mean.max()), float(mean[-1]))
 
 
 def _singles(curves: Curves, reference: ReturnScale | None) -> list[RunNumbers]:

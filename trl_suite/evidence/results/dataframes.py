@@ -21,14 +21,16 @@ def evaluations(results: "Results") -> "pd.DataFrame":
     """Return one row per run and evaluation (and way of evaluating) of the target runs that are on their env's grid.
 
     Columns: env, method, source (env), seed, run (folder), complete, mode, step (env steps), return (undiscounted,
-    mean over episodes), score (0 is untrained and 1 the reference; NaN without a reference).
+    mean over episodes), score (0 is untrained and 1 the reference; NaN without a reference), and success_rate where
+    an env speaks of success.
     """
     import pandas as pd
 
     curves_by_mode = zip(MODES, (results.curves, results.stochastic), strict=True)
     parts = [_long(results, curves, mode) for mode, mode_curves in curves_by_mode for curves in mode_curves.values()]
     columns: dict[str, Any] = {}
-    for name in COLUMNS:
+    judged = any(curves.success_rates is not None for curves in results.curves.values())
+    for name in (*COLUMNS, "success_rate") if judged else COLUMNS:
         values = [part[name] for part in parts]
         columns[name] = np.concatenate(values) if values else np.zeros(0)
     frame = pd.DataFrame(columns)
@@ -40,7 +42,7 @@ def runs(results: "Results") -> "pd.DataFrame":
 
     Columns: run (folder), role, env, method, source (folder), seed, status, env steps, seconds, and of target runs on
     their env's grid: zero_shot, area, asymptote (return), time_to_threshold (env steps, the budget where it was not
-    reached), reached.
+    reached), reached; success_rate, of the last evaluation, where the env speaks of success.
     """
     import pandas as pd
 
@@ -119,6 +121,9 @@ def _long(results: "Results", curves: Curves, mode: str) -> dict[str, Any]:
         "step": curves.steps[at],
         "return": returns,
         "score": (returns - scale[0]) / (scale[1] - scale[0]),
+        "success_rate": curves.success_rates[run, at]
+        if curves.success_rates is not None
+        else np.full(len(run), np.nan),
     }
 
 
@@ -129,6 +134,8 @@ def _numbers(results: "Results", curves: Curves) -> dict[str, dict[str, float | 
     if len(curves.steps) > 1:
         by_measure["area"] = measures.area(curves.steps, curves.whole)
         by_measure["asymptote"] = measures.asymptote(curves.steps, curves.whole)
+    if curves.success_rates is not None:
+        by_measure["success_rate"] = np.where(curves.complete, curves.success_rates[:, -1], np.nan)
     if len(curves.steps) > 1 and reference is not None and reference.usable:
         times = measures.time_to_threshold(curves.steps, curves.whole, reference.threshold)
         by_measure["time_to_threshold"] = np.where(curves.complete, times.steps, np.nan)

@@ -1,7 +1,7 @@
 """Evaluation: undiscounted, unnormalised returns of whole episodes in envs that nothing learns from."""
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -24,6 +24,7 @@ class Episode(NamedTuple):
     value: float  # sum of rewards
     length: int  # env steps
     mode: Mode = "deterministic"
+    success: bool | None = None  # None where the env speaks of none
 
 
 class Evaluator:
@@ -39,18 +40,47 @@ class Evaluator:
         observations, _ = self._worlds.reset(seed=self._seeds)
         actions = np.zeros(self._worlds.action_space.shape or (), dtype=np.float32)
         values, lengths = np.zeros(len(self._seeds)), np.zeros(len(self._seeds), dtype=int)
-        running = np.ones(len(self._seeds), dtype=bool)
+        running, successes = np.ones(len(self._seeds), dtype=bool), None
         while running.any():
             actions[running] = act(observations[running])
-            observations, rewards, terminated, truncated, _ = self._worlds.step(actions)
+            observations, rewards, terminated, truncated, infos = self._worlds.step(actions)
             values[running] += rewards[running]
             lengths[running] += 1
+            successes = successes_so_far(successes, infos, running)
             running &= ~(terminated | truncated)
-        return [Episode(float(value), int(length), mode) for value, length in zip(values, lengths, strict=True)]
+        return episodes_from(values, lengths, mode, successes)
 
     def close(self) -> None:
         """Close all worlds."""
         self._worlds.close()
+
+
+def successes_so_far(
+    successes: npt.NDArray[np.bool_] | None, infos: Mapping[str, Any], running: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_] | None:
+    """Return which episodes (envs,) are successes after a step, those that are over as they ended; None without any."""
+    flags = infos.get("is_success")
+    if flags is None:
+        return successes
+    flags = np.asarray(flags, dtype=np.float64).reshape(running.shape) > 0
+    return np.where(running, np.asarray(flags).astype(bool), False if successes is None else successes)
+
+
+def episodes_from(
+    values: npt.NDArray[np.float64],
+    lengths: npt.NDArray[np.int64],
+    mode: Mode,
+    successes: npt.NDArray[np.bool_] | None,
+) -> list[Episode]:
+    """Return the episodes of returns, lengths and successes (envs,)."""
+    flags = [None] * len(values) if successes is None else successes.tolist()
+    return [Episode(float(v), int(n), mode, flag) for v, n, flag in zip(values, lengths, flags, strict=True)]
+
+
+def success_rate(episodes: Sequence[Episode]) -> float | None:
+    """Return the share of episodes that are successes; None where nothing is one."""
+    flags = [episode.success for episode in episodes if episode.success is not None]
+    return float(np.mean(flags)) if flags else None
 
 
 def mean_return(episodes: Sequence[Episode]) -> float:
@@ -61,14 +91,15 @@ def mean_return(episodes: Sequence[Episode]) -> float:
 def append(path: Path, step: int, episodes: Sequence[Episode]) -> None:
     """Add one evaluation to a CSV file, `step,episode,return,length,mode`, all its lines in one write.
 
-    Episodes count from 0 within each mode.
+    Where the env speaks of success, a sixth column `success` is 1 or 0. Episodes count from 0 within each mode.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    head = "" if path.exists() else "step,episode,return,length,mode\n"
+    judged = any(episode.success is not None for episode in episodes)
+    head = "" if path.exists() else f"step,episode,return,length,mode{',success' if judged else ''}\n"
     counts: dict[str, Iterator[int]] = {}
     lines = (
         f"{step},{next(counts.setdefault(episode.mode, itertools.count()))},{episode.value!r},{episode.length},"
-        f"{episode.mode}\n"
+        f"{episode.mode}{f',{int(bool(episode.success))}' if judged else ''}\n"
         for episode in episodes
     )
     with storing(path), path.open("a") as file:

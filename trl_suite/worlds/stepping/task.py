@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from trl_suite.errors import InputError, located, unknown
 from trl_suite.interface import Interface
-from trl_suite.worlds.env_spec import Bound, Condition, EnvSpec, Goal, Spread
+from trl_suite.worlds.env_spec import Bound, EnvSpec, Goal, Spread, SuccessCondition
 from trl_suite.worlds.terms import arrays
 from trl_suite.worlds.terms.memory import MEMORY, MemoryLayout, located_blocks
 from trl_suite.worlds.terms.rewards import BoundTerm, bind_term
@@ -257,11 +257,11 @@ class BoundCondition(NamedTuple):
     range: tuple[float, float]
 
 
-def _conditions(spec: EnvSpec) -> tuple[Condition, ...]:
+def _conditions(spec: EnvSpec) -> tuple[SuccessCondition, ...]:
     return spec.success.conditions if spec.success else ()
 
 
-def _success(model: mujoco.MjModel, index: int, condition: Condition) -> BoundCondition:
+def _success(model: mujoco.MjModel, index: int, condition: SuccessCondition) -> BoundCondition:
     with located(f"success.conditions[{index}]"):
         sensor = reading(model, condition.kind, condition.of, relative_to=condition.relative_to)
     return BoundCondition(sensor, condition.within, condition.range or (-np.inf, np.inf))

@@ -76,6 +76,7 @@ class StepResult(NamedTuple):
     cut: npt.NDArray[np.bool_] | None  # which episodes only the time limit ended; None where none
     last: npt.NDArray[np.float64] | None  # what those ended with, and anything elsewhere
     unstable: npt.NDArray[np.bool_] | None  # which episodes the simulation ended; None where none
+    success: npt.NDArray[np.bool_] | None = None  # which episodes are one so far; None where nothing is
     terms: Mapping[str, npt.NDArray[np.float64]] = MappingProxyType({})  # of the reward, those that were asked for
 
 
@@ -116,6 +117,7 @@ class CohortEnvs:
             cut=self._by_member(cut) if cut.any() else None,
             last=self._by_member(_last(observation, cut, infos)) if cut.any() else None,
             unstable=None if unstable is None else self._by_member(unstable),
+            success=self._by_member(_term("is_success", ended, infos)) if _judged(infos) else None,
             terms={name: self._by_member(_term(f"reward_{name}", ended, infos)) for name in terms},
         )
 
@@ -129,6 +131,10 @@ class CohortEnvs:
 
     def _by_member(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return values.reshape(*self._shape, *values.shape[1:])
+
+
+def _judged(infos: Mapping[str, Any]) -> bool:
+    return "is_success" in infos or "is_success" in infos.get("final_info", {})
 
 
 def _term(key: str, ended: npt.NDArray[np.bool_], infos: dict[str, Any]) -> npt.NDArray[np.float64]:

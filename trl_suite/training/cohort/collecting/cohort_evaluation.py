@@ -1,18 +1,27 @@
 """Evaluation of every member: its episodes of `training.evaluation`, those of all members side by side."""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from trl_suite.training.acting.evaluation import Episode, Mode
+from trl_suite.training.acting.evaluation import Episode, Mode, episodes_from
 from trl_suite.training.cohort.collecting.cohort_envs import CohortEnvs
 from trl_suite.training.cohort.collecting.normaliser import CohortNormaliser
 from trl_suite.training.cohort.stacked import noise
 from trl_suite.training.reproducibility import seed_for
 
 Act = Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]  # what is seen, standard normal numbers -> actions
+
+
+class Outcome(NamedTuple):
+    """Returns, lengths and successes of episodes (members, episodes)."""
+
+    values: npt.NDArray[np.float64]
+    lengths: npt.NDArray[np.int64]
+    successes: npt.NDArray[np.bool_] | None  # None where nothing is one
 
 
 class CohortEvaluator:
@@ -50,7 +59,7 @@ class CohortEvaluator:
         outcome = self._run(act, normaliser, alive, mode, stopping)
         if outcome is None:
             return None
-        return episodes_of(*outcome, mode)
+        return episodes_of(outcome, mode)
 
     def overflown(self) -> npt.NDArray[np.int64]:
         """Return in how many worlds of each member the last evaluation's physics was wrong (members,)."""
@@ -67,12 +76,12 @@ class CohortEvaluator:
         alive: npt.NDArray[np.bool_],
         mode: Mode,
         stopping: Callable[[], bool],
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]] | None:
-        """Return returns and lengths (members, episodes)."""
+    ) -> Outcome | None:
+        """Return returns, lengths and successes (members, episodes)."""
         draws = [noise.generator(seed, noise.NoiseStream.EVALUATION, 0) for seed in self._seeds]
         running = np.repeat(alive[:, None], self._episodes, 1)
         observation = self._worlds.reset(self._resets)
-        values, lengths = np.zeros(running.shape), np.zeros(running.shape, dtype=np.int64)
+        values, lengths, successes = np.zeros(running.shape), np.zeros(running.shape, dtype=np.int64), None
         while running.any():
             if stopping():
                 return None
@@ -82,8 +91,10 @@ class CohortEvaluator:
             observation = moment.observation
             values[running] += moment.reward[running]
             lengths += running
+            if moment.success is not None:
+                successes = np.where(running, moment.success, False if successes is None else successes)
             running &= ~moment.ended
-        return values, lengths
+        return Outcome(values, lengths, successes)
 
     def _drawn(self, draws: Sequence[np.random.Generator]) -> torch.Tensor:
         shape = (self._episodes, self._worlds.actions)
@@ -91,9 +102,10 @@ class CohortEvaluator:
         return torch.as_tensor(drawn, device=self._device)
 
 
-def episodes_of(values: npt.NDArray[np.float64], lengths: npt.NDArray[np.int64], mode: Mode) -> list[list[Episode]]:
-    """Return each member's episodes from returns and lengths (members, episodes)."""
+def episodes_of(outcome: Outcome, mode: Mode) -> list[list[Episode]]:
+    """Return each member's episodes."""
+    values, lengths, successes = outcome
     return [
-        [Episode(float(value), int(length), mode) for value, length in zip(*pairs, strict=True)]
-        for pairs in zip(values, lengths, strict=True)
+        episodes_from(values[member], lengths[member], mode, None if successes is None else successes[member])
+        for member in range(len(values))
     ]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from trl_suite.training.acting.evaluation import Episode, Mode
-from trl_suite.training.cohort.collecting.cohort_evaluation import Act, CohortEvaluator, episodes_of
+from trl_suite.training.cohort.collecting.cohort_evaluation import Act, CohortEvaluator, Outcome, episodes_of
 from trl_suite.training.cohort.collecting.device_normaliser import DeviceNormaliser
 from trl_suite.training.cohort.collecting.normaliser import CohortNormaliser
 from trl_suite.training.cohort.stacked import noise
@@ -40,6 +40,8 @@ class DeviceEvaluator(CohortEvaluator):
         self._running = torch.zeros(shape, dtype=torch.bool, device=device)
         self._values = torch.zeros(shape, dtype=torch.float64, device=device)
         self._lengths = torch.zeros(shape, dtype=torch.int64, device=device)
+        self._successes = torch.zeros(shape, dtype=torch.bool, device=device)
+        self._judges = batch.table.success is not None
         self._noise = torch.zeros(*shape, len(space.low), device=device)
         self._statistics: DeviceNormaliser | None = None
         self._steps: dict[Mode, Callable[[bool], None]] = {}
@@ -54,7 +56,7 @@ class DeviceEvaluator(CohortEvaluator):
         alive: npt.NDArray[np.bool_],
         mode: Mode,
         stopping: Callable[[], bool],
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]] | None:
+    ) -> Outcome | None:
         draws = [noise.generator(seed, noise.NoiseStream.EVALUATION, 0) for seed in self._seeds]
         self.begin(act, normaliser, alive, mode)
         while self._made % ASKED or bool(self._running.any()):
@@ -63,7 +65,7 @@ class DeviceEvaluator(CohortEvaluator):
             if mode == "stochastic":
                 self._noise.copy_(self._drawn(draws))
             self._step(mode, beside=False)
-        return self._values.cpu().numpy(), self._lengths.cpu().numpy()
+        return self._outcome()
 
     def begin(self, act: Act, normaliser: CohortNormaliser, alive: npt.NDArray[np.bool_], mode: Mode) -> None:
         """Begin an evaluation; `act` must always be the same, and what it acts by must stay until the end."""
@@ -97,8 +99,11 @@ class DeviceEvaluator(CohortEvaluator):
                 return None
             for _ in range(ASKED):
                 self._step("deterministic", beside=False)
-        values, lengths = self._values.cpu().numpy(), self._lengths.cpu().numpy()
-        return episodes_of(values, lengths, "deterministic")
+        return episodes_of(self._outcome(), "deterministic")
+
+    def _outcome(self) -> Outcome:
+        successes = self._successes.cpu().numpy() if self._judges else None
+        return Outcome(self._values.cpu().numpy(), self._lengths.cpu().numpy(), successes)
 
     def _step(self, mode: Mode, beside: bool) -> None:
         self._steps[mode](beside)
@@ -120,6 +125,7 @@ class DeviceEvaluator(CohortEvaluator):
         self._running.copy_(torch.from_numpy(alive)[:, None])
         self._values.zero_()
         self._lengths.zero_()
+        self._successes.zero_()
 
     def _act(self, act: Act, observation: Tensor, mode: Mode) -> Tensor:
         """Return the actions of all worlds on what they show now, which lies where it always lies."""
@@ -130,8 +136,11 @@ class DeviceEvaluator(CohortEvaluator):
 
     def _take(self, result: DeviceStepResult) -> None:
         """Add up what running episodes were paid."""
-        _, reward, terminated, truncated, _ = result
+        _, reward, terminated, truncated, infos = result
         shape = self._running.shape
         self._values.add_(torch.where(self._running, reward.unflatten(0, shape), 0.0))
         self._lengths.add_(self._running)
+        if self._judges:
+            flags = infos["is_success"].unflatten(0, shape)
+            self._successes.copy_(torch.where(self._running, flags, self._successes))
         self._running.logical_and_(~(terminated | truncated).unflatten(0, shape))

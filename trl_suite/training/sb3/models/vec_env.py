@@ -66,6 +66,8 @@ class BatchVecEnv(VecEnv):
             info["TimeLimit.truncated"] = bool(truncated[world] and not terminated[world])
             if infos["final_info"].get("sim_unstable", ended & False)[world]:
                 info["sim_unstable"] = True
+            if "is_success" in infos["final_info"]:  # SB3 logs it as `rollout/success_rate`
+                info["is_success"] = bool(infos["final_info"]["is_success"][world])
         return observation, reward.astype(np.float32), ended, env_infos
 
     def close(self) -> None:
