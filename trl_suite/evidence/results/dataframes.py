@@ -112,7 +112,7 @@ def _long(results: "Results", curves: Curves, mode: str) -> dict[str, Any]:
     usable = reference is not None and reference.usable
     scale = (reference.random, reference.reference) if reference is not None and usable else (np.nan, np.nan)
     run, at = np.nonzero(np.isfinite(curves.returns) | curves.complete[:, None])  # not what a run did not live to see
-    returns = curves.returns[run, at]
+    returns, rates = curves.returns[run, at], curves.success_rates
     named = {"env": curves.env, "method": curves.method, "source": results.condition(curves).source, "mode": mode}
     return {name: np.full(len(run), value, dtype=object) for name, value in named.items()} | {
         "seed": curves.seeds[run],
@@ -121,9 +121,7 @@ def _long(results: "Results", curves: Curves, mode: str) -> dict[str, Any]:
         "step": curves.steps[at],
         "return": returns,
         "score": (returns - scale[0]) / (scale[1] - scale[0]),
-        "success_rate": curves.success_rates[run, at]
-        if curves.success_rates is not None
-        else np.full(len(run), np.nan),
+        "success_rate": np.full(len(run), np.nan) if rates is None else rates[run, at],
     }
 
 

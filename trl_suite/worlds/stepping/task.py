@@ -16,7 +16,7 @@ from trl_suite.errors import InputError, located, unknown
 from trl_suite.interface import Interface
 from trl_suite.worlds.env_spec import Bound, EnvSpec, Goal, Spread, SuccessCondition
 from trl_suite.worlds.terms import arrays
-from trl_suite.worlds.terms.memory import MEMORY, MemoryLayout, located_blocks
+from trl_suite.worlds.terms.memory import MEMORY_FIELD, MemoryLayout, located_blocks
 from trl_suite.worlds.terms.rewards import BoundTerm, bind_term
 from trl_suite.worlds.terms.sensors import AFTER_STEP, Fields, Reading, controls, degrees_of_freedom, reading
 
@@ -111,7 +111,7 @@ class BoundTask:
         """The arrays of MjData that the task reads, by name."""
         read = [*self.observed, *self.bounded, *(term.reading for term in self.terms if term.reading)]
         read += [goal.sensor for goal in self.goals] + [timer.sensor for timer in self.layout.air_times]
-        return tuple(sorted({sensor.field for sensor in read} - {MEMORY}))
+        return tuple(sorted({sensor.field for sensor in read} - {MEMORY_FIELD}))
 
     @property
     def needs_contact_forces(self) -> bool:

@@ -1,4 +1,4 @@
-"""What an episode remembers beside the physics: the last action, commands, time, past observations, times in the air.
+"""Numbers that an episode remembers beside the physics: the last action, commands, time, the past, times in the air.
 
 One array per batch, (envs, numbers), whose layout is the same for all its envs; `Reading`s take numbers from it as from
 MuJoCo's arrays, under the name `memory`. An env whose table asks for none of it has none.
@@ -18,7 +18,7 @@ from trl_suite.worlds.terms import arrays
 from trl_suite.worlds.terms.model_sensors import NamedScalar
 from trl_suite.worlds.terms.sensors import Fields, Reading, controls, matching, reading
 
-MEMORY = "memory"  # the field's name
+MEMORY_FIELD = "memory"  # the field's name
 MEMORY_KINDS = {
     "last_action": ("actuator", "action of the step before, as the policy gave it"),
     "command": ("command", "command that is to be followed"),
@@ -108,19 +108,19 @@ class MemoryLayout:
         self.histories += (History(columns, sensor, count),)
         ages = range(1, block.history)
         slots = tuple(Slot(f"{slot.name}.ago-{age}", slot.unit) for age in ages for slot in sensor.slots)
-        return Reading(MEMORY, columns, slots)
+        return Reading(MEMORY_FIELD, columns, slots)
 
     def air_time(self, contacts: Reading) -> Reading:
         """Reading of the times for which feet have been in the air, s."""
         self._needed = True
         columns = self._allocate(len(contacts.slots))
         self.air_times += (AirTime(columns, contacts),)
-        return Reading(MEMORY, columns, tuple(Slot(f"{slot.name}.air_time", "s") for slot in contacts.slots))
+        return Reading(MEMORY_FIELD, columns, tuple(Slot(f"{slot.name}.air_time", "s") for slot in contacts.slots))
 
     def last_action(self) -> Reading:
         """Reading of the action of the step before."""
         self._needed = True
-        return Reading(MEMORY, self.action, tuple(Slot(f"{slot.name}.last", "1") for slot in self._actuators))
+        return Reading(MEMORY_FIELD, self.action, tuple(Slot(f"{slot.name}.last", "1") for slot in self._actuators))
 
     def command(self, name: str) -> Reading:
         """Reading of a command.
@@ -149,7 +149,7 @@ class MemoryLayout:
             if columns == list(range(columns[0], columns[0] + len(columns)))
             else np.array(columns)
         )
-        return (Reading(MEMORY, indices, tuple(Slot(f"{place.name}.{kind}", place.unit) for place in places)),)
+        return (Reading(MEMORY_FIELD, indices, tuple(Slot(f"{place.name}.{kind}", place.unit) for place in places)),)
 
     def _last_actions(self) -> list[NamedScalar]:
         names = [slot.name.removesuffix(".control") for slot in self._actuators]
@@ -168,7 +168,9 @@ class MemoryLayout:
         clock: Clock = self.clocks[name]
         per_step = 2 * np.pi * self.duration / clock.period
         return tuple(
-            Reading(MEMORY, slice(STEPS, STEPS + 1), (Slot(f"{name}.{part}.phase", "1"),), form=Phase(per_step, shift))
+            Reading(
+                MEMORY_FIELD, slice(STEPS, STEPS + 1), (Slot(f"{name}.{part}.phase", "1"),), form=Phase(per_step, shift)
+            )
             for part, shift in (("sine", 2 * np.pi * clock.offset), ("cosine", 2 * np.pi * (clock.offset + 0.25)))
         )
 
@@ -277,7 +279,7 @@ def _by_name(key: str, entries: Sequence[Any]) -> dict[str, Any]:
 
 def with_memory(fields: Fields, memory: Any) -> Fields:
     """Fields of a state with the memory among them."""
-    return lambda name: memory if name == MEMORY else fields(name)
+    return lambda name: memory if name == MEMORY_FIELD else fields(name)
 
 
 def block_readings(block: Block, model: mujoco.MjModel, layout: MemoryLayout) -> tuple[Reading, ...]:

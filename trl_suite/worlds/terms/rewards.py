@@ -368,22 +368,22 @@ def height(after: Array, timestep: float) -> Any:
     return after[..., 0] / timestep
 
 
-_KIND: dict[str, Any] = {"of": "element", "reads": _any_kind, "senses": ("",), "several": True}
+_ANY_KIND: dict[str, Any] = {"of": "element", "reads": _any_kind, "senses": ("",), "several": True}
 
 
-@reward_term("`{kind}` of `{of}` near {aim}, exponential", "1", **_KIND)
+@reward_term("`{kind}` of `{of}` near {aim}, exponential", "1", **_ANY_KIND)
 def exponential_tracking(after: Array, command: Any, width: float) -> Any:
     """Exponential of the distance x from the command c: exp(-‖x - c‖ / width)."""
     return arrays.exponential(arrays.norm(after - command) / -width)
 
 
-@reward_term("`{kind}` of `{of}` near {aim}, Gaussian", "1", **_KIND)
+@reward_term("`{kind}` of `{of}` near {aim}, Gaussian", "1", **_ANY_KIND)
 def gaussian_tracking(after: Array, command: Any, width: float) -> Any:
     """Gaussian of the distance x from the command c: exp(-‖x - c‖² / 2 width²)."""
     return arrays.exponential(arrays.sum_of_squares(after - command) / (-2.0 * width * width))
 
 
-@reward_term("`{kind}` of `{of}` within {bounds}", "1", **_KIND)
+@reward_term("`{kind}` of `{of}` within {bounds}", "1", **_ANY_KIND)
 def tolerance(after: Array, bounds: tuple[float, float], margin: float | None) -> Any:
     """1 inside the bounds, falling to 0.1 a margin outside, Gaussian: of one number, or the length of several.
 
@@ -396,7 +396,7 @@ def tolerance(after: Array, bounds: tuple[float, float], margin: float | None) -
     return arrays.exponential((outside / margin) ** 2 * math.log(VALUE_AT_MARGIN))
 
 
-@reward_term("sum of the squared `{kind}` of `{of}`", "its unit²", **_KIND)
+@reward_term("sum of the squared `{kind}` of `{of}`", "its unit²", **_ANY_KIND)
 def squares(after: Array) -> Any:
     """Sum of squares Σ x²."""
     return arrays.sum_of_squares(after)
