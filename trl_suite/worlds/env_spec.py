@@ -108,7 +108,7 @@ class Term(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     @property
     def elements(self) -> tuple[str, ...]:
-        """What the term is about, as a list."""
+        """Elements that the term is about, as a list."""
         return self.of if isinstance(self.of, tuple) else (self.of,) if self.of else ()
 
     def __post_init__(self) -> None:
