@@ -165,12 +165,9 @@ def contend(trial: Trial, members: int) -> dict[str, Any]:
 
 def arithmetic(robot: str, hyperparameters: PPOHyperparameters) -> float:
     """Return how many microseconds of arithmetic a training step takes at the least, on one core of this machine."""
-    place = spaces_of(robot)
-    layout = on_policy(len(place.interface.observation), len(place.interface.action), hyperparameters.hidden)
-    widths = (layout.inputs, *hyperparameters.hidden, layout.outputs)
-    layers = [2 * below * above for below, above in itertools.pairwise(widths)]
-    forward = 2 * sum(layers)  # actor and critic
-    products = forward + hyperparameters.n_epochs * (3 * forward - 2 * layers[0])  # the first layer passes no slope on
+    layout = _layout(robot, hyperparameters)
+    forward = 2 * sum(_layers(layout))  # actor and critic
+    products = forward + hyperparameters.n_epochs * operations_per_epoch(robot, hyperparameters)
     activations = 2 * sum(hyperparameters.hidden)
     rates = _rates(hyperparameters.batch_size, layout)
     per_update = (
@@ -184,6 +181,22 @@ def arithmetic(robot: str, hyperparameters: PPOHyperparameters) -> float:
         * ((1 + hyperparameters.n_epochs) * rates["activation_us"] + hyperparameters.n_epochs * rates["slope_us"])
         + per_update / (hyperparameters.n_envs * hyperparameters.n_steps)
     )
+
+
+def operations_per_epoch(robot: str, hyperparameters: PPOHyperparameters) -> float:
+    """Return the floating-point operations of one transition's share in an epoch, products alone."""
+    layers = _layers(_layout(robot, hyperparameters))
+    return 3 * 2 * sum(layers) - 2 * layers[0]  # actor and critic; the first layer passes no slope on
+
+
+def _layers(layout: ParameterLayout) -> list[float]:
+    widths = (layout.inputs, *layout.hidden, layout.outputs)
+    return [2.0 * below * above for below, above in itertools.pairwise(widths)]
+
+
+def _layout(robot: str, hyperparameters: PPOHyperparameters) -> ParameterLayout:
+    place = spaces_of(robot)
+    return on_policy(len(place.interface.observation), len(place.interface.action), hyperparameters.hidden)
 
 
 def _rates(batch: int, layout: ParameterLayout) -> dict[str, float]:

@@ -25,7 +25,9 @@ from typing import Any
 import torch
 from cohort import CORES, README, Trial, contend, fastest, write
 
+from trl_suite.algorithms.hyperparameters import OffPolicyHyperparameters
 from trl_suite.algorithms.sac import SACHyperparameters
+from trl_suite.algorithms.td3 import TD3Hyperparameters
 from trl_suite.training import engines
 from trl_suite.training.cohort.cohort_key import bytes_of
 from trl_suite.training.cohort.learning.critics import OFF_POLICY_ADAM_EPSILON
@@ -57,11 +59,12 @@ def trial(engine: engines.Engine, updates: int, device: engines.Device) -> Trial
     )
 
 
-def operations(hyperparameters: SACHyperparameters) -> float:
+def operations(hyperparameters: OffPolicyHyperparameters) -> float:
     """Return the floating-point operations of one member's update, products alone.
 
-    The actor goes forward twice and back once, the critics forward three times, back once for their own step and once
-    for the actions' slope alone.
+    SAC's actor goes forward twice and back once, its critics forward three times, back once for their own step and once
+    for the actions' slope alone. TD3's target actor and critics go forward in every update and the critics learn; one
+    time in `policy_delay` the actor goes forward and back, and the first critic forward and back to the actions.
     """
     place = spaces_of(ROBOT)
     slots, actions = len(place.interface.observation), len(place.interface.action)
@@ -70,6 +73,11 @@ def operations(hyperparameters: SACHyperparameters) -> float:
     actor_back = 2 * sum(actor) - actor[0]
     critic_back = 2 * sum(critic) - critic[0]
     inward = sum(critic[1:]) + critic[0] * actions / (slots + actions)
+    if isinstance(hyperparameters, TD3Hyperparameters):
+        actor = _layers(slots, hyperparameters.hidden, actions)
+        improving = sum(actor) + 2 * sum(actor) - actor[0] + sum(critic) + inward
+        learning = sum(actor) + 2 * (2 * sum(critic) + critic_back)
+        return hyperparameters.batch_size * (learning + improving / hyperparameters.policy_delay)
     critics = 2 * (3 * sum(critic) + critic_back + inward)
     return hyperparameters.batch_size * (2 * sum(actor) + actor_back + critics)
 

@@ -34,7 +34,7 @@ class Critics:
         self._tau = hyperparameters.tau
         self._networks = Networks(stack, self.adam.gradient, hyperparameters.activation)
         self._first = Networks(stack.first(), self.adam.gradient.first(), hyperparameters.activation)
-        self._targets = Networks(target, self.adam.gradient, hyperparameters.activation)
+        self._targets = Networks(target, self.adam.gradient, hyperparameters.activation, learns=False)
         self._pairs: dict[int, torch.Tensor] = {}
 
     def targets(self, normalized_obs: torch.Tensor, action: torch.Tensor) -> torch.Tensor:

@@ -31,7 +31,7 @@ class TD3Update:
         self.optimisers = {"actor": self.adam, "critic": self.critics.adam}
         self.updates, self.phases = 0, hyperparameters.policy_delay  # so far, and after how many the same is due again
         self._here, self._acting = (Networks(actor, self.adam.gradient, hyperparameters.activation) for _ in range(2))
-        self._ahead = Networks(stacks["target.actor"], self.adam.gradient, hyperparameters.activation)
+        self._ahead = Networks(stacks["target.actor"], self.adam.gradient, hyperparameters.activation, learns=False)
 
     def act(self, normalized_obs: torch.Tensor, draws: torch.Tensor | None) -> torch.Tensor:
         """Return actions in [-1, 1] (P, W, actions) on what is seen (P, W, slots); none are drawn."""

@@ -1,0 +1,284 @@
+"""CPU time of cohorts by phase, beside the floor that is counted for the same work on the same core.
+
+    python benchmarks/where.py                                   the figures of experiments/benchmarks/, some ten minutes
+    python benchmarks/where.py --cases "SAC 256-256" --members 1 8
+    python benchmarks/where.py --page                            writes the committed figures into that folder's README
+
+Each cohort trains on HalfCheetah in one process with one torch thread. Every phase is the median over chunks of steps:
+of a rollout with its update for PPO, of sixteen env steps with their updates for SAC and TD3. Evaluations are left out.
+A phase has the CPU time of its functions without that of others inside them: products within acting are acting's.
+
+The floor is the counted products at the speed of a single one of 256 x 256 x 256, measured between the cohorts, and
+what MuJoCo took. `rest` is everything that no other phase has: Python, and the small operations of the losses.
+"""
+
+import argparse
+import itertools
+import json
+import re
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from cohort import README, fastest, operations_per_epoch, write
+from off_policy import operations
+
+from trl_suite.algorithms.hyperparameters import Hyperparameters
+from trl_suite.algorithms.ppo import PPOHyperparameters
+from trl_suite.algorithms.sac import SACHyperparameters
+from trl_suite.algorithms.td3 import TD3Hyperparameters
+from trl_suite.training import settings
+from trl_suite.training.cohort import cohort_training
+from trl_suite.training.cohort.cohort import Cohort
+from trl_suite.training.cohort.collecting.rollout import Collector
+from trl_suite.training.cohort.learning import critics, td3_update
+from trl_suite.training.cohort.learning.off_policy import OffPolicyLearner
+from trl_suite.training.cohort.learning.on_policy import OnPolicyLearner
+from trl_suite.training.cohort.learning.ppo_update import PPOUpdate
+from trl_suite.training.cohort.learning.replay_rings import ReplayRings
+from trl_suite.training.cohort.stacked import network
+from trl_suite.training.cohort.stacked.adam import Adam
+from trl_suite.training.training_run import TrainingRun, Unwatched
+from trl_suite.worlds.stepping import physics
+
+ROBOT = "half-cheetah"
+MEMBERS = (1, 8, 32)
+WARM_CHUNKS = 2  # chunks before the first that counts: buffers and plans are made in them
+RECORD = README.with_name("where.json")
+BETWEEN = re.compile(r"(<!-- where: [^\n]*-->\n).*?(<!-- /where -->)", re.DOTALL)
+PHASES = (
+    "products", "activations", "Adam", "targets", "sampling", "acting", "physics", "envs", "rest",
+)  # fmt: skip
+CASES: dict[str, Hyperparameters] = {
+    **{
+        f"PPO {width}-{width}, {batch}": PPOHyperparameters(hidden=(width, width), batch_size=batch)
+        for width in (64, 256)
+        for batch in (64, 256)
+    },
+    "SAC 256-256": SACHyperparameters(hidden=(256, 256), learning_starts=32),
+    "TD3 256-256": TD3Hyperparameters(hidden=(256, 256), learning_starts=32),
+    "TD3 400-300": TD3Hyperparameters(hidden=(400, 300), learning_starts=32),
+}
+
+
+@dataclass
+class PhaseClock:
+    """CPU seconds by phase; a phase within another takes its time out of that one's."""
+
+    seconds: dict[str, float] = field(default_factory=dict[str, float])
+    _open: list[tuple[str, float]] = field(default_factory=list[tuple[str, float]])  # phase, seconds of inner ones
+    _opaque: int = 0  # open phases that have all that is inside them
+
+    def wrap(self, call: Callable[..., Any], phase: str, opaque: bool = False) -> Callable[..., Any]:
+        """Return the call with its time counted; of an opaque phase what is inside counts as its own."""
+
+        def timed(*arguments: Any, **keywords: Any) -> Any:
+            if self._opaque:
+                return call(*arguments, **keywords)
+            self._opaque += opaque
+            self._open.append((phase, 0.0))
+            start = time.process_time()
+            try:
+                return call(*arguments, **keywords)
+            finally:
+                spent = time.process_time() - start
+                _, inner = self._open.pop()
+                self._opaque -= opaque
+                self.seconds[phase] = self.seconds.get(phase, 0.0) + spent - inner
+                if self._open:
+                    above, before = self._open[-1]
+                    self._open[-1] = (above, before + spent)
+
+        return timed
+
+    def taken(self) -> dict[str, float]:
+        """Return the seconds since this was last asked."""
+        seconds, self.seconds = self.seconds, {}
+        return seconds
+
+
+@contextmanager
+def patched(clock: PhaseClock) -> Iterator[None]:
+    """Count the time of the phases' functions meanwhile."""
+    clear = [(owner, name, phase, False) for phase, owner, names in _PHASE_CALLS for name in names]
+    opaque = [(owner, name, "acting", True) for owner, name in _ACTING]
+    before = [(owner, name, getattr(owner, name)) for owner, name, *_ in clear + opaque]
+    activations = dict(network.LAYER_ACTIVATIONS)
+    try:
+        for owner, name, phase, hides in clear + opaque:
+            setattr(owner, name, clock.wrap(getattr(owner, name), phase, hides))
+        network.LAYER_ACTIVATIONS = {
+            name: activation._replace(
+                forward=clock.wrap(activation.forward, "activations"),
+                backward=clock.wrap(activation.backward, "activations"),
+            )
+            for name, activation in activations.items()
+        }
+        yield
+    finally:
+        network.LAYER_ACTIVATIONS = activations
+        for owner, name, call in before:
+            setattr(owner, name, call)
+
+
+_PHASE_CALLS: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
+    ("products", torch, ("bmm", "baddbmm", "mm", "addmm")),
+    ("Adam", Adam, ("step",)),
+    ("Adam", PPOUpdate, ("_clip",)),
+    ("targets", critics, ("follow",)),
+    ("targets", td3_update, ("follow",)),
+    ("sampling", OffPolicyLearner, ("_drawn",)),
+    ("sampling", ReplayRings, ("at",)),
+    ("sampling", torch.Tensor, ("index_select",)),
+    ("sampling", OnPolicyLearner, ("_permuted",)),
+    ("physics", physics.MujocoBatch, ("advance", "restart")),
+    ("physics", physics.ThreadPoolBatch, ("advance", "restart")),
+    ("envs", OffPolicyLearner, ("_act",)),
+    ("envs", Collector, ("collect",)),
+    ("rest", Cohort, ("iterate",)),
+)
+_ACTING: tuple[tuple[Any, str], ...] = ((OffPolicyLearner, "_actions"), (Collector, "_decide"))
+
+
+@dataclass
+class ChunkLog:
+    """Seconds by phase of every chunk of steps, and the updates of one member in it."""
+
+    clock: PhaseClock
+    chunks: list[tuple[int, dict[str, float]]] = field(default_factory=list[tuple[int, dict[str, float]]])
+
+    def watch(self, iterate: Callable[..., Any]) -> Callable[..., Any]:
+        """Return `Cohort.iterate` with each of its calls logged."""
+
+        def logged(cohort: Cohort, *arguments: Any) -> Any:
+            before = _updates(cohort)
+            self.clock.taken()
+            metrics = iterate(cohort, *arguments)
+            self.chunks.append((_updates(cohort) - before, self.clock.taken()))
+            return metrics
+
+        return logged
+
+    def per_update(self, members: int) -> dict[str, float]:
+        """Return the median microseconds of every phase for one update of one member."""
+        counted = [(updates, seconds) for updates, seconds in self.chunks if updates][WARM_CHUNKS:]
+        return {
+            phase: 1e6
+            * statistics.median(seconds.get(phase, 0.0) / (updates * members) for updates, seconds in counted)
+            for phase in PHASES
+        }
+
+
+def _updates(cohort: Cohort) -> int:
+    """Return how many steps the first member's optimiser of the policy, or of the critics, has made."""
+    optimisers = cohort.algorithm.optimisers
+    return int(optimisers.get("critic", next(iter(optimisers.values()))).count[0, 0].max())
+
+
+def profile(hyperparameters: Hyperparameters, members: int, chunks: int) -> dict[str, float]:
+    """Return the microseconds of every phase for one update of one member of a cohort."""
+    torch.set_num_threads(1)
+    on_policy = isinstance(hyperparameters, PPOHyperparameters)
+    each = hyperparameters.n_envs * hyperparameters.n_steps if on_policy else OffPolicyLearner.most
+    steps = each * (chunks + WARM_CHUNKS + (0 if on_policy else 2))
+    runs = [
+        TrainingRun(
+            env=ROBOT, hyperparameters=hyperparameters, seed=seed, steps=steps,
+            evaluation=settings.Evaluation(every=steps, episodes=1),
+        )
+        for seed in range(members)
+    ]  # fmt: skip
+    clock = PhaseClock()
+    log, measure = ChunkLog(clock), Cohort.measure
+    with patched(clock):
+        iterate = Cohort.iterate
+        Cohort.iterate = log.watch(iterate)
+        Cohort.measure = lambda self, _: [[] for _ in self.members]  # an evaluation is no part of an update
+        try:
+            for _, result in cohort_training.train(
+                runs, [Unwatched() for _ in runs], [None] * members, torch.device("cpu")
+            ):
+                if isinstance(result, Exception):
+                    raise result
+        finally:
+            Cohort.iterate, Cohort.measure = iterate, measure
+    return log.per_update(members)
+
+
+def flops(hyperparameters: Hyperparameters) -> float:
+    """Return the floating-point operations of one member's update, products alone; of acting none."""
+    if isinstance(hyperparameters, PPOHyperparameters):
+        per_epoch = operations_per_epoch(ROBOT, hyperparameters)
+        return per_epoch * hyperparameters.batch_size
+    return operations(hyperparameters)
+
+
+def gflops() -> float:
+    """Return the speed of a single product of 256 x 256 x 256 on this core, in GFLOP/s: the best of many."""
+    left, right, out = torch.randn(256, 256), torch.randn(256, 256), torch.empty(256, 256)
+    return 2 * 256**3 / fastest(lambda: torch.mm(left, right, out=out), 400) / 1e3
+
+
+def measure(requested: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return a row for each case and number of members."""
+    rows: list[dict[str, Any]] = []
+    for case, members in itertools.product(requested.cases, requested.members):
+        hyperparameters = CASES[case]
+        speed = gflops()
+        phases = profile(hyperparameters, members, requested.chunks)
+        speed = max(speed, gflops())
+        counted = flops(hyperparameters) / speed / 1e3
+        total = sum(phases.values())
+        rows.append(
+            {"case": case, "members": members, "gflops": round(speed, 1)}
+            | {"phases_us": {phase: round(us, 1) for phase, us in phases.items()}}
+            | {"cpu_us": round(total, 1), "floor_us": round(counted + phases["physics"], 1)}
+            | {"share_of_floor": round((counted + phases["physics"]) / total, 2)}
+            | {"products_gflops": round(flops(hyperparameters) / phases["products"] / 1e3, 1)}
+        )
+        print(rows[-1], flush=True)
+    return rows
+
+
+def table(record: dict[str, Any]) -> str:
+    """Return the page's table of a record."""
+    lines = [
+        f"| update | members | {' | '.join(PHASES)} | in all, us | floor | share | GFLOP/s in products |",
+        f"|---|--:|{'--:|' * (len(PHASES) + 4)}",
+    ]
+    for row in record["rows"]:
+        phases = " | ".join(f"{row['phases_us'][phase]:,.0f}" for phase in PHASES)
+        lines.append(
+            f"| {row['case']} | {row['members']} | {phases} | {row['cpu_us']:,.0f} | {row['floor_us']:,.0f} "
+            f"| {row['share_of_floor']:.2f} | {row['products_gflops']:.0f} of {row['gflops']:.0f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def page(text: str) -> str:
+    """Return the README's text with the table as the committed record says."""
+    return BETWEEN.sub(lambda match: match[1] + table(json.loads(RECORD.read_text())) + match[2], text)
+
+
+def main() -> None:
+    """Measure, print, and write the figures as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
+    parser.add_argument("--members", type=int, nargs="+", default=list(MEMBERS))
+    parser.add_argument("--chunks", type=int, default=5, help="of steps that are measured, at the least")
+    parser.add_argument("--out", type=Path, default=RECORD)
+    parser.add_argument("--page", action="store_true", help="measure nothing, write the README's table")
+    requested = parser.parse_args()
+    if requested.page:
+        README.write_text(page(README.read_text()))
+        return
+    write(requested.out, "where", {"chunks": requested.chunks, "rows": measure(requested)})
+
+
+if __name__ == "__main__":
+    main()
