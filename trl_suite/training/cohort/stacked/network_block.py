@@ -13,7 +13,7 @@ from trl_suite.training.cohort.stacked.layer_norm import NormMoments, TrunkNorm
 from trl_suite.training.cohort.stacked.parameter_layout import ALIGNMENT, aligned, whole
 from trl_suite.training.cohort.stacked.stack import Stack
 
-NARROW = 64  # inputs of a layer up to which its weights' gradient is computed on its side where lines are not whole
+NARROW = 64  # inputs up to which the first weights' gradient is computed on its side where lines are not whole
 
 
 class NetworkBlock:
@@ -116,9 +116,9 @@ class NetworkBlock:
         torch.sum(grad, 1, keepdim=True, out=bias)
 
     def _side(self, layer: int) -> torch.Tensor | None:
-        """Return where the gradient of a layer's weights is computed on its side, or None where it is not."""
+        """Return where the gradient of the first layer's weights is computed on its side, or None where it is not."""
         outputs, inputs = self._stack.layout.layers[layer].shape
-        if inputs > NARROW or inputs % ALIGNMENT == 0 or inputs >= outputs:
+        if layer or inputs > NARROW or inputs % ALIGNMENT == 0 or inputs >= outputs:
             return None
         return self._stack.flat.new_empty(self._stack.members, inputs, outputs)
 
