@@ -1,15 +1,15 @@
 """CPU time of cohorts by phase, beside the floor that is counted for the same work on the same core.
 
-    python benchmarks/where.py                                   the figures of experiments/benchmarks/, some ten minutes
+    python benchmarks/where.py                         the figures of experiments/benchmarks/, some ten minutes
     python benchmarks/where.py --cases "SAC 256-256" --members 1 8
-    python benchmarks/where.py --page                            writes the committed figures into that folder's README
+    python benchmarks/where.py --page                  writes the committed figures into that folder's README
 
 Each cohort trains on HalfCheetah in one process with one torch thread. Every phase is the median over chunks of steps:
 of a rollout with its update for PPO, of sixteen env steps with their updates for SAC and TD3. Evaluations are left out.
 A phase has the CPU time of its functions without that of others inside them: products within acting are acting's.
 
-The floor is the counted products at the speed of a single one of 256 x 256 x 256, measured between the cohorts, and
-what MuJoCo took. `rest` is everything that no other phase has: Python, and the small operations of the losses.
+The floor is the counted products at the speed of a single one of 256 x 256 x 256, and what MuJoCo took. That speed is
+measured before every chunk, for a machine that others use slows both down. `rest` is everything that no other phase has: Python, and the small operations of the losses.
 """
 
 import argparse
@@ -22,13 +22,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from cohort import README, fastest, operations_per_epoch, write
+from cohort import README, operations_per_epoch, write
 from off_policy import operations
 
-from trl_suite.algorithms.hyperparameters import Hyperparameters
+from trl_suite.algorithms.hyperparameters import Hyperparameters, OffPolicyHyperparameters
 from trl_suite.algorithms.ppo import PPOHyperparameters
 from trl_suite.algorithms.sac import SACHyperparameters
 from trl_suite.algorithms.td3 import TD3Hyperparameters
@@ -41,13 +41,15 @@ from trl_suite.training.cohort.learning.off_policy import OffPolicyLearner
 from trl_suite.training.cohort.learning.on_policy import OnPolicyLearner
 from trl_suite.training.cohort.learning.ppo_update import PPOUpdate
 from trl_suite.training.cohort.learning.replay_rings import ReplayRings
-from trl_suite.training.cohort.stacked import network
+from trl_suite.training.cohort.stacked import network_block
 from trl_suite.training.cohort.stacked.adam import Adam
 from trl_suite.training.training_run import TrainingRun, Unwatched
 from trl_suite.worlds.stepping import physics
 
 ROBOT = "half-cheetah"
 MEMBERS = (1, 8, 32)
+PROBES = 11  # products that the speed is measured by
+_MM = torch.mm
 WARM_CHUNKS = 2  # chunks before the first that counts: buffers and plans are made in them
 RECORD = README.with_name("where.json")
 BETWEEN = re.compile(r"(<!-- where: [^\n]*-->\n).*?(<!-- /where -->)", re.DOTALL)
@@ -108,11 +110,11 @@ def patched(clock: PhaseClock) -> Iterator[None]:
     clear = [(owner, name, phase, False) for phase, owner, names in _PHASE_CALLS for name in names]
     opaque = [(owner, name, "acting", True) for owner, name in _ACTING]
     before = [(owner, name, getattr(owner, name)) for owner, name, *_ in clear + opaque]
-    activations = dict(network.LAYER_ACTIVATIONS)
+    activations = dict(network_block.LAYER_ACTIVATIONS)
     try:
         for owner, name, phase, hides in clear + opaque:
             setattr(owner, name, clock.wrap(getattr(owner, name), phase, hides))
-        network.LAYER_ACTIVATIONS = {
+        network_block.LAYER_ACTIVATIONS = {
             name: activation._replace(
                 forward=clock.wrap(activation.forward, "activations"),
                 backward=clock.wrap(activation.backward, "activations"),
@@ -121,7 +123,7 @@ def patched(clock: PhaseClock) -> Iterator[None]:
         }
         yield
     finally:
-        network.LAYER_ACTIVATIONS = activations
+        network_block.LAYER_ACTIVATIONS = activations
         for owner, name, call in before:
             setattr(owner, name, call)
 
@@ -145,33 +147,37 @@ _PHASE_CALLS: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
 _ACTING: tuple[tuple[Any, str], ...] = ((OffPolicyLearner, "_actions"), (Collector, "_decide"))
 
 
+class Chunk(NamedTuple):
+    """Some steps with their updates."""
+
+    updates: int  # of one member
+    seconds: dict[str, float]  # by phase
+    gflops: float  # of a single product, around it
+
+
 @dataclass
 class ChunkLog:
-    """Seconds by phase of every chunk of steps, and the updates of one member in it."""
+    """The chunks of a training."""
 
     clock: PhaseClock
-    chunks: list[tuple[int, dict[str, float]]] = field(default_factory=list[tuple[int, dict[str, float]]])
+    chunks: list[Chunk] = field(default_factory=list[Chunk])
 
     def watch(self, iterate: Callable[..., Any]) -> Callable[..., Any]:
         """Return `Cohort.iterate` with each of its calls logged."""
 
         def logged(cohort: Cohort, *arguments: Any) -> Any:
-            before = _updates(cohort)
+            before, speed = _updates(cohort), gflops()
             self.clock.taken()
             metrics = iterate(cohort, *arguments)
-            self.chunks.append((_updates(cohort) - before, self.clock.taken()))
+            seconds = self.clock.taken()
+            self.chunks.append(Chunk(_updates(cohort) - before, seconds, (speed + gflops()) / 2.0))
             return metrics
 
         return logged
 
-    def per_update(self, members: int) -> dict[str, float]:
-        """Return the median microseconds of every phase for one update of one member."""
-        counted = [(updates, seconds) for updates, seconds in self.chunks if updates][WARM_CHUNKS:]
-        return {
-            phase: 1e6
-            * statistics.median(seconds.get(phase, 0.0) / (updates * members) for updates, seconds in counted)
-            for phase in PHASES
-        }
+    def counted(self) -> list[Chunk]:
+        """Return the chunks that count."""
+        return [chunk for chunk in self.chunks if chunk.updates][WARM_CHUNKS:]
 
 
 def _updates(cohort: Cohort) -> int:
@@ -180,8 +186,8 @@ def _updates(cohort: Cohort) -> int:
     return int(optimisers.get("critic", next(iter(optimisers.values()))).count[0, 0].max())
 
 
-def profile(hyperparameters: Hyperparameters, members: int, chunks: int) -> dict[str, float]:
-    """Return the microseconds of every phase for one update of one member of a cohort."""
+def profile(hyperparameters: Hyperparameters, members: int, chunks: int) -> list[Chunk]:
+    """Return the chunks of a cohort's training."""
     torch.set_num_threads(1)
     on_policy = isinstance(hyperparameters, PPOHyperparameters)
     each = hyperparameters.n_envs * hyperparameters.n_steps if on_policy else OffPolicyLearner.most
@@ -198,7 +204,7 @@ def profile(hyperparameters: Hyperparameters, members: int, chunks: int) -> dict
     with patched(clock):
         iterate = Cohort.iterate
         Cohort.iterate = log.watch(iterate)
-        Cohort.measure = lambda self, _: [[] for _ in self.members]  # an evaluation is no part of an update
+        Cohort.measure = lambda self, stopping: [[] for _ in self.members]  # an evaluation is no part of an update
         try:
             for _, result in cohort_training.train(
                 runs, [Unwatched() for _ in runs], [None] * members, torch.device("cpu")
@@ -207,7 +213,7 @@ def profile(hyperparameters: Hyperparameters, members: int, chunks: int) -> dict
                     raise result
         finally:
             Cohort.iterate, Cohort.measure = iterate, measure
-    return log.per_update(members)
+    return log.counted()
 
 
 def flops(hyperparameters: Hyperparameters) -> float:
@@ -215,34 +221,55 @@ def flops(hyperparameters: Hyperparameters) -> float:
     if isinstance(hyperparameters, PPOHyperparameters):
         per_epoch = operations_per_epoch(ROBOT, hyperparameters)
         return per_epoch * hyperparameters.batch_size
+    assert isinstance(hyperparameters, OffPolicyHyperparameters)
     return operations(hyperparameters)
 
 
 def gflops() -> float:
-    """Return the speed of a single product of 256 x 256 x 256 on this core, in GFLOP/s: the best of many."""
+    """Return the speed of a single product of 256 x 256 x 256 on this core, in GFLOP/s: the median of some."""
     left, right, out = torch.randn(256, 256), torch.randn(256, 256), torch.empty(256, 256)
-    return 2 * 256**3 / fastest(lambda: torch.mm(left, right, out=out), 400) / 1e3
+    times: list[float] = []
+    for _ in range(PROBES):
+        start = time.process_time()
+        _MM(left, right, out=out)
+        times.append(time.process_time() - start)
+    return 2 * 256**3 / statistics.median(times) / 1e9
 
 
 def measure(requested: argparse.Namespace) -> list[dict[str, Any]]:
     """Return a row for each case and number of members."""
     rows: list[dict[str, Any]] = []
     for case, members in itertools.product(requested.cases, requested.members):
-        hyperparameters = CASES[case]
-        speed = gflops()
-        phases = profile(hyperparameters, members, requested.chunks)
-        speed = max(speed, gflops())
-        counted = flops(hyperparameters) / speed / 1e3
-        total = sum(phases.values())
-        rows.append(
-            {"case": case, "members": members, "gflops": round(speed, 1)}
-            | {"phases_us": {phase: round(us, 1) for phase, us in phases.items()}}
-            | {"cpu_us": round(total, 1), "floor_us": round(counted + phases["physics"], 1)}
-            | {"share_of_floor": round((counted + phases["physics"]) / total, 2)}
-            | {"products_gflops": round(flops(hyperparameters) / phases["products"] / 1e3, 1)}
-        )
+        chunks = profile(CASES[case], members, requested.chunks)
+        rows.append({"case": case, "members": members} | figures(CASES[case], members, chunks))
         print(rows[-1], flush=True)
     return rows
+
+
+def figures(hyperparameters: Hyperparameters, members: int, chunks: list[Chunk]) -> dict[str, Any]:
+    """Return the medians over chunks: microseconds for one update of one member, speeds, and the share of the floor."""
+    counted = flops(hyperparameters)
+
+    def median(value: Callable[[Chunk], float]) -> float:
+        return statistics.median(map(value, chunks))
+
+    def us(chunk: Chunk, phase: str) -> float:
+        return 1e6 * chunk.seconds.get(phase, 0.0) / (chunk.updates * members)
+
+    def total(chunk: Chunk) -> float:
+        return sum(us(chunk, phase) for phase in PHASES)
+
+    def floor(chunk: Chunk) -> float:
+        return counted / chunk.gflops / 1e3 + us(chunk, "physics")
+
+    return {
+        "phases_us": {phase: round(median(lambda chunk, phase=phase: us(chunk, phase)), 1) for phase in PHASES},
+        "cpu_us": round(median(total), 1),
+        "floor_us": round(median(floor), 1),
+        "share_of_floor": round(median(lambda chunk: floor(chunk) / total(chunk)), 2),
+        "gflops": round(median(lambda chunk: chunk.gflops), 1),
+        "products_gflops": round(median(lambda chunk: counted / us(chunk, "products") / 1e3), 1),
+    }
 
 
 def table(record: dict[str, Any]) -> str:

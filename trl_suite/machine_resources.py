@@ -17,6 +17,12 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def idle_cores() -> int:
+    """Number of cores that nothing else has used over the last minute; at least 1, and all where no load is known."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    return max(1, cores() - round(load))
+
+
 def available_bytes() -> int:
     """Bytes that this process and its children may still take: of the machine, and of its container."""
     limits = [int(psutil.virtual_memory().available)]

@@ -93,6 +93,7 @@ def train(
     logs: Sequence[Path | None],
     on: Device = "cpu",
     physics: Physics = "mujoco",
+    cores: int = 1,
 ) -> Iterator[tuple[int, Result]]:
     """Yield (which job, its outcome or why it failed), each as soon as it is known.
 
@@ -103,9 +104,10 @@ def train(
         logs: folder for each job's TensorBoard event files, or None.
         on: where the cohort engine learns.
         physics: what simulates the cohort engine's worlds.
+        cores: that the cohort engine has to itself on the CPU.
     """
     if engine == "cohort":
-        yield from cohort.train(runs, watchers, logs, torch.device(on), physics)
+        yield from cohort.train(runs, watchers, logs, torch.device(on), physics, cores)
         return
     for index, (run, watcher, folder) in enumerate(zip(runs, watchers, logs, strict=True)):
         try:

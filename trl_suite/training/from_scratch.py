@@ -2,6 +2,7 @@
 
 from trl_suite.algorithms.hyperparameters import Hyperparameters
 from trl_suite.algorithms.registry import Algorithm
+from trl_suite.machine_resources import idle_cores
 from trl_suite.networks.policy import Policy
 from trl_suite.training import engines, settings
 from trl_suite.training.presets import Choice, Preset, choose
@@ -34,8 +35,17 @@ def train(
     return run_alone(env, choice, steps=steps, seed=seed, watcher=Unwatched()).policy
 
 
-def run_alone(env: str, choice: Choice, *, steps: int, seed: int, watcher: Watcher) -> TrainingOutcome:
-    """Return the outcome of training from scratch, evaluated 20 times on the way."""
+def run_alone(env: str, choice: Choice, *, steps: int, seed: int, watcher: Watcher, cores: int = 0) -> TrainingOutcome:
+    """Return the outcome of training from scratch, evaluated 20 times on the way.
+
+    Args:
+        env: its address.
+        choice: of hyperparameters.
+        steps: budget in env steps.
+        seed: of the training.
+        watcher: is told of everything.
+        cores: that it uses; 0 for those that are idle. The outcome is the same for any number.
+    """
     evaluation = settings.Evaluation(every=-(-steps // 20))
     run = TrainingRun(
         env=env,
@@ -46,7 +56,7 @@ def run_alone(env: str, choice: Choice, *, steps: int, seed: int, watcher: Watch
         evaluation=evaluation,
     )
     with threads(1):
-        _, result = next(engines.train(engines.alone(run), [run], [watcher], [None]))
+        _, result = next(engines.train(engines.alone(run), [run], [watcher], [None], cores=cores or idle_cores()))
     if isinstance(result, Exception):
         raise result
     return result

@@ -36,7 +36,9 @@ def learned(name: str, members: slice, updates: int = 4) -> dict[str, torch.Tens
         sizes = (SLOTS, ACTIONS, 1, SLOTS)
         seen, action, reward, ahead = (torch.randn(MEMBERS, BATCH, n, generator=generator)[members] for n in sizes)
         draws = torch.randn(2, MEMBERS, BATCH, ACTIONS, generator=generator)[:, members]
-        learner.update(TransitionBatch(seen, action.tanh(), reward[..., 0], ahead, torch.ones_like(reward[..., 0])), draws)
+        learner.update(
+            TransitionBatch(seen, action.tanh(), reward[..., 0], ahead, torch.ones_like(reward[..., 0])), draws
+        )
     return {key: stack.flat for key, stack in stacks.items()}
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from trl_suite import content
+from trl_suite import content, machine_resources
 from trl_suite.cli.arguments import Train
 from trl_suite.errors import InputError
 from trl_suite.experiment import policy_library
@@ -36,10 +36,12 @@ def execute(arguments: Train) -> int:
     if arguments.steps < rollout:
         raise InputError(f"--steps {arguments.steps}: fewer than one rollout of {rollout:,} steps would train nothing")
     console.print(choice.note, highlight=False, soft_wrap=True)
+    cores = machine_resources.idle_cores()
+    console.print(f"on {cores} of {machine_resources.cores()} cores, those that are idle", highlight=False)
     with whole_folder(folder) as is_new, _Bar(console, folder / CURVE, arguments.steps) as bar:
         if not is_new:
             raise InputError(f"{folder} exists already; name another folder with --out")
-        outcome = run_alone(arguments.env, choice, steps=arguments.steps, seed=arguments.seed, watcher=bar)
+        outcome = run_alone(arguments.env, choice, steps=arguments.steps, seed=arguments.seed, watcher=bar, cores=cores)
         outcome.policy.save(folder)
     training = outcome.policy.card.training
     if arguments.json:

@@ -43,7 +43,9 @@ BESIDE_VARIABLE = "TRL_SUITE_MEASURE_BESIDE"  # 1: PPO on Warp is measured on a 
 class Cohort:
     """Members that train together; all of one signature (see `signature`)."""
 
-    def __init__(self, members: Sequence[CohortMember], device: torch.device, physics: Physics = "mujoco") -> None:
+    def __init__(
+        self, members: Sequence[CohortMember], device: torch.device, physics: Physics = "mujoco", cores: int = 1
+    ) -> None:
         self.members, self._device = list(members), device
         run, self.hyperparameters = members[0].run, members[0].hyperparameters
         slots = len(members[0].place.interface.observation)
@@ -53,7 +55,7 @@ class Cohort:
         self.normaliser = CohortNormaliser(members[0].normaliser, count, self.hyperparameters.n_envs, slots, gamma)
         for index, member in enumerate(members):
             self.normaliser.write(index, member.components())
-        engine = simulated(physics, device)
+        engine = simulated(physics, device, cores)
         self.worlds = CohortEnvs([member.addresses for member in members], engine, AutoresetMode.SAME_STEP)
         shared = (members, self.worlds, self.normaliser, self.alive, device)
         self.algorithm: CohortLearner = (

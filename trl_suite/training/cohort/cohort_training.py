@@ -18,6 +18,7 @@ from trl_suite.training.cohort.cohort import Cohort
 from trl_suite.training.cohort.collecting.cohort_envs import Physics
 from trl_suite.training.cohort.learning.cohort_learner import Metrics
 from trl_suite.training.cohort.member import CohortMember
+from trl_suite.training.cohort.stacked.net_threads import net_threads
 from trl_suite.training.policy_import import trainable_spaces
 from trl_suite.training.run_log import of_evaluation
 from trl_suite.training.training_run import DivergedError, Result, Snapshot, TrainingOutcome, TrainingRun, Watcher
@@ -34,6 +35,7 @@ def train(
     logs: Sequence[Path | None],
     device: torch.device,
     physics: Physics = "mujoco",
+    cores: int = 1,
 ) -> Iterator[tuple[int, Result]]:
     """Yield (which job, its outcome or why it failed) as each is known.
 
@@ -45,6 +47,7 @@ def train(
         logs: folder for each job's TensorBoard event files, or None.
         device: where the learning is done.
         physics: what simulates the worlds: MuJoCo on the CPU's cores, or Warp on the device.
+        cores: of the CPU that the cohort has to itself; results are the same for any number.
     """
     places = {env: trainable_spaces(env) for env in dict.fromkeys(run.env for run in runs)}
     by_step: dict[int, list[tuple[CohortMember, Snapshot | None]]] = {}
@@ -56,10 +59,10 @@ def train(
             yield index, error
         else:
             by_step.setdefault(resumed.step if resumed else _FRESH, []).append((member, resumed))
-    with _without_denormals(), full_precision():
+    with _without_denormals(), full_precision(), net_threads(cores):
         for step, group in sorted(by_step.items()):
             members, resumed = zip(*group, strict=True)
-            yield from _together(members, resumed, max(step, 0), device, physics)
+            yield from _together(members, resumed, max(step, 0), device, physics, cores)
 
 
 def _together(
@@ -68,11 +71,12 @@ def _together(
     step: int,
     device: torch.device,
     physics: Physics,
+    cores: int,
 ) -> Iterator[tuple[int, Result]]:
     """Yield the result of every member; what stops the whole cohort is told of each that was still at work."""
     left = {member.index for member in members}
     try:
-        with closing(Cohort(members, device, physics)) as cohort:
+        with closing(Cohort(members, device, physics, cores)) as cohort:
             for index, result in _CohortLoop(cohort, snapshots, step).run():
                 left.discard(index)
                 yield index, result

@@ -53,15 +53,21 @@ EnvMaker = Callable[[EnvAddresses, AutoresetMode], SteppedBatch]
 """Makes the worlds of these addresses."""
 
 
-def simulated(physics: Physics, device: torch.device) -> EnvMaker:
-    """Return the maker of worlds: on Warp on the learner's device, or on MuJoCo on the CPU's cores."""
+def simulated(physics: Physics, device: torch.device, cores: int = 1) -> EnvMaker:
+    """Return the maker of worlds: on Warp on the learner's device, or on MuJoCo on the CPU's cores.
+
+    Args:
+        physics: what simulates them.
+        device: of the learner; where it is a GPU, MuJoCo has all cores.
+        cores: of a learner on the CPU, where other cohorts have the others.
+    """
 
     def on_warp(addresses: EnvAddresses, mode: AutoresetMode) -> SteppedBatch:
         batch = WarpVectorEnv(len(addresses), device=device, autoreset_mode=mode, **batch_arguments(addresses))
         return HostWarpEnv(batch)
 
     def on_mujoco(addresses: EnvAddresses, mode: AutoresetMode) -> SteppedBatch:
-        threads = 1 if device.type == "cpu" else None  # on a CPU every core has a cohort of its own
+        threads = cores if device.type == "cpu" else None
         return RobotVectorEnv(len(addresses), threads=threads, autoreset_mode=mode, **batch_arguments(addresses))
 
     return on_warp if physics == "warp" else on_mujoco

@@ -4,18 +4,29 @@ Axes: N = rows * members (all members' first networks first), B rows of a batch.
 number of members and batched products do not mix members, so that a member's bits do not depend on who else is there.
 
 Where one member's layers fill the cache, members go through all layers one after the other, and otherwise together.
+So large networks can be shared out to threads, where a cohort has more than one.
 """
 
-from typing import Self
+from functools import partial
+from typing import NamedTuple, Self
 
 import torch
 
 from trl_suite.algorithms.hyperparameters import Activation
+from trl_suite.training.cohort.stacked import net_threads
 from trl_suite.training.cohort.stacked.network_block import NetworkBlock
 from trl_suite.training.cohort.stacked.parameter_layout import ALIGNMENT, aligned
 from trl_suite.training.cohort.stacked.stack import Stack
 
-BLOCK_BYTES = 2**17  # of the outputs of one member's layer, from which on members are computed apart: a cache has more
+BLOCK_BYTES = 2**16  # of the outputs of one member's layer, from which on networks are computed apart
+
+
+class _Part(NamedTuple):
+    """Networks that are computed together, and which they are."""
+
+    block: NetworkBlock
+    members: slice
+    nets: slice
 
 
 class Networks:
@@ -31,8 +42,9 @@ class Networks:
     """
 
     def __init__(self, stack: Stack, gradient: Stack, activation: Activation, learns: bool = True) -> None:
-        self._stack, self._gradient, self._activation, self._learns = stack, gradient, activation, learns
-        self._nets = stack.flat.shape[0] * stack.members
+        self._stack, self._gradient, self._learns = stack, gradient, learns
+        self._activation: Activation = activation
+        self._nets, self._threads = stack.flat.shape[0] * stack.members, net_threads.current()
         self._batches: dict[int, _Batch] = {}
         self._input_grads: dict[int, torch.Tensor] = {}  # rows -> the loss's gradient by some of the inputs
 
@@ -47,8 +59,7 @@ class Networks:
         """
         batch = self._batch(normalized_obs.shape[1])
         normalized_obs = batch.in_lines(normalized_obs)
-        for block, members in batch.blocks:
-            block.forward(normalized_obs[members])
+        self._threads.run([partial(part.block.forward, normalized_obs[part.members]) for part in batch.parts])
         return batch.outputs
 
     def backward(self, normalized_obs: torch.Tensor, grad: torch.Tensor) -> None:
@@ -58,8 +69,9 @@ class Networks:
         """
         batch = self._batch(normalized_obs.shape[1])
         normalized_obs = batch.in_lines(normalized_obs)
-        for block, members in batch.blocks:
-            block.backward(normalized_obs[members], self._of(grad, members))
+        self._threads.run(
+            [partial(part.block.backward, normalized_obs[part.members], grad[part.nets]) for part in batch.parts]
+        )
 
     def input_grad(self, first: int, grad: torch.Tensor) -> torch.Tensor:
         """Return the loss's gradient by the inputs from the `first` on (N, B, inputs); no gradient is written.
@@ -71,19 +83,15 @@ class Networks:
         rows, count = grad.shape[1], self._stack.layout.inputs - first
         if rows not in self._input_grads:
             self._input_grads[rows] = aligned((self._nets, rows, count), self._stack.flat)
-        for block, members in self._batch(rows).blocks:
-            block.input_grad(first, self._of(grad, members), self._of(self._input_grads[rows], members))
-        return self._input_grads[rows]
+        out = self._input_grads[rows]
+        self._threads.run(
+            [partial(part.block.input_grad, first, grad[part.nets], out[part.nets]) for part in self._batch(rows).parts]
+        )
+        return out
 
     def output_grads(self, rows: int) -> torch.Tensor:
         """Return zeros of the shape of the outputs (N, rows, outputs), to be filled and given to `backward`."""
         return self._batch(rows).output_grads
-
-    def _of(self, nets: torch.Tensor, members: slice) -> torch.Tensor:
-        """Return what belongs to some members' networks, of (N, ...)."""
-        if members == slice(None):
-            return nets
-        return nets[members.start :: self._stack.members]
 
     def _batch(self, rows: int) -> "_Batch":
         """Return the memory and the blocks for batches of so many rows."""
@@ -97,27 +105,33 @@ class Networks:
         batch = _Batch(aligned((self._stack.members, rows, layout.inputs), like), outputs, output_grads)
         if not self._apart(rows):
             block = NetworkBlock(self._stack, self._gradient, self._activation, outputs)
-            batch.blocks = [(block, slice(None))]
-            return batch
-        shared: NetworkBlock | None = None
-        for member in range(self._stack.members):
-            members = slice(member, member + 1)
-            block = NetworkBlock(
-                self._stack.alone(member),
-                self._gradient.alone(member),
-                self._activation,
-                self._of(outputs, members),
-                None if self._learns else shared,
-            )
-            shared = shared or block
-            batch.blocks.append((block, members))
+            batch.parts = [_Part(block, slice(None), slice(None))]
+        elif self._threads.count > 1:
+            batch.parts = [part for row in range(self._stack.flat.shape[0]) for part in self._parts(outputs, row)]
+        else:
+            batch.parts = self._parts(outputs)
         return batch
 
+    def _parts(self, outputs: torch.Tensor, row: int | None = None) -> list[_Part]:
+        """Return the networks of every member, or those of one row alone, as blocks of their own."""
+        parts: list[_Part] = []
+        for member in range(self._stack.members):
+            stacks = [stack.alone(member) for stack in (self._stack, self._gradient)]
+            nets = slice(member, None, self._stack.members)
+            if row is not None:
+                stacks = [stack.row(row) for stack in stacks]
+                nets = slice(row * self._stack.members + member, row * self._stack.members + member + 1)
+            memory = parts[0].block if parts and not self._learns else None
+            block = NetworkBlock(stacks[0], stacks[1], self._activation, outputs[nets], memory)
+            parts.append(_Part(block, slice(member, member + 1), nets))
+        return parts
+
     def _apart(self, rows: int) -> bool:
-        """Return whether members are computed one after the other; a device computes them side by side."""
+        """Return whether networks are computed one after the other; a device computes them side by side."""
         widest = max(self._stack.layout.hidden, default=0)
+        several = self._stack.members > 1 or self._threads.count > 1
         large = rows * widest * self._stack.flat.element_size() >= BLOCK_BYTES
-        return large and self._stack.members > 1 and self._stack.flat.device.type == "cpu"
+        return large and several and self._stack.flat.device.type == "cpu"
 
 
 class _Batch:
@@ -131,7 +145,7 @@ class _Batch:
 
     def __init__(self, inputs: torch.Tensor, outputs: torch.Tensor, output_grads: torch.Tensor) -> None:
         self.outputs, self.output_grads = outputs, output_grads
-        self.blocks: list[tuple[NetworkBlock, slice]] = []  # and their members
+        self.parts: list[_Part] = []
         self._inputs = inputs
 
     def in_lines(self, normalized_obs: torch.Tensor) -> torch.Tensor:
