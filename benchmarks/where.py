@@ -9,7 +9,8 @@ of a rollout with its update for PPO, of sixteen env steps with their updates fo
 A phase has the CPU time of its functions without that of others inside them: products within acting are acting's.
 
 The floor is the counted products at the speed of a single one of 256 x 256 x 256, and what MuJoCo took. That speed is
-measured before every chunk, for a machine that others use slows both down. `rest` is everything that no other phase has: Python, and the small operations of the losses.
+measured before and after every chunk, for a machine that others use slows both down. `rest` is everything that no other
+phase has: Python, and the small operations of the losses.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import json
 import re
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,7 +106,7 @@ class PhaseClock:
 
 
 @contextmanager
-def patched(clock: PhaseClock) -> Iterator[None]:
+def patched(clock: PhaseClock) -> Generator[None]:
     """Count the time of the phases' functions meanwhile."""
     clear = [(owner, name, phase, False) for phase, owner, names in _PHASE_CALLS for name in names]
     opaque = [(owner, name, "acting", True) for owner, name in _ACTING]

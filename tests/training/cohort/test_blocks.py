@@ -1,15 +1,19 @@
-"""Members whose layers are large are computed one after the other: to the same bits as together."""
+"""Large networks are computed one after the other, or by several threads: to the same bits as together."""
 
 import pytest
 import torch
 
+from tests.training.cohort.small import Keeping, job, numbers, same
+from trl_suite import machine_resources
 from trl_suite.algorithms.sac import SACHyperparameters
 from trl_suite.algorithms.td3 import TD3Hyperparameters
+from trl_suite.training.cohort.cohort_training import train
 from trl_suite.training.cohort.learning.off_policy import layouts
 from trl_suite.training.cohort.learning.replay_rings import TransitionBatch
 from trl_suite.training.cohort.learning.sac_update import SACUpdate
 from trl_suite.training.cohort.learning.td3_update import TD3Update
 from trl_suite.training.cohort.stacked import network
+from trl_suite.training.cohort.stacked.net_threads import NetThreads, net_threads
 from trl_suite.training.cohort.stacked.stack import Stack
 
 SLOTS, ACTIONS, BATCH, MEMBERS = 17, 6, 100, 3
@@ -42,12 +46,48 @@ def learned(name: str, members: slice, updates: int = 4) -> dict[str, torch.Tens
     return {key: stack.flat for key, stack in stacks.items()}
 
 
+@pytest.fixture
+def without_denormals():
+    """As in a training; the threads of networks have it for themselves."""
+    torch.set_flush_denormal(True)
+    yield
+    torch.set_flush_denormal(False)
+
+
+@pytest.mark.usefixtures("without_denormals")
 @pytest.mark.parametrize("name", CASES)
 def test_members_apart_learn_what_they_learn_together_and_alone(name, monkeypatch):
     together = learned(name, slice(None))
     monkeypatch.setattr(network, "BLOCK_BYTES", 0)
     apart = learned(name, slice(None))
     assert all(torch.equal(apart[key], together[key]) for key in together)
+    with net_threads(2):
+        shared_out = learned(name, slice(None))
+    assert all(torch.equal(shared_out[key], together[key]) for key in together)
     alone = learned(name, slice(1, 2))
     assert all(torch.equal(alone[key][:, 0], together[key][:, 1]) for key in together)
     assert not torch.equal(together["critic"][:, 0], together["critic"][:, 1])
+
+
+def test_a_run_on_two_cores_is_the_run_on_one(monkeypatch):
+    monkeypatch.setattr(network, "BLOCK_BYTES", 0)
+    outcomes = [
+        outcome
+        for cores in (1, 2)
+        for _, outcome in train([job(seed=3)], [Keeping()], [None], torch.device("cpu"), cores=cores)
+    ]
+    assert same(*map(numbers, outcomes))
+
+
+def test_a_fault_in_a_thread_is_the_callers():
+    threads = NetThreads(2)
+    with pytest.raises(ZeroDivisionError):
+        threads.run([lambda: None, lambda: 1 // 0])
+    threads.close()
+
+
+@pytest.mark.parametrize(("load", "idle"), [(0.1, 4), (1.4, 3), (9.0, 1)])
+def test_cores_that_others_use_are_left_to_them(load, idle, monkeypatch):
+    monkeypatch.setattr(machine_resources, "cores", lambda: 4)
+    monkeypatch.setattr(machine_resources.os, "getloadavg", lambda: (load, 0.0, 0.0))
+    assert machine_resources.idle_cores() == idle

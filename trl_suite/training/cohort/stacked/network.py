@@ -121,7 +121,7 @@ class Networks:
             if row is not None:
                 stacks = [stack.row(row) for stack in stacks]
                 nets = slice(row * self._stack.members + member, row * self._stack.members + member + 1)
-            memory = parts[0].block if parts and not self._learns else None
+            memory = parts[0].block if parts and not self._learns and self._threads.count == 1 else None
             block = NetworkBlock(stacks[0], stacks[1], self._activation, outputs[nets], memory)
             parts.append(_Part(block, slice(member, member + 1), nets))
         return parts
