@@ -60,6 +60,9 @@ def test_every_env_method_experiment_and_verb_has_its_page(html):
     assert all((html / f"algorithms/{name}.html").is_file() for name in DESCRIPTORS)
     assert "None yet" in (html / "experiments/others.html").read_text()
     assert 'id="run"' in (html / "reference/commands.html").read_text()
+    assert "Howard &amp; Ruder 2018" in (html / "methods/gradual-unfreeze.html").read_text()
+    assert "Kirkpatrick et al. 2017" in (html / "reference/papers.html").read_text()
+    assert 'id="gravity-1.5"' in (html / "envs/hopper/certificates.html").read_text()
     assert "trl_suite.training" in (html / "reference/python.html").read_text()
     assert (html / "searchindex.js").is_file()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from tools.site import paper_pages
 from trl_suite.algorithms.registry import DESCRIPTORS
 
 ROOT = Path(__file__).parents[2]
@@ -22,6 +23,7 @@ def page(name: str) -> str:
         "on Stable-Baselines3": f"`{descriptor.sb3_class.rpartition('.')[2]}`"
         + (f", with `pip install trl-suite[{descriptor.sb3_extra}]`" if descriptor.sb3_extra else ""),
         "in cohorts": cohort,
+        "paper": f"{paper_pages.cited(descriptor.paper)} ([all papers](../reference/papers.md))",
     }
     lines = [f"# {name}", "", *(f"- {what}: {fact}" for what, fact in facts.items())]
     return "\n".join(

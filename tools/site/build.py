@@ -6,23 +6,28 @@ of the command line and that of the Python calls are written here, from the tabl
 
 import ast
 import inspect
+import multiprocessing
+import os
 import re
 import shutil
 import sys
 import tomllib
 from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
 from importlib import import_module
 from pathlib import Path
 from typing import get_args
 
 import trl_suite
 from hatch_build import LINK
-from tools.site import algorithm_pages, submission_pages
+from tools.site import algorithm_pages, certificate_pages, paper_pages, submission_pages
 from trl_suite.algorithms.registry import DESCRIPTORS
 from trl_suite.cli.arguments import Arguments
+from trl_suite.evidence.reading.run_archive import ARCHIVE_FILE
 from trl_suite.evidence.report import browse_page, report_files
 from trl_suite.evidence.results.experiment_results import Results
 from trl_suite.mechanisms import methods
+from trl_suite.worlds.certificate import CERTIFICATES_FILE
 
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build/site"
@@ -35,7 +40,7 @@ html_theme, html_show_sourcelink, html_copy_source = "furo", False, False
 myst_heading_anchors, default_role, autodoc_typehints = 3, "code", "none"
 suppress_warnings = ["myst.header"]
 """
-REPORT, BROWSE = "report.html", "browse.html"
+REPORT, BROWSE, CERTIFICATES = "report.html", "browse.html", "certificates"
 GUIDES = (
     "install", "transplant", "worlds", "env-table", "policies", "methods", "experiments", "sequences", "cohorts",
     "gpu", "cluster", "tensorboard", "notebooks", "findings", "faq",
@@ -82,10 +87,12 @@ def write(path: Path, text: str) -> None:
 def method_page(name: str, text: str) -> str:
     """The page of one method: its sentence, what becomes of the statistics, what it does meanwhile, and its table."""
     method = methods.shipped()[name]
+    paper = paper_pages.cited(method.paper)
     during = methods.label(method) or "nothing: it works in `trl_suite.transplant` too"
     return (
         f"# {name}\n\n{method.summary[0].upper()}{method.summary[1:]}.\n\n"
-        f"During training: {during}.\n\n```toml\n{text.strip()}\n```\n\n"
+        f"Paper: {paper} ([all papers](../reference/papers.md)).\n\nDuring training: {during}.\n\n"
+        f"```toml\n{text.strip()}\n```\n\n"
         f"## Where it helped\n\n{algorithm_pages.evidence(name)}\n"
         "[All methods](../docs/methods.md), and how to compose one of your own.\n"
     )
@@ -141,12 +148,17 @@ def lay_out(source: Path) -> None:
         text = staged(page, source)
         if (page.parent / "results/plan.json").is_file():
             text += f'\n<a href="{REPORT}">The report</a>, and <a href="../{BROWSE}">all runs of all experiments</a>.\n'
+        if (page.parent / CERTIFICATES_FILE).is_file():
+            text = certificate_pages.linked(page.parent.name, text)
+            certificates = certificate_pages.page(page.parent.name)
+            write(source / page.relative_to(ROOT).with_name(f"{CERTIFICATES}.md"), certificates)
         write(source / page.relative_to(ROOT), text)
     for name, text in tables.items():
         write(source / f"methods/{name}.md", method_page(name, text))
     for name in DESCRIPTORS:
         write(source / f"algorithms/{name}.md", algorithm_pages.page(name))
     write(source / "experiments/others.md", submission_pages.page())
+    write(source / "reference/papers.md", paper_pages.page())
     write(source / "reference/commands.md", command_page())
     write(source / "reference/python.md", reference_page())
     code = [f"docs/{page.stem}" for page in pages if page.parent.name == "docs" and page.stem not in GUIDES]
@@ -154,7 +166,7 @@ def lay_out(source: Path) -> None:
         toctree([f"docs/{name}" for name in GUIDES], "Guides"),
         toctree(["envs/README", "policies/README", "experiments/README", "experiments/others"], "Catalogue"),
         toctree([f"algorithms/{name}" for name in DESCRIPTORS], "Algorithms"),
-        toctree(["reference/commands", "reference/python", *code], "Reference"),
+        toctree(["reference/commands", "reference/python", "reference/papers", *code], "Reference"),
     ]
     write(source / "index.md", staged(ROOT / "README.md", source) + "\n" + "\n".join(contents))
     for folder in ("envs", "experiments"):
@@ -167,12 +179,24 @@ def lay_out(source: Path) -> None:
 
 
 def views(html: Path) -> None:
-    """Render what is a view of committed facts: each experiment's report, and one page of all runs."""
-    experiments: list[Results] = []
-    for plan in sorted((ROOT / "experiments").glob("*/results/plan.json")):
-        experiments.append(Results.read(plan.parent))
-        report_files.save(experiments[-1], html / "experiments" / plan.parents[1].name / REPORT)
-    browse_page.write(experiments, html / "experiments" / BROWSE)
+    """Render what is a view of committed facts: each experiment's report, on all cores, and one page of all runs."""
+    folders = [plan.parent for plan in sorted((ROOT / "experiments").glob("*/results/plan.json"))]
+    cores = len(os.sched_getaffinity(0))
+    with ProcessPoolExecutor(cores, multiprocessing.get_context("spawn")) as pool:
+        largest_first = sorted(folders, key=_archived_bytes, reverse=True)
+        rendered = [pool.submit(_report, folder, html) for folder in largest_first]
+        browse_page.write([Results.read(folder) for folder in folders], html / "experiments" / BROWSE)
+        for report in rendered:
+            report.result()
+
+
+def _report(results: Path, html: Path) -> None:
+    report_files.save(Results.read(results), html / "experiments" / results.parent.name / REPORT)
+
+
+def _archived_bytes(results: Path) -> int:
+    archive = results / ARCHIVE_FILE
+    return archive.stat().st_size if archive.is_file() else 0
 
 
 def twins(source: Path, html: Path) -> None:

@@ -27,6 +27,7 @@ class A2CHyperparameters(OnPolicyHyperparameters, frozen=True, kw_only=True, for
 
 DESCRIPTOR = AlgorithmDescriptor(
     hyperparameters=A2CHyperparameters,
+    paper="Mnih et al. 2016, section 4",
     on_policy=True,
     log_std="number",
     parameter_rules=ACTOR_CRITIC,

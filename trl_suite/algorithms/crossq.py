@@ -29,6 +29,7 @@ _TENSOR = r"(?P<tensor>weight|bias|scale|ra_mean|ra_var|steps)"  # of a linear l
 
 DESCRIPTOR = AlgorithmDescriptor(
     hyperparameters=CrossQHyperparameters,
+    paper="Bhatt et al. 2024",
     on_policy=False,
     log_std="head",
     temperature=True,

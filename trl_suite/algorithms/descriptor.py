@@ -53,6 +53,7 @@ class AlgorithmDescriptor:
     """One learning algorithm, as data: nothing heavy is imported for it."""
 
     hyperparameters: type[Hyperparameters]
+    paper: str  # `Schulman et al. 2017, section 3`
     on_policy: bool  # learns from rollouts, and its critic sees states alone; else from a replay, with twin critics
     # where the deviation of its Gaussian is: a free number per action, a head on the actor, or nowhere
     log_std: Literal["number", "head", "none"]

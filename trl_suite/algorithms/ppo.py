@@ -38,6 +38,7 @@ class PPOHyperparameters(OnPolicyHyperparameters, frozen=True, kw_only=True, for
 
 DESCRIPTOR = AlgorithmDescriptor(
     hyperparameters=PPOHyperparameters,
+    paper="Schulman et al. 2017, section 3",
     on_policy=True,
     log_std="number",
     parameter_rules=ACTOR_CRITIC,

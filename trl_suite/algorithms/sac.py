@@ -16,6 +16,7 @@ class SACHyperparameters(TargetNetworkHyperparameters, frozen=True, kw_only=True
 
 DESCRIPTOR = AlgorithmDescriptor(
     hyperparameters=SACHyperparameters,
+    paper="Haarnoja et al. 2018, section 4",
     on_policy=False,
     log_std="head",
     temperature=True,

@@ -19,6 +19,7 @@ class TD3Hyperparameters(TargetNetworkHyperparameters, frozen=True, kw_only=True
 
 DESCRIPTOR = AlgorithmDescriptor(
     hyperparameters=TD3Hyperparameters,
+    paper="Fujimoto et al. 2018, algorithm 1",
     on_policy=False,
     log_std="none",
     targets=("actor", "critic"),

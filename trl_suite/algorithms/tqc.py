@@ -17,6 +17,7 @@ class TQCHyperparameters(TargetNetworkHyperparameters, frozen=True, kw_only=True
 
 DESCRIPTOR = AlgorithmDescriptor(
     hyperparameters=TQCHyperparameters,
+    paper="Kuznetsov et al. 2020",
     on_policy=False,
     log_std="head",
     temperature=True,

@@ -62,6 +62,7 @@ class Method(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     }
 
     summary: str = ""
+    paper: str = ""  # `Li et al. 2018, section 3`, or `none: why`; no part of what it does
     copy: tuple[str, ...] = ()
     log_std: LogStd = "fresh"  # or "copied"
     fresh: tuple[str, ...] = ()  # of what `copy` names, all that is not copied after all

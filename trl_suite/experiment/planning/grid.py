@@ -294,8 +294,8 @@ class Grid:
 
 
 def _acting(method: Method) -> dict[str, Any]:
-    """Return the acting part of the method, without its summary."""
-    return msgspec.to_builtins(msgspec.structs.replace(method, summary=""))
+    """Return the acting part of the method, without what is said of it."""
+    return msgspec.to_builtins(msgspec.structs.replace(method, summary="", paper=""))
 
 
 def _training_variants(source: SourceOptions, env: str, seed: int) -> list[str]:

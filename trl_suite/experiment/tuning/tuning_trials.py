@@ -19,6 +19,7 @@ from trl_suite.experiment.specification.experiment_keys import Experiment
 from trl_suite.experiment.specification.tuning_keys import TuneOptions
 from trl_suite.experiment.tuning.tuning_file import TUNING_FILE, Trial
 from trl_suite.mechanisms import methods
+from trl_suite.mechanisms.methods import Method
 from trl_suite.record import RunRecord
 
 
@@ -33,9 +34,14 @@ def digest_of(experiment: Experiment) -> str:
         "evaluation": msgspec.to_builtins(experiment.evaluation),
         "algorithm": experiment.algorithm,
         "hyperparameters": {env: choice.hyperparameters.table() for env, choice in experiment.choices.items()},
-        "methods": {name: msgspec.to_builtins(methods.find(name, experiment.method)) for name in experiment.methods},
+        "methods": {name: _acting(methods.find(name, experiment.method)) for name in experiment.methods},
     }
     return record.digest_of(searched)
+
+
+def _acting(method: Method) -> dict[str, Any]:
+    """Return a method without the paper that it names, which changes no search."""
+    return msgspec.to_builtins(msgspec.structs.replace(method, paper=""))
 
 
 def refuse_untuned(folder: Path, experiment: Experiment) -> None:
