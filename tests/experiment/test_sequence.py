@@ -125,6 +125,7 @@ def test_a_check_has_the_records_of_all_stages_before(made, tmp_path):
         ("repeat = 2", "repeat = 0", "sequence.repeat"),
         ("[sequence]", '[source]\nenv = "hopper"\nsteps = 64\n[sequence]', "give either [sequence], or [source]"),
         ("[sequence]", 'engine = ["cohort", "sb3"]\n[sequence]', "sequence: takes one value of engine"),
+        ('"ewc"', '"residual"', "'residual' is a residual, which a third stage could not start from"),
         ('"ewc"', '"task-replay"', "ppo learns from its own rollouts, and has no replay"),
         ("repeat = 2", 'repeat = 2\nheads = ["actor.hat"]', "no component 'actor.hat'"),
         ("[sequence]", "probes = 1\n[sequence]", "probes: not in a sequence"),

@@ -4,6 +4,7 @@ A `Method` is put together from the rooms of `MECHANISMS`: each of its keys belo
 does not know a key's mechanism refuses it by name.
 """
 
+import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -113,9 +114,14 @@ class Method(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return (*self.freeze, *frozen_statistics(self), *((REPLAY,) if self.task_replay else ()))
 
 
+@functools.cache
+def _plain() -> Method:
+    return Method()
+
+
 def active(method: Method) -> Iterator[Mechanism]:
     """Yield the mechanisms that a method uses: those of which a key is not as it is by default."""
-    plain = Method()
+    plain = _plain()
     for mechanism in MECHANISMS:
         if any(getattr(method, key) != getattr(plain, key) for key in mechanism.keys):
             yield mechanism
@@ -168,6 +174,11 @@ def fresh_values(method: Method, components: Components) -> dict[str, dict[str, 
 
 def shipped() -> dict[str, Method]:
     """Return the suite's methods by name; `K` in a name stands for a number."""
+    return dict(_shipped())
+
+
+@functools.cache
+def _shipped() -> dict[str, Method]:
     return read(tables.load(SHIPPED_METHODS), str(SHIPPED_METHODS.name))
 
 

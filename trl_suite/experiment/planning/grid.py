@@ -95,6 +95,9 @@ class Grid:
         self._choices = experiment.choices
         self._methods = {name: stage_method(experiment, name) for name in experiment.methods}
         self._tables = {name: _acting(method) for name, method in self._methods.items()}
+        self._needs_source = {name: method.needs_source for name, method in self._methods.items()}
+        self._hyperparameters = {env: choice.hyperparameters.table() for env, choice in self._choices.items()}
+        self._first_stages = {name: method.first_stage for name, method in self._methods.items()}
         self._env_specs = {env: identity(env) for env in (*experiment.sources, *experiment.target.envs)}
 
     def sources(self, seed: int) -> dict[str, RunSpec]:
@@ -110,7 +113,7 @@ class Grid:
 
     def targets(self, env: str, name: str, seed: int, sources: Mapping[str, RunSpec]) -> list[RunSpec]:
         """Return the runs of a method on a target: one for each source that it may have, an env in some physics."""
-        if not self._methods[name].needs_source:
+        if not self._needs_source[name]:
             return [self.target(env, name, seed, None)]
         envs = self._experiment.sources_of(env)
         return [self.target(env, name, seed, source) for source in sources.values() if source.env in envs]
@@ -137,7 +140,7 @@ class Grid:
 
     def _first_stage(self, env: str, name: str, seed: int, scratch: RunSpec) -> RunSpec:
         """Return the run that a method's second stage starts from."""
-        definition = self._methods[name].first_stage
+        definition = self._first_stages[name]
         if definition == Method():
             return scratch
         planned = PlannedRun(folder="", role="target", env=env, method=name, seed=seed)
@@ -167,7 +170,7 @@ class Grid:
         planned, extra = PlannedRun(folder="", role=role, env=env, method=name, seed=seed), {}
         if definition.head_start:
             extra = {"head_start": self._budget(experiment.source_of(env), seed)}
-        if source and definition.needs_source:
+        if source and self._needs_source[name]:
             planned = msgspec.structs.replace(planned, source=source.folder)
             extra = {"alias": experiment.alias, "source": source.digest}
         if name == SCRATCH or definition.task_replay:
@@ -252,15 +255,17 @@ class Grid:
     ) -> RunSpec:
         """Return the run with the digest and the folder that its specification gives it."""
         choice = self._choices.get(planned.env)
+        hyperparameters = self._hyperparameters[planned.env] if choice else {}
         if choice and tuned:
             choice = choice.tuned(tuned)
+            hyperparameters = choice.hyperparameters.table()
         specification: dict[str, Any] = {
             "schema": record.RECORD_SCHEMA,
             "role": planned.role,
             "env": planned.env,
             "env_spec": self._env_specs[planned.env],
             "algorithm": self._experiment.algorithm,
-            "hyperparameters": choice.hyperparameters.table() if choice else {},
+            "hyperparameters": hyperparameters,
             "seed": planned.seed,
             "steps": budget,
             "evaluation": msgspec.to_builtins(evaluation),

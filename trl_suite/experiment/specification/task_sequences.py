@@ -14,6 +14,7 @@ from trl_suite.experiment.specification.experiment_keys import (
     TargetOptions,
 )
 from trl_suite.mechanisms import methods
+from trl_suite.mechanisms.adapters import Residual
 from trl_suite.mechanisms.methods import Method
 from trl_suite.mechanisms.source_replay import remembered
 from trl_suite.record import SCRATCH
@@ -75,6 +76,8 @@ def check(where: str, experiment: Experiment) -> None:
             raise InputError(f"{where}: methods: '{name}' is charged a source's steps, and a sequence has no source")
         if stored:
             raise InputError(f"{where}: methods: '{name}' copies {', '.join(stored)}, which no stage keeps")
+        if isinstance(method.adapter, Residual) and len(experiment.sequence.stages if experiment.sequence else ()) > 2:
+            raise InputError(f"{where}: methods: '{name}' is a residual, which a third stage could not start from")
         if name != SCRATCH and not method.needs_source:
             raise InputError(f"{where}: methods: '{name}' takes nothing from the stage before; 'scratch' is the reset")
     if experiment.methods == (SCRATCH,):
