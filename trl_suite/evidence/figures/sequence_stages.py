@@ -71,7 +71,7 @@ def performance_matrix(sequence: TaskSequence, method: str) -> Figure:
         axis.set_yticks(range(rows), [f"{place}. {env}" for place, env in enumerate(sequence.stages, 1)])
         axis.tick_params(length=0)
         axis.set_xlabel("evaluated on")
-        axis.set_ylabel("after the stage of")
+        axis.set_ylabel("after stage")
         for spine in axis.spines.values():
             spine.set_visible(False)
     return figure
