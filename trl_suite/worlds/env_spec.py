@@ -174,6 +174,8 @@ class SuccessCondition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Elements of the model, or single numbers of them."""
     relative_to: str = ""
     """Element whose numbers are subtracted; of a sensor, the frame that it is measured in."""
+    command: str = ""
+    """Command that is subtracted: a goal."""
     within: PositiveNumber | None = None
     """Largest length of the numbers as a vector, in their unit."""
     range: tuple[Unbounded, Unbounded] | None = None
@@ -299,7 +301,8 @@ class EnvSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     about: str
     """Sentence on the task, for the env's page."""
     model: str
-    """MJCF file beside the table, `gymnasium:hopper.xml`, or the name of a family: `family:ant`."""
+    """MJCF file beside the table, `gymnasium:hopper.xml`, a family's name (`family:ant`), or another package's model:
+    `package:NAME/path.xml`, `menagerie:unitree_go1`."""
     version: Annotated[int, Meta(ge=0, le=MAX_VERSION)]
     """Number at the end of the Gymnasium id; a table that acts otherwise than before has a new one."""
     frame_skip: Annotated[int, Meta(ge=1, le=MAX_FRAME_SKIP)]
@@ -324,6 +327,8 @@ class EnvSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Whether an unhealthy robot ends the episode."""
     motors: tuple[Motor, ...] = ()
     """Motors that take the place of the model's own, in the order of the actions."""
+    floor: bool = False
+    """Whether a plane at height 0 is added to a model that has none."""
     shape: dict[str, Annotated[int, Meta(ge=1, le=MAX_SHAPE)]] = {}
     """Numbers that a family's model is built from: legs, links."""
     camera: Camera = Camera()

@@ -19,7 +19,8 @@ from trl_suite import tables
 from trl_suite.errors import InputError
 from trl_suite.worlds.axes.variation import Variation
 from trl_suite.worlds.env_spec import Block, EnvSpec, Spread, Start, Term
-from trl_suite.worlds.model.compilation import FILE_PREFIX, compiled
+from trl_suite.worlds.model.compilation import compiled
+from trl_suite.worlds.model.outside_models import FILE_PREFIX
 from trl_suite.worlds.stepping.task import BoundTask, nominal_state
 from trl_suite.worlds.terms.sensors import BALL, FREE, HINGE, QUANTITIES, SLIDE, NamedScalar, controls, reading, single
 

@@ -10,7 +10,7 @@ from trl_suite import content, tables
 from trl_suite.worlds.address import FOREIGN, Address
 from trl_suite.worlds.env_spec import load
 from trl_suite.worlds.model import mjcf
-from trl_suite.worlds.model.compilation import FILE_PREFIX
+from trl_suite.worlds.model.outside_models import FILE_PREFIX, resolved
 
 _DESCRIBES = ("title", "about", "camera", "equals", "notes", "variants")
 
@@ -38,6 +38,6 @@ def identity(address: str) -> dict[str, Any]:
     table = tables.load(content.find("envs", place.env) / content.MARKER["envs"])
     acting = {key: value for key, value in table.items() if key not in _DESCRIBES}
     spec = load(place.env)
-    if spec.model.startswith(FILE_PREFIX):
-        acting["model"] = mjcf.digest(Path(spec.model.removeprefix(FILE_PREFIX)))
+    if (model := resolved(spec.model)).startswith(FILE_PREFIX):
+        acting["model"] = mjcf.digest(Path(model.removeprefix(FILE_PREFIX)))
     return {"env": acting, "variation": msgspec.to_builtins(place.variation(spec))}

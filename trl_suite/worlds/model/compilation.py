@@ -17,6 +17,7 @@ from trl_suite.worlds.env_spec import EnvSpec
 from trl_suite.worlds.model import mjcf
 from trl_suite.worlds.model.families import build
 from trl_suite.worlds.model.fitting import Fitting, fit, fitting_of
+from trl_suite.worlds.model.outside_models import FILE_PREFIX, MENAGERIE_PREFIX, PACKAGE_PREFIX, resolved
 
 
 class BrokenPromiseError(InputError):
@@ -24,7 +25,6 @@ class BrokenPromiseError(InputError):
 
 
 FAMILY = "family:"  # opens the name of a model that `families` builds
-FILE_PREFIX = "file:"  # opens the path of a user's own model: see `EnvSpec.read`
 GYMNASIUM_PREFIX = "gymnasium:"  # opens the name of a model that Gymnasium's package holds
 MODELS_IN_MEMORY = 128  # compiled models that are remembered: more than any robot has variants
 _ASSETS = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
@@ -53,12 +53,15 @@ def compiled(spec: EnvSpec, variation: Variation) -> mujoco.MjModel:
         InputError: the model cannot be read or compiled, or an axis does not apply to it.
     """
     axes_only = model_axes.changes_model(variation)
-    return copy.copy(_compiled(spec.model, _fitting(spec, variation), msgspec.json.encode(axes_only), _content(spec)))
+    return copy.copy(
+        _compiled(resolved(spec.model), _fitting(spec, variation), msgspec.json.encode(axes_only), _content(spec))
+    )
 
 
 def _content(spec: EnvSpec) -> str:
     """Return the digest of a user's model, "" of one whose name alone says what it is."""
-    return mjcf.digest(Path(spec.model.removeprefix(FILE_PREFIX))) if spec.model.startswith(FILE_PREFIX) else ""
+    model = resolved(spec.model)
+    return mjcf.digest(Path(model.removeprefix(FILE_PREFIX))) if model.startswith(FILE_PREFIX) else ""
 
 
 def recompiled(spec: EnvSpec, variation: Variation) -> mujoco.MjModel:
@@ -69,8 +72,10 @@ def recompiled(spec: EnvSpec, variation: Variation) -> mujoco.MjModel:
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", _EXPECTED)
-        edited = _edited(spec.model, _fitting(spec, variation), model_axes.changes_model(variation), _content(spec))
-        return mujoco.MjModel.from_xml_string(edited.to_xml(), _assets(spec.model))
+        edited = _edited(
+            resolved(spec.model), _fitting(spec, variation), model_axes.changes_model(variation), _content(spec)
+        )
+        return mujoco.MjModel.from_xml_string(edited.to_xml(), _assets(resolved(spec.model)))
 
 
 def _assets(model: str) -> dict[str, bytes]:
@@ -129,8 +134,8 @@ def breaches(spec: EnvSpec, variation: Variation) -> tuple[str, ...]:
         InputError: the model cannot be read or compiled, or an axis does not apply to it.
     """
     axes_only, fitting = model_axes.changes_model(variation), _fitting(spec, variation)
-    edited = _compile(_edited(spec.model, fitting, axes_only, _content(spec)), spec.model)
-    return tuple(_breaches(spec.model, fitting, axes_only, edited, _content(spec)))
+    edited = _compile(_edited(resolved(spec.model), fitting, axes_only, _content(spec)), spec.model)
+    return tuple(_breaches(resolved(spec.model), fitting, axes_only, edited, _content(spec)))
 
 
 def edited_model(spec: EnvSpec, variation: Variation) -> mujoco.MjModel:
@@ -140,7 +145,7 @@ def edited_model(spec: EnvSpec, variation: Variation) -> mujoco.MjModel:
         InputError: the model cannot be read or compiled, or an axis does not apply to it.
     """
     axes_only = model_axes.changes_model(variation)
-    return _compile(_edited(spec.model, _fitting(spec, variation), axes_only, _content(spec)), spec.model)
+    return _compile(_edited(resolved(spec.model), _fitting(spec, variation), axes_only, _content(spec)), spec.model)
 
 
 def _refuse_unfit(model: mujoco.MjModel, name: str) -> None:
@@ -216,8 +221,8 @@ def _path(model: str) -> Path:
         return Path(model.removeprefix(FILE_PREFIX))
     if not model.startswith(GYMNASIUM_PREFIX):
         raise InputError(
-            f"model '{model}': a model's name opens with '{GYMNASIUM_PREFIX}' or '{FAMILY}', "
-            "or it is a file beside env.toml"
+            f"model '{model}': a model's name opens with '{GYMNASIUM_PREFIX}', '{FAMILY}', "
+            f"'{PACKAGE_PREFIX}' or '{MENAGERIE_PREFIX}', or it is a file beside env.toml"
         )
     models = {path.name: path for path in _ASSETS.glob("*.xml")}
     name = model.removeprefix(GYMNASIUM_PREFIX)

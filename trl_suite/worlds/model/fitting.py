@@ -44,6 +44,7 @@ class Fitting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     keyframe: str = ""  # that servos stand at
     pose: dict[str, float] = {}  # in its place
     sensors: tuple[SensorRequest, ...] = ()
+    floor: bool = False
 
 
 def fitting_of(spec: EnvSpec, shape: Mapping[str, int]) -> Fitting:
@@ -51,6 +52,7 @@ def fitting_of(spec: EnvSpec, shape: Mapping[str, int]) -> Fitting:
     return Fitting(
         shape=dict(sorted(shape.items())),
         motors=spec.motors,
+        floor=spec.floor,
         keyframe=spec.reset.keyframe if spec.motors else "",
         pose=spec.reset.pose if spec.motors else {},
         sensors=tuple(dict.fromkeys(request for request in _requests(spec) if request.kind in SENSOR_KINDS)),
@@ -73,11 +75,15 @@ def _requests(spec: EnvSpec) -> Iterator[SensorRequest]:
 
 
 def fit(model: mujoco.MjSpec, fitting: Fitting, compiled: Callable[[mujoco.MjSpec], mujoco.MjModel]) -> None:
-    """Add motors and sensors to a model that is not yet compiled.
+    """Add a floor, motors and sensors to a model that is not yet compiled.
 
     Raises:
-        InputError: a motor is of a joint that the model lacks, or of one that two motors drive.
+        InputError: the model has a geom `floor`, or a motor is of a joint that it lacks or that another drives.
     """
+    if fitting.floor:
+        if any(geom.name == "floor" for geom in model.geoms):
+            raise InputError("floor does not apply: the model has a geom 'floor'")
+        model.worldbody.add_geom(name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, size=(40, 40, 40))
     if fitting.motors:
         _replace_motors(model, fitting, compiled(model.copy()))
     if fitting.sensors:
@@ -107,7 +113,7 @@ def _replace_motors(model: mujoco.MjSpec, fitting: Fitting, plain: mujoco.MjMode
 def _joints(motor: Motor, joints: list[str]) -> Iterator[str]:
     for pattern in motor.of:
         matching = [name for name in joints if fnmatchcase(name, pattern)] if "*" in pattern else [pattern]
-        if not matching or matching[0] not in joints:
+        if "*" not in pattern and pattern not in joints:
             raise unknown("hinge or slide joint", pattern, joints)
         yield from matching
 

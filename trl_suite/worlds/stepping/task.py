@@ -86,7 +86,7 @@ class BoundTask:
         self.ends = spec.terminates
         self.low, self.high = _ends(spec, self.bounded)
         self.terms = _terms(spec, model, self.layout)
-        self.goals = tuple(_success(model, index, entry) for index, entry in enumerate(_conditions(spec)))
+        self.goals = tuple(_success(model, self.layout, index, entry) for index, entry in enumerate(_conditions(spec)))
         self.success_ends = spec.success is not None and spec.success.ends
         slots = tuple(slot for block in self.observed for slot in block.slots)
         self.interface = Interface(observation=slots, action=controls(model))
@@ -156,7 +156,7 @@ class BoundTask:
         moved_task.observed = tuple(sensor.moved(put) for sensor in self.observed)
         moved_task.bounded = tuple(sensor.moved(put) for sensor in self.bounded)
         moved_task.terms = tuple(term.moved(elsewhere) for term in self.terms)
-        moved_task.goals = tuple(goal._replace(sensor=goal.sensor.moved(put)) for goal in self.goals)
+        moved_task.goals = tuple(goal.moved(put) for goal in self.goals)
         moved_task.low, moved_task.high = put(self.low), put(self.high)
         return moved_task
 
@@ -187,7 +187,7 @@ class TaskEvaluator:
         self._bounded = [bound.of(fields) for bound in task.bounded]
         self._ends = task.low.tolist(), task.high.tolist()
         self._reads = [term.reading.of(fields) if term.reading else None for term in task.terms]
-        self._goals = [(goal, goal.sensor.of(fields)) for goal in task.goals]
+        self._goals = [(goal, goal.numbers(fields)) for goal in task.goals]
         self._compared = [_compared(term, read, fields) for term, read in zip(task.terms, self._reads, strict=True)]
         self._values = [
             (term.weight, term.cap, term.function.bound(term.constants), read)
@@ -253,18 +253,36 @@ class BoundCondition(NamedTuple):
     """One condition of success, bound to a model."""
 
     sensor: Reading
+    command: Reading | None  # that is subtracted
     within: float | None
     range: tuple[float, float]
+
+    def moved(self, put: Callable[[Any], Any]) -> "BoundCondition":
+        """Condition for arrays that lie elsewhere: where `put` puts its own."""
+        command = self.command.moved(put) if self.command else None
+        return self._replace(sensor=self.sensor.moved(put), command=command)
+
+    def numbers(self, fields: Fields) -> Callable[[], Any]:
+        """Reader of what the condition is about (..., n)."""
+        read = self.sensor.of(fields)
+        if self.command is None:
+            return read
+        command = self.command.of(fields)
+        return lambda: read() - command()
 
 
 def _conditions(spec: EnvSpec) -> tuple[SuccessCondition, ...]:
     return spec.success.conditions if spec.success else ()
 
 
-def _success(model: mujoco.MjModel, index: int, condition: SuccessCondition) -> BoundCondition:
+def _success(model: mujoco.MjModel, layout: MemoryLayout, index: int, condition: SuccessCondition) -> BoundCondition:
     with located(f"success.conditions[{index}]"):
         sensor = reading(model, condition.kind, condition.of, relative_to=condition.relative_to)
-    return BoundCondition(sensor, condition.within, condition.range or (-np.inf, np.inf))
+        command = layout.command(condition.command) if condition.command else None
+        if command is not None and len(command.slots) != len(sensor.slots):
+            count = len(command.slots)
+            raise InputError(f"'{condition.command}' is {count} numbers, and `of` names {len(sensor.slots)}")
+    return BoundCondition(sensor, command, condition.within, condition.range or (-np.inf, np.inf))
 
 
 def _fulfilled(goal: BoundCondition, values: Any) -> Any:

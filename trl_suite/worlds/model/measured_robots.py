@@ -1,0 +1,140 @@
+"""Two robots of primitives with the measures of machines that laboratories own; knows no task.
+
+Lengths, masses and motor limits are those of the sources below. Inertias follow from the primitives, evenly filled.
+"""
+
+from typing import Any
+
+import mujoco
+import numpy as np
+
+_GEOM, _JOINT = mujoco.mjtGeom, mujoco.mjtJoint
+_GREY, _DARK, _GREEN, _RED = (0.6, 0.6, 0.65, 1.0), (0.2, 0.2, 0.25, 1.0), (0.5, 0.8, 0.4, 1.0), (0.9, 0.2, 0.2, 1.0)
+TIMESTEP = 0.005  # s
+
+# Unitree Go1: unitree_ros, robots/go1_description/xacro/const.xacro (BSD-3), rotors added to the links that carry them
+_TRUNK_MASS, _HIP_MASS, _THIGH_MASS, _CALF_MASS = 5.204, 0.680, 1.009, 0.136  # kg
+_FOOT_MASS, _FOOT_RADIUS = 0.060, 0.020  # kg, m
+_TRUNK_SIZE = (0.3762, 0.0935, 0.114)  # m
+_HIP_AT = (0.1881, 0.04675)  # m, forwards and to the side of the trunk's centre
+_THIGH_ASIDE, _LEG = 0.080, 0.213  # m, of the thigh from the hip; length of thigh and calf each
+_RANGES = {"hip": (-0.863, 0.863), "thigh": (-0.686, 4.501), "calf": (-2.818, -0.888)}  # rad
+_ARMATURE, _DRY_FRICTION = 0.005, 0.2  # kg m², N m: of geared motors of that size
+
+# Franka Emika Robot (Panda): data sheet 2020 (lengths, ranges, torques); link masses of Gaz et al. 2019, RA-L 4(4)
+_COLUMN, _UPPER, _FORE, _HAND = 0.333, 0.316, 0.384, 0.107  # m
+_COLUMN_MASS, _UPPER_MASS, _FORE_MASS, _HAND_MASS = 5.617, 3.229, 4.814, 2.402  # kg, links 1-2, 3, 4-5, 6-7
+_PAYLOAD_MASS, _PAYLOAD_RADIUS = 0.05, 0.03  # kg, m: of what the hand holds
+_ARM_JOINTS = {  # name: (body, axis, range, how many joints an arm has that has it)
+    "yaw": ("column", (0, 0, 1), (-2.8973, 2.8973), 3),
+    "shoulder": ("upper_arm", (0, 1, 0), (-1.7628, 1.7628), 3),
+    "upper_roll": ("upper_arm", (0, 0, 1), (-2.8973, 2.8973), 7),
+    "elbow": ("forearm", (0, 1, 0), (0.0698, 3.0718), 3),
+    "forearm_roll": ("forearm", (0, 0, 1), (-2.8973, 2.8973), 6),
+    "wrist": ("hand", (0, 1, 0), (-0.0175, 3.7525), 4),
+    "hand_roll": ("hand", (0, 0, 1), (-2.8973, 2.8973), 5),
+}
+
+
+def quadruped(pairs: int) -> mujoco.MjSpec:
+    """Return a trunk on pairs of legs of three joints: of two pairs, a robot of the Unitree Go1's measures."""
+    spec = _spec("quadruped")
+    _floor(spec)
+    trunk = spec.worldbody.add_body(name="trunk", pos=(0, 0, 0.3))
+    trunk.add_joint(name="root", type=_JOINT.mjJNT_FREE)
+    half = np.array(_TRUNK_SIZE) / 2
+    trunk.add_geom(name="trunk", type=_GEOM.mjGEOM_BOX, size=half, mass=_TRUNK_MASS, rgba=_GREY)
+    names = ("F", "R") if pairs == 2 else ("F", "M", "R")
+    for letter, forwards in zip(names, np.linspace(_HIP_AT[0], -_HIP_AT[0], pairs), strict=True):
+        for side, sign in (("R", -1.0), ("L", 1.0)):
+            _leg(trunk, f"{letter}{side}", float(forwards), sign)
+    return spec
+
+
+def _leg(trunk: Any, name: str, forwards: float, side: float) -> None:
+    """Add a leg whose hip turns about x, and whose thigh and calf about y."""
+    hip = trunk.add_body(name=f"{name}_hip", pos=(forwards, side * _HIP_AT[1], 0))
+    _turning(hip, f"{name}_hip", (1, 0, 0), _RANGES["hip"])
+    reach = (0, 0, 0, 0, side * _THIGH_ASIDE, 0)
+    _capsule(hip, f"{name}_hip", reach, 0.04, _HIP_MASS, solid=False)
+    thigh = hip.add_body(name=f"{name}_thigh", pos=(0, side * _THIGH_ASIDE, 0))
+    _turning(thigh, f"{name}_thigh", (0, 1, 0), _RANGES["thigh"])
+    _capsule(thigh, f"{name}_thigh", (0, 0, 0, 0, 0, -_LEG), 0.017, _THIGH_MASS)
+    calf = thigh.add_body(name=f"{name}_calf", pos=(0, 0, -_LEG))
+    _turning(calf, f"{name}_calf", (0, 1, 0), _RANGES["calf"])
+    _capsule(calf, f"{name}_calf", (0, 0, 0, 0, 0, -_LEG), 0.01, _CALF_MASS, solid=False)
+    calf.add_geom(
+        name=f"{name}_foot",
+        type=_GEOM.mjGEOM_SPHERE,
+        pos=(0, 0, -_LEG),
+        size=(_FOOT_RADIUS, 0, 0),
+        mass=_FOOT_MASS,
+        friction=(0.8, 0.02, 0.01),
+        rgba=_DARK,
+        contype=0,
+        conaffinity=1,
+    )
+    calf.add_site(name=f"{name}_foot", pos=(0, 0, -_LEG), size=(_FOOT_RADIUS, 0, 0))
+
+
+def arm(joints: int) -> mujoco.MjSpec:
+    """Return an arm of three to seven joints, with a payload and a target: of seven, the Panda's measures."""
+    spec = _spec("arm")
+    _floor(spec)
+    body, height = spec.worldbody, 0.0
+    parts = (
+        ("column", _COLUMN, 0.06, _COLUMN_MASS),
+        ("upper_arm", _UPPER, 0.05, _UPPER_MASS),
+        ("forearm", _FORE, 0.045, _FORE_MASS),
+        ("hand", _HAND, 0.04, _HAND_MASS),
+    )
+    for name, length, radius, mass in parts:
+        body = body.add_body(name=name, pos=(0, 0, height))
+        _capsule(body, name, (0, 0, 0, 0, 0, length), radius, mass, solid=name in ("forearm", "hand"))
+        for joint, (at, axis, limits, least) in _ARM_JOINTS.items():
+            if at == name and joints >= least:
+                _turning(body, joint, axis, limits)
+        height = length
+    payload = body.add_body(name="payload", pos=(0, 0, _HAND + _PAYLOAD_RADIUS))
+    _ball(payload, "payload", _PAYLOAD_RADIUS, _GREEN, mass=_PAYLOAD_MASS, contype=0, conaffinity=1)
+    payload.add_site(name="tip", size=(0.01, 0, 0))
+    target = spec.worldbody.add_body(name="target", pos=(0.5, 0, 0.4), gravcomp=1)
+    for axis, at, vector in (("x", 0.5, (1, 0, 0)), ("y", 0.0, (0, 1, 0)), ("z", 0.4, (0, 0, 1))):
+        target.add_joint(
+            name=f"target_{axis}", type=_JOINT.mjJNT_SLIDE, axis=vector, ref=at, armature=1.0, damping=(10, 0, 0)
+        )
+    _ball(target, "target", 0.03, _RED, mass=0.1, contype=0, conaffinity=0)
+    return spec
+
+
+def _spec(name: str) -> mujoco.MjSpec:
+    spec = mujoco.MjSpec()
+    spec.modelname, spec.compiler.degree = name, False
+    spec.option.timestep, spec.option.integrator = TIMESTEP, mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+    spec.worldbody.add_light(name="sun", pos=(0, 0, 3), dir=(0, 0, -1), diffuse=(1, 1, 1))
+    return spec
+
+
+def _floor(spec: mujoco.MjSpec) -> None:
+    spec.worldbody.add_geom(
+        name="floor", type=_GEOM.mjGEOM_PLANE, size=(40, 40, 40), rgba=(0.8, 0.9, 0.8, 1.0), contype=1, conaffinity=0,
+        friction=(0.8, 0.02, 0.01),
+    )  # fmt: skip
+
+
+def _turning(body: Any, name: str, axis: Any, limits: tuple[float, float]) -> None:
+    body.add_joint(
+        name=name, type=_JOINT.mjJNT_HINGE, axis=axis, limited=1, range=limits, armature=_ARMATURE,
+        frictionloss=_DRY_FRICTION, damping=(0.1, 0, 0),
+    )  # fmt: skip
+
+
+def _capsule(body: Any, name: str, ends: Any, radius: float, mass: float, solid: bool = True) -> None:
+    body.add_geom(
+        name=name, type=_GEOM.mjGEOM_CAPSULE, fromto=ends, size=(radius, 0, 0), mass=mass, rgba=_GREY, contype=0,
+        conaffinity=int(solid),
+    )  # fmt: skip
+
+
+def _ball(body: Any, name: str, radius: float, colour: Any, **fields: Any) -> None:
+    body.add_geom(name=name, type=_GEOM.mjGEOM_SPHERE, size=(radius, 0, 0), rgba=colour, **fields)
