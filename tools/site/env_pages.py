@@ -172,7 +172,8 @@ def _goal(spec: EnvSpec) -> str:
     ends += [f"more than {goal.beyond:g} m from the origin"] if goal.beyond else []
     names = ", ".join(f"`{joint}`" for joint in goal.joints)
     box = f"from {_point(goal.low)} to {_point(goal.high)}"
-    return f" {names} stand still at first, at a place that is drawn uniformly {box} m, {' and '.join(ends)}."
+    clear = " and ".join(ends)
+    return f" {names} stand still at first. Their place is drawn uniformly {box} m, {clear}."
 
 
 def _point(numbers: Iterable[float]) -> str:

@@ -263,6 +263,30 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             raise ValueError("low lies above high")
 
 
+class ObjectPlace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Object that is put at a place of its own in every episode, drawn uniformly from a box."""
+
+    joints: Annotated[tuple[str, ...], Meta(min_length=1)]
+    """Coordinates of the object, from the origin of the goal: slides, or parts of a free joint, `cube.x`."""
+    low: tuple[Number, ...]
+    """Lower ends of the box, one per coordinate, in m."""
+    high: tuple[Number, ...]
+    """Upper ends of the box, one per coordinate, in m."""
+    clearance: Annotated[float, Meta(ge=0, le=MAX_NUMBER)] = 0.0
+    """Smallest distance from the goal and from the objects before it, in m, over the coordinates that they share."""
+
+    def __post_init__(self) -> None:
+        """Refuse a box that is none.
+
+        Raises:
+            ValueError: it has not one lower and one higher end per coordinate.
+        """
+        if not len(self.joints) == len(self.low) == len(self.high):
+            raise ValueError(f"{len(self.joints)} joints need as many numbers in low and in high")
+        if any(low > high for low, high in zip(self.low, self.high, strict=True)):
+            raise ValueError("low lies above high")
+
+
 class Start(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The distribution of an episode's first state."""
 
@@ -276,6 +300,8 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Positions of joints, in m and rad, in place of the keyframe's: `thigh_*`, `root.z`; servos stand there."""
     goal: Goal | None = None
     """Place of the goal, drawn for every episode."""
+    objects: tuple[ObjectPlace, ...] = ()
+    """Objects that are put at random places, in order, each clear of those before it."""
     still: tuple[str, ...] = ()
     """Joints that stand still at first."""
 

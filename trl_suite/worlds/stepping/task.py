@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from trl_suite.errors import InputError, located, unknown
 from trl_suite.interface import Interface
-from trl_suite.worlds.env_spec import Bound, EnvSpec, Goal, Spread, SuccessCondition
+from trl_suite.worlds.env_spec import Bound, EnvSpec, Goal, ObjectPlace, Spread, SuccessCondition
 from trl_suite.worlds.terms import arrays
 from trl_suite.worlds.terms.memory import MEMORY_FIELD, MemoryLayout, located_blocks
 from trl_suite.worlds.terms.rewards import BoundTerm, bind_term
@@ -102,6 +102,7 @@ class BoundTask:
         goal = spec.reset.goal
         with located("reset.goal.joints"):
             self.goal = reading(model, "position", goal.joints).indices if goal else None
+        self.places = tuple(_places(model, index, entry) for index, entry in enumerate(spec.reset.objects))
         still = [*spec.reset.still, *(goal.joints if goal else ())]
         with located("reset.still"):
             self.still = degrees_of_freedom(model, still) if still else None
@@ -137,6 +138,10 @@ class BoundTask:
         position = self.nominal.position + _noise(rng, self.starts.position, len(self.nominal.position))
         if self.starts.goal:
             position[self.goal] = _goal(rng, self.starts.goal)
+        earlier = [] if self.goal is None else [position[self.goal]]
+        for indices, placement in zip(self.places, self.starts.objects, strict=True):
+            position[indices] = _placed(rng, placement, earlier)
+            earlier.append(position[indices])
         velocity = self.nominal.velocity + _noise(rng, self.starts.velocity, len(self.nominal.velocity))
         if self.still is not None:
             velocity[self.still] = 0.0
@@ -346,6 +351,35 @@ def _noise(rng: np.random.Generator, spread: Spread, size: int) -> Floats:
     if spread.shape == "normal":
         return spread.spread * rng.standard_normal(size)
     return rng.uniform(-spread.spread, spread.spread, size)
+
+
+def _places(model: mujoco.MjModel, index: int, placement: ObjectPlace) -> Any:
+    """Indices of an object's coordinates among the positions."""
+    with located(f"reset.objects[{index}].joints"):
+        numbers = reading(model, "position", placement.joints)
+        if len(numbers.slots) != len(placement.joints):
+            joints = ", ".join(placement.joints)
+            raise InputError(f"{joints} are {len(numbers.slots)} numbers: name single ones, 'cube.x'")
+    return numbers.indices
+
+
+def _placed(rng: np.random.Generator, placement: ObjectPlace, earlier: Sequence[Floats]) -> Floats:
+    """Place that is clear of the goal and of the objects before: drawn until it is.
+
+    Raises:
+        InputError: none is, as far as can be told.
+    """
+    for _ in range(MAX_GOAL_DRAWS):
+        drawn = rng.uniform(placement.low, placement.high)
+        if all(_distance(drawn, place) >= placement.clearance for place in earlier):
+            return drawn
+    joints = ", ".join(placement.joints)
+    raise InputError(f"reset.objects: no place for {joints} has a clearance of {placement.clearance:g} m")
+
+
+def _distance(left: Floats, right: Floats) -> float:
+    shared = min(len(left), len(right))
+    return float(np.linalg.norm(left[:shared] - right[:shared]))
 
 
 def _goal(rng: np.random.Generator, goal: Goal) -> Floats:

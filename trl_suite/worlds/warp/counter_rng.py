@@ -38,6 +38,7 @@ class DrawPurpose(IntEnum):
     OBSERVATION = 5
     FIRST_OBSERVATION = 6
     COMMAND = 7
+    PLACEMENT = 8
 
 
 class CounterRng:

@@ -44,10 +44,15 @@ class InitialStates:
             self._size = put(np.array([goal.high for goal in goals])) - self._low
             self._within = put(np.array([[goal.within or np.inf] for goal in goals]))
             self._beyond = put(np.array([[-np.inf if goal.beyond is None else goal.beyond] for goal in goals]))
+        self._objects = [
+            (_indices(indices, self.position), placement, put(np.array(placement.low)), put(np.array(placement.high)))
+            for indices, placement in zip(tasks[0].places, starts[0].objects, strict=True)
+        ]
         widths = {
             DrawPurpose.POSITION: self._noises[0].numbers(self.position.shape[1]),
             DrawPurpose.VELOCITY: self._noises[1].numbers(self.velocity.shape[1]),
             DrawPurpose.GOAL: GOALS * self._low.shape[1] if goals else 0,
+            DrawPurpose.PLACEMENT: GOALS * sum(len(placement.low) for _, placement, *_ in self._objects),
         }
         self._draws = UniformDraws(rng, widths, episodes)
 
@@ -61,9 +66,24 @@ class InitialStates:
         velocity = self.velocity + self._noises[1].of(self._draws.of(DrawPurpose.VELOCITY), self.velocity.shape[1])
         if self._goal is not None:
             position = position.index_copy(1, self._goal, self._goals())
+        position = self._placed(position)
         if self._still is not None:
             velocity = velocity.index_fill(1, self._still, 0.0)
         return position, velocity
+
+    def _placed(self, position: Tensor) -> Tensor:
+        """Return the positions with every object at the first of many places that is clear of those before it."""
+        earlier = [] if self._goal is None else [position[:, self._goal]]
+        drawn, first = self._draws.of(DrawPurpose.PLACEMENT), 0
+        for columns, placement, low, high in self._objects:
+            width = len(placement.low)
+            uniform = drawn[:, first : first + GOALS * width].reshape(-1, GOALS, width)
+            place = _first_clear(low + (high - low) * uniform, earlier, placement.clearance)
+            assert columns is not None
+            position = position.index_copy(1, columns, place)
+            earlier.append(place)
+            first += GOALS * width
+        return position
 
     def _goals(self) -> Tensor:
         """Return the first of many candidates that is near enough to, and far enough from, the origin."""
@@ -72,8 +92,7 @@ class InitialStates:
         places = self._low[:, None] + self._size[:, None] * drawn
         reach = (places * places).sum(-1).sqrt()
         fits = (reach < self._within) & (reach > self._beyond)
-        first = fits.to(torch.int8).argmax(1)
-        return places.gather(1, first[:, None, None].expand(-1, 1, width))[:, 0]
+        return _first(places, fits)
 
 
 class _InitialNoise:
@@ -98,6 +117,22 @@ class _InitialNoise:
 
     def _scale(self, spreads: Sequence[float], put: Callable[[np.ndarray], Tensor]) -> Tensor | None:
         return put(np.array(spreads)[:, None]) if any(spreads) else None
+
+
+def _first_clear(places: Tensor, earlier: Sequence[Tensor], clearance: float) -> Tensor:
+    """Return the first of the candidates (envs, candidates, n) that is clear of the places before (envs, m)."""
+    fits = torch.ones(places.shape[:2], dtype=torch.bool, device=places.device)
+    for other in earlier:
+        shared = min(places.shape[-1], other.shape[-1])
+        offset = places[..., :shared] - other[:, None, :shared]
+        fits &= (offset * offset).sum(-1).sqrt() >= clearance
+    return _first(places, fits)
+
+
+def _first(places: Tensor, fits: Tensor) -> Tensor:
+    """Return the first of the candidates (envs, candidates, n) that fits."""
+    first = fits.to(torch.int8).argmax(1)
+    return places.gather(1, first[:, None, None].expand(-1, 1, places.shape[-1]))[:, 0]
 
 
 def _indices(places: Any, like: Tensor) -> Tensor | None:
