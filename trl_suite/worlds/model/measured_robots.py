@@ -25,6 +25,7 @@ _ARMATURE, _DRY_FRICTION = 0.005, 0.2  # kg m², N m: of geared motors of that s
 _COLUMN, _UPPER, _FORE, _HAND = 0.333, 0.316, 0.384, 0.107  # m
 _COLUMN_MASS, _UPPER_MASS, _FORE_MASS, _HAND_MASS = 5.617, 3.229, 4.814, 2.402  # kg, links 1-2, 3, 4-5, 6-7
 _PAYLOAD_MASS, _PAYLOAD_RADIUS = 0.05, 0.03  # kg, m: of what the hand holds
+_BOX, _BOX_MASS = 0.03, 0.2  # m, kg: half a side of what is pushed, and its mass
 _ARM_JOINTS = {  # name: (body, axis, range, how many joints an arm has that has it)
     "yaw": ("column", (0, 0, 1), (-2.8973, 2.8973), 3),
     "shoulder": ("upper_arm", (0, 1, 0), (-1.7628, 1.7628), 3),
@@ -104,6 +105,21 @@ def arm(joints: int) -> mujoco.MjSpec:
             name=f"target_{axis}", type=_JOINT.mjJNT_SLIDE, axis=vector, ref=at, armature=1.0, damping=(10, 0, 0)
         )
     _ball(target, "target", 0.03, _RED, mass=0.1, contype=0, conaffinity=0)
+    return spec
+
+
+def arm_with_object(joints: int) -> mujoco.MjSpec:
+    """Return the arm with a box of 0.2 kg and 6 cm on the floor in front of it."""
+    spec = arm(joints)
+    box = spec.worldbody.add_body(name="object", pos=(0.5, 0, _BOX))
+    box.add_joint(name="object", type=_JOINT.mjJNT_FREE, damping=(0.01, 0, 0))
+    box.add_geom(
+        name="object", type=_GEOM.mjGEOM_BOX, size=(_BOX, _BOX, _BOX), mass=_BOX_MASS, rgba=_DARK, contype=2,
+        conaffinity=1, friction=(0.5, 0.005, 0.0001),
+    )  # fmt: skip
+    for geom in spec.geoms:
+        if geom.name in ("payload", "hand"):
+            geom.conaffinity = int(geom.conaffinity) | 2
     return spec
 
 
