@@ -37,8 +37,13 @@ CONF = """
 project, author, html_title = "trl_suite", "the trl_suite authors", "trl_suite"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 html_theme, html_show_sourcelink, html_copy_source = "furo", False, False
-myst_heading_anchors, default_role, autodoc_typehints = 3, "code", "none"
+myst_heading_anchors, default_role, autodoc_typehints, autodoc_class_signature = 3, "code", "none", "separated"
+html_static_path, html_css_files, html_show_copyright = ["_static"], ["site.css"], False
 suppress_warnings = ["myst.header"]
+"""
+CSS = """
+article img { background: #fff; border-radius: 0.25rem; }  /* axes and letters of pictures are dark */
+article td { vertical-align: top; }
 """
 REPORT, BROWSE, CERTIFICATES = "report.html", "browse.html", "certificates"
 GUIDES = (
@@ -134,7 +139,7 @@ def reference_page() -> str:
             )
         else:
             kind = "autoclass" if inspect.isclass(home) else "autofunction"
-            members = "\n   :members:" if inspect.isclass(home) else ""
+            members = "\n   :members:\n   :undoc-members:" if inspect.isclass(home) else ""
             place = f"{import_module(home.__module__).__name__}.{home.__qualname__}"
             parts.append(f"## trl_suite.{name}\n\n```{{eval-rst}}\n.. {kind}:: {place}{members}\n```\n")
     return "\n".join(parts)
@@ -176,6 +181,7 @@ def lay_out(source: Path) -> None:
     with (source / "docs/methods.md").open("a") as file:
         file.write("\n" + toctree(f"../methods/{name}" for name in tables))
     write(source / "conf.py", CONF)
+    write(source / "_static/site.css", CSS)
 
 
 def views(html: Path) -> None:

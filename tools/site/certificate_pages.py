@@ -1,11 +1,13 @@
 """Certificates of an env's variants as a page of the site, to which the table of variants links."""
 
 import re
+from collections.abc import Mapping
 
 from trl_suite.evidence.results.number_format import number
 from trl_suite.worlds import certificate
 from trl_suite.worlds.certificate import Certificate, Difference, Severity
 
+FIELDS_MAX = 4  # of a compiled model that stand in a cell
 _INTRODUCTION = """---
 orphan: true
 ---
@@ -42,13 +44,19 @@ def _cells(certified: Certificate) -> tuple[str, ...]:
     returned = certified.random
     return (
         certified.acts_on,
-        "<br>".join(f"`{name}`: {_difference(field)}" for name, field in certified.fields.items()) or "nothing",
+        _differences(certified.fields),
         ", ".join(f"{apart:.2g}" for apart in certified.parted.values()),
         _severity(certified.severity),
         f"{number(returned.mean)} [{number(returned.low)}, {number(returned.high)}]",
         "yes" if certified.proved else "; ".join(certified.problems),
         f"`{certified.digest}`",
     )
+
+
+def _differences(fields: Mapping[str, Difference]) -> str:
+    lines = [f"`{name}`: {_difference(field)}" for name, field in list(fields.items())[:FIELDS_MAX]]
+    more = [f"and {len(fields) - FIELDS_MAX} more fields"] if len(fields) > FIELDS_MAX else []
+    return "<br>".join([*lines, *more]) or "nothing"
 
 
 def _difference(field: Difference) -> str:
