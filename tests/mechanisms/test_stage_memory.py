@@ -11,6 +11,7 @@ from tests.training.cohort.small import HOW, numbers, run
 from tests.training.cohort.small import job as small_job
 from trl_suite.algorithms.sac import SACHyperparameters
 from trl_suite.errors import InputError
+from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.distillation import Distillation, divergence, kept_examples, together
 from trl_suite.mechanisms.methods import Method
 from trl_suite.networks.policy import Policy, load
@@ -19,7 +20,7 @@ from trl_suite.training.sb3.loop import train as train_on_sb3
 from trl_suite.training.settings import SourceTraining
 from trl_suite.training.training_run import TrainingOutcome, TrainingRun, Unwatched
 
-FIRST, SECOND = "inverted-pendulum", "inverted-pendulum.gravity-1.5"
+FIRST, SECOND, THIRD = (f"inverted-pendulum{variant}" for variant in ("", ".gravity-1.5", ".gravity-0.5"))
 EVEN = msgspec.structs.replace(HOW, batch_size=64)  # SB3 warns of a shorter last minibatch
 SAC = SACHyperparameters(hidden=(8, 8), learning_starts=32, batch_size=16, buffer_size=600)
 COPY = ("actor", "critic", "normaliser")
@@ -132,4 +133,43 @@ def test_a_card_that_says_something_else_of_a_memory_is_refused(first, tmp_path,
     assert old in text
     (tmp_path / "card.toml").write_text(text.replace(old, new))
     with pytest.raises(InputError, match=message):
+        load(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def columns(first) -> list[TrainingOutcome]:
+    lateral = methods.find("progressive")
+    second = stage("sb3", env=SECOND, definition=lateral, source=first)
+    return [second, stage("sb3", env=THIRD, definition=lateral, source=second.policy)]
+
+
+def test_each_stage_adds_a_column_that_takes_in_all_before_it_and_changes_none(first, columns):
+    width = EVEN.hidden[0]
+    for count, result in enumerate(columns, 2):
+        assert result.policy.card.network.actor == (count * width, count * width)
+        assert result.freeze.holds
+        assert {"source.actor.trunk.0", "source.actor.trunk.1"} <= set(result.freeze.before)
+        weight = result.policy.components["actor.trunk.1"]["weight"].detach().numpy()
+        before = (count - 1) * width
+        assert not weight[:before, before:].any(), "no earlier column takes in a later one"
+        assert weight[before:, :before].any(), "the new one takes in all"
+    inner = columns[1].policy.components["actor.trunk.1"]["weight"].detach().numpy()[:width, :width]
+    assert np.array_equal(inner, first.components["actor.trunk.1"]["weight"].numpy())
+
+
+def test_earlier_tasks_are_acted_by_their_own_columns_to_the_bit(first, columns, tmp_path):
+    states = np.random.default_rng(2).normal(size=(50, 4))
+    columns[1].policy.save(tmp_path)
+    policy = load(Path(tmp_path))
+    for env, then in ((FIRST, first), (SECOND, columns[0].policy)):
+        assert np.array_equal(policy_of_task(policy, env).predict(states)[0], then.predict(states)[0])
+    assert policy_of_task(policy, THIRD) is policy
+
+
+def test_an_earlier_actor_that_is_not_whole_is_refused(columns, tmp_path):
+    columns[0].policy.save(tmp_path)
+    card = (tmp_path / "card.toml").read_text()
+    start = card.index('"stages.actors.0/actor.head.bias"')
+    (tmp_path / "card.toml").write_text(card[:start] + card[card.index("]\n", start) + 2 :])
+    with pytest.raises(InputError, match=r"lacks 'stages.actors.0/actor.head.bias'"):
         load(tmp_path)

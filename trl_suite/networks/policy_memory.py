@@ -87,7 +87,21 @@ def _expected(card: Card, memory: Memory) -> Shapes:
             key = f"{owner(component)}/{name}"
             shapes |= {f"{key}.{moment}": (shape, dtype) for moment in MOMENTS} | {f"{key}.{STEP}": ((), dtype)}
     weights = store.expected(card)
+    _refuse_parts(memory, weights)
     return shapes | {key: (shape, _stage_dtype(key, shape, weights)) for key, shape in memory.stages.items()}
+
+
+def _refuse_parts(memory: Memory, weights: Shapes) -> None:
+    """Refuse an earlier actor that is not whole.
+
+    Raises:
+        InputError: a tensor is missing; both are named.
+    """
+    whole = {name for name in weights if stage_memory.acts(name.rpartition(".")[0])}
+    actors = {key.partition("/")[0] for key in memory.stages if key.startswith(stage_memory.STAGE_ACTORS)}
+    for actor in actors:
+        if missing := {f"{actor}/{name}" for name in whole} - memory.stages.keys():
+            raise InputError(f"{store.CARD}: memory.stages: lacks '{min(missing)}'")
 
 
 def _stage_dtype(key: str, shape: tuple[int, ...], weights: Shapes) -> torch.dtype:
@@ -99,11 +113,21 @@ def _stage_dtype(key: str, shape: tuple[int, ...], weights: Shapes) -> torch.dty
     component, _, tensor = key.partition("/")
     if not component.startswith(stage_memory.STAGE_PREFIX) or not tensor:
         raise InputError(f"{store.CARD}: memory.stages: '{key}' is nothing that a stage hands on")
+    if component.startswith(stage_memory.STAGE_ACTORS) and not _is_of_column(tensor, shape, weights):
+        raise InputError(
+            f"{store.CARD}: memory.stages: '{key}' has the shape {shape}, and is of no column of the actor"
+        )
     by_layer = component in (stage_memory.STAGE_IMPORTANCE, stage_memory.STAGE_OWNERS)
     by_weight = by_layer or component.startswith(stage_memory.STAGE_HEADS)
     if by_weight and (tensor not in weights or weights[tensor][0] != shape):
         raise InputError(f"{store.CARD}: memory.stages: '{key}' has the shape {shape}, and is of no such weight")
     return stage_memory.dtype_of(component, tensor)
+
+
+def _is_of_column(tensor: str, shape: tuple[int, ...], weights: Shapes) -> bool:
+    """Whether a tensor is one of the policy's actor, of no more columns: no larger in any dimension."""
+    whole = weights.get(tensor, ((), torch.float32))[0]
+    return len(whole) == len(shape) and all(0 < size <= most for size, most in zip(shape, whole, strict=True))
 
 
 def _replay(card: Card, memory: Memory) -> Shapes:

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
 import torch
 
-from trl_suite.networks.components import Components
+from trl_suite.networks.components import LOG_STD, Components
 
 if TYPE_CHECKING:
     from trl_suite.networks.policy import Policy
@@ -20,6 +21,7 @@ STAGE_IMPORTANCE = "stages.importance"  # `component.tensor` -> how much the ear
 STAGE_OWNERS = "stages.owners"  # `component.tensor` -> the stage that owns each weight, from 1 on; 0 where it is free
 STAGE_STATES = "stages.states."  # opens the states of each earlier task, and what its policy did there: stages.states.0
 STAGE_REPLAYS = "stages.replay."  # opens the transitions of each earlier task
+STAGE_ACTORS = "stages.actors."  # opens the whole actor of each earlier task, where later columns stand beside it
 STAGE_HEADS = "stages.heads."  # opens the heads of each earlier task: `component.tensor` -> its numbers
 
 
@@ -45,8 +47,39 @@ def policy_of_task(policy: "Policy", env: str) -> "Policy":
     if env == policy.card.training.env or env not in policy.earlier_tasks:
         return policy
     stage = max(index for index, task in enumerate(policy.earlier_tasks) if task == env)
+    if actor := policy.memory.get(f"{STAGE_ACTORS}{stage}"):
+        return _column(policy, actor)
     components = _with_heads(policy.components, policy.memory.get(f"{STAGE_HEADS}{stage}", {}))
     return replace(policy, components=_owned(components, policy.memory.get(STAGE_OWNERS, {}), stage + 1))
+
+
+def actors_of(source: "Policy") -> dict[str, dict[str, torch.Tensor]]:
+    """Return the actor of each stage up to the source's own, `stages.actors.K`."""
+    stored = {name: dict(tensors) for name, tensors in source.memory.items() if name.startswith(STAGE_ACTORS)}
+    own = {
+        f"{name}.{tensor}": value.detach().clone()
+        for name, tensors in source.components.items()
+        for tensor, value in tensors.items()
+        if acts(name)
+    }
+    return stored | {f"{STAGE_ACTORS}{len(source.earlier_tasks)}": own}
+
+
+def acts(component: str) -> bool:
+    """Whether a component is one of the actor's, its deviation included."""
+    return component == LOG_STD or component.startswith("actor.")
+
+
+def _column(policy: "Policy", actor: Mapping[str, torch.Tensor]) -> "Policy":
+    """Return the policy with an earlier actor, of fewer columns, in place of its own."""
+    components = {name: dict(tensors) for name, tensors in policy.components.items() if not acts(name)}
+    for name, value in actor.items():
+        component, _, tensor = name.rpartition(".")
+        components.setdefault(component, {})[tensor] = value
+    layers = [f"actor.trunk.{layer}.weight" for layer in range(len(policy.card.network.actor))]
+    widths = tuple(len(actor[layer]) for layer in layers)
+    network = msgspec.structs.replace(policy.card.network, actor=widths)
+    return replace(policy, card=msgspec.structs.replace(policy.card, network=network), components=components)
 
 
 def _with_heads(components: Components, heads: Mapping[str, torch.Tensor]) -> Components:

@@ -11,6 +11,7 @@ import torch
 from torch.utils.hooks import RemovableHandle
 
 from trl_suite.mechanisms import methods
+from trl_suite.mechanisms.adapters import Lateral
 from trl_suite.mechanisms.distillation import (
     BATCH_STATES,
     SOURCE_STATES,
@@ -28,7 +29,7 @@ from trl_suite.mechanisms.distillation import (
 from trl_suite.mechanisms.freeze_schedule import FreezeSchedule, with_held
 from trl_suite.networks.actor import SourceActor
 from trl_suite.networks.components import Components
-from trl_suite.networks.stage_memory import STAGE_IMPORTANCE
+from trl_suite.networks.stage_memory import STAGE_IMPORTANCE, actors_of
 from trl_suite.record import Freeze, Transplant
 from trl_suite.training.acting.source_states import visited_states
 from trl_suite.training.reproducibility import seed_for
@@ -185,6 +186,8 @@ class MethodCallbacks:
             whole = bool(method.heads)
             weights = regularize_copied(run.source, model, regularizer, record, run.alias, run.seed, whole)
             self._hands_on |= {STAGE_IMPORTANCE: weights} if regularizer.carry else {}
+        if isinstance(method.adapter, Lateral) and run.source:
+            self._hands_on |= actors_of(run.source)
         if method.distillation or method.guide_policy:
             self._accompany(run.actor(sb3.interface_of_model(model)))
 
