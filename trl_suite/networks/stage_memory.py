@@ -56,13 +56,13 @@ def policy_of_task(policy: "Policy", env: str) -> "Policy":
 def actors_of(source: "Policy") -> dict[str, dict[str, torch.Tensor]]:
     """Return the actor of each stage up to the source's own, `stages.actors.K`."""
     stored = {name: dict(tensors) for name, tensors in source.memory.items() if name.startswith(STAGE_ACTORS)}
-    own = {
+    actor = {
         f"{name}.{tensor}": value.detach().clone()
         for name, tensors in source.components.items()
         for tensor, value in tensors.items()
         if acts(name)
     }
-    return stored | {f"{STAGE_ACTORS}{len(source.earlier_tasks)}": own}
+    return stored | {f"{STAGE_ACTORS}{len(source.earlier_tasks)}": actor}
 
 
 def acts(component: str) -> bool:
