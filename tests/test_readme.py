@@ -137,6 +137,7 @@ def test_a_result_that_changes_is_missed_on_the_pages_that_print_it(name, facts)
         ("Twice it, 2,469. <!-- worked out: 2,469 = 2 * 1,234 -->", ["2,469"]),
         ("As others say, 9,999. <!-- not compared (theirs): 9,999 -->", []),
         ("As others say, 9,999. <!-- not compared: 9,999 -->", ["9,999"]),
+        ("<!-- written by `python -m tools.site.env_table_page` -->\nAt most 64 keys.", []),
     ],
 )  # fmt: skip
 def test_numbers_are_found_as_exactly_as_they_are_printed(text, unknown):
