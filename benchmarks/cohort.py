@@ -8,8 +8,9 @@
 
 Every contender makes the same trainings: the same hyperparameters, ten rollouts of 2,048 steps, an evaluation of two
 episodes before and after. Members are shared out to one process per core with one torch thread each; SB3 trains one run
-in each of as many processes. All processes of a contender start together, and the rate is all their steps over the time
-until the last one ends. Contenders take turns, and the figure is the median of the rounds.
+in each of as many processes, and so does SBX, where it is installed (see `sbx_contender.py`). All processes of a
+contender start together, and the rate is all their steps over the time until the last one ends. Contenders take turns,
+and the figure is the median of the rounds.
 
 On a GPU that clock has set-up, captures and evaluations in it, which at ten rollouts are most of the time: what making,
 collecting, updating and measuring take there is told apart by `benchmarks/gpu_first.py`.
@@ -27,12 +28,15 @@ import re
 import resource
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import sbx_contender
 import torch
 
 from trl_suite import provenance
@@ -57,11 +61,14 @@ BETWEEN = re.compile(r"(<!-- cohorts: [^\n]*-->\n).*?(<!-- /cohorts -->)", re.DO
 EPISODES = 2
 
 
+Contender = engines.Engine | Literal["sbx"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trial:
     """One contender's trainings in one process."""
 
-    engine: engines.Engine
+    engine: Contender
     robot: str
     hyperparameters: Hyperparameters
     steps: int  # env steps of one training
@@ -101,23 +108,35 @@ def train(trial: Trial, ready: Barrier) -> Measured:
         )
         for seed in trial.seeds
     ]
-    _warm_up(trial, jobs[0])
+    work = _prepared(trial, jobs)
     spent, before = _timed_physics(), _resident()
     ready.wait()
     start, cpu = time.time(), time.process_time()
-    watchers = [Unwatched() for _ in jobs]
-    for _, result in engines.train(trial.engine, jobs, watchers, [None] * len(jobs), trial.device, trial.physics):
-        if isinstance(result, Exception):
-            raise result
+    work()
     cpu = time.process_time() - cpu
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
     return Measured(start=start, stop=time.time(), cpu=cpu, physics=spent[0], grown=grown)
 
 
-def _warm_up(trial: Trial, job: TrainingRun) -> None:
-    """Make a short training first: what libraries load when they are first used is no part of any speed."""
-    short = replace(job, steps=trial.warm)
-    list(engines.train(trial.engine, [short], [Unwatched()], [None], trial.device, trial.physics))
+def _prepared(trial: Trial, jobs: list[TrainingRun]) -> Callable[[], None]:
+    """Return what makes the trainings, after a short one: what libraries load when first used is no part of a speed."""
+    if trial.engine == "sbx":
+        return sbx_contender.prepared(jobs[0], trial.warm, trial.seeds[0])
+    engine = trial.engine
+
+    def work(runs: list[TrainingRun]) -> None:
+        watchers = [Unwatched() for _ in runs]
+        for _, result in engines.train(engine, runs, watchers, [None] * len(runs), trial.device, trial.physics):
+            if isinstance(result, Exception):
+                raise result
+
+    work([replace(jobs[0], steps=trial.warm)])
+    return partial(work, jobs)
+
+
+def others() -> list[tuple[Contender, int]]:
+    """Return who trains one run on each core: Stable-Baselines3 first, and SBX where it is installed."""
+    return [("sb3", CORES), *([("sbx", CORES)] if sbx_contender.installed() else [])]
 
 
 def _timed_physics() -> list[float]:
@@ -200,14 +219,14 @@ def _layout(robot: str, hyperparameters: PPOHyperparameters) -> ParameterLayout:
 
 
 def _rates(batch: int, layout: ParameterLayout) -> dict[str, float]:
-    members = 8
-    left, right = torch.randn(2 * members, batch, 64), torch.randn(2 * members, 64, 64)
+    members, width = 8, layout.hidden[0]
+    left, right = torch.randn(2 * members, batch, width), torch.randn(2 * members, width, width)
     out = torch.empty_like(left)
     stack = Stack.zeros(layout, members, torch.device("cpu"))
     adam = Adam(stack, stack.zeros_like(), 3e-4, 1e-5)
     backward = torch.ops.aten.tanh_backward.grad_input
     return {
-        "flops_per_us": 2 * left.numel() * 64 / fastest(lambda: torch.bmm(left, right, out=out)),
+        "flops_per_us": 2 * left.numel() * width / fastest(lambda: torch.bmm(left, right, out=out)),
         "activation_us": fastest(lambda: torch.sigmoid(left, out=out)) / left.numel(),
         "slope_us": fastest(lambda: backward(left, out, grad_input=out)) / left.numel(),
         "adam_us": fastest(adam.step) / members,
@@ -227,15 +246,20 @@ def fastest(call: Any, times: int = 200) -> float:
 
 def measure(given: argparse.Namespace, robot: str, batch_size: int) -> list[dict[str, Any]]:
     """Return a row per contender, Stable-Baselines3 first."""
-    contenders: list[tuple[engines.Engine, int]] = [("sb3", CORES), *(("cohort", size) for size in given.members)]
-    hyperparameters = PPOHyperparameters(batch_size=batch_size)
+    contenders: list[tuple[Contender, int]] = [*others(), *(("cohort", size) for size in given.members)]
+    hyperparameters = PPOHyperparameters(batch_size=batch_size, hidden=(given.width, given.width))
     rollout = hyperparameters.n_envs * hyperparameters.n_steps
 
-    def trial(engine: engines.Engine) -> Trial:
-        device, physics = (given.device, given.physics) if engine == "cohort" else ("cpu", "mujoco")
-        where = {"device": device, "physics": physics}
+    def trial(engine: Contender) -> Trial:
+        is_cohort = engine == "cohort"
         return Trial(
-            engine=engine, robot=robot, hyperparameters=hyperparameters, steps=ROLLOUTS * rollout, warm=rollout, **where
+            engine=engine,
+            robot=robot,
+            hyperparameters=hyperparameters,
+            steps=given.rollouts * rollout,
+            warm=rollout,
+            device=given.device if is_cohort else "cpu",
+            physics=given.physics if is_cohort else "mujoco",
         )
 
     rounds = [[contend(trial(engine), size) for engine, size in contenders] for _ in range(given.rounds)]
@@ -247,7 +271,7 @@ def measure(given: argparse.Namespace, robot: str, batch_size: int) -> list[dict
         alone = [one[0]["cpu_us"] for one in rounds]
         speeds = [one[index]["steps_per_second"] for one in rounds]
         rows.append(
-            {"robot": robot, "batch_size": batch_size, "engine": engine, "members": size}
+            {"robot": robot, "width": given.width, "batch_size": batch_size, "engine": engine, "members": size}
             | {key: round(value, 1) for key, value in own.items()}
             | {
                 "ratio": round(statistics.median(a / b for a, b in zip(speeds, reference, strict=True)), 2),
@@ -269,7 +293,7 @@ def _memory(rows: list[dict[str, Any]], row: dict[str, Any]) -> float | None:
     if row["engine"] != "cohort" or row["share"] <= first["share"]:
         return None
     hyperparameters, evaluation = (
-        PPOHyperparameters(batch_size=row["batch_size"]),
+        PPOHyperparameters(batch_size=row["batch_size"], hidden=(row.get("width", 64),) * 2),
         settings.Evaluation(episodes=EPISODES),
     )
     counted = bytes_of(
@@ -314,7 +338,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--robots", nargs="+", default=["half-cheetah", "hopper"])
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[256, 64])
+    parser.add_argument("--width", type=int, default=64, help="of both layers of the networks")
     parser.add_argument("--members", type=int, nargs="+", default=list(MEMBERS))
+    parser.add_argument("--rollouts", type=int, default=ROLLOUTS, help="of each training")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--physics", choices=["mujoco", "warp"], default="mujoco", help="of cohorts")
@@ -326,7 +352,7 @@ def main() -> None:
         return
     given.device = engines.device(given.device)
     rows = [row for robot in given.robots for size in given.batch_sizes for row in measure(given, robot, size)]
-    write(given.out, "cohort", {"rollouts": ROLLOUTS, "episodes": EPISODES, "rounds": given.rounds, "rows": rows})
+    write(given.out, "cohort", {"rollouts": given.rollouts, "episodes": EPISODES, "rounds": given.rounds, "rows": rows})
 
 
 def write(path: Path, benchmark: str, found: dict[str, Any]) -> None:

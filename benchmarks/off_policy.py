@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cohort import CORES, README, Trial, contend, fastest, write
+from cohort import README, Contender, Trial, contend, fastest, others, write
 
 from trl_suite.algorithms.hyperparameters import OffPolicyHyperparameters
 from trl_suite.algorithms.sac import SACHyperparameters
@@ -44,7 +44,7 @@ RECORD = README.with_name("sac.json")
 BETWEEN = re.compile(r"(<!-- sac: [^\n]*-->\n).*?(<!-- /sac -->)", re.DOTALL)
 
 
-def trial(engine: engines.Engine, updates: int, device: engines.Device) -> Trial:
+def trial(engine: Contender, updates: int, device: engines.Device) -> Trial:
     """Return what every contender trains."""
     hyperparameters = SACHyperparameters(learning_starts=STARTS)
     on: engines.Device = device if engine == "cohort" else "cpu"
@@ -89,9 +89,8 @@ def _layers(inputs: int, hidden: tuple[int, ...], outputs: int) -> list[float]:
 def arithmetic(hyperparameters: SACHyperparameters) -> float:
     """Return how many microseconds an update's arithmetic takes at the least, on one core of this machine."""
     members = 4
-    left, right = torch.randn(2 * members, 256, 256), torch.randn(2 * members, 256, 256)
-    out = torch.empty_like(left)
-    per_us = 2 * left.numel() * 256 / fastest(lambda: torch.bmm(left, right, out=out), 40)
+    left, right, out = torch.randn(256, 256), torch.randn(256, 256), torch.empty(256, 256)
+    per_us = 2 * left.numel() * 256 / fastest(lambda: torch.mm(left, right, out=out), 400)
     place = spaces_of(ROBOT)
     moved = 0.0
     for name, layout in layouts(hyperparameters, len(place.interface.observation), len(place.interface.action)).items():
@@ -103,7 +102,7 @@ def arithmetic(hyperparameters: SACHyperparameters) -> float:
 
 def measure(given: argparse.Namespace) -> list[dict[str, Any]]:
     """Return a row per contender, Stable-Baselines3 first."""
-    contenders: list[tuple[engines.Engine, int]] = [("sb3", CORES), *(("cohort", size) for size in given.members)]
+    contenders: list[tuple[Contender, int]] = [*others(), *(("cohort", size) for size in given.members)]
     found = [
         [contend(trial(engine, given.updates, given.device), size) for engine, size in contenders]
         for _ in range(given.rounds)
