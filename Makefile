@@ -41,11 +41,13 @@ test-ray: setup     ## the tests that need Ray, which is half a gigabyte
 	$(BIN)/python -m pip install --quiet -c constraints.txt --group ray
 	$(BIN)/python -m pytest -m "slow" tests/experiment/test_ray.py
 
-bench: setup    ## speeds side by side with other libraries, in some fifty quiet minutes; writes experiments/benchmarks/
+bench: setup    ## speeds side by side with other libraries, in some seventy quiet minutes; writes experiments/benchmarks/
 	$(BIN)/python -m pip install --quiet -c constraints.txt --group bench
 	$(BIN)/python benchmarks/worlds.py --seconds 2
 	$(BIN)/python benchmarks/cohort.py --rounds 1
 	$(BIN)/python benchmarks/off_policy.py --rounds 1
+	$(BIN)/python benchmarks/where.py
+	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/evidence.py --out experiments/benchmarks/evidence.json
 
 bench-gpu: setup    ## the speed of worlds and of cohorts on a CUDA device, beside all cores

@@ -162,7 +162,7 @@ def table(record: dict[str, Any]) -> str:
 
 def page(text: str) -> str:
     """Return the README's text with the table as the committed record says."""
-    return BETWEEN.sub(lambda found: found[1] + table(json.loads(RECORD.read_text())) + found[2], text)
+    return BETWEEN.sub(lambda match: match[1] + table(json.loads(RECORD.read_text())) + match[2], text)
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ def script(request, monkeypatch):
     return module
 
 
-@pytest.mark.parametrize("script", ["cohort", "off_policy", "physics", "worlds"], indirect=True)
+@pytest.mark.parametrize("script", ["cohort", "off_policy", "physics", "where", "worlds"], indirect=True)
 def test_the_page_is_made_of_the_results(script):
     text = script.README.read_text()
     assert script.page(text) == text
