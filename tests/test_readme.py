@@ -20,8 +20,11 @@ from trl_suite.record import SCRATCH
 
 ROOT = Path(__file__).parent.parent
 EXPERIMENT_PAGES = sorted((ROOT / "experiments").glob("*/README.md"))
+WRITTEN_BY_HAND = [  # a page that opens so is compared with its source elsewhere, as a whole
+    page for page in sorted((ROOT / "docs").glob("*.md")) if not page.read_text().startswith("<!-- written by")
+]
 PAGES = [
-    ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "experiments/README.md", *EXPERIMENT_PAGES,
+    ROOT / "README.md", *WRITTEN_BY_HAND, ROOT / "experiments/README.md", *EXPERIMENT_PAGES,
     ROOT / "policies/README.md", ROOT / "references/README.md",
 ]  # fmt: skip
 
