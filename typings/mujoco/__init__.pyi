@@ -182,6 +182,8 @@ class MjsJoint(MjsElement):
     range: Floats
 
 class MjsGeom(MjsElement):
+    contype: int
+    conaffinity: int
     type: int
     friction: Floats
     solref: Floats
