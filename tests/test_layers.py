@@ -30,7 +30,7 @@ ALLOWED = {
     "evidence": {"errors", "files", "content", "tables", "interface", "record", "html_tables"},
     "training": {
         "algorithms", "errors", "files", "content", "tables", "interface", "record", "provenance", "networks", "worlds",
-        "mechanisms",
+        "mechanisms", "machine_resources",
     },
     "experiment": {
         "algorithms", "errors", "files", "content", "tables", "record", "provenance", "networks", "worlds", "training",

@@ -241,7 +241,7 @@ def test_a_replay_goes_only_where_the_same_is_seen_and_moved(swimming):
 
 def test_memory_of_the_model_can_be_named_by_its_beginning(remembering):
     model = sb3.build(FOLLOW, HOW["sac"], 0)
-    assert set(source_memory.kept(model, ("optimiser",))) == {
+    assert set(source_memory.selected(model, ("optimiser",))) == {
         "optimiser.actor",
         "optimiser.critic",
         "optimiser.temperature",

@@ -9,7 +9,7 @@ import pytest
 from trl_suite import content
 from trl_suite.errors import InputError
 from trl_suite.worlds.axes import model_axes
-from trl_suite.worlds.axes.variation import Change, Gear, Gravity, Mass, Variation
+from trl_suite.worlds.axes.variation import Change, Gear, Gravity, Mass, Timestep, Variation
 from trl_suite.worlds.env_spec import load
 from trl_suite.worlds.model.compilation import compiled
 from trl_suite.worlds.stepping.env import RobotEnv
@@ -79,7 +79,9 @@ def test_no_two_variants_compile_to_the_same_model(name: str):
     seen: dict[bytes, str] = {digest(compiled(table, Variation())): "the base"}
     for variant, change in table.variants.items():
         if {axis for axis, _ in change.axes()} <= physical:
-            assert (other := seen.setdefault(digest(compiled(table, change)), variant)) == variant, other
+            steps = change.timestep.frame_skip if isinstance(change.timestep, Timestep) else None
+            code = digest(compiled(table, change)) + str(steps or "").encode()
+            assert (other := seen.setdefault(code, variant)) == variant, other
 
 
 def digest(model: mujoco.MjModel) -> bytes:

@@ -128,8 +128,10 @@ def test_each_reward_is_its_formula(commanded: Path):
 
 
 def test_batch_and_single_env_are_equal_to_the_bit_and_can_be_resumed(commanded: Path):
-    batch = RobotVectorEnv(3, "walker", autoreset_mode="SameStep")
-    alone = [RobotEnv("walker") for _ in range(3)]
+    """The second one's control step is half as long: its times, clock and commands follow its own."""
+    variants = [{}, {"timestep": {"scale": 1.0, "frame_skip": 2}}, {}]
+    batch = RobotVectorEnv(3, "walker", variants, autoreset_mode="SameStep")
+    alone = [RobotEnv("walker", **variant) for variant in variants]
     seen = batch.reset(seed=5)[0]
     for index, env in enumerate(alone):
         assert env.reset(seed=5 + index)[0].tolist() == seen[index].tolist()
@@ -147,7 +149,7 @@ def test_batch_and_single_env_are_equal_to_the_bit_and_can_be_resumed(commanded:
             expected = env.reset()[0] if ended else observation
             assert expected.tolist() == seen[index].tolist()
         if step == 25:  # in the middle of everything
-            other = RobotVectorEnv(3, "walker", autoreset_mode="SameStep")
+            other = RobotVectorEnv(3, "walker", variants, autoreset_mode="SameStep")
             other.restore(None, batch.state())
             batch = other
 

@@ -132,6 +132,11 @@ def refusal(place: Place, method: Method, algorithm: str) -> str:
     return next((why for mechanism in active(method) if (why := mechanism.refusal(place, method, algorithm))), "")
 
 
+def sequence_key(method: Method) -> str:
+    """Return the key by which a method takes from all stages of a sequence; "" where it needs none."""
+    return "packing" if method.packing else "task_replay" if method.task_replay else ""
+
+
 def label(method: Method) -> str:
     """Return the method's doings during training, for the tables: `thaws, resets`."""
     return ", ".join(text for mechanism in MECHANISMS if (text := mechanism.label(method)))

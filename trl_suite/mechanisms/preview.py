@@ -6,10 +6,11 @@ from typing import Literal
 import msgspec
 import torch
 
+from trl_suite.errors import InputError
 from trl_suite.interface import Interface, Slot
 from trl_suite.mechanisms.adapters import LearnedInput, additions
 from trl_suite.mechanisms.copy import transplant
-from trl_suite.mechanisms.methods import Method
+from trl_suite.mechanisms.methods import Method, sequence_key
 from trl_suite.networks.align import Alias, Alignment, align
 from trl_suite.networks.components import Axis, Components, slot_axes
 from trl_suite.networks.policy import Policy
@@ -60,6 +61,8 @@ def preview(policy: Policy, target: Interface, name: str, method: Method, alias:
     Raises:
         InputError: the interfaces or the method do not fit the policy, as in a real transplant.
     """
+    if key := sequence_key(method):
+        raise InputError(f"method '{name}': {key} takes from stage to stage, in a [sequence]")
     alignment = align(policy.interface, target, alias, learned=isinstance(method.adapter, LearnedInput))
     blank = _blank(policy.components, alignment)
     if method.adapter:

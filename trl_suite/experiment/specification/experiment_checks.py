@@ -55,9 +55,8 @@ def check(where: str, experiment: Experiment) -> None:
 
 def _check_sources(where: str, experiment: Experiment) -> None:
     for name in experiment.methods:
-        method = methods.find(name, experiment.method)
-        if keys := [key for key in ("packing", "task_replay") if getattr(method, key)]:
-            raise InputError(f"{where}: methods: '{name}': {keys[0]} takes from stage to stage, in a [sequence]")
+        if key := methods.sequence_key(methods.find(name, experiment.method)):
+            raise InputError(f"{where}: methods: '{name}': {key} takes from stage to stage, in a [sequence]")
     _check_matrix(where, experiment)
     _check_source(where, experiment)
     _check_shipped(where, experiment)

@@ -78,7 +78,8 @@ class RobotEnv(gymnasium.Env[Array, Array], EzPickle):
         self._memory_array = np.zeros(layout.width)
         fields = with_memory(flat_fields(self.data), self._memory_array)
         self._evaluator = self._task.evaluator(fields)
-        self._memory = TaskMemory(layout, self._memory_array, fields, _unmoved) if layout.width else None
+        remembers = layout.width > 0
+        self._memory = TaskMemory(layout, self._memory_array, fields, _unmoved, [self.dt]) if remembers else None
         self.interface = self._task.interface
         self.observation_space = Box(-np.inf, np.inf, (len(self.interface.observation),), np.float64)
         self.action_space = action_space(self.model)

@@ -103,7 +103,8 @@ class RobotVectorEnv(EnvBatch[Array]):
     def _bound_evaluators(self) -> list[tuple[Any, tuple[str, ...], TaskEvaluator]]:
         by_structure = self._batch_spec.tasks_by_structure()
         fields, layout = with_memory(self._physics.field, self._memory_array), by_structure[0][1].layout
-        self._memory = TaskMemory(layout, self._memory_array, fields, np.asarray) if layout.width else None
+        durations = [task.duration for task in self._tasks]
+        self._memory = TaskMemory(layout, self._memory_array, fields, np.asarray, durations) if layout.width else None
         self._success_ends = layout.judges and by_structure[0][1].success_ends
         return [(rows, task.labels, task.evaluator(fields)) for rows, task in by_structure]
 

@@ -67,13 +67,19 @@ def all_inside(values: Iterable[float], low: Iterable[float], high: Iterable[flo
 
 def sum_of_squares(values: Array) -> Any:
     """Sum of the squared values (..., n), in their own precision."""
-    return (values * values).sum(-1)
+    return summed(values * values)
+
+
+def summed(values: Array) -> Any:
+    """Sum over the last dimension (..., n), in an order that the layout in memory does not change."""
+    return (np.ascontiguousarray(values) if isinstance(values, np.ndarray) else values).sum(-1)
 
 
 def norm(values: Array) -> Any:
     """Euclidean length of vectors (..., n)."""
     if isinstance(values, np.ndarray):
-        return np.sqrt(np.vecdot(values, values))
+        in_rows = np.ascontiguousarray(values)  # BLAS sums others in another order
+        return np.sqrt(np.vecdot(in_rows, in_rows))
     return (values * values).sum(-1) ** 0.5
 
 

@@ -25,19 +25,21 @@ MEMORY_KINDS = {
     "phase": ("clock", "sine and cosine of a clock's phase"),
 }
 STEPS = 0  # column of the control steps since the episode's beginning
+DURATION = 1  # column of the control step's length, s: variants of one batch may differ in it
 Draw = Callable[[Any], Any]
 """Gives uniform numbers (..., n) to the envs of a mask (...); what others get is never read."""
 
 
 class Phase(NamedTuple):
-    """Form of a clock's number: sin(2π t / T + φ) of t control steps."""
+    """Form of a clock's number: sin(2π t / T + φ)."""
 
-    per_step: float  # rad
-    shift: float  # rad
+    rate: float  # 2π / T, rad/s
+    shift: float  # φ, rad
 
-    def __call__(self, steps: Any) -> Any:
-        """Sine of the phase (...)."""
-        return arrays.sine(steps * self.per_step + self.shift)
+    def __call__(self, clocked: Any) -> Any:
+        """Sine of the phase (..., 1), of the control steps and the length of each (..., 2)."""
+        seconds = clocked[..., STEPS : STEPS + 1] * clocked[..., DURATION : DURATION + 1]
+        return arrays.sine(seconds * self.rate + self.shift)
 
 
 class BoundCommand(NamedTuple):
@@ -47,7 +49,7 @@ class BoundCommand(NamedTuple):
     draws: slice  # of the uniform numbers: the first decides whether it is zero
     low: Any  # (n,)
     size: Any  # (n,)
-    steps: int  # control steps for which it is held; 0 for the whole episode
+    every: float  # s for which it is held; 0 for the whole episode
     zero: float  # share of commands that are zero
 
 
@@ -81,7 +83,7 @@ class MemoryLayout:
     """
 
     def __init__(self, spec: EnvSpec, model: mujoco.MjModel, duration: float) -> None:
-        self._width, self.duration = 1, duration
+        self._width, self.duration = 2, duration
         self._actuators = controls(model)
         self.action = self._allocate(len(self._actuators))
         self.draws = 0
@@ -93,7 +95,7 @@ class MemoryLayout:
         self.success = self._allocate(2)  # steps for which it has held, and whether it ever did
         self.judges = spec.success is not None
         self.counts_ever = spec.success is not None and spec.success.when == "ever"
-        self.success_steps = max(1, round(spec.success.hold / duration)) if spec.success else 1
+        self.hold = spec.success.hold if spec.success else 0.0  # s
         self._needed = bool(spec.commands or spec.clocks or spec.success)
 
     @property
@@ -166,11 +168,9 @@ class MemoryLayout:
         if name not in self.clocks:
             raise unknown("clock", name, self.clocks)
         clock: Clock = self.clocks[name]
-        per_step = 2 * np.pi * self.duration / clock.period
+        rate, columns = 2 * np.pi / clock.period, slice(STEPS, DURATION + 1)
         return tuple(
-            Reading(
-                MEMORY_FIELD, slice(STEPS, STEPS + 1), (Slot(f"{name}.{part}.phase", "1"),), form=Phase(per_step, shift)
-            )
+            Reading(MEMORY_FIELD, columns, (Slot(f"{name}.{part}.phase", "1"),), form=Phase(rate, shift))
             for part, shift in (("sine", 2 * np.pi * clock.offset), ("cosine", 2 * np.pi * (clock.offset + 0.25)))
         )
 
@@ -179,8 +179,7 @@ class MemoryLayout:
         draws = slice(self.draws, self.draws + count + 1)
         self.draws += count + 1
         low, high = np.array(command.low), np.array(command.high)
-        steps = 0 if command.every is None else max(1, round(command.every / self.duration))
-        return BoundCommand(self._allocate(count), draws, low, high - low, steps, command.zero)
+        return BoundCommand(self._allocate(count), draws, low, high - low, command.every or 0.0, command.zero)
 
     def _allocate(self, count: int) -> slice:
         columns = slice(self._width, self._width + count)
@@ -196,10 +195,15 @@ class TaskMemory:
         array: the memory itself (..., numbers).
         fields: of the state, the memory among them.
         put: puts a NumPy array where the memory is.
+        durations: of a control step, s (...).
     """
 
-    def __init__(self, layout: MemoryLayout, array: Any, fields: Fields, put: Callable[[Any], Any]) -> None:
+    def __init__(
+        self, layout: MemoryLayout, array: Any, fields: Fields, put: Callable[[Any], Any], durations: Sequence[float]
+    ) -> None:
         self._layout, self._array = layout, array
+        self._durations = put(np.array(durations).reshape((*array.shape[:-1], 1)))
+        self._array[..., DURATION : DURATION + 1] = self._durations
         self._commands = [command._replace(low=put(command.low), size=put(command.size)) for command in layout.commands]
         self._histories = [(history, history.sensor.moved(put).of(fields)) for history in layout.histories]
         self._air = [(timer.columns, timer.sensor.moved(put).of(fields)) for timer in layout.air_times]
@@ -216,12 +220,12 @@ class TaskMemory:
         self._write(self._layout.action, active, action)
         self._write(slice(STEPS, STEPS + 1), active, self._array[..., STEPS : STEPS + 1] + 1)
         for columns, read in self._air:
-            in_air = self._array[..., columns] + self._layout.duration
+            in_air = self._array[..., columns] + self._durations
             self._write(columns, active, in_air * (read() <= 0))
 
     def _succeed(self, fulfilled: Any, active: Any) -> SuccessFlags:
         """Note whether the conditions of success are fulfilled (...)."""
-        steps = self._layout.success_steps
+        steps = self._steps_of(self._layout.hold)
         columns = self._layout.success
         now = (self._array[..., columns.start] + 1) * fulfilled
         ever = arrays.larger(self._array[..., columns.start + 1], (now >= steps) * 1.0)
@@ -232,9 +236,13 @@ class TaskMemory:
     def _resample(self, active: Any, draw: Draw) -> None:
         """Draw the commands anew that have been followed for as long as the table says."""
         for command in self._commands:
-            if command.steps:
-                due = active & (self._array[..., STEPS] % command.steps == 0)
+            if command.every:
+                due = active & (self._array[..., STEPS] % self._steps_of(command.every) == 0)
                 self._draw(command, due, draw)
+
+    def _steps_of(self, seconds: float) -> Any:
+        """Control steps (...) that a time takes, at least one."""
+        return (seconds / self._durations[..., 0]).round().clip(1, None)
 
     def finish_step(self, fulfilled: Callable[[], Any], action: Any, active: Any, draw: Draw) -> SuccessFlags | None:
         """Take note of a control step, and draw the commands that are due; None where nothing is a success.
@@ -253,6 +261,7 @@ class TaskMemory:
     def begin(self, started: Any, draw: Draw | None) -> None:
         """Forget everything in the envs of a mask (...) that begin an episode; draw their commands, or leave them 0."""
         self._write(slice(0, self._array.shape[-1]), started, self._array * 0.0)
+        self._write(slice(DURATION, DURATION + 1), started, self._durations)
         if draw is not None:
             for command in self._commands:
                 self._draw(command, started, draw)

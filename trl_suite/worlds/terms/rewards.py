@@ -393,7 +393,8 @@ def tolerance(after: Array, bounds: tuple[float, float], margin: float | None) -
     outside = arrays.larger(arrays.larger(bounds[0] - value, value - bounds[1]), value * 0.0)
     if margin is None:
         return (outside <= 0) * 1.0
-    return arrays.exponential((outside / margin) ** 2 * math.log(VALUE_AT_MARGIN))
+    relative = outside / margin
+    return arrays.exponential(relative * relative * math.log(VALUE_AT_MARGIN))
 
 
 @reward_term("sum of the squared `{kind}` of `{of}`", "its unit²", **_ANY_KIND)
@@ -426,7 +427,7 @@ def torque(after: Array) -> Any:
 def joint_limit(after: Array, low: Array, high: Array) -> Any:
     """Distance beyond the soft limits Σ max(0, low - q, q - high), which are 0.9 of the range about its middle."""
     over = (after - high) * (after > high) + (low - after) * (after < low)
-    return over.sum(-1)
+    return arrays.summed(over)
 
 
 @reward_term(
@@ -439,7 +440,7 @@ def joint_limit(after: Array, low: Array, high: Array) -> Any:
 )
 def foot_slip(after: Array) -> Any:
     """Squared horizontal speed of every foot that touches something: Σ (vx² + vy²) [contact]."""
-    return ((after[..., 0::3] ** 2 + after[..., 1::3] ** 2) * (after[..., 2::3] > 0)).sum(-1)
+    return arrays.summed((after[..., 0::3] ** 2 + after[..., 1::3] ** 2) * (after[..., 2::3] > 0))
 
 
 @reward_term(
@@ -450,7 +451,7 @@ def air_time(before: Array, after: Array, target: float) -> Any:
 
     Source: Rudin et al. 2022, legged_gym.
     """
-    return ((before - target) * (before > 0) * (after <= 0)).sum(-1)
+    return arrays.summed((before - target) * (before > 0) * (after <= 0))
 
 
 @reward_term(
@@ -463,7 +464,7 @@ def air_time(before: Array, after: Array, target: float) -> Any:
 )
 def touching(after: Array) -> Any:
     """Number of geoms or bodies that touch something, or `relative_to` where it is named."""
-    return ((after > 0) * 1.0).sum(-1)
+    return arrays.summed((after > 0) * 1.0)
 
 
 @reward_term("1 while the conditions of success hold", "1")

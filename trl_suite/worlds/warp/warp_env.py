@@ -107,7 +107,8 @@ class WarpVectorEnv(EnvBatch[Tensor]):
         layout = batch_spec.tasks[0].layout
         self._memory_array = torch.zeros(self.num_envs, layout.width, device=self.device)
         fields = with_memory(self._simulation.field, self._memory_array)
-        self._memory = TaskMemory(layout, self._memory_array, fields, self._put) if layout.width else None
+        durations = [task.duration for task in batch_spec.tasks]
+        self._memory = TaskMemory(layout, self._memory_array, fields, self._put, durations) if layout.width else None
         self._draws, self._success_ends = layout.draws, batch_spec.tasks[0].success_ends
         self._judges = layout.judges
         self._evaluators = [
