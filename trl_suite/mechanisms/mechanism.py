@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
+import torch
 
 from trl_suite.networks.components import Components
 from trl_suite.networks.policy import Policy
@@ -81,6 +82,34 @@ class MethodCallback(Protocol):
     def hands_on(self) -> Components:
         """Return its memory for the next stage of a sequence, by components that begin with `stages.`."""
         ...
+
+
+class HandOver:
+    """Callback that acts when it is made and no more, and hands numbers on to the next stage of a sequence."""
+
+    def __init__(self, stored: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
+        self._stored = stored
+
+    def next(self, step: int) -> int | None:
+        """Return None: nothing is due during a stage."""
+
+    def advance(self, step: int) -> None:
+        """Do nothing."""
+
+    def state(self) -> dict[str, Any]:
+        """Return nothing: what is stored follows from the source."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up nothing."""
+
+    def held(self) -> dict[str, str]:
+        """Return nothing: it holds nothing fixed."""
+        return {}
+
+    def hands_on(self) -> dict[str, dict[str, torch.Tensor]]:
+        """Return the memory that is handed on, by components that begin with `stages.`."""
+        return {name: dict(tensors) for name, tensors in self._stored.items()}
 
 
 def _nothing(_: Any) -> str:

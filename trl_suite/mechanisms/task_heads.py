@@ -5,17 +5,17 @@ Wolczyk et al. 2021, section 4). Both engines leave them fresh at the transplant
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 
 from trl_suite.errors import InputError
-from trl_suite.mechanisms.mechanism import Mechanism, MethodLearner, during, everywhere
+from trl_suite.mechanisms.mechanism import HandOver, Mechanism, MethodLearner, during, everywhere
 from trl_suite.networks.components import TARGET, select
 from trl_suite.networks.stage_memory import STAGE_HEADS
 
 
-class TaskHeadsCallback:
+class TaskHeadsCallback(HandOver):
     """The heads of one run of a stage; they are in place when it is made.
 
     Raises:
@@ -28,32 +28,11 @@ class TaskHeadsCallback:
         for name in self._names:
             if name in thaws:
                 raise InputError(f"{learner.where}: heads: {name} is frozen: no task could learn it")
-        self._stored = self._earlier(learner)
+        super().__init__(self._earlier(learner))
         tasks = learner.source.earlier_tasks if learner.source else ()
         if learner.env in tasks:
             stage = max(index for index, task in enumerate(tasks) if task == learner.env)
             self._take_up(learner, self._stored.get(f"{STAGE_HEADS}{stage}", {}))
-
-    def next(self, step: int) -> int | None:
-        """Return None: nothing is due during a stage."""
-
-    def advance(self, step: int) -> None:
-        """Do nothing."""
-
-    def state(self) -> dict[str, Any]:
-        """Return nothing: what is stored follows from the source."""
-        return {}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up nothing."""
-
-    def held(self) -> dict[str, str]:
-        """Return nothing: heads learn."""
-        return {}
-
-    def hands_on(self) -> dict[str, dict[str, torch.Tensor]]:
-        """Return the heads of all tasks before this one."""
-        return {name: dict(tensors) for name, tensors in self._stored.items()}
 
     def _earlier(self, learner: MethodLearner) -> dict[str, Mapping[str, torch.Tensor]]:
         """Return the heads that the source hands on, and its own."""

@@ -5,14 +5,14 @@ Wolczyk et al. 2021, section 5, cut to a size; the episodic memory of Wolczyk et
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Protocol
 
 import msgspec
 import torch
 
 from trl_suite.algorithms.registry import find
 from trl_suite.errors import InputError
-from trl_suite.mechanisms.mechanism import Mechanism, MethodLearner, during
+from trl_suite.mechanisms.mechanism import HandOver, Mechanism, MethodLearner, during
 from trl_suite.networks.components import REPLAY
 from trl_suite.networks.policy import Policy
 from trl_suite.networks.stage_memory import STAGE_REPLAYS
@@ -32,32 +32,11 @@ def earlier_replays(source: Policy, where: str) -> dict[str, dict[str, torch.Ten
     return stored | {f"{STAGE_REPLAYS}{len(source.earlier_tasks)}": dict(source.memory[REPLAY])}
 
 
-class TaskReplayCallback:
+class TaskReplayCallback(HandOver):
     """The hand-over of one run's earlier transitions; the learner's replay was filled before it."""
 
     def __init__(self, learner: MethodLearner) -> None:
-        self._stored = earlier_replays(learner.source, learner.where) if learner.source else {}
-
-    def next(self, step: int) -> int | None:
-        """Return None: nothing is due during a stage."""
-
-    def advance(self, step: int) -> None:
-        """Do nothing."""
-
-    def state(self) -> dict[str, Any]:
-        """Return nothing: what is stored follows from the source."""
-        return {}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up nothing."""
-
-    def held(self) -> dict[str, str]:
-        """Return nothing: a frozen replay is proved by the freeze schedule."""
-        return {}
-
-    def hands_on(self) -> dict[str, dict[str, torch.Tensor]]:
-        """Return the transitions of all tasks before this one."""
-        return self._stored
+        super().__init__(earlier_replays(learner.source, learner.where) if learner.source else {})
 
 
 class _TaskReplayKeys(Protocol):
