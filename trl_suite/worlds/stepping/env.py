@@ -101,11 +101,6 @@ class RobotEnv(gymnasium.Env[Array, Array], EzPickle):
         self._renderer: Any = None
         self._seen_at = np.zeros(2)  # m, of the body that the camera follows
 
-    def _perturbed(self) -> Perturbations | None:
-        if not applies(self.variation):
-            return None
-        return Perturbations([perturbation_spec(self.variation, self.interface)], [self._task.nominal.control])
-
     @property
     def dt(self) -> float:
         """The duration of a control step in seconds."""
