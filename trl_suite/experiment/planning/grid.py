@@ -259,24 +259,7 @@ class Grid:
         if choice and tuned:
             choice = choice.tuned(tuned)
             hyperparameters = choice.hyperparameters.table()
-        specification: dict[str, Any] = {
-            "schema": record.RECORD_SCHEMA,
-            "role": planned.role,
-            "env": planned.env,
-            "env_spec": self._env_specs[planned.env],
-            "algorithm": self._experiment.algorithm,
-            "hyperparameters": hyperparameters,
-            "seed": planned.seed,
-            "steps": budget,
-            "evaluation": msgspec.to_builtins(evaluation),
-            "method": self._table(planned.method, definition),
-            "alias": {},
-            "source": "",
-            "training_variants": [],
-            **extra,
-        }
-        if self._experiment.engine != "auto":  # asked for by name it is part of a run: the engines' noise differs
-            specification["engine"] = self._experiment.engine
+        specification = self._specification(planned, budget, evaluation, definition, hyperparameters) | extra
         if planned.physics or self._experiment.physics != "auto":
             specification["physics"] = planned.physics or self._experiment.physics
         digest = record.digest_of(specification)
@@ -296,6 +279,34 @@ class Grid:
             definition=definition,
             preset=choice.preset if choice and "policy" not in extra else "",
         )
+
+    def _specification(
+        self,
+        planned: PlannedRun,
+        budget: int,
+        evaluation: settings.Evaluation,
+        definition: Method,
+        hyperparameters: dict[str, Any],
+    ) -> dict[str, Any]:
+        """Return the table that decides a run's results, apart from its source and physics."""
+        specification: dict[str, Any] = {
+            "schema": record.RECORD_SCHEMA,
+            "role": planned.role,
+            "env": planned.env,
+            "env_spec": self._env_specs[planned.env],
+            "algorithm": self._experiment.algorithm,
+            "hyperparameters": hyperparameters,
+            "seed": planned.seed,
+            "steps": budget,
+            "evaluation": msgspec.to_builtins(evaluation),
+            "method": self._table(planned.method, definition),
+            "alias": {},
+            "source": "",
+            "training_variants": [],
+        }
+        if self._experiment.engine != "auto":  # asked for by name it is part of a run: the engines' noise differs
+            specification["engine"] = self._experiment.engine
+        return specification
 
 
 def _acting(method: Method) -> dict[str, Any]:
