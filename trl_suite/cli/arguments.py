@@ -297,11 +297,13 @@ class Figure(Verb):
     runs: Annotated[Positional[Path], _named("RUNS")]
     """Folder of an experiment's runs, or its kept results: experiments/quickstart/results."""
     kind: str = "curves"
-    """curves, speed-up, survival, components, networks; forest, matrix, profile, map, severity, freeze-depth."""
+    """curves, speed-up, survival, components, networks; forest, matrix, profile, map, severity, budget, and more."""
     env: str | None = None
     """The target, of curves and the like where there are several."""
     width: float = 5.5
     """Inches; matrices and maps are as wide as their columns need."""
+    read_at: tuple[int, ...] = ()
+    """Evaluation steps, of budget and finetune-budget; those of the experiment's file where not given."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """The picture to write: .pdf, .svg, .eps, or .png; fig.pdf has fig.tex beside it."""
 

@@ -9,6 +9,8 @@ from trl_suite.terminal import Terminal, print_json
 def execute(arguments: Figure) -> int:
     """Write picture and table, say where they are, and return the exit code."""
     results = experiment_results.load(arguments.runs)
+    if arguments.read_at:
+        results = results.reading_at(arguments.read_at)
     picture, table = paper_figures.write(results, arguments.kind, arguments.out, arguments.env, arguments.width)
     if arguments.json:
         print_json({"figure": str(picture), "table": str(table)})

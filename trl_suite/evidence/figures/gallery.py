@@ -19,12 +19,14 @@ from trl_suite.evidence.figures import (
 )
 from trl_suite.evidence.figures.style import LOOKS, Look, looks
 from trl_suite.evidence.figures.total_steps import PaidCurves
+from trl_suite.evidence.reading import conditions
 from trl_suite.evidence.reading.conditions import robot
 from trl_suite.evidence.results import across_targets, attribution, source_target_matrix, task_sequence
 from trl_suite.evidence.results.across_targets import Overall
 from trl_suite.evidence.results.comparison import MeasureRow
 from trl_suite.evidence.results.experiment_results import Results
 from trl_suite.evidence.results.network_curves import network_curves
+from trl_suite.record import SCRATCH
 
 
 class CaptionedFigure(NamedTuple):
@@ -156,6 +158,22 @@ def _totals(results: Results, _: Sequence[MeasureRow], __: Sequence[Overall]) ->
         yield CaptionedFigure(f"total-steps-{name}", "", title, TOTAL, total_steps.total_steps(targets, style(results)))
 
 
+def _budgets(results: Results, _: Sequence[MeasureRow], __: Sequence[Overall]) -> Iterator[CaptionedFigure]:
+    yield from _budget_grid(results, SCRATCH, "budget")
+
+
+def _finetune_budgets(results: Results, _: Sequence[MeasureRow], __: Sequence[Overall]) -> Iterator[CaptionedFigure]:
+    yield from _budget_grid(results, conditions.FULL, f"{conditions.FULL}-budget")
+
+
+def _budget_grid(results: Results, baseline: str, name: str) -> Iterator[CaptionedFigure]:
+    """Yield the picture of all methods by target and budget, where the plan says at which steps it is read."""
+    grid = transfer_matrix.by_budget(results.budgets(), baseline)
+    if grid.cells:
+        title = f"By budget and target, against {baseline}"
+        yield CaptionedFigure(name, "", title, BUDGET, transfer_matrix.gain_grid(grid))
+
+
 def _components(results: Results, env: str) -> Iterator[CaptionedFigure]:
     if contrasts := attribution.contrasts(results, env):
         reference = results.scales.get(env)
@@ -221,6 +239,10 @@ ALONG_CAPTION = (
     "2.5 % of their layer's mean activity, srank of the last trunk layer, norm of all weights, and the mean KL "
     "divergence of the source's action distribution from the policy's. Bands: pointwise 95 % t intervals."
 )
+BUDGET = (
+    "Gain in the return of the last tenth of the budget, read as if it had ended at each step, where 1 is the way from "
+    "random to reference. Violet: better, orange: worse. Hatched: nothing is claimed, by the rule of all tables."
+)
 COMPONENTS = (
     "Two methods that differ in one respect, seed by seed: the gain in the mean over the budget from copying "
     "(squares) or freezing (triangles) what one of them copies or freezes and the other does not. 95 % t intervals."
@@ -235,4 +257,6 @@ ACROSS: dict[str, Callable[[Results, Sequence[MeasureRow], Sequence[Overall]], I
     "freeze-depth": _depths,
     "profile": _profile,
     "total-steps": _totals,
+    "budget": _budgets,
+    "finetune-budget": _finetune_budgets,
 }  # kind of picture of the whole experiment -> those that it has the data for

@@ -11,6 +11,7 @@ from matplotlib.patches import Rectangle
 
 from trl_suite.evidence.figures.style import FAINT, INK, canvas, styled
 from trl_suite.evidence.results import number_format
+from trl_suite.evidence.results.budget_readings import BudgetReading
 from trl_suite.evidence.results.comparison import MeasureRow
 from trl_suite.evidence.results.source_target_matrix import SourceTargetMatrix
 from trl_suite.evidence.statistics.estimates import Estimate
@@ -25,7 +26,7 @@ class GainCell(NamedTuple):
 
     line: str
     column: str
-    gain: Estimate  # in area over scratch, in units of the target's scale
+    gain: Estimate  # over scratch or another baseline, in units of the target's scale
     claimed: bool
 
 
@@ -51,6 +52,17 @@ def by_method(rows: Sequence[MeasureRow]) -> GainGrid:
     cells = [GainCell(row.env, row.method, row.area_gain, _is_claimed(row.area_claim)) for row in scored]
     lines, columns = (tuple(dict.fromkeys(getattr(cell, name) for cell in cells)) for name in ("line", "column"))
     return GainGrid(lines, columns, tuple(cells))
+
+
+def by_budget(readings: Sequence[BudgetReading], baseline: str) -> GainGrid:
+    """Return the grid of methods by targets and budgets: the gains in end return over the baseline, with a scale."""
+    scored = [row for row in readings if row.baseline == baseline and row.scaled]
+    envs = list(dict.fromkeys(row.env for row in scored))
+    order = sorted({(envs.index(row.env), row.step) for row in scored})
+    columns = tuple(f"{envs[place]}, {step:,}" for place, step in order)
+    cells = [GainCell(row.method, f"{row.env}, {row.step:,}", row.end, _is_claimed(row.end_claim)) for row in scored]
+    lines = tuple(dict.fromkeys(row.method for row in scored))
+    return GainGrid(lines, columns, tuple(cells), "method", "target, and steps on it")
 
 
 def _is_claimed(claim: str) -> bool:

@@ -21,11 +21,13 @@ from trl_suite.evidence.results import (
     tuning_account,
 )
 from trl_suite.evidence.results.across_targets import Overall
+from trl_suite.evidence.results.budget_readings import BudgetReading
 from trl_suite.evidence.results.comparison import MeasureRow
 from trl_suite.evidence.results.experiment_results import Results
 from trl_suite.evidence.results.factor_contrasts import FactorContrast, contrasts
 from trl_suite.evidence.results.film_cast import FilmFile
 from trl_suite.evidence.results.headline import Headline, headline
+from trl_suite.evidence.results.method_contrasts import MethodContrast
 from trl_suite.evidence.results.mode_ranking import ModeRanking
 from trl_suite.evidence.results.probe_prediction import Prediction
 from trl_suite.evidence.results.return_scale import ReturnScale
@@ -102,6 +104,8 @@ class ReportContents(msgspec.Struct, frozen=True, kw_only=True):
     matrices: list[SourceTargetMatrix]
     sequence: TaskSequence | None
     contrasts: list[FactorContrast]
+    method_contrasts: tuple[MethodContrast, ...]
+    budgets: tuple[BudgetReading, ...]
     sourced: list[MeasureRow]
     retained: list[MeasureRow]
     networks: list[MeasureRow]  # those whose runs' networks were measured
@@ -145,6 +149,8 @@ def contents(results: Results, detailed: int | None = None) -> ReportContents:
         matrices=matrices(results, rows),
         sequence=task_sequence.find(results),
         contrasts=contrasts(results),
+        method_contrasts=results.contrasts(),
+        budgets=results.budgets(),
         sourced=[row for row in rows if row.source_steps],
         retained=[row for row in rows if row.retention.n],
         networks=[row for row in rows if row.weight_norm.n],

@@ -7,10 +7,12 @@ from trl_suite.errors import InputError
 from trl_suite.evidence.figures import transfer_matrix
 from trl_suite.evidence.figures.style import document, drawn_for_cards, png
 from trl_suite.evidence.figures.transfer_matrix import GainGrid
+from trl_suite.evidence.reading.conditions import FULL
 from trl_suite.evidence.report import plots, table_files
 from trl_suite.evidence.results import number_format
 from trl_suite.evidence.results.experiment_results import Results
 from trl_suite.evidence.results.source_target_matrix import matrices
+from trl_suite.record import SCRATCH
 
 DOCUMENTS = (".eps", ".pdf", ".svg")
 PICTURE = ".png"
@@ -53,6 +55,8 @@ def _table(results: Results, kind: str, env: str | None) -> str:
     rows = results.measures()
     if kind == "map":
         return _grid(transfer_matrix.by_method(rows))
+    if kind in ("budget", f"{FULL}-budget"):
+        return _grid(transfer_matrix.by_budget(results.budgets(), SCRATCH if kind == "budget" else FULL))
     if kind.partition("-")[0] == "matrix":
         tables = {f"matrix-{table.method}": table for table in matrices(results, rows)}
         return _grid(transfer_matrix.by_source(tables.get(kind) or next(iter(tables.values()))))

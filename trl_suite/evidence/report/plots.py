@@ -31,7 +31,8 @@ def plot(results: Results, kind: str, env: str | None = None) -> Figure:
     fitting = [picture for picture in pictures if picture.name == kind or picture.name.startswith(f"{kind}-")]
     if not fitting:
         raise InputError(
-            f"no picture '{kind}': it needs several targets, sources, stages, severities or depths that are done"
+            f"no picture '{kind}': it needs several targets, sources, stages, severities or depths that are done; of a "
+            "budget steps: --read-at"
         )
     if len(fitting) > 1:
         raise InputError(f"several pictures '{kind}': {', '.join(picture.name for picture in fitting)}; name one")

@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trl_suite.errors import InputError, NotInstalledError
-from trl_suite.evidence.results import dataframes, number_format, source_target_matrix, task_sequence
+from trl_suite.evidence.results import (
+    budget_readings,
+    dataframes,
+    method_contrasts,
+    number_format,
+    source_target_matrix,
+    task_sequence,
+)
 from trl_suite.evidence.results.comparison import MeasureRow
 from trl_suite.evidence.results.experiment_results import Results
 from trl_suite.evidence.results.number_format import printable
@@ -100,6 +107,10 @@ def write_all(results: Results, folder: Path) -> None:
         _csv(cells, folder / "matrix.csv")
     if len(methods := task_sequence.frame(results)):
         _csv(methods, folder / "sequence.csv")
+    if contrasts := results.contrasts():
+        _csv(method_contrasts.frame(contrasts), folder / "contrasts.csv")
+    if budgets := results.budgets():
+        _csv(budget_readings.frame(budgets), folder / "budgets.csv")
     write(results, folder / "summary.tex")
 
 

@@ -77,13 +77,27 @@ def robots(results: Results) -> dict[str, tuple[str, ...]]:
 
 def unmet_expectations(results: Results) -> list[UnmetExpectation]:
     """Return where an experiment's expectations and its claims part."""
-    expected: Mapping[str, str] = results.plan.specification.get("expected", {})
-    unmet = [_unmet(results, method, wish) for method, wish in expected.items()]
+    expected: Mapping[str, str | Mapping[str, str]] = results.plan.specification.get("expected", {})
+    unmet = [
+        _unmet(results, method, wish, envs)
+        for method, wishes in expected.items()
+        for wish, envs in _by_wish(wishes, results.envs).items()
+    ]
     return [expectation for expectation in unmet if expectation.happened]
 
 
-def _unmet(results: Results, method: str, wish: str) -> UnmetExpectation:
-    rows = [row for row in _compared(results) if (row.base or row.method) == method]
+def _by_wish(wishes: str | Mapping[str, str], envs: Sequence[str]) -> dict[str, list[str]]:
+    """Return the targets, or their addresses, by what is expected of a method on them."""
+    if isinstance(wishes, str):
+        return {wishes: list(envs)}
+    by_wish: dict[str, list[str]] = {}
+    for env, wish in wishes.items():
+        by_wish.setdefault(wish, []).extend([target for target in envs if conditions.address(target) == env])
+    return by_wish
+
+
+def _unmet(results: Results, method: str, wish: str, envs: Sequence[str]) -> UnmetExpectation:
+    rows = [row for row in _compared(results) if (row.base or row.method) == method and row.env in envs]
     is_matrix = len({row.env for row in rows}) < len(rows)
     happened: dict[Claim, list[str]] = {}
     for row in rows:

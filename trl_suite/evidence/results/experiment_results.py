@@ -5,7 +5,8 @@ Nothing is dropped silently: what is not counted stands in `Results.irregulariti
 
 import importlib
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -27,8 +28,10 @@ from trl_suite.evidence.reading.run_records import (
     step_labels,
     surplus,
 )
-from trl_suite.evidence.results import comparison, dataframes, return_scale
+from trl_suite.evidence.results import budget_readings, comparison, dataframes, method_contrasts, return_scale
+from trl_suite.evidence.results.budget_readings import BudgetReading
 from trl_suite.evidence.results.comparison import MeasureRow, SourceCost
+from trl_suite.evidence.results.method_contrasts import MethodContrast
 from trl_suite.evidence.results.return_scale import ReturnScale
 from trl_suite.evidence.statistics import measures
 from trl_suite.record import SCRATCH, Plan, PlannedRun, RunRecord
@@ -48,7 +51,8 @@ SEED = 0  # of the resampling in a report: the same runs give the same page
 class Results:
     """An experiment's plan, its runs in planned order, the curves by env and arm, and all findings.
 
-    `measures()` are its numbers as objects; `summary()`, `runs()` and `frame()` are data frames; `plot(kind)` draws.
+    `measures()`, `contrasts()` and `budgets()` are its numbers as objects; `summary()`, `runs()` and `frame()` are data
+    frames; `plot(kind)` draws.
     """
 
     folder: Path
@@ -124,6 +128,32 @@ class Results:
             mode: `deterministic`, or `stochastic` for the other way of evaluating; thresholds are the same.
         """
         return self._deterministic if mode == MODES[0] else self._rows(self.stochastic)
+
+    def contrasts(self) -> tuple[MethodContrast, ...]:
+        """Return the pairs of methods that the experiment contrasts, the first minus the second, on every target."""
+        return self._contrasts
+
+    def budgets(self) -> tuple[BudgetReading, ...]:
+        """Return the gains over scratch and over fine-tuning as if the budget had ended at each step of `read_at`."""
+        return self._budgets
+
+    def reading_at(self, steps: Sequence[int]) -> Self:
+        """Return the same results, read off at other steps.
+
+        Raises:
+            InputError: nothing is evaluated at one of them on any target.
+        """
+        budget_readings.check(self, steps)
+        specification = self.plan.specification | {"read_at": sorted(steps)}
+        return replace(self, plan=msgspec.structs.replace(self.plan, specification=specification))
+
+    @cached_property
+    def _contrasts(self) -> tuple[MethodContrast, ...]:
+        return method_contrasts.contrasts(self, SEED)
+
+    @cached_property
+    def _budgets(self) -> tuple[BudgetReading, ...]:
+        return budget_readings.readings(self, SEED)
 
     @cached_property
     def _deterministic(self) -> tuple[MeasureRow, ...]:
@@ -205,7 +235,8 @@ class Results:
 
         Args:
             kind: of a target `curves`, `speed-up`, `survival`, `components` or `networks`; of all targets `forest`,
-                `matrix`, `sequence`, `stages`, `severity`, `freeze-depth`, `profile`, `map` or `total-steps`.
+                `matrix`, `sequence`, `stages`, `severity`, `freeze-depth`, `profile`, `map`, `total-steps`, `budget` or
+                `finetune-budget`.
             env: the target; needed where there are several.
 
         Raises:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from trl_suite import content
 from trl_suite.algorithms.hyperparameters import Hyperparameters, OffPolicyHyperparameters
 from trl_suite.algorithms.registry import find
-from trl_suite.errors import InputError, located, unknown
-from trl_suite.experiment.specification import task_sequences, tuning_keys
+from trl_suite.errors import InputError, located
+from trl_suite.experiment.specification import reading_keys, task_sequences, tuning_keys
 from trl_suite.experiment.specification.experiment_keys import Experiment, ReferenceOptions
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.source_replay import remembered
@@ -37,8 +37,7 @@ def check(where: str, experiment: Experiment) -> None:
     with located(f"{where}: methods"):
         for name in experiment.methods:
             methods.find(name, experiment.method)
-    for name in experiment.expected.keys() - set(experiment.methods):
-        raise unknown("method", name, experiment.methods, f"{where}: expected")
+    _check_reading(where, experiment)
     if experiment.sequence:
         task_sequences.check(where, experiment)
     else:
@@ -51,6 +50,14 @@ def check(where: str, experiment: Experiment) -> None:
     _check_tune(where, experiment)
     for choice in experiment.choices.values():
         _check_batch(where, choice.hyperparameters)
+
+
+def _check_reading(where: str, experiment: Experiment) -> None:
+    asked, target = experiment.methods, experiment.target
+    reading_keys.check_expected(where, experiment.expected, asked, target.envs)
+    tuned = experiment.tune is not None
+    reading_keys.check_contrasts(where, experiment.contrast, asked, experiment.method, tuned)
+    reading_keys.check_read_at(where, experiment.read_at, experiment.evaluation.every, target.steps)
 
 
 def _check_sources(where: str, experiment: Experiment) -> None:

@@ -7,6 +7,7 @@ import msgspec
 from trl_suite.algorithms.hyperparameters import Count, Hyperparameters, Whole
 from trl_suite.algorithms.registry import Algorithm
 from trl_suite.errors import InputError
+from trl_suite.experiment.specification.reading_keys import ContrastOptions, Expectation, MethodPair
 from trl_suite.experiment.specification.tuning_keys import TuneOptions
 from trl_suite.experiment.tuning.tuning_file import Tuning
 from trl_suite.mechanisms.methods import Method
@@ -101,7 +102,10 @@ class ExperimentKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     source: SourceOptions
     target: TargetOptions
     sequence: SequenceOptions | None = None  # in place of source and target: one task after another
-    expected: dict[str, Literal["sooner", "not sooner"]] = {}  # of methods, before any run; compared with the claims
+    # of methods, on all targets or by target, before any run; compared with the claims
+    expected: dict[str, Expectation | dict[str, Expectation]] = {}
+    contrast: dict[str, MethodPair | ContrastOptions] = {}  # of two methods, the first minus the second
+    read_at: tuple[Count, ...] = ()  # evaluation steps at which results are read off as if the budget ended there
     # scratch runs of its own, or "measured": those kept in references/, one for every target; without it, the kept
     # ones where they fit, else the paired scratch runs
     reference: ReferenceOptions | Literal["measured"] | None = None
