@@ -83,7 +83,10 @@ def test_an_expectation_of_another_target_is_refused(line, message):
         ("partial-freeze-2", "partial-freeze-1", ["freeze of layers"]),
         ("partial-freeze-1", "random-freeze-1", ["fresh of layers"]),
         ("feature-extraction", "random-frozen", ["copy of layers"]),
-        ("feature-extraction", "shuffled-frozen", ["shuffle"]),
+        ("feature-extraction", "shuffled-frozen", ["shuffle of layers"]),
+        ("shrink-perturb", "finetune", ["keep of layers"]),
+        ("discriminative-rate", "finetune", ["rate of layers"]),
+        ("critic-warmup", "finetune", ["freeze of layers", "freeze of log_std"]),
         ("trunk-only", "scratch", ["copy of layers", "copy of statistics"]),
         ("scratch-log-std", "scratch", ["log_std"]),
         ("finetune", "finetune", []),
@@ -99,3 +102,9 @@ def test_every_shipped_method_differs_from_every_other():
     for name, method in shipped.items():
         twins = [other for other, second in shipped.items() if other != name and not differences(method, second)]
         assert not twins, name
+
+
+def test_how_much_is_copied_is_part_of_the_copying():
+    replay = methods.Method(copy=("actor", "replay"), keep={"replay": 0.1})
+    assert differences(replay, methods.Method(copy=("actor",))) == ("copy of replay",)
+    assert differences(replay, methods.Method(copy=("actor", "replay"))) == ("keep of replay",)

@@ -12,6 +12,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from tools.site import study_plan
 from trl_suite import content, tables
 from trl_suite.evidence.figures import effect_intervals, gallery, learning_curves, profiles
 from trl_suite.evidence.figures.style import LOOKS, looks, svg
@@ -57,6 +58,7 @@ def blocks(found: ExperimentLibrary) -> dict[str, str]:
         "surprises": _surprises(found),
         "advisor": _advisor(found),
         "figures": _figures(found),
+        "study": study_plan.table(found.folder),
     }
 
 

@@ -1,12 +1,13 @@
 """Factors in which two methods differ: a contrast between them says something of a factor where it is the only one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from trl_suite.mechanisms.methods import Method
 from trl_suite.networks.components import LOG_STD
 
 WORDS = ("summary", "paper")  # keys that are no part of what a method does
-SELECTIONS = ("copy", "fresh", "freeze")  # keys that name components: layers, statistics and the rest are apart
+BY_COMPONENT = ("copy", "fresh", "freeze", "keep", "thaw", "rate", "shuffle")  # keys that name components
+PART_OF = {"keep": "copy", "thaw": "freeze"}  # how much of it is copied, until when it is frozen
 STATISTICS = "normaliser"
 
 
@@ -19,15 +20,20 @@ def differences(first: Method, second: Method) -> tuple[str, ...]:
     factors: list[str] = []
     for key in Method.__struct_fields__:
         before, after = getattr(first, key), getattr(second, key)
-        if before == after or key in WORDS:
-            continue
-        factors += _by_kind(key, before, after) if key in SELECTIONS else [key]
-    return tuple(dict.fromkeys(factors))
+        if before != after and key not in WORDS:
+            factors += [f"{key} of {kind}" for kind in _kinds(before, after)] if key in BY_COMPONENT else [key]
+    return tuple(factor for factor in dict.fromkeys(factors) if _whole(factor) not in factors)
 
 
-def _by_kind(key: str, before: Sequence[str], after: Sequence[str]) -> list[str]:
-    kinds = dict.fromkeys(_kind(selector) for selector in sorted(set(before) ^ set(after)))
-    return [f"{key} of {kind}" for kind in kinds]
+def _kinds(before: Iterable[str], after: Iterable[str]) -> list[str]:
+    """Return the kinds of the components that one of the keys' values treats otherwise than the other."""
+    changed = set(_entries(before)) ^ set(_entries(after))
+    return list(dict.fromkeys(_kind(selector) for selector, _ in sorted(changed)))
+
+
+def _entries(value: Iterable[str]) -> list[tuple[str, float]]:
+    """Return components with what is done to each, 1.0 where the key is a plain list of them."""
+    return list(value.items()) if isinstance(value, dict) else [(selector, 1.0) for selector in value]
 
 
 def _kind(selector: str) -> str:
@@ -35,3 +41,9 @@ def _kind(selector: str) -> str:
     if head in ("actor", "critic"):
         return "layers"
     return {STATISTICS: "statistics", LOG_STD: LOG_STD}.get(head, head)
+
+
+def _whole(factor: str) -> str:
+    """Return the factor that this one is a part of where both differ; "" for one that stands alone."""
+    key, _, kind = factor.partition(" of ")
+    return f"{PART_OF[key]} of {kind}" if key in PART_OF else ""

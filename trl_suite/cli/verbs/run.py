@@ -118,6 +118,8 @@ def _plan(named: NamedExperiment, options: RunOptions, as_json: bool) -> int:
     terminal = Terminal()
     trained = [run for run in prospect.assigned if not (run.done or run.reused)]
     done = [f"{prospect.done:,} of {len(prospect.assigned):,} runs are done already"] if prospect.done else []
-    for line in (*done, *prospect.reused, *summary(trained)):
+    steps = sum(run.steps for run in trained)
+    total = [f"in all {steps:,} env steps"] if steps else []
+    for line in (*done, *prospect.reused, *summary(trained), *total):
         terminal.print(line, soft_wrap=True)
     return 0

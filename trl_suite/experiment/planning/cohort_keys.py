@@ -248,6 +248,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     device: engines.Device
     cohort: int  # runs of the same group train together, shared out among the workers
     why: str
+    steps: int = 0  # env steps; 0 of a shipped policy
     done: bool = False  # whether it is there already
     reused: str = ""  # experiment of which it would be taken, trained already; "" where it would be trained
 
@@ -259,8 +260,11 @@ def assignments(specs: Sequence[RunSpec], cohort_key: Callable[[RunSpec], Cohort
     for spec in specs:
         key = cohort_key(spec)
         number = numbers.setdefault(key.name, len(numbers))
+        steps = 0 if "policy" in spec.specification else spec.steps
         assigned.append(
-            Assignment(run=spec.folder, engine=key.engine, device=key.device, cohort=number, why=key.reason)
+            Assignment(
+                run=spec.folder, engine=key.engine, device=key.device, cohort=number, why=key.reason, steps=steps
+            )
         )
     return assigned
 
