@@ -9,12 +9,16 @@ from importlib import metadata
 from pathlib import Path
 
 PACKAGES = ("trl-suite", "torch", "stable-baselines3", "gymnasium", "mujoco", "numpy")
+_MISSING = "not installed"
+OUTSIDE_SUITES = ("gymnasium-robotics", "metaworld")  # which stand in a record where they are installed
 
 
 @cache
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages on which a result depends."""
-    return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
+    packages = {name: _version(name) for name in (*PACKAGES, *OUTSIDE_SUITES)}
+    there = {name: version for name, version in packages.items() if name in PACKAGES or version != _MISSING}
+    return {"python": platform.python_version(), **there}
 
 
 def changed(earlier: Mapping[str, str]) -> list[str]:
@@ -27,7 +31,7 @@ def _version(package: str) -> str:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
-        return "not installed"
+        return _MISSING
 
 
 @cache

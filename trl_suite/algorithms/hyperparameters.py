@@ -16,6 +16,7 @@ Schedule = Literal["constant", "linear"]  # linear: falls to 0 at the end of the
 # keys that came after the first records: a table holds them where they act, so that older runs keep their digests
 _YOUNGER = (
     "learning_rate_schedule", "clip_range_schedule", "ortho_init", "layer_norm", "use_sde", "sde_sample_freq",
+    "n_sampled_goal",
 )  # fmt: skip
 
 
@@ -104,6 +105,7 @@ class OffPolicyHyperparameters(Hyperparameters, frozen=True, kw_only=True, forbi
     batch_size: Count = 256
     train_freq: Count = 1
     gradient_steps: int = 1
+    n_sampled_goal: Whole = 0  # hindsight goals for each that was meant (HER; SB3: 4); on SB3 alone
     hidden: tuple[Count, ...] = (256, 256)  # of actor and critics each
     activation: Activation = "relu"
     normalise_observation: bool = False

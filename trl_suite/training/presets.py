@@ -9,14 +9,16 @@ import msgspec
 
 from trl_suite import content, tables
 from trl_suite.algorithms.hyperparameters import Count, Hyperparameters
-from trl_suite.algorithms.registry import DESCRIPTORS, Algorithm
+from trl_suite.algorithms.registry import DESCRIPTORS, Algorithm, find
 from trl_suite.training.overrides import OVERRIDES, merged, present
 from trl_suite.worlds.address import FOREIGN
 from trl_suite.worlds.identity import robot_of
+from trl_suite.worlds.outside.outside_env import has_goals
 
 PRESETS_FILE = "training.toml"
 SB3 = "sb3"  # name of the defaults, which are Stable-Baselines3's
 Preset = Literal["tuned", "sb3"]
+HINDSIGHT_GOALS = 4  # for each goal that was meant, as SB3's and the paper's (Andrychowicz et al. 2017, section 4.5)
 
 
 class Measurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -85,12 +87,15 @@ def choose(
     Raises:
         InputError: the robot does not exist, or its `training.toml` is wrong.
     """
-    asked = overrides or {}
+    asked, hindsight = dict(overrides or {}), ""
+    if not find(algorithm).on_policy and has_goals(env):
+        asked = {"n_sampled_goal": HINDSIGHT_GOALS, **asked}
+        hindsight = f", with n_sampled_goal = {asked['n_sampled_goal']} (HER)"
     robot = robot_of(env)
     table = None if preset == SB3 else _table(robot, algorithm)
     if table is None:
         why = f"no preset for '{robot}' and {algorithm}: " if preset != SB3 else ""
-        return Choice(merged(algorithm, asked), SB3, f"{why}hyperparameters are SB3's defaults")
+        return Choice(merged(algorithm, asked), SB3, f"{why}hyperparameters are SB3's defaults{hindsight}")
     name = f"{robot}/{algorithm}"
     return Choice(merged(algorithm, present(table.hyperparameters), asked), name, f"preset {name}: {_said(table)}")
 

@@ -45,12 +45,7 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
         """
         where, _, query = text.partition("?")
         env, _, variant = where.partition(".")
-        axes: dict[str, Any] = {}
-        for axis, value in _assignments(query, text):
-            if axis in axes:
-                raise InputError(f"{text}: {axis} is set twice")
-            axes[axis] = value
-        return cls.of(env, variant, axes)
+        return cls.of(env, variant, _axes(query, text))
 
     @classmethod
     def of(cls, env: str, variant: str, axes: dict[str, Any]) -> Self:
@@ -67,9 +62,7 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
         return cls(env=env, variant=variant, axes=tables.convert(axes, Variation, env))
 
     def __str__(self) -> str:
-        written: dict[str, Any] = msgspec.to_builtins(self.axes)
-        query = "&".join(f"{axis}={msgspec.json.encode(value).decode()}" for axis, value in written.items())
-        return self.env + (f".{self.variant}" if self.variant else "") + (f"?{query}" if query else "")
+        return self.env + (f".{self.variant}" if self.variant else "") + _query(self.axes)
 
     def variation(self, spec: EnvSpec) -> Variation:
         """Return all that differs from the env as it stands.
@@ -84,6 +77,31 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
         return spec.variants[self.variant].only_axes().joined(self.axes, str(self))
 
 
+class OutsideAddress(msgspec.Struct, frozen=True, kw_only=True):
+    """An env of another package, `gymnasium:FetchReach-v4`, and changes of single axes of its model."""
+
+    env_id: str  # Gymnasium's, with the module before it where the address has one
+    axes: Variation = Variation()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the address that `str` gave as `text`; whether there is such an env is not asked.
+
+        Raises:
+            InputError: an axis is not one, or has no such value.
+        """
+        env_id, _, query = text.removeprefix(FOREIGN).partition("?")
+        return cls(env_id=env_id, axes=tables.convert(_axes(query, text), Variation, f"{FOREIGN}{env_id}"))
+
+    @property
+    def nominal(self) -> str:
+        """The address without its axes."""
+        return f"{FOREIGN}{self.env_id}"
+
+    def __str__(self) -> str:
+        return self.nominal + _query(self.axes)
+
+
 def import_asked(address: str) -> None:
     """Import the module of an address like `gymnasium:module:Env-v0` that a user typed, in a shell or in Python.
 
@@ -92,7 +110,7 @@ def import_asked(address: str) -> None:
     Raises:
         InputError: there is no such module, or it cannot be imported.
     """
-    module, mark, _ = address.removeprefix(FOREIGN).rpartition(MODULE_MARK)
+    module, mark, _ = address.removeprefix(FOREIGN).partition("?")[0].rpartition(MODULE_MARK)
     if address.startswith(FOREIGN) and mark:
         try:
             importlib.import_module(module)
@@ -102,18 +120,34 @@ def import_asked(address: str) -> None:
 
 
 def without_module(address: str) -> str:
-    """Return the id of a `gymnasium:` address without its module, which has been imported already.
+    """Return the id of a `gymnasium:` address: without axes, and without its module, which has been imported already.
 
     Raises:
         InputError: it has not: no file may have a module imported, which would run its code.
     """
-    module, mark, name = address.removeprefix(FOREIGN).rpartition(MODULE_MARK)
+    module, mark, name = address.removeprefix(FOREIGN).partition("?")[0].rpartition(MODULE_MARK)
     if mark and module not in sys.modules:
         raise InputError(
             f"{address}: would import a module, '{module}', which no file may ask for; import it in Python, and "
             f"write '{FOREIGN}{name}'"
         )
     return name
+
+
+def _axes(query: str, text: str) -> dict[str, Any]:
+    """Return the axes of an address with their values, as they are written."""
+    axes: dict[str, Any] = {}
+    for axis, value in _assignments(query, text):
+        if axis in axes:
+            raise InputError(f"{text}: {axis} is set twice")
+        axes[axis] = value
+    return axes
+
+
+def _query(axes: Variation) -> str:
+    written: dict[str, Any] = msgspec.to_builtins(axes)
+    query = "&".join(f"{axis}={msgspec.json.encode(value).decode()}" for axis, value in written.items())
+    return f"?{query}" if query else ""
 
 
 def _assignments(query: str, text: str) -> Iterator[tuple[str, Any]]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from trl_suite import content
 from trl_suite.errors import InputError, unknown
 from trl_suite.files import storing, write_atomically
-from trl_suite.worlds.address import Address
+from trl_suite.worlds.address import FOREIGN, Address
 from trl_suite.worlds.axes.model_axes import MODEL, SHAPE
 from trl_suite.worlds.axes.promises import fields_of
 from trl_suite.worlds.axes.task_axes import TASK
@@ -34,8 +34,8 @@ Acts = Literal["motion", "observation", "reward", "termination", "start", "slots
 CERTIFICATES_FILE = "certificates.json"  # beside env.toml
 DIVERGENCE_STEPS = (1, 10, 100, 1000)
 _EPISODES = 10
-_ROUNDING = 1e-9
-_RECOMPILED = 1e-5  # relative difference that MuJoCo's rounding in XML may make
+ROUNDING = 1e-9
+RECOMPILING = 1e-5  # relative difference that MuJoCo's rounding in XML may make
 _UNLIMITED = 1.0  # how large a control is drawn where the model gives no range
 _SHOWN = 3  # elements of a field that a certificate shows
 
@@ -81,6 +81,11 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
     problems: tuple[str, ...]
 
     @property
+    def address(self) -> str:
+        """The env's address under the variant."""
+        return f"{self.env}{'?' if self.env.startswith(FOREIGN) else '.'}{self.variant}"
+
+    @property
     def proved(self) -> bool:
         """Whether nothing speaks against the variant."""
         return not self.problems
@@ -114,7 +119,7 @@ def certify(env: str, variant: str) -> Certificate:
         random=random_return(env, variant),
         problems=(),
     )
-    if certificate.recompiled > _RECOMPILED and _recompiled(spec, Variation(), base.model) > _RECOMPILED:
+    if certificate.recompiled > RECOMPILING and _recompiled(spec, Variation(), base.model) > RECOMPILING:
         certificate = msgspec.structs.replace(certificate, recompiled=0.0)  # MuJoCo cannot write the base itself
     return msgspec.structs.replace(certificate, problems=tuple(_problems(spec, certificate)))
 
@@ -133,7 +138,7 @@ def moves(env: str, variant: str) -> bool:
     if breaches(spec, spec.variants[variant]):
         return False
     first, second = (trace(RobotEnv(env, name), acting(spec, variant), DIVERGENCE_STEPS[2]) for name in (None, variant))
-    return bool(np.nan_to_num(np.abs(first - second), nan=np.inf).max() > _ROUNDING)
+    return bool(np.nan_to_num(np.abs(first - second), nan=np.inf).max() > ROUNDING)
 
 
 def _refuted(env: str, spec: EnvSpec, variant: str, refutations: Sequence[str]) -> Certificate:
@@ -207,7 +212,16 @@ def outdated(env: str) -> list[str]:
 
 def digest(env: str, variant: str) -> str:
     """Return 16 hex digits of everything that acts in a variant."""
-    table = identity(str(Address.of(env, variant, {})))
+    return address_digest(str(Address.of(env, variant, {})))
+
+
+def address_digest(address: str) -> str:
+    """Return 16 hex digits of everything that acts at an address.
+
+    Raises:
+        InputError: there is no such env, variant or axis.
+    """
+    table = identity(address)
     return hashlib.sha256(msgspec.json.encode(table, order="sorted")).hexdigest()[:16]
 
 
@@ -265,11 +279,11 @@ def random_return(env: str, variant: str, seed: int = 0, episodes: int = _EPISOD
         total += reward * running
         running &= ~(terminated | truncated)
     batch.close()
-    lowest, highest = _interval(total, rng)
+    lowest, highest = interval_of_mean(total, rng)
     return Return(mean=float(total.mean()), low=lowest, high=highest, episodes=episodes)
 
 
-def _interval(values: Floats, rng: np.random.Generator) -> tuple[float, float]:
+def interval_of_mean(values: Floats, rng: np.random.Generator) -> tuple[float, float]:
     """Return the 95 % bootstrap interval of the mean."""
     means = rng.choice(values, (2000, len(values))).mean(axis=1)
     low, high = np.percentile(means, [2.5, 97.5])
@@ -299,7 +313,7 @@ def _nearest(env: str, variant: str, among: Sequence[str], acts_on: Acts, steps:
     """Return how far the nearest neighbour is from the variant after so many steps, 0 within rounding."""
     trail = {name: _trail(env, name, digest(env, name), acts_on, steps) for name in among}
     apart = [float(np.nan_to_num(np.abs(trail[variant] - trail[name]).max())) for name in among if name != variant]
-    return min(apart) if min(apart) > _ROUNDING else 0.0
+    return min(apart) if min(apart) > ROUNDING else 0.0
 
 
 @functools.lru_cache(maxsize=128)
@@ -317,7 +331,7 @@ def _parted(base: RobotEnv, varied: RobotEnv, acts_on: Acts) -> dict[int, float]
         first, second = (trace(world, acts_on, max(steps)) for world in (base, varied))
         apart = np.nan_to_num(np.abs(first - second).max(axis=1), nan=np.inf)
         distance |= {step: float(apart[:step].max()) for step in steps}
-        if max(distance.values()) > _ROUNDING:
+        if max(distance.values()) > ROUNDING:
             break
     return distance
 
@@ -325,12 +339,17 @@ def _parted(base: RobotEnv, varied: RobotEnv, acts_on: Acts) -> dict[int, float]
 def _recompiled(spec: EnvSpec, variation: Variation, model: mujoco.MjModel) -> float:
     """Return the largest relative difference between a model and what its XML compiles to."""
     try:
-        again = fields_of(recompiled(spec, variation))
+        again = recompiled(spec, variation)
     except ValueError:  # MuJoCo does not read what it has written
         return float("inf")
-    largest = 0.0
+    return relative_difference(model, again)
+
+
+def relative_difference(model: mujoco.MjModel, other_model: mujoco.MjModel) -> float:
+    """Return the largest relative difference of two models' numbers, infinite where they have others."""
+    largest, others = 0.0, fields_of(other_model)
     for name, value in fields_of(model).items():
-        other = again[name]
+        other = others[name]
         if value.shape != other.shape:
             return float("inf")
         if value.dtype.kind == "f" and value.size and name not in _UNWRITTEN:
@@ -408,11 +427,11 @@ def _problems(spec: EnvSpec, certificate: Certificate) -> list[str]:
     problems: list[str] = []
     if any(axis in MODEL or axis in SHAPE for axis in axes) and not certificate.fields:
         problems.append("the compiled model is the base's")
-    if certificate.recompiled > _RECOMPILED:
+    if certificate.recompiled > RECOMPILING:
         problems.append(f"its XML compiles to another model: {certificate.recompiled:g}")
-    if max(certificate.parted.values()) <= _ROUNDING:
+    if max(certificate.parted.values()) <= ROUNDING:
         problems.append(f"its {certificate.acts_on} is the base's")
-    if certificate.severity is not None and certificate.severity.nearest <= _ROUNDING:
+    if certificate.severity is not None and certificate.severity.nearest <= ROUNDING:
         problems.append("it cannot be told from its neighbour")
     if certificate.severity is not None and not certificate.severity.ordered:
         problems.append(f"{', '.join(certificate.severity.among)} are not ordered")
@@ -423,7 +442,7 @@ def table(rows: Sequence[Certificate]) -> list[dict[str, Any]]:
     """Return certificates as rows of plain values: variant, fields, motion, return, problems."""
     return [
         {
-            "variant": f"{certificate.env}.{certificate.variant}",
+            "variant": certificate.address,
             "fields": ", ".join(certificate.fields) or "-",
             "acts on": certificate.acts_on,
             **{f"parted after {steps}": value for steps, value in certificate.parted.items()},

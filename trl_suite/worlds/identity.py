@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from trl_suite import content, tables
-from trl_suite.worlds.address import FOREIGN, Address
+from trl_suite.worlds.address import FOREIGN, Address, OutsideAddress
 from trl_suite.worlds.env_spec import load
 from trl_suite.worlds.model import mjcf
 from trl_suite.worlds.model.outside_models import FILE_PREFIX, resolved
@@ -22,7 +22,8 @@ def folder_name(address: str) -> str:
 
 def robot_of(address: str) -> str:
     """Return the env of an address without its variant: `half-cheetah.gravity-1.5` gives `half-cheetah`."""
-    return address if address.startswith(FOREIGN) else address.partition("?")[0].partition(".")[0]
+    without_axes = address.partition("?")[0]
+    return without_axes if address.startswith(FOREIGN) else without_axes.partition(".")[0]
 
 
 def identity(address: str) -> dict[str, Any]:
@@ -32,7 +33,9 @@ def identity(address: str) -> dict[str, Any]:
         InputError: the env, the variant or an axis does not exist.
     """
     if address.startswith(FOREIGN):
-        return {"gymnasium": address.removeprefix(FOREIGN)}
+        outside = OutsideAddress.parse(address)
+        variation = msgspec.to_builtins(outside.axes)
+        return {"gymnasium": outside.env_id} | ({"variation": variation} if variation else {})
     place = Address.parse(address)
     # as it is written, so that a key which the suite learns later makes no env a new one
     table = tables.load(content.find("envs", place.env) / content.MARKER["envs"])

@@ -9,8 +9,11 @@ from rich.table import Table
 
 from trl_suite import content, machine_resources, provenance
 from trl_suite.cli.arguments import Doctor
+from trl_suite.errors import NotInstalledError
 from trl_suite.terminal import Terminal, print_json
 from trl_suite.training.device_facts import accelerator
+from trl_suite.worlds.outside.outside_env import is_installed, prepare
+from trl_suite.worlds.outside.suite_table import Suite, suites
 from trl_suite.worlds.warp import device_check, warp_library
 
 CHILD_SECONDS = 120  # that a question to a process of its own may take
@@ -62,9 +65,19 @@ def findings() -> dict[str, str]:
         "memory": f"{machine_resources.available_bytes() / 2**30:.1f} GB to be had; cohorts are cut to fit",
         "rendering": _rendering(),
         "envs": ", ".join(content.names("envs")) or "none found",
+        **{suite.title: _outside(suite) for suite in suites()},
         "policies": f"{len(content.names('policies'))}; trl-suite policies lists them",
         "experiments": ", ".join(content.names("experiments")) or "none found",
     }
+
+
+def _outside(suite: Suite) -> str:
+    if not is_installed(suite):
+        return f"not installed: {suite.install}"
+    try:
+        return prepare(suite) or "installed"
+    except NotInstalledError as error:
+        return f"does not work: {error}"
 
 
 def _gpu() -> str:

@@ -7,7 +7,10 @@ from trl_suite import content
 from trl_suite.cli.arguments import Envs
 from trl_suite.errors import printable, unknown
 from trl_suite.terminal import Terminal, print_json
+from trl_suite.worlds.address import FOREIGN, OutsideAddress
 from trl_suite.worlds.env_spec import EnvSpec, load
+from trl_suite.worlds.outside.outside_env import is_installed
+from trl_suite.worlds.outside.suite_table import Suite, by_id, suites
 from trl_suite.worlds.registration import gymnasium_id
 
 INDENT = "  "
@@ -15,12 +18,15 @@ INDENT = "  "
 
 def execute(arguments: Envs) -> int:
     """Print every env with its Gymnasium id and variants, or one with its slots too; return the exit code."""
+    if arguments.env.startswith(FOREIGN):
+        return _one_outside(arguments)
     names = content.names("envs")
     if arguments.env and arguments.env not in names:
         raise unknown("env", arguments.env, names)
     specs = {name: load(name) for name in ([arguments.env] if arguments.env else names)}
     if arguments.json:
-        print_json({name: _as_table(name, spec) for name, spec in specs.items()})
+        outside = {} if arguments.env else _installed_tables()
+        print_json({name: _as_table(name, spec) for name, spec in specs.items()} | outside)
         return 0
     console = Terminal()
     for name, spec in specs.items():
@@ -28,6 +34,51 @@ def execute(arguments: Envs) -> int:
         lines = _detailed(spec) if arguments.env else [", ".join(spec.variants) or "no variants"]
         for line in lines:
             console.print(wrapped(line, console.width), highlight=False, soft_wrap=True)
+    for suite in () if arguments.env else suites():
+        _print_suite(suite, console)
+    return 0
+
+
+def _print_suite(suite: Suite, console: Terminal) -> None:
+    """Print a suite's ids where it is installed, how to install it where it is not."""
+    console.print(f"{suite.title}  {suite.documentation}", style="bold", highlight=False, soft_wrap=True)
+    ids = [f"{FOREIGN}{pattern}" for spec in suite.envs for pattern in spec.ids]
+    for line in ids if is_installed(suite) else [f"not installed: {suite.install}"]:
+        console.print(wrapped(line, console.width), highlight=False, soft_wrap=True)
+
+
+def _installed_tables() -> dict[str, Any]:
+    """Return a table of each env of the outside suites that are installed, by address."""
+    return {
+        f"{FOREIGN}{env_id}": {"id": env_id, "variants": [], "suite": listed.suite.title}
+        for env_id, listed in by_id().items()
+        if is_installed(listed.suite)
+    }
+
+
+def _one_outside(arguments: Envs) -> int:
+    """Print the slots, the goal and the success of one env of another package, from the table alone."""
+    env_id = OutsideAddress.parse(arguments.env).env_id
+    if env_id not in by_id():
+        raise unknown("env of another package", env_id, by_id())
+    suite, spec = by_id()[env_id]
+    if arguments.json:
+        print_json({f"{FOREIGN}{env_id}": {"id": env_id, "suite": suite.title, "interface": spec.interface}})
+        return 0
+    success = spec.success
+    when = "at the episode's last step" if success.holds == "at_end" else "at any step of the episode"
+    console = Terminal()
+    console.print(f"{FOREIGN}{env_id}  {suite.title}", style="bold", highlight=False, soft_wrap=True)
+    for line in (
+        spec.about,
+        f"{'installed' if is_installed(suite) else 'not installed'}: {suite.install}",
+        f"goal: {', '.join(spec.goal) or 'none'}{'; hindsight (HER) can be used' if spec.hindsight else ''}",
+        f"observation: {', '.join(spec.observation)}",
+        f"action: {', '.join(spec.action)}",
+        f"success: info['{success.key}'] is {success.means}, {when}",
+        f"shifts: {FOREIGN}{env_id}?gravity=1.5, and `trl-suite verify` certifies one",
+    ):
+        console.print(wrapped(line, console.width), highlight=False, soft_wrap=True)
     return 0
 
 

@@ -5,13 +5,18 @@ from rich.table import Table
 
 from trl_suite import content
 from trl_suite.cli.arguments import Verify
+from trl_suite.errors import InputError
 from trl_suite.terminal import Terminal, print_json
+from trl_suite.worlds.address import FOREIGN
 from trl_suite.worlds.certificate import Certificate, certify, outdated, write
 from trl_suite.worlds.env_spec import load
+from trl_suite.worlds.outside.shift_certificate import certify_shift
 
 
 def execute(arguments: Verify) -> int:
     """Compute, store and print the certificates; return 0, or 1 where one does not prove its variant."""
+    if arguments.env.startswith(FOREIGN):
+        return _outside(arguments)
     pairs = _wanted(arguments)
     errors = Terminal(stderr=True)
     certificates = [certify(env, variant) for env, variant in track(pairs, "verifying", console=errors, transient=True)]
@@ -21,6 +26,17 @@ def execute(arguments: Verify) -> int:
                 errors.print(f"{env} is part of the installed suite: nothing is stored", style="yellow")
             else:
                 write(env, [certificate for certificate in certificates if certificate.env == env])
+    return _print_all(certificates, arguments)
+
+
+def _outside(arguments: Verify) -> int:
+    """Compute and print the certificate of a shift of an env of another package, which has no folder to store it in."""
+    if arguments.variant or arguments.missing:
+        raise InputError(f"{arguments.env}: give the shift in the address alone: '{FOREIGN}ID?gravity=1.5'")
+    return _print_all([certify_shift(arguments.env)], arguments)
+
+
+def _print_all(certificates: list[Certificate], arguments: Verify) -> int:
     if arguments.json:
         print_json(certificates)
     else:
@@ -52,7 +68,7 @@ def _print(certificates: list[Certificate]) -> None:
         table.add_column(column, overflow="fold")
     for certificate in certificates:
         table.add_row(
-            f"{certificate.env}.{certificate.variant}",
+            certificate.address,
             ", ".join(certificate.fields) or "none",
             certificate.acts_on,
             ", ".join(f"{distance:.2g}" for distance in certificate.parted.values()),

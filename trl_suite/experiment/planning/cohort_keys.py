@@ -25,7 +25,7 @@ from trl_suite.training.cohort.collecting.cohort_envs import Physics
 from trl_suite.training.cohort.learning.off_policy import terms_of
 from trl_suite.training.policy_import import trainable_spaces
 from trl_suite.training.training_run import TrainingRun
-from trl_suite.worlds.address import Address
+from trl_suite.worlds.identity import robot_of
 from trl_suite.worlds.warp import warp_library
 from trl_suite.worlds.warp.merge import shared
 
@@ -114,7 +114,7 @@ class CohortPlanner:
     def _refuse_untrainable(self, env: str) -> None:
         if env not in self._robots:
             trainable_spaces(env)
-            self._robots[env] = Address.parse(env).env
+            self._robots[env] = robot_of(env)
 
     def _alone(self, spec: RunSpec, job: TrainingRun, why: str) -> CohortKey:
         """Return the key of a run that trains alone on SB3, whose arrays are as large as a cohort's of one."""

@@ -250,6 +250,10 @@ def _check_matrix(where: str, experiment: Experiment) -> None:
 
 def _check_source(where: str, experiment: Experiment) -> None:
     source = experiment.source
+    for env in experiment.sources:
+        if env.startswith(FOREIGN) and (source.variants or source.randomise):
+            key = "variants" if source.variants else "randomise"
+            raise InputError(f"{where}: source.{key}: '{env}' is of another package: its source is trained on it alone")
     if source.variants and source.randomise:
         raise InputError(f"{where}: source: give either variants or randomise")
     for axis, (low, high) in source.randomise.items():

@@ -30,6 +30,9 @@ def obstacle(run: TrainingRun) -> str:
         "use_sde: state-dependent exploration (gSDE) is on Stable-Baselines3 alone": getattr(
             run.hyperparameters, "use_sde", False
         ),
+        "n_sampled_goal: hindsight goals (HER) are on Stable-Baselines3 alone": getattr(
+            run.hyperparameters, "n_sampled_goal", 0
+        ),
         "its source has heads or learns dynamics": source_training.heads or source_training.dynamics is not None,
     }
     refused = next((reason for reason, holds in why.items() if holds), find(run.hyperparameters.algorithm).no_cohort)

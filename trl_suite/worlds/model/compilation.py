@@ -5,6 +5,7 @@ import functools
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import gymnasium
 import msgspec
@@ -62,6 +63,33 @@ def _content(spec: EnvSpec) -> str:
     """Return the digest of a user's model, "" of one whose name alone says what it is."""
     model = resolved(spec.model)
     return mjcf.digest(Path(model.removeprefix(FILE_PREFIX))) if model.startswith(FILE_PREFIX) else ""
+
+
+class ShiftedFile(NamedTuple):
+    """A model that another package loads from a file, as it stands and under a variation."""
+
+    nominal: mujoco.MjModel
+    edited: mujoco.MjModel
+    written: mujoco.MjSpec  # the edited model before it was compiled
+
+
+def shifted_file(path: Path, variation: Variation) -> ShiftedFile:
+    """Return the model of a package's file under axes of the model: compiled anew, and what the axes promise.
+
+    Raises:
+        InputError: it cannot be read or compiled, or an axis does not apply to it.
+    """
+    compile_it = functools.partial(_compile, model=str(path))
+    nominal_spec, written = opened(path), opened(path)
+    nominal = compile_it(nominal_spec)
+    model_axes.edit_model(written, nominal, variation, compile_it)
+    edited = compile_it(written)
+    shaped = variation.size is not None or variation.length is not None
+    shares = shape_promises.shares(nominal_spec, nominal) if shaped else None
+    for breach in promises.breaches(nominal, edited, variation, shares):
+        names = ", ".join(axis for axis, _ in variation.axes())
+        raise BrokenPromiseError(f"{names} does not apply: {breach}")
+    return ShiftedFile(nominal, edited, written)
 
 
 def recompiled(spec: EnvSpec, variation: Variation) -> mujoco.MjModel:
@@ -199,13 +227,21 @@ def as_written(model: str, shape: Mapping[str, int]) -> mujoco.MjSpec:
         mjcf.vet(Path(model.removeprefix(FILE_PREFIX)))
     if model.startswith(FAMILY):
         return build(model.removeprefix(FAMILY), shape)
-    path = _path(model)
+    return opened(_path(model))
+
+
+def opened(path: Path) -> mujoco.MjSpec:
+    """Return the model of a trusted file, not yet compiled, with names given to what it leaves unnamed.
+
+    Raises:
+        InputError: MuJoCo cannot read it.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", _EXPECTED)
         try:
             spec = mujoco.MjSpec.from_file(str(path))
         except ValueError as error:
-            raise InputError(f"{_readable(model)}: {_in_one_line(error)}") from None
+            raise InputError(f"{path}: {_in_one_line(error)}") from None
     if spec.compiler.fusestatic:  # at once, so that the edits meet the bodies that are compiled
         spec.fuse_static()
         spec.compiler.fusestatic = False

@@ -17,11 +17,12 @@ from trl_suite import content
 from trl_suite.errors import InputError, located, unknown
 from trl_suite.interface import Interface, Slot, anonymous, neutral
 from trl_suite.worlds import registration
-from trl_suite.worlds.address import FOREIGN, Address, without_module
+from trl_suite.worlds.address import FOREIGN, Address, OutsideAddress, without_module
 from trl_suite.worlds.axes import model_axes as variation_axes
 from trl_suite.worlds.axes.variation import Variation
 from trl_suite.worlds.env_spec import Camera, EnvSpec, load
 from trl_suite.worlds.model.compilation import compiled
+from trl_suite.worlds.outside.outside_env import OutsideEnv, is_listed
 from trl_suite.worlds.stepping import rng_state
 from trl_suite.worlds.stepping.perturbations import SINGLE_ENV, Perturbations, applies, perturbation_spec
 from trl_suite.worlds.stepping.physics import FULL_STATE, full_state, reset_data
@@ -258,7 +259,8 @@ def make(address: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
 
     Args:
         address: `half-cheetah`, `half-cheetah.gravity-1.5`, `half-cheetah?gravity=1.3`, or
-            `gymnasium:Id-v4` for an env that is registered elsewhere.
+            `gymnasium:Id-v4` for an env that is registered elsewhere; of an outside suite also
+            `gymnasium:FetchReach-v4?gravity=1.5`.
         kwargs: go to the env: `render_mode`, and axes.
 
     Raises:
@@ -282,8 +284,15 @@ def _made_elsewhere(address: str, kwargs: Mapping[str, Any]) -> gymnasium.Env[An
     Raises:
         InputError: there is none of that id, it cannot be made here, it would import a module, or its observations
             cannot be flattened.
+        NotInstalledError: its suite's package is missing.
     """
+    if is_listed(address):
+        return OutsideEnv(address, **kwargs)
     env_id = without_module(address)
+    if axes := ", ".join(axis for axis, _ in OutsideAddress.parse(address).axes.axes()):
+        raise InputError(
+            f"{address}: {axes} does not apply: it is no env of an outside suite, whose models can be edited"
+        )
     try:
         env = gymnasium.make(env_id, **kwargs)
     except (gymnasium.error.Error, ImportError, OSError, TypeError) as error:

@@ -32,6 +32,7 @@ from trl_suite.networks.components import (
 from trl_suite.networks.formats.vecnormalize import COUNT_BEFORE_FREEZE
 from trl_suite.networks.policy import Policy
 from trl_suite.training.reproducibility import seed_for, threads
+from trl_suite.training.sb3.methods.hindsight import HindsightReplayBuffer, compute_rewards, goal_slots
 from trl_suite.training.sb3.methods.replay_buffer import SourceReplayBuffer
 from trl_suite.training.sb3.models.layers import bound_of, folded, normalise_sums
 from trl_suite.training.sb3.models.learners import Model, algorithm_of, has_temperature, is_on_policy, learner_class
@@ -78,6 +79,8 @@ def build(
     if heads:
         worlds = Marked(worlds, len(training_variants))
     model = _learner(_normalised(worlds, hyperparameters), hyperparameters, seed)
+    if goals := getattr(hyperparameters, "n_sampled_goal", 0):
+        _learn_from_hindsight(model, env, goals)
     if hyperparameters.layer_norm:
         normalise_sums(model)
     if heads:
@@ -85,6 +88,13 @@ def build(
     if heads or hyperparameters.layer_norm:
         renew_optimisers(model, {}, {})  # the old ones do not hold layers that came later
     return model
+
+
+def _learn_from_hindsight(model: Model, env: str, n_sampled_goal: int) -> None:
+    assert not is_on_policy(model)
+    assert isinstance(model.replay_buffer, HindsightReplayBuffer)
+    goals = goal_slots(interface_of_model(model), env)
+    model.replay_buffer.aim(goals, n_sampled_goal, compute_rewards(model.get_env()))
 
 
 def _learner(worlds: VecEnv, hyperparameters: Hyperparameters, seed: int) -> Model:
@@ -123,7 +133,7 @@ def _arguments(worlds: VecEnv, hyperparameters: Hyperparameters, seed: int) -> d
         arguments["clip_range"] = _scheduled(values, "clip_range")
     policy |= {name: values[name] for name in ("log_std_init", "ortho_init") if name in values}
     if not algorithm.on_policy:
-        arguments["replay_buffer_class"] = SourceReplayBuffer
+        arguments["replay_buffer_class"] = HindsightReplayBuffer if values["n_sampled_goal"] else SourceReplayBuffer
     if "action_noise" in values:
         arguments["action_noise"] = _noise(worlds, hyperparameters.n_envs, values["action_noise"])
     return arguments
