@@ -47,7 +47,8 @@ article td { vertical-align: top; }
 """
 REPORT, BROWSE, CERTIFICATES = "report.html", "browse.html", "certificates"
 GUIDES = (
-    "install", "transplant", "worlds", "outside-suites", "env-table", "policies", "methods", "experiments", "sequences", "cohorts",
+    "install", "transplant", "worlds", "outside-suites", "env-table", "policies", "methods", "experiments", "sequences",
+    "cohorts",
     "gpu", "cluster", "tensorboard", "notebooks", "findings", "faq",
     "tutorial-policy", "tutorial-robot", "tutorial-method", "tutorial-report", "tutorial-cluster",
 )  # fmt: skip
