@@ -23,7 +23,7 @@ from trl_suite.worlds.outside.model_shift import (
     shifted_models,
 )
 from trl_suite.worlds.outside.repairs import repair
-from trl_suite.worlds.outside.suite_table import Listed, Success, Suite, by_id
+from trl_suite.worlds.outside.suite_table import Listed, SuccessFlag, Suite, by_id
 
 Array = NDArray[Any]
 META_WORLD = "metaworld"  # whose tasks have no Gymnasium id each
@@ -208,6 +208,6 @@ def _meta_world(task: str, render_mode: str | None) -> gymnasium.Env[Any, Any]:
     return env
 
 
-def _is_success(success: Success, info: dict[str, Any]) -> bool:
+def _is_success(success: SuccessFlag, info: dict[str, Any]) -> bool:
     value = info.get(success.key)
     return value is not None and (len(value) == 0 if success.means == "empty" else bool(value))

@@ -21,7 +21,7 @@ _WELD = """<mujoco>
 <worldbody><body name='a' mocap='true'/><body name='b'><freejoint/><geom size='1'/></body></worldbody>
 <equality><weld body1='a' body2='b'/></equality></mujoco>"""
 _JOINT_TYPES = ("mjJNT_FREE", "mjJNT_BALL", "mjJNT_SLIDE", "mjJNT_HINGE")
-_TYPES: Any = mujoco  # whose stubs lack a part
+_MUJOCO: Any = mujoco  # whose stubs lack a part
 _RESET_WELD = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 5.0)  # Meta-World's own numbers
 
 
@@ -41,23 +41,23 @@ def repair(package: str) -> str:
     Raises:
         NotInstalledError: the fault is there, in a version that the repair does not know, or is there still afterwards.
     """
-    known = REPAIRS.get(package)
-    return "" if known is None else _repaired(known)
+    fix = REPAIRS.get(package)
+    return "" if fix is None else _repaired(fix)
 
 
 @cache
-def _repaired(known: Repair) -> str:
-    if not known.is_broken():
-        return f"{known.fault}: gone, the repair is not needed any more"
-    version = metadata.version(known.distribution)
-    advice = f"pip install --no-deps {known.distribution}=={known.versions[-1]}"
-    if version in known.versions:
-        known.mend()
-        if not known.is_broken():
-            return f"{known.fault}: mended, in {version}"
+def _repaired(fix: Repair) -> str:
+    if not fix.is_broken():
+        return f"{fix.fault}: gone, the repair is not needed any more"
+    version = metadata.version(fix.distribution)
+    advice = f"pip install --no-deps {fix.distribution}=={fix.versions[-1]}"
+    if version in fix.versions:
+        fix.mend()
+        if not fix.is_broken():
+            return f"{fix.fault}: mended, in {version}"
     raise NotInstalledError(
-        f"{known.distribution} {version} fails on MuJoCo {mujoco.mj_versionString()} ({known.fault}), and is mended in "
-        f"{', '.join(known.versions)} alone: {advice}"
+        f"{fix.distribution} {version} fails on MuJoCo {mujoco.mj_versionString()} ({fix.fault}), and is mended in "
+        f"{', '.join(fix.versions)} alone: {advice}"
     )
 
 
@@ -106,7 +106,7 @@ def _weld_is_longer() -> bool:
 
 def _reset_mocap_welds(env: Any) -> None:
     """Write the first eleven numbers of each weld, as Meta-World does; the twelfth stays."""
-    welds = np.flatnonzero(env.model.eq_type == int(_TYPES.mjtEq.mjEQ_WELD)) if env.model.nmocap else ()
+    welds = np.flatnonzero(env.model.eq_type == int(_MUJOCO.mjtEq.mjEQ_WELD)) if env.model.nmocap else ()
     for weld in welds:
         env.model.eq_data[weld, : len(_RESET_WELD)] = _RESET_WELD
 

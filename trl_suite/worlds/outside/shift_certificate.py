@@ -26,7 +26,7 @@ from trl_suite.worlds.outside.model_shift import refuse_overwritten
 from trl_suite.worlds.outside.outside_env import OutsideEnv
 
 Floats = NDArray[np.float64]
-_EPISODES = 3
+_RANDOM_EPISODES = 3
 _PUSH = 1.0  # m/s or rad/s, of every joint
 _LAID_OUT = ("name", "nname", "npath", "path", "signature", "nbuffer")  # what naming an element changes
 
@@ -111,8 +111,8 @@ def _drawn_action(env: OutsideEnv, rng: np.random.Generator) -> NDArray[np.float
 
 def _random_return(env: OutsideEnv) -> Return:
     """Return the return of a policy that draws its actions uniformly."""
-    rng, returns = np.random.default_rng(0), np.zeros(_EPISODES)
-    for episode in range(_EPISODES):
+    rng, returns = np.random.default_rng(0), np.zeros(_RANDOM_EPISODES)
+    for episode in range(_RANDOM_EPISODES):
         env.reset(seed=episode)
         ended = False
         while not ended:
@@ -121,7 +121,7 @@ def _random_return(env: OutsideEnv) -> Return:
             returns[episode] += reward
             ended = terminated or truncated
     low, high = interval_of_mean(returns, rng)
-    return Return(mean=float(returns.mean()), low=low, high=high, episodes=_EPISODES)
+    return Return(mean=float(returns.mean()), low=low, high=high, episodes=_RANDOM_EPISODES)
 
 
 def _recompiled(written: mujoco.MjSpec, edited: mujoco.MjModel) -> float:

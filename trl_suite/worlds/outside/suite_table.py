@@ -17,7 +17,7 @@ _BRACES = re.compile(r"\{([^{}]*)\}")
 _SLOT = re.compile(r"(?P<name>.+?) \[(?P<unit>.+)\]")
 
 
-class Success(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SuccessFlag(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Entry of an env's `info` that tells success, and when an episode counts as one."""
 
     key: str
@@ -35,7 +35,7 @@ class OutsideSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     goal: tuple[str, ...] = ()  # () where the env gives none
     hindsight: bool = False  # whether its reward can be computed anew for many goals at a time
     simulator: str = ""  # attribute of the env that holds `model` and `data`; "" for the env itself
-    success: Success
+    success: SuccessFlag
 
     @property
     def env_ids(self) -> list[str]:
