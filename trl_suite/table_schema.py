@@ -7,7 +7,7 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from msgspec import inspect as types
@@ -22,7 +22,21 @@ def schema_of(table: type[msgspec.Struct], title: str) -> dict[str, Any]:
         properties = written["$defs"][struct.__name__]["properties"]
         for name, sentence in sentences(struct).items():
             properties[name]["description"] = sentence
+    _open_tables(written)
     return {"$schema": DIALECT, "title": title, **written}
+
+
+def _open_tables(node: Any) -> None:
+    """Say of tables of values of any type that any key may stand in them, as msgspec does of all others."""
+    if isinstance(node, dict):
+        table = cast(dict[str, Any], node)
+        if table.get("type") == "object" and "properties" not in table:
+            table.setdefault("additionalProperties", True)
+        for inner in table.values():
+            _open_tables(inner)
+    elif isinstance(node, list):
+        for inner in cast(list[Any], node):
+            _open_tables(inner)
 
 
 def structs_of(table: type[msgspec.Struct]) -> list[type[msgspec.Struct]]:

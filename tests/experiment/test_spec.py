@@ -4,6 +4,8 @@ from trl_suite import content
 from trl_suite.errors import InputError
 from trl_suite.experiment.planning import grid
 from trl_suite.experiment.specification import experiment_checks, experiment_file
+from trl_suite.worlds.address import Address
+from trl_suite.worlds.stepping.domain_pool import domain_pool
 
 
 def test_every_shipped_experiment_can_be_planned():
@@ -95,10 +97,9 @@ def test_a_source_may_draw_its_worlds_and_every_seed_draws_its_own(tiny):
     sources = [step for step in grid.run_specs(experiment_file.load(tiny)) if step.role == "source"]
     drawn = [step.specification["training_variants"] for step in sources]
     assert drawn[0] != drawn[1]
-    scales = [float(address.partition("gravity=")[2]) for mix in drawn for address in mix]
-    assert len(scales) == 2 * 32  # the pool that each run's episodes are drawn from
-    assert all(step.specification["redraw"] for step in sources)
-    assert all(0.5 <= scale <= 2.0 for scale in scales)
+    pools = [domain_pool(Address.parse(address)).addresses for [address] in drawn]
+    assert [len(set(pool)) for pool in pools] == [32, 32]  # what each run's episodes are drawn from
+    assert all(0.5 <= address.axes.gravity <= 2.0 for pool in pools for address in pool)
     assert drawn == [
         s.specification["training_variants"] for s in grid.run_specs(experiment_file.load(tiny)) if s.role == "source"
     ]
@@ -108,9 +109,11 @@ def test_a_source_may_draw_its_worlds_and_every_seed_draws_its_own(tiny):
     ("extra", "message"),
     [
         ('variants = ["gravity-7"]', "unknown variant 'gravity-7'"),
-        ("randomise = {gravty = [0.5, 2.0]}", "unknown key 'gravty'"),
-        ("randomise = {gravity = [2.0, 0.5]}", "source.randomise.gravity: 2.0 is above 0.5"),
+        ("randomise = {gravty = [0.5, 2.0]}", "source.randomise: unknown axis 'gravty'"),
+        ("randomise = {gravity = [2.0, 0.5]}", "source.randomise: gravity: 2 is above 0.5"),
         ("randomise = {gravity = [0.0, 0.5]}", "source.randomise"),
+        ("randomise = true", r"source.randomise: the table of 'inverted-pendulum' has no \[randomisation\]"),
+        ("schedule = {widen = 0.8, narrow = 0.2}", "source.schedule: widens ranges, and source.randomise has none"),
         ('variants = ["gravity-0.5", "gravity-1.5", "gear-1.5"]', "3 variants need as many worlds, and n_envs is 2"),
         ('variants = ["gravity-0.5"]\nheads = true', "source.heads: give two variants or more"),
         ('variants = ["gravity-0.5", "gear-1.5"]\nheads = true\ndynamics = {}', "either heads or dynamics"),

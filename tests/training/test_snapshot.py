@@ -109,8 +109,9 @@ def test_a_source_on_several_variants_goes_on_exactly():
 
 @pytest.mark.parametrize(("hyperparameters", "steps", "every"), [(PPO, 240, 3), (SAC_, 300, 20)])
 def test_a_source_that_draws_its_env_anew_goes_on_exactly(hyperparameters, steps: int, every: int):
-    pool = tuple(f"hopper?gravity={scale}" for scale in (0.5, 0.8, 1.5, 2.0))
-    goes_on_exactly(job("hopper", hyperparameters, steps, training_variants=pool, redraw=True), every=every)
+    ranges = '{"ranges":{"gravity":[0.5,2.0]},"pool":4,"schedule":{"widen":1,"narrow":0,"episodes":1}}'
+    pool = (f"hopper?randomise={ranges}",)
+    goes_on_exactly(job("hopper", hyperparameters, steps, training_variants=pool), every=every)
 
 
 def test_sac_goes_on_exactly_with_a_replay_that_has_wrapped(monkeypatch):

@@ -11,6 +11,7 @@ from tools.site import axis_table
 from trl_suite import content, tables
 from trl_suite.errors import InputError
 from trl_suite.worlds.axes.model_axes import edit_task
+from trl_suite.worlds.axes.randomisation import ranges_of
 from trl_suite.worlds.axes.variation import Variation
 from trl_suite.worlds.catalogue import described, rows
 from trl_suite.worlds.env_spec import Block, Bound, EnvSpec, Spread, Term, load
@@ -201,7 +202,16 @@ def _variants(name: str, spec: EnvSpec) -> str:
     body = [(f"`{variant}`", described(change), change.about) for variant, change in spec.variants.items()]
     refused = [f"- `{axis}`: {reason}" for axis, reason in refusals(spec).items()]
     note = "\n\nAxes that do not apply:\n\n" + "\n".join(refused) if refused else ""
-    return f"By address `{name}.<variant>`.\n\n" + _table(("variant", "change", ""), body) + note
+    return f"By address `{name}.<variant>`.\n\n" + _table(("variant", "change", ""), body) + note + _ranges(name, spec)
+
+
+def _ranges(name: str, spec: EnvSpec) -> str:
+    """The ranges that episodes are drawn from where they are asked for."""
+    if spec.randomisation is None:
+        return ""
+    ranges = ranges_of(spec.randomisation, name)
+    body = [(f"`{entry.name}`", f"{entry.low:g}", f"{entry.high:g}") for entry in ranges]
+    return f"\n\nDrawn anew at each episode by `{name}?randomise=true`:\n\n" + _table(("number", "from", "to"), body)
 
 
 def refusals(spec: EnvSpec) -> dict[str, str]:

@@ -142,6 +142,8 @@ def _type(annotation: Any) -> str:
     """A type in words: `text`, `number`, [Gravity](#gravity), a list of them."""
     if annotation in _WORDS:
         return _WORDS[annotation]
+    if annotation is Any:
+        return "value"
     if annotation is Variant:
         return "[axes](#axes)"
     if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):

@@ -43,7 +43,6 @@ class TrainingRun:
     training_variants: tuple[
         str, ...
     ] = ()  # addresses that the training worlds take in turn, instead of all being `env`
-    redraw: bool = False  # each training env draws one of the variants anew at each episode, instead of taking turns
     source_training: settings.SourceTraining = field(default_factory=settings.SourceTraining)
     preset: str = ""  # where the hyperparameters come from
     head_start: int = 0  # env steps before the first of `steps`, which are paid for and not measured
@@ -104,12 +103,8 @@ class TrainingRun:
         )
 
 
-def training_addresses(
-    env: str, training_variants: Sequence[str], worlds: int, redraw: bool = False
-) -> list[str | tuple[str, ...]]:
-    """Addresses of the training envs: the variants in turn, a pool of all of them each, or the env itself."""
-    if redraw:
-        return [tuple(training_variants)] * worlds
+def training_addresses(env: str, training_variants: Sequence[str], worlds: int) -> list[str]:
+    """Addresses of the training envs: the variants in turn, or the env itself."""
     return [training_variants[i % len(training_variants)] if training_variants else env for i in range(worlds)]
 
 
@@ -193,6 +188,7 @@ class TrainingOutcome:
     freeze: Freeze
     steps: int  # env steps made
     unstable_episodes: int
+    ranges: dict[str, tuple[float, float]]  # that episodes were drawn from at the end, by the numbers' names
     finished: bool  # False where the watcher ended it
 
 

@@ -13,7 +13,7 @@ from trl_suite import content, tables
 from trl_suite.errors import InputError, unknown
 from trl_suite.files import reason_of
 from trl_suite.worlds.axes.variation import Variation
-from trl_suite.worlds.env_spec import EnvSpec
+from trl_suite.worlds.env_spec import EnvSpec, load
 
 FOREIGN = "gymnasium:"  # opens the address of an env that is not the suite's: `gymnasium:FetchReach-v4`
 
@@ -68,13 +68,39 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
         """Return all that differs from the env as it stands.
 
         Raises:
-            InputError: the env has no such variant, or an axis is changed by the variant and beside it.
+            InputError: the env has no such variant, an axis is changed by the variant and beside it, or its table has
+                no ranges to draw from.
         """
+        axes = self._with_ranges(spec)
         if not self.variant:
-            return self.axes
+            return axes
         if self.variant not in spec.variants:
             raise unknown("variant", self.variant, spec.variants, self.env)
-        return spec.variants[self.variant].only_axes().joined(self.axes, str(self))
+        return spec.variants[self.variant].only_axes().joined(axes, str(self))
+
+    def _with_ranges(self, spec: EnvSpec) -> Variation:
+        """Axes with the table's ranges where they ask for those."""
+        if not isinstance(self.axes.randomise, bool):
+            return self.axes
+        if self.axes.randomise and spec.randomisation is None:
+            raise _no_ranges(self.env)
+        return msgspec.structs.replace(self.axes, randomise=spec.randomisation if self.axes.randomise else None)
+
+
+def table_ranges(address: str) -> dict[str, Any]:
+    """Return the ranges of the [randomisation] of an env's table.
+
+    Raises:
+        InputError: there is no such env, or its table has none.
+    """
+    env = Address.parse(address).env
+    if (randomisation := load(env).randomisation) is None:
+        raise _no_ranges(env)
+    return randomisation.ranges
+
+
+def _no_ranges(env: str) -> InputError:
+    return InputError(f"the table of '{env}' has no [randomisation]: give the ranges themselves")
 
 
 class OutsideAddress(msgspec.Struct, frozen=True, kw_only=True):

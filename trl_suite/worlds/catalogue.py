@@ -107,6 +107,11 @@ _PHRASES: dict[str, Callable[[Any], str]] = {
     "action_noise": lambda value: _noise("action", value),
     "action_inversion": lambda value: "every action inverted" if value is True else f"inverted: {', '.join(value)}",
     "cripple": lambda value: f"no force from {', '.join(value)}",
+    "randomise": lambda value: (
+        "drawn anew at each episode: " + ", ".join(value["ranges"])
+        if isinstance(value, dict)
+        else "drawn anew at each episode"
+    ),
 }
 
 

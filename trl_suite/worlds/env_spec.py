@@ -9,7 +9,7 @@ from msgspec import Meta
 from trl_suite import content, tables
 from trl_suite.errors import InputError
 from trl_suite.tables import Unbounded
-from trl_suite.worlds.axes.variation import Variant
+from trl_suite.worlds.axes.variation import Randomisation, Variant
 
 MAX_NUMBER = 1e10  # mjMAXVAL: MuJoCo calls a state beyond it unstable
 MAX_FRAME_SKIP = 10_000  # physics steps of a control step
@@ -365,6 +365,8 @@ class EnvSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Sentences for the env's page on how published variants differ."""
     variants: dict[str, Variant] = {}
     """Named variants: each a table of axes."""
+    randomisation: Randomisation | None = None
+    """Ranges that episodes are drawn from at the address `ENV?randomise=true`."""
 
     @classmethod
     def read(cls, name: str) -> Self:

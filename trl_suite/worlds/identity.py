@@ -12,7 +12,7 @@ from trl_suite.worlds.env_spec import load
 from trl_suite.worlds.model import mjcf
 from trl_suite.worlds.model.outside_models import FILE_PREFIX, resolved
 
-_DESCRIBES = ("title", "about", "camera", "equals", "notes", "variants")
+_DESCRIBES = ("title", "about", "camera", "equals", "notes", "variants", "randomisation")  # acts where it is asked for
 
 
 def folder_name(address: str) -> str:

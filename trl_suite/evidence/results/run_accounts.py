@@ -89,6 +89,7 @@ def costs(results: Results) -> list[Cost]:
         steps = float(member.curve.steps[-1]) if member.curve is not None and len(member.curve.steps) else 0.0
         trained = float(run.steps) if run.status == "done" else steps
         method = f"{run.method}, reference" if run.role == "reference" else run.method
+        method += f", drawn anew at each episode: {', '.join(run.ranges)}" if run.ranges else ""
         had = costs_by_method.get((run.env, method), Cost(run.env, method, 0, 0.0, 0.0))
         spent = (had.steps + trained, had.seconds + run.seconds)
         costs_by_method[run.env, method] = Cost(run.env, method, had.runs + 1, *spent)

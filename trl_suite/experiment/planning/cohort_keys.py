@@ -192,8 +192,6 @@ class CohortPlanner:
 
 def _one_batch(job: TrainingRun) -> str:
     """Return the key that a training's worlds share on Warp; runs of one cohort share it too."""
-    if job.redraw:
-        raise InputError("physics = 'warp' draws no models anew at each episode (source.randomise); 'mujoco' does")
     addresses = {shared(address): address for address in (job.env, *job.training_variants)}
     if len(addresses) > 1:
         raise InputError(f"physics = 'warp': {' and '.join(addresses.values())} cannot be of one batch; 'mujoco' can")

@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from trl_suite import record
 from trl_suite.errors import InputError
@@ -26,6 +25,8 @@ from trl_suite.networks.components import REPLAY
 from trl_suite.record import SCRATCH, SOURCE_METHOD, Plan, PlannedRun, Role, SourcePhysics
 from trl_suite.training import settings
 from trl_suite.training.reproducibility import seed_for
+from trl_suite.worlds.address import Address, table_ranges
+from trl_suite.worlds.axes.variation import Randomisation
 from trl_suite.worlds.identity import folder_name, identity
 
 
@@ -215,8 +216,6 @@ class Grid:
         budget = self._budget(env, seed)
         evaluation = msgspec.structs.replace(experiment.evaluation, every=source.every or -(-budget // 10))
         extra = {"training_variants": _training_variants(source, env, seed)} | self._source_training()
-        if source.randomise:
-            extra["redraw"] = True  # each training env draws one of them anew at each episode
         return self._spec(planned, budget, evaluation, Method(), extra)
 
     def _shipped(self, planned: PlannedRun) -> RunSpec:
@@ -315,21 +314,19 @@ def _acting(method: Method) -> dict[str, Any]:
 
 
 def _training_variants(source: SourceOptions, env: str, seed: int) -> list[str]:
-    """Addresses of the source's training envs: the variants, or the pool of a randomised one; none for the env itself.
+    """Addresses of the source's training envs: the variants, or a randomised one; none for the env itself.
 
-    A pool is compiled once per run; its scales are drawn log-uniformly from the run's seed.
+    The pool of a randomised one lies where the run's seed puts it.
+
+    Raises:
+        InputError: the env's table has no ranges, where the source asks for them.
     """
     if source.variants:
         return [f"{env}.{variant}" for variant in source.variants]
     if not source.randomise:
         return []
-    generator = np.random.default_rng(seed_for(seed, "domain"))
-    return [_drawn(source, env, generator) for _ in range(source.pool)]
-
-
-def _drawn(source: SourceOptions, env: str, generator: np.random.Generator) -> str:
-    scales = {
-        axis: round(float(np.exp(generator.uniform(np.log(low), np.log(high)))), 4)
-        for axis, (low, high) in source.randomise.items()
-    }
-    return f"{env}?" + "&".join(f"{axis}={scale}" for axis, scale in scales.items())
+    address = Address.parse(env)
+    ranges = table_ranges(env) if source.randomise is True else source.randomise
+    randomise = Randomisation(ranges=ranges, pool=source.pool, seed=seed_for(seed, "domain"), schedule=source.schedule)
+    axes = dict(address.axes.axes()) | {"randomise": msgspec.to_builtins(randomise)}
+    return [str(Address.of(address.env, address.variant, axes))]

@@ -94,7 +94,6 @@ def training_of(spec: RunSpec, source: Policy | None) -> TrainingRun:
         source=source,
         alias=table["alias"],
         training_variants=tuple(table["training_variants"]),
-        redraw=table.get("redraw", False),
         source_training=msgspec.convert(table.get("source_training", {}), settings.SourceTraining),
         head_start=table.get("head_start", 0),
         preset=spec.preset,

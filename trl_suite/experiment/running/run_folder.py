@@ -177,6 +177,7 @@ class RunFolder:
             transplant=outcome.transplant,
             freeze=outcome.freeze,
             unstable_episodes=outcome.unstable_episodes,
+            ranges=outcome.ranges,
         )
         if outcome.finished:
             checkpoint.discard(self.path / checkpoint.CHECKPOINT_FOLDER)

@@ -12,7 +12,10 @@ from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.source_replay import remembered
 from trl_suite.networks.components import REPLAY
 from trl_suite.record import SCRATCH
-from trl_suite.worlds.address import FOREIGN, without_module
+from trl_suite.worlds.address import FOREIGN, Address, table_ranges, without_module
+from trl_suite.worlds.axes.randomisation import draws
+from trl_suite.worlds.axes.variation import Randomisation
+from trl_suite.worlds.env_spec import load
 from trl_suite.worlds.identity import identity
 
 EVALUATIONS_MAX = 100_000  # of one run: each takes a line of its file for every episode
@@ -114,6 +117,19 @@ def _check_envs(where: str, key: str, envs: Sequence[str]) -> None:
             if env.startswith(FOREIGN):
                 without_module(env)
             identity(env)
+            _refuse_moving_ranges(env)
+
+
+def _refuse_moving_ranges(env: str) -> None:
+    """Refuse an env whose ranges move while it is measured: no two evaluations would be of one task."""
+    if env.startswith(FOREIGN):
+        return
+    address = Address.parse(env)
+    randomise = address.variation(load(address.env)).randomise
+    if isinstance(randomise, Randomisation):
+        draws(randomise, env)
+        if randomise.schedule:
+            raise InputError(f"{env}: a schedule is for training: give source.schedule, which widens source.randomise")
 
 
 def _check_budgets(where: str, experiment: Experiment) -> None:
@@ -256,10 +272,12 @@ def _check_source(where: str, experiment: Experiment) -> None:
             raise InputError(f"{where}: source.{key}: '{env}' is of another package: its source is trained on it alone")
     if source.variants and source.randomise:
         raise InputError(f"{where}: source: give either variants or randomise")
-    for axis, (low, high) in source.randomise.items():
-        if low > high:
-            raise InputError(f"{where}: source.randomise.{axis}: {low} is above {high}")
-        _check_envs(where, f"source.randomise.{axis}", [f"{env}?{axis}={low}" for env in experiment.sources])
+    for env in experiment.sources if source.randomise else ():
+        with located(f"{where}: source.randomise"):
+            ranges = table_ranges(env) if source.randomise is True else source.randomise
+        draws(Randomisation(ranges=ranges, schedule=source.schedule), f"{where}: source.randomise")
+    if source.schedule and not source.randomise:
+        raise InputError(f"{where}: source.schedule: widens ranges, and source.randomise has none")
     for variant in source.variants:
         _check_envs(where, "source.variants", [f"{env}.{variant}" for env in experiment.sources])
 

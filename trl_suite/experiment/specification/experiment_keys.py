@@ -14,10 +14,10 @@ from trl_suite.mechanisms.methods import Method
 from trl_suite.training import settings
 from trl_suite.training.overrides import OVERRIDES, present
 from trl_suite.training.presets import Choice, Preset, choose
+from trl_suite.worlds.axes.variation import MAX_POOL, RangeSchedule
 from trl_suite.worlds.identity import robot_of
 
 Bound = Annotated[float, msgspec.Meta(gt=0)]
-Scale = tuple[Bound, Bound]
 Seed = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 
 
@@ -30,8 +30,10 @@ class SourceOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     steps: Count | None = None  # needed unless the policies are shipped, whose cards say it
     shipped: bool = False  # take policies/ENV-ALGORITHM-seed-SEED instead of training any
     variants: tuple[str, ...] = ()  # trained on these at once, in equal shares, instead of on the env itself
-    randomise: dict[str, Scale] = {}  # axis -> lowest and highest scale; each episode is of another draw
-    pool: Annotated[int, msgspec.Meta(ge=2, le=1024)] = 32  # compiled models that a randomised source draws from
+    # axis -> [low, high], or its table with [low, high] for its number; true: the ranges of the env's table
+    randomise: dict[str, Any] | Literal[True] = {}  # each training episode is of another draw
+    pool: Annotated[int, msgspec.Meta(ge=2, le=MAX_POOL)] = 32  # compiled models that a randomised source draws from
+    schedule: RangeSchedule | None = None  # how the ranges widen with what is learned; whole at once where not given
     heads: bool = False  # a head for each of the variants on a shared trunk; what is kept has the mean of them
     dynamics: settings.Dynamics | None = None  # learn how the world moves from random actions, without any reward
     every: Count | None = None  # env steps between two evaluations; a tenth of the budget where not given

@@ -18,6 +18,7 @@ from trl_suite.training.cohort.stacked.parameter_layout import on_policy, padded
 from trl_suite.training.policy_import import spaces_of, trainable_spaces
 from trl_suite.training.training_run import TrainingRun
 from trl_suite.worlds.address import FOREIGN, Address
+from trl_suite.worlds.stepping.domain_pool import size
 from trl_suite.worlds.stepping.vector_env import bytes_per_variant, bytes_per_world
 from trl_suite.worlds.warp import limits
 
@@ -100,9 +101,14 @@ def memory_of(run: TrainingRun, physics: Physics, device: Literal["cpu", "cuda"]
         worlds = 0
     else:
         worlds = others * _bytes_per_world(run.env, physics)
-    worlds += len(set(run.training_variants)) * bytes_per_variant(run.env) if run.training_variants else 0
+    worlds += _models(run) * bytes_per_variant(run.env) if run.training_variants else 0
     # of a GPU's member the host has the worlds of MuJoCo's, and draws this chunk's numbers and the next one's
     return MemoryNeed(worlds + 2 * drawn, learner) if device == "cuda" else MemoryNeed(worlds + learner, 0)
+
+
+def _models(run: TrainingRun) -> int:
+    """Compiled models of the training envs, those of pools counted one by one."""
+    return sum(size(address) for address in set(run.training_variants))
 
 
 def _bytes_per_world(address: str, physics: Physics) -> int:

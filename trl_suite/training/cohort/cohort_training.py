@@ -279,6 +279,7 @@ class _CohortLoop:
                 freeze=self._cohort.proof(index, components),
                 steps=self._step,
                 unstable_episodes=int(self._cohort.algorithm.episodes.unstable[index]),
+                ranges=self._cohort.worlds.ranges(index),
                 finished=finished,
             )
         except RuntimeError as error:

@@ -79,10 +79,10 @@ class CohortMember:
         self._before = snapshot.facts["seconds"]
 
     @property
-    def addresses(self) -> list[str | tuple[str, ...]]:
-        """The address of each of its training envs, or the pool that it draws its address from at each episode."""
+    def addresses(self) -> list[str]:
+        """The address of each of its training envs."""
         run = self.run
-        return training_addresses(run.env, run.training_variants, self.hyperparameters.n_envs, run.redraw)
+        return training_addresses(run.env, run.training_variants, self.hyperparameters.n_envs)
 
     @property
     def rows_given(self) -> int:

@@ -1,6 +1,7 @@
 """One training on SB3: build, transplant, evaluate at step 0, learn, evaluate on the grid, prove the freeze."""
 
 from pathlib import Path
+from typing import Any
 
 from trl_suite.errors import InputError
 from trl_suite.mechanisms import methods
@@ -13,6 +14,7 @@ from trl_suite.training.sb3.methods.method_callbacks import MethodCallbacks
 from trl_suite.training.sb3.methods.transplant import implant
 from trl_suite.training.sb3.models import sb3_model as sb3
 from trl_suite.training.sb3.models.learners import Model
+from trl_suite.training.sb3.models.vec_env import BatchVecEnv
 from trl_suite.training.sb3.observer import RunObserver, StoppedError, run_logger
 from trl_suite.training.training_run import TrainingOutcome, TrainingRun, Watcher
 
@@ -39,7 +41,6 @@ def train(run: TrainingRun, watcher: Watcher, logs: Path | None = None) -> Train
         run.training_variants,
         terms=terms,
         heads=run.source_training.heads,
-        redraw=run.redraw,
     )
     model.set_logger(run_logger(None, 0))
     fresh = methods.fresh_values(run.definition, sb3.components_of(model))
@@ -56,8 +57,15 @@ def train(run: TrainingRun, watcher: Watcher, logs: Path | None = None) -> Train
         freeze=callbacks.proof(),
         steps=min(model.num_timesteps, run.total),
         unstable_episodes=observer.unstable_episodes,
+        ranges=_ranges(model),
         finished=not observer.stopped,
     )
+
+
+def _ranges(model: Model) -> dict[str, tuple[float, float]]:
+    """Ranges that the training episodes are drawn from now; of envs that are objects of their own none are told."""
+    worlds: Any = model.env.unwrapped if model.env is not None else None
+    return worlds.ranges() if isinstance(worlds, BatchVecEnv) else {}
 
 
 def _learn(model: Model, run: TrainingRun, observer: RunObserver, watcher: Watcher) -> None:

@@ -193,6 +193,51 @@ class Region(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 Steps = Annotated[int, Meta(ge=1, le=1000)]
 Count = Annotated[int, Meta(ge=1, le=64)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+MAX_POOL = 1024  # compiled models that one randomised env draws from
+
+
+class RangeSchedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Automatic domain randomisation: ranges begin narrow, and an end moves with the score of episodes at it.
+
+    OpenAI et al. 2019, "Solving Rubik's Cube with a Robot Hand", section 5.2 and algorithm 1.
+    """
+
+    widen: float
+    """Mean score at an end from which it moves out: the success rate, or the return where the env has no success."""
+    narrow: float
+    """Mean score at an end up to which it moves in."""
+    episodes: Annotated[int, Meta(ge=1, le=10_000)] = 10
+    """Episodes at an end before it is judged."""
+    step: Annotated[float, Meta(gt=0, le=1)] = 0.1
+    """Share of the way from the nominal value to the end of the range by which an end moves."""
+    start: Share = 0.0
+    """Share of the ranges that is drawn from at first."""
+    at_end: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    """Probability that an episode is one at an end."""
+
+    def __post_init__(self) -> None:
+        """Refuse thresholds in the wrong order.
+
+        Raises:
+            ValueError: they are.
+        """
+        _refuse_unless_finite("widen and narrow", (self.widen, self.narrow))
+        if self.narrow >= self.widen:
+            raise ValueError(f"narrow, {self.narrow:g}, is not below widen, {self.widen:g}")
+
+
+class Randomisation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Ranges from which each episode's world is drawn: an axis as a variant has it, `[low, high]` for its number."""
+
+    ranges: Annotated[dict[str, Any], Meta(min_length=1)]
+    """Axis -> `[low, high]`, or the axis' table with `[low, high]` for its number."""
+    pool: Annotated[int, Meta(ge=2, le=MAX_POOL)] = 32
+    """Compiled models that are drawn from, spread evenly over the ranges."""
+    seed: Annotated[int, Meta(ge=0, lt=2**31)] = 0
+    """Seed by which the models of the pool lie where they do."""
+    schedule: RangeSchedule | None = None
+    """How the ranges widen with what is learned; the whole ranges from the start where not given."""
 
 
 class Variation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -264,6 +309,8 @@ class Variation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Actuators that pull the other way, or `true` for all."""
     action_scale: float | None = None
     """Factor of every action, above 0."""
+    randomise: bool | Randomisation | None = None
+    """Ranges that each episode is drawn from, `true` for the table's [randomisation]; of addresses, not of variants."""
 
     def __post_init__(self) -> None:
         for axis in _SCALES:
@@ -314,6 +361,16 @@ class Variant(Variation, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     """Note on where the variant comes from."""
     intervals: dict[str, tuple[float, float]] = {}
     """Of a variant that was measured: the 95 % interval of each fitted number."""
+
+    def __post_init__(self) -> None:
+        """Refuse a variant that is many worlds.
+
+        Raises:
+            ValueError: it is drawn anew at each episode, so that no certificate could speak of it.
+        """
+        super().__post_init__()
+        if self.randomise is not None:
+            raise ValueError("randomise: a variant is one world; ranges stand in [randomisation], `ENV?randomise=true`")
 
 
 _SCALES = (

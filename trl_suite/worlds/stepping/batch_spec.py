@@ -11,6 +11,7 @@ from trl_suite.errors import InputError
 from trl_suite.worlds.address import Address
 from trl_suite.worlds.axes.variation import Variation
 from trl_suite.worlds.env_spec import EnvSpec
+from trl_suite.worlds.stepping.domain_pool import DomainPool, domain_pool
 from trl_suite.worlds.stepping.env import action_space, built
 from trl_suite.worlds.stepping.perturbations import PerturbationSpec, applies, perturbation_spec
 from trl_suite.worlds.stepping.task import BoundTask, stacked
@@ -45,17 +46,22 @@ class BatchSpec:
         pools: Sequence[Sequence[Variant]] | None = None,
     ) -> None:
         if pools is None:
-            addresses = [[address] for address in _parsed_addresses(count, env, variants, variant, axes)]
+            self.domains = [domain_pool(address) for address in _parsed_addresses(count, env, variants, variant, axes)]
         else:
-            addresses = _pooled_addresses(count, env, pools, variants or variant, axes)
-        self.pools = tuple(tuple(map(str, pool)) for pool in addresses)
-        parsed = {str(address): address for pool in addresses for address in pool}
+            self.domains = _listed_pools(count, env, pools, variants or variant, axes)
+        self.pools = tuple(tuple(map(str, pool.addresses)) for pool in self.domains)
+        parsed = {str(address): address for pool in self.domains for address in pool.addresses}
         self._built = {text: built(address) for text, address in parsed.items()}
         _refuse_unless_alike(self._built)
-        if pools is not None:
+        if any(len(pool) > 1 for pool in self.pools):
             _refuse_other_layouts({text: model for text, (_, model, *_) in self._built.items()})
+        self._tasks_alike = _first_alike({text: task for text, (_, _, task, _) in self._built.items()})
         self.select([pool[0] for pool in self.pools])
         self.table, self.interface = self.env_specs[0], self.tasks[0].interface
+        variations = {text: variation for text, (*_, variation) in self._built.items()}
+        self._perturbed: dict[str, PerturbationSpec] = {}  # by address; empty where no env has any
+        if any(map(applies, variations.values())):
+            self._perturbed = {text: perturbation_spec(change, self.interface) for text, change in variations.items()}
         self.action_space = self._actions(env)
 
     def select(self, addresses: Sequence[str]) -> None:
@@ -69,6 +75,7 @@ class BatchSpec:
         self.models = [model for _, model, *_ in every]
         self.tasks = [task for _, _, task, _ in every]
         self.variations = [variation for *_, variation in every]
+        self.evaluated_as = tuple(self._tasks_alike[text] for text in addresses)  # equal: evaluated by equal numbers
 
     @property
     def longest_delays(self) -> tuple[int, int]:
@@ -82,9 +89,9 @@ class BatchSpec:
     @property
     def perturbation_specs(self) -> list[PerturbationSpec] | None:
         """Perturbations between policy and world, per world; None where no world has any."""
-        if not any(applies(variation) for *_, variation in self._built.values()):
+        if not self._perturbed:
             return None
-        return [perturbation_spec(each_env, self.interface) for each_env in self.variations]
+        return [self._perturbed[text] for text in self.addresses]
 
     def tasks_by_structure(self) -> list[tuple[Any, BoundTask]]:
         """Return tasks over all worlds, each with the rows that it speaks for: as many as there are structures."""
@@ -132,14 +139,31 @@ def _address(env: str, variant: Variant, axes: Mapping[str, Any]) -> Address:
     return Address.of(env, name, {**axes, **env_axes})
 
 
-def _pooled_addresses(
+def _listed_pools(
     count: int, env: str, pools: Sequence[Sequence[Variant]], given_twice: Any, axes: Mapping[str, Any]
-) -> list[list[Address]]:
+) -> list[DomainPool]:
     if given_twice:
         raise InputError(f"{env}: give either variants or pools")
     if len(pools) != count or not all(pools):
         raise InputError(f"{env}: {len(pools)} pools for {count} envs, each of one variant at least")
-    return [[_address(env, variant, axes) for variant in pool] for pool in pools]
+    return [_listed_pool([_address(env, variant, axes) for variant in pool]) for pool in pools]
+
+
+def _listed_pool(addresses: Sequence[Address]) -> DomainPool:
+    for address in addresses:
+        if address.axes.randomise:
+            raise InputError(f"{address}: is a pool itself, and cannot be part of one")
+    return DomainPool(tuple(addresses), np.zeros((len(addresses), 0)), (), None)
+
+
+def _first_alike(tasks: Mapping[str, BoundTask]) -> dict[str, str]:
+    """Per address the first one whose task is evaluated by the same numbers: they can take each other's place."""
+    firsts: dict[str, BoundTask] = {}
+    alike: dict[str, str] = {}
+    for text, task in tasks.items():
+        alike[text] = next((other for other, first in firsts.items() if task.evaluates_as(first)), text)
+        firsts.setdefault(alike[text], task)
+    return alike
 
 
 def _refuse_unless_alike(every: Mapping[str, tuple[EnvSpec, mujoco.MjModel, BoundTask, Variation]]) -> None:

@@ -24,8 +24,16 @@ from trl_suite.worlds.env_spec import Camera, EnvSpec, load
 from trl_suite.worlds.model.compilation import compiled
 from trl_suite.worlds.outside.outside_env import OutsideEnv, is_listed
 from trl_suite.worlds.stepping import rng_state
-from trl_suite.worlds.stepping.perturbations import SINGLE_ENV, Perturbations, applies, perturbation_spec
+from trl_suite.worlds.stepping.domain_pool import DomainPool, domain_pool
+from trl_suite.worlds.stepping.perturbations import (
+    SINGLE_ENV,
+    Perturbations,
+    PerturbationSpec,
+    applies,
+    perturbation_spec,
+)
 from trl_suite.worlds.stepping.physics import FULL_STATE, full_state, reset_data
+from trl_suite.worlds.stepping.range_schedule import RangeSchedules
 from trl_suite.worlds.stepping.task import BoundTask
 from trl_suite.worlds.terms.memory import TaskMemory, host_draw, with_memory
 from trl_suite.worlds.terms.sensors import flat_fields
@@ -71,36 +79,65 @@ class RobotEnv(gymnasium.Env[Array, Array], EzPickle):
         EzPickle.__init__(
             self, env, variant, render_mode=render_mode, width=width, height=height, warm_start=warm_start, **axes
         )
-        address = Address.of(env, variant or "", axes)
-        self.address = str(address)
-        self.table, self.model, self._task, self.variation = built(address)
-        self.data = mujoco.MjData(self.model)
-        layout = self._task.layout
-        self._memory_array = np.zeros(layout.width)
-        fields = with_memory(flat_fields(self.data), self._memory_array)
-        self._evaluator = self._task.evaluator(fields)
-        remembers = layout.width > 0
-        self._memory = TaskMemory(layout, self._memory_array, fields, _unmoved, [self.dt]) if remembers else None
-        self.interface = self._task.interface
+        pool = domain_pool(Address.of(env, variant or "", axes))
+        self._domain, self._schedules, self._drawn = pool, RangeSchedules([pool]), 0
+        self._worlds: dict[int, BoundWorld] = {}  # members of the pool that an episode was of already
+        self._enter(0)
+        self._longest_delays, perturbed = _perturbed(pool)
         self.observation_space = Box(-np.inf, np.inf, (len(self.interface.observation),), np.float64)
         self.action_space = action_space(self.model)
         self.render_mode = render_mode
         self.metadata = self.metadata | {"render_fps": round(1.0 / self.dt)}
-        self._labels = [f"reward_{label}" for label in self._task.labels]
         self._shape = self.action_space.shape
-        self._control, self._substeps = self.data.ctrl, self.table.frame_skip
         self._size = (width, height)
-        self._warm_start, self._forces, self._ends = warm_start, self._task.needs_contact_forces, self._task.ends
+        self._warm_start = warm_start
         self._perturbations = (
-            Perturbations([perturbation_spec(self.variation, self.interface)], [self._task.nominal.control])
-            if applies(self.variation)
+            Perturbations([self._perturbation_spec()], [self._task.nominal.control], self._longest_delays)
+            if perturbed
             else None
         )
         self._noise_rng: np.random.Generator | None = None  # apart from `np_random`, so that noise moves no first state
-        self._faults: Array = self.data.warning.number[_FAULTS]  # a view: MuJoCo counts here
         self._calm = self._faults.tobytes()
         self._renderer: Any = None
         self._seen_at = np.zeros(2)  # m, of the body that the camera follows
+        self._steps, self._score, self._ended = 0, 0.0, False  # of the episode, for a schedule of ranges
+
+    def _enter(self, member: int) -> None:
+        """Be at a member of the pool, which is compiled where no episode was of it before."""
+        if member not in self._worlds:
+            self._worlds[member] = BoundWorld(self._domain.addresses[member])
+        world, self._drawn = self._worlds[member], member
+        self.address, self.table, self.model, self.variation = world.address, world.table, world.model, world.variation
+        self.data, self._task, self._evaluator = world.data, world.task, world.evaluator
+        self._memory, self._memory_array = world.memory, world.memory_array
+        self.interface = self._task.interface
+        self._labels = [f"reward_{label}" for label in self._task.labels]
+        self._control, self._substeps = self.data.ctrl, self.table.frame_skip
+        self._forces, self._ends = self._task.needs_contact_forces, self._task.ends
+        self._faults: Array = self.data.warning.number[_FAULTS]  # a view: MuJoCo counts here
+
+    def _draw_world(self) -> None:
+        """Draw the world of a new episode from the pool."""
+        if self._ended or self._steps >= self.table.episode_steps:
+            self._schedules.finish(0, self._score)
+        self._steps, self._score, self._ended = 0, 0.0, False
+        self._move_to(self._schedules.draw(0, self.np_random))
+
+    def _move_to(self, member: int) -> None:
+        """Be at another member of the pool, also between policy and world."""
+        if member == self._drawn:
+            return
+        self.close()  # a renderer draws one model
+        self._enter(member)
+        if self._perturbations is not None:
+            self._perturbations.assign_one(0, self._perturbation_spec(), self._task.nominal.control)
+
+    def _perturbation_spec(self) -> PerturbationSpec:
+        return perturbation_spec(self.variation, self.interface)
+
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """Lower and upper end of what is drawn from now, by the names of the numbers; none of a plain env."""
+        return self._schedules.reached(0)
 
     @property
     def dt(self) -> float:
@@ -115,6 +152,8 @@ class RobotEnv(gymnasium.Env[Array, Array], EzPickle):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
         """Return the first observation of a new episode."""
         super().reset(seed=seed, options=options)
+        if len(self._domain.addresses) > 1:
+            self._draw_world()
         reset_data(self.model, self.data, self._task.nominal.keyframe)
         self.data.qpos[:], self.data.qvel[:] = self._task.start(self.np_random)
         mujoco.mj_forward(self.model, self.data)
@@ -168,7 +207,16 @@ class RobotEnv(gymnasium.Env[Array, Array], EzPickle):
             terminated = terminated or (self._task.success_ends and bool(success.holds))
         if self._perturbations is not None:
             observation = self._perturbations.sense(observation[None], [self._noise_generator()], SINGLE_ENV)[0]
-        return observation, float(self._evaluator.total(rewards)), terminated, False, info
+        reward = float(self._evaluator.total(rewards))
+        if self._domain.schedule is not None:
+            self._count(reward, terminated, None if success is None else bool(success.episode))
+        return observation, reward, terminated, False, info
+
+    def _count(self, reward: float, terminated: bool, success: bool | None) -> None:
+        """Take note of a step for the schedule of the ranges."""
+        self._steps += 1
+        self._ended |= bool(terminated)
+        self._score = self._score + reward if success is None else float(success)
 
     def render(self) -> Any:
         """Return a picture, or show it, as `render_mode` says."""
@@ -195,11 +243,21 @@ class RobotEnv(gymnasium.Env[Array, Array], EzPickle):
         }
         if self._memory is not None:
             arrays["memory"] = self._memory_array.copy()
+        if len(self._domain.addresses) > 1:
+            arrays["drawn"] = np.array([self._drawn, self._steps, self._ended], dtype=np.int64)
+            arrays["score"] = np.array(self._score)
+            arrays |= {f"ranges.{name}": values for name, values in self._schedules.state(np.arange(1)).items()}
         channel = self._perturbations.state(np.arange(1)) if self._perturbations is not None else {}
         return arrays | {f"channel.{name}": values for name, values in channel.items()}
 
     def restore(self, state: Mapping[str, Array]) -> None:
         """Put the world where `state` found it."""
+        if len(self._domain.addresses) > 1:
+            member, self._steps, ended = map(int, state["drawn"])
+            self._move_to(member)
+            self._score, self._ended = float(state["score"]), bool(ended)
+            names = ("ends", "scores", "counts", "tested")
+            self._schedules.restore(np.arange(1), {name: state[f"ranges.{name}"] for name in names})
         mujoco.mj_setState(self.model, self.data, state["state"], FULL_STATE)
         self._faults[:] = state["warnings"]
         for name in self._task.fields:
@@ -240,11 +298,39 @@ class RobotEnv(gymnasium.Env[Array, Array], EzPickle):
         self.data.qpos[:] = self._task.nominal.position
         mujoco.mj_forward(self.model, self.data)
         info: dict[str, Any] = dict.fromkeys(self._labels, 0.0)
+        if self._domain.schedule is not None:
+            self._count(0.0, True, False if self._task.layout.judges else None)
         if self._memory is not None:
             self._memory.begin(ALWAYS, None)
         if self._task.layout.judges:
             info["is_success"] = False
         return self._evaluator.observe(), 0.0, True, False, info | {"sim_unstable": True}
+
+
+class BoundWorld:
+    """One world: a model with its data, and the task that is read from them.
+
+    Raises:
+        InputError: the variant or an axis does not exist, or does not apply.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self.address = str(address)
+        self.table, self.model, self.task, self.variation = built(address)
+        self.data = mujoco.MjData(self.model)
+        layout, duration = self.task.layout, self.model.opt.timestep * self.table.frame_skip
+        self.memory_array = np.zeros(layout.width)
+        fields = with_memory(flat_fields(self.data), self.memory_array)
+        self.evaluator = self.task.evaluator(fields)
+        self.memory = TaskMemory(layout, self.memory_array, fields, _unmoved, [duration]) if layout.width else None
+
+
+def _perturbed(pool: DomainPool) -> tuple[tuple[int, int], bool]:
+    """Longest delays of actions and observations in a pool, and whether any of it lies between policy and world."""
+    variations = [address.variation(load(address.env)) for address in pool.addresses]
+    delays = [(variation.action_delay or 0, variation.observation_delay or 0) for variation in variations]
+    acts, senses = zip(*delays, strict=True)
+    return (max(acts), max(senses)), any(map(applies, variations))
 
 
 def _unmoved(array: Any) -> Any:

@@ -118,6 +118,12 @@ class Perturbations:
             [spec.observation_delay for spec in specs],
         )
 
+    def assign_one(self, env: int, spec: PerturbationSpec, control: Array) -> None:
+        """Let one env be perturbed by this from now on; what is on its way stays so."""
+        self._first_actions[env] = first_actions([spec], [control])[0]
+        self._acts.assign_one(env, spec.action_factor, spec.action_std, spec.action_delay)
+        self._senses.assign_one(env, spec.observation_factor, spec.observation_std, spec.observation_delay)
+
     def begin(self, env_index: int, observation: Array, rng: np.random.Generator) -> Array:
         """Start an episode of one world; return what its policy sees first (observations,)."""
         self._acts.fill(env_index, self._first_actions[env_index])
@@ -158,6 +164,10 @@ class _DelayLine:
         self._factor, self._std = factor, std
         self._noisy = np.flatnonzero(std.any(axis=1)).tolist()
         self._delays = np.array(delays)
+
+    def assign_one(self, env_index: int, factor: Array, std: Array, delay: int) -> None:
+        self._factor[env_index], self._std[env_index], self._delays[env_index] = factor, std, delay
+        self._noisy = np.flatnonzero(self._std.any(axis=1)).tolist()
 
     def fill(self, env_index: int, row: Array) -> None:
         self._past[env_index] = row

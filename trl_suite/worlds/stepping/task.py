@@ -133,6 +133,15 @@ class BoundTask:
             goals,
         )
 
+    def evaluates_as(self, other: "BoundTask") -> bool:
+        """Whether an evaluator and a memory of the other task give this one's numbers."""
+        ends = [(task.low, task.high, task.duration, task.success_ends) for task in (self, other)]
+        return (
+            self.structure == other.structure
+            and all(np.array_equal(left, right) for left, right in zip(*ends, strict=True))
+            and all(map(_same_numbers, self.terms, other.terms))
+        )
+
     def start(self, rng: np.random.Generator) -> tuple[Floats, Floats]:
         """Return a first state: positions (nq,), with the goal, and velocities (nv,), drawn in this order."""
         position = self.nominal.position + _noise(rng, self.starts.position, len(self.nominal.position))
@@ -321,6 +330,12 @@ def _terms(spec: EnvSpec, model: mujoco.MjModel, layout: MemoryLayout) -> tuple[
 def _joined(terms: Sequence[BoundTerm]) -> BoundTerm:
     constants = {name: _many([term.constants[name] for term in terms]) for name in terms[0].constants}
     return terms[0]._replace(weight=_many([term.weight for term in terms]), constants=constants)
+
+
+def _same_numbers(term: BoundTerm, other: BoundTerm) -> bool:
+    """Whether two terms of one structure have the same weight, target and constants."""
+    same = term.weight == other.weight and np.array_equal(term.target, other.target)
+    return same and all(np.array_equal(value, other.constants[name]) for name, value in term.constants.items())
 
 
 def _many(values: Sequence[Any]) -> Any:

@@ -21,6 +21,7 @@ from trl_suite.worlds.stepping.env import built, make
 from trl_suite.worlds.stepping.env_batch import EnvBatch, refuse_pictures
 from trl_suite.worlds.stepping.perturbations import Perturbations
 from trl_suite.worlds.stepping.physics import physics
+from trl_suite.worlds.stepping.range_schedule import RangeSchedules
 from trl_suite.worlds.stepping.task import TaskEvaluator
 from trl_suite.worlds.terms.memory import Draw, TaskMemory, host_draw, with_memory
 
@@ -95,6 +96,8 @@ class RobotVectorEnv(EnvBatch[Array]):
         self._memory_array = np.zeros((num_envs, self._tasks[0].layout.width))
         self._evaluators = self._bound_evaluators()
         self._draws_models = any(len(pool) > 1 for pool in batch_spec.pools)
+        self._schedules = RangeSchedules(batch_spec.domains)
+        self._scheduled, self._scores = any(pool.schedule for pool in batch_spec.domains), np.zeros(num_envs)
         self._elapsed, self._ended = np.zeros(num_envs, dtype=np.int64), np.zeros(num_envs, dtype=bool)
         self._generators: list[np.random.Generator] = []
         self._noise_generators: list[np.random.Generator] = []
@@ -111,13 +114,24 @@ class RobotVectorEnv(EnvBatch[Array]):
     def _draw(self, mask: Array) -> Array:
         return host_draw(self._generators, self._tasks[0].layout.draws)(mask)
 
+    def share_ranges(self, leaders: Sequence[int]) -> None:
+        """Let envs learn together how far their ranges may widen: of each env, the first of those of its run."""
+        self._schedules.leaders = list(leaders)
+
+    def ranges(self, env: int) -> dict[str, tuple[float, float]]:
+        """Lower and upper end of what an env draws from now, by the names of the numbers; none of a plain env."""
+        return self._schedules.reached(env)
+
     def _draw_models(self, envs: Array) -> None:
         """Draw the models of new episodes, each env from its own pool by its own generator."""
         addresses = list(self.addresses)
         for index in envs:
+            if self._ended[index]:
+                self._schedules.finish(index, float(self._scores[index]))
             pool = self._batch_spec.pools[index]
             if len(pool) > 1:
-                addresses[index] = pool[int(self._generators[index].integers(len(pool)))]
+                addresses[index] = pool[self._schedules.draw(index, self._generators[index])]
+        self._scores[envs] = 0.0
         self._select(addresses)
 
     def _select(self, addresses: Sequence[str]) -> None:
@@ -125,14 +139,18 @@ class RobotVectorEnv(EnvBatch[Array]):
         if tuple(addresses) == self.addresses:
             return
         spec = self._batch_spec
+        changed = [index for index, text in enumerate(addresses) if text != self.addresses[index]]
+        evaluated_as = spec.evaluated_as
         spec.select(addresses)
         self.addresses, self._tasks = spec.addresses, spec.tasks
         self._ends = np.array([task.ends for task in spec.tasks])
         keyframes = [task.nominal.keyframe for task in spec.tasks]
         self._physics.set_models(spec.models, [table.frame_skip for table in spec.env_specs], keyframes)
-        self._evaluators = self._bound_evaluators()
+        if spec.evaluated_as != evaluated_as:
+            self._evaluators = self._bound_evaluators()
         if self._perturbations is not None and (specs := spec.perturbation_specs):
-            self._perturbations.assign(specs, [task.nominal.control for task in spec.tasks])
+            for index in changed:
+                self._perturbations.assign_one(index, specs[index], spec.tasks[index].nominal.control)
 
     @property
     def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]  as SyncVectorEnv's
@@ -183,6 +201,8 @@ class RobotVectorEnv(EnvBatch[Array]):
         terminated, truncated = result.terminated, self._elapsed >= self._limit
         infos = self._infos(result, active)
         observation, reward = result.observation, result.reward
+        if self._scheduled:
+            self._scores = self._scores + reward * active if result.success is None else result.success * 1.0
         if waiting is not None:
             reward[waiting] = 0.0
             if self.autoreset_mode == AutoresetMode.NEXT_STEP:
@@ -213,6 +233,9 @@ class RobotVectorEnv(EnvBatch[Array]):
         if self._draws_models:
             drawn = [self._batch_spec.pools[index].index(self.addresses[index]) for index in rows]
             arrays["drawn"] = np.array(drawn, dtype=np.int64)
+        if self._scheduled:
+            arrays |= {f"ranges.{name}": values for name, values in self._schedules.state(rows).items()}
+            arrays["scores"] = self._scores[rows]
         if self._memory is not None:
             arrays["memory"] = self._memory_array[rows]
         return arrays | {
@@ -235,6 +258,9 @@ class RobotVectorEnv(EnvBatch[Array]):
             for row, index in enumerate(rows):
                 addresses[index] = self._batch_spec.pools[index][int(state["drawn"][row])]
             self._select(addresses)
+        if self._scheduled:
+            self._schedules.restore(rows, _below("ranges.", state))
+            self._scores[rows] = state["scores"]
         self._physics.restore(rows, _below("physics.", state))
         if self._perturbations is not None and "channel.acts" in state:
             self._perturbations.restore(rows, _below("channel.", state))
@@ -412,25 +438,17 @@ def _rows(value: Any, rows: Any) -> Any:
     return value[rows] if np.ndim(value) else value
 
 
-def batch_arguments(addresses: Sequence[str | tuple[str, ...]]) -> dict[str, Any]:
+def batch_arguments(addresses: Sequence[str]) -> dict[str, Any]:
     """Arguments of `RobotVectorEnv`, besides the number of envs, for addresses that differ in variant or axes.
-
-    Args:
-        addresses: of each env; a tuple is a pool, of which the env draws one anew at each episode.
 
     Raises:
         InputError: they are of several envs, or one does not exist.
     """
-    pools = [(address,) if isinstance(address, str) else address for address in addresses]
-    parsed = [[Address.parse(address) for address in pool] for pool in pools]
-    if len({address.env for pool in parsed for address in pool}) > 1:
-        raise InputError(
-            f"{', '.join(map(str, addresses))}: one training is of one env; its envs may differ in variant and axes"
-        )
-    variants = [[{"variant": address.variant, **dict(address.axes.axes())} for address in pool] for pool in parsed]
-    if all(isinstance(address, str) for address in addresses):
-        return {"env": parsed[0][0].env, "variants": [pool[0] for pool in variants]}
-    return {"env": parsed[0][0].env, "pools": variants}
+    parsed = [Address.parse(address) for address in addresses]
+    if len({address.env for address in parsed}) > 1:
+        raise InputError(f"{', '.join(addresses)}: one training is of one env; its envs may differ in variant and axes")
+    variants = [{"variant": address.variant, **dict(address.axes.axes())} for address in parsed]
+    return {"env": parsed[0].env, "variants": variants}
 
 
 def make_vector(address: str, count: int, *, autoreset: bool = False) -> VectorEnv[Any, Any, Any]:

@@ -43,6 +43,13 @@ class HostWarpEnv:
         """Put worlds where `state` found them."""
         self.on_device.restore(envs, state)
 
+    def share_ranges(self, leaders: Sequence[int]) -> None:
+        """Nothing: on a device no env is drawn anew."""
+
+    def ranges(self, env: int) -> dict[str, tuple[float, float]]:
+        """Return none: on a device no env is drawn anew."""
+        return {}
+
     def overflow_mask(self) -> NDArray[np.bool_]:
         """Return in which worlds the physics was wrong for want of room (worlds,): a wait."""
         return self.on_device.overflow_mask().cpu().numpy()

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from trl_suite.errors import InputError
 from trl_suite.worlds.address import Address
+from trl_suite.worlds.stepping.domain_pool import refuse_pool, size
 from trl_suite.worlds.stepping.env import built
 from trl_suite.worlds.warp import warp_library
 
@@ -108,6 +109,7 @@ def shared(address: str) -> str:
         InputError: there is no such env, variant or axis, or Warp cannot run it.
         NotInstalledError: Warp is missing.
     """
+    refuse_pool(address, size(address))
     table, model, *_ = built(Address.parse(address))
     return f"{structure(model)}-{table.frame_skip}"
 

@@ -19,6 +19,7 @@ from trl_suite import machine_resources
 from trl_suite.errors import InputError
 from trl_suite.worlds.env_spec import MAX_EPISODE_STEPS
 from trl_suite.worlds.stepping.batch_spec import BatchSpec, Variant
+from trl_suite.worlds.stepping.domain_pool import refuse_pool
 from trl_suite.worlds.stepping.env_batch import EnvBatch, refuse_pictures
 from trl_suite.worlds.terms.memory import TaskMemory, with_memory
 from trl_suite.worlds.warp.counter_rng import CounterRng, DrawPurpose
@@ -58,7 +59,7 @@ class WarpVectorEnv(EnvBatch[Tensor]):
         max_episode_steps: after how many steps an episode is cut.
         warm_start: as `RobotEnv`'s.
         render_mode: None: a batch draws no pictures.
-        pools: None: on a device the models of a batch stay what they are.
+        pools: of one variant each: on a device the models of a batch stay what they are.
         axes: changes of single axes, for all worlds.
 
     Raises:
@@ -82,13 +83,12 @@ class WarpVectorEnv(EnvBatch[Tensor]):
         pools: Sequence[Sequence[Variant]] | None = None,
         **axes: Any,
     ) -> None:
-        if pools is not None:
-            raise InputError(f"{env}: physics on Warp draws no models anew at each episode: physics = 'mujoco' does")
         refuse_unless_usable(torch.device(device))
         self.device = torch.empty(0, device=device).device  # with its index, as Warp wants it
         refuse_pictures(env, render_mode)
         self.autoreset_mode = AutoresetMode(autoreset_mode)
-        batch_spec = BatchSpec(num_envs, env, variants, variant, axes)
+        batch_spec = BatchSpec(num_envs, env, variants, variant, axes, pools)
+        refuse_pool(env, max(map(len, batch_spec.pools)))
         self._describe(batch_spec, max_episode_steps, np.float32)
         self._cold = not warm_start
         self._stream = DeviceStream(self.device)

@@ -39,6 +39,14 @@ class SteppedBatch(Protocol):
         """Put worlds where `state` found them."""
         ...
 
+    def share_ranges(self, leaders: Sequence[int]) -> None:
+        """Let envs learn together how far their ranges may widen: of each env, the first of those of its run."""
+        ...
+
+    def ranges(self, env: int) -> dict[str, tuple[float, float]]:
+        """Return the ranges that an env's episodes are drawn from now, by the numbers' names."""
+        ...
+
     def overflow_mask(self) -> npt.NDArray[np.bool_]:
         """Return in which worlds the physics was wrong for want of room (worlds,)."""
         ...
@@ -48,7 +56,7 @@ class SteppedBatch(Protocol):
         ...
 
 
-EnvAddresses = Sequence[str | tuple[str, ...]]
+EnvAddresses = Sequence[str]
 EnvMaker = Callable[[EnvAddresses, AutoresetMode], SteppedBatch]
 """Makes the worlds of these addresses."""
 
@@ -92,6 +100,7 @@ class CohortEnvs:
     def __init__(self, addresses: Sequence[EnvAddresses], make: EnvMaker, autoreset: AutoresetMode) -> None:
         self._shape = (len(addresses), len(addresses[0]))
         self.batch = make([address for of_member in addresses for address in of_member], autoreset)
+        self.batch.share_ranges([index - index % self._shape[1] for index in range(self.batch.num_envs)])
         space: Any = self.batch.single_action_space
         self.low, self.high = space.low, space.high  # of actions
 
@@ -126,6 +135,10 @@ class CohortEnvs:
             success=self._by_member(_term("is_success", ended, infos)) if _judged(infos) else None,
             terms={name: self._by_member(_term(f"reward_{name}", ended, infos)) for name in terms},
         )
+
+    def ranges(self, member: int) -> dict[str, tuple[float, float]]:
+        """Return the ranges that a member's episodes are drawn from now, by the numbers' names."""
+        return self.batch.ranges(member * self._shape[1])
 
     def overflown(self) -> npt.NDArray[np.int64]:
         """Return in how many worlds of each member the physics was wrong, on Warp, for want of room (members,)."""

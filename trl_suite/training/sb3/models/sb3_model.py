@@ -55,7 +55,6 @@ def build(
     training_variants: Sequence[str] = (),
     terms: bool = False,
     heads: bool = False,
-    redraw: bool = False,
 ) -> Model:
     """Return a fresh model on `hyperparameters.n_envs` worlds of an env address, normalised as `how` says.
 
@@ -69,12 +68,11 @@ def build(
         training_variants: addresses that the worlds take in turn, instead of all being `env`.
         terms: have the terms of each reward in `info`.
         heads: give each address of the mix a head of its own.
-        redraw: let each env draw one of the training variants anew at each episode, instead of taking turns.
     """
     if one_by_one or env.startswith(FOREIGN):
         worlds: VecEnv = DummyVecEnv([lambda: Monitor(make(env)) for _ in range(hyperparameters.n_envs)])
     else:
-        addresses = batch_arguments(training_addresses(env, training_variants, hyperparameters.n_envs, redraw))
+        addresses = batch_arguments(training_addresses(env, training_variants, hyperparameters.n_envs))
         worlds = VecMonitor(BatchVecEnv(hyperparameters.n_envs, threads=1, terms=terms, **addresses))
     if heads:
         worlds = Marked(worlds, len(training_variants))

@@ -74,6 +74,10 @@ class BatchVecEnv(VecEnv):
         """End the threads."""
         self.batch.close()
 
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """Return the ranges that episodes are drawn from now, by the numbers' names; none of a plain env."""
+        return self.batch.ranges(0)
+
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
         """Return an attribute of the batch, once per world.
 
