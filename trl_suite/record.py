@@ -126,6 +126,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     diff: str = ""  # file with the uncommitted changes, relative to the experiment's folder; "" where there are none
     unstable_episodes: int = 0  # episodes that ended because the simulation did
     ranges: dict[str, tuple[float, float]] = {}  # that episodes were drawn from at the end, by the numbers' names
+    compress_steps: int = 0  # of the budget, env steps that trained nothing but a knowledge base
     transplant: Transplant | None = None
     freeze: Freeze | None = None
     error: str = ""

@@ -30,9 +30,12 @@ USING: dict[str, dict[str, object]] = {
     "packing": {"packing": {}},
     "heads": {"copy": ["actor"], "heads": ["actor.head"]},
     "task_replay": {"task_replay": 100},
+    "composition": {"composition": {}},
+    "compress": {"compress": {}, "adapter": {"kind": "lateral", "on": ["actor"]}},
 }
 DURING = {
     "thaw", "distillation", "guide_policy", "adapter", "head_start", "reset", "packing", "heads", "task_replay",
+    "composition", "compress",
 }  # fmt: skip
 OFF_POLICY = {"task_replay"}
 
@@ -74,7 +77,7 @@ def test_each_engine_does_a_mechanism_or_says_why_not(key):
     assert bool(methods.refusal("sb3", using(key), "ppo")) == (key in OFF_POLICY)
     assert bool(methods.refusal("transplant", using(key), algorithm)) == (key in DURING)
     refused = methods.refusal("cohort", using(key), algorithm)
-    assert bool(refused) == (key in ("guide_policy", "adapter"))
+    assert bool(refused) == (key in ("guide_policy", "adapter", "composition", "compress"))
 
 
 @pytest.mark.parametrize("key", sorted(DURING))
@@ -105,6 +108,12 @@ def test_a_mechanism_that_says_nothing_of_an_engine_is_refused_there():
         ({"heads": ["actor.head"], "copy": ["actor"], "adapter": {"kind": "lateral"}}, "give one of them"),
         ({"heads": ["actor.head"]}, "give copy too"),
         ({"task_replay": 0}, "task_replay"),
+        ({"composition": {}, "adapter": {"kind": "lateral"}}, "which adapter does not know: give one of them"),
+        ({"composition": {}, "copy": ["actor"]}, "do not copy actor"),
+        ({"composition": {"width": 0}}, "composition.width"),
+        ({"compress": {}}, "compress needs an active column: give adapter"),
+        ({"compress": {}, "adapter": {"kind": "lateral"}}, "compress needs an active column: give adapter"),
+        ({"compress": {"share": 1.0}, "adapter": {"kind": "lateral", "on": ["actor"]}}, "compress.share"),
         ({"weights": {"strength": 1.0}}, "it is called 'weight_regularizer' now"),
         ({"behaviour": {"strength": 1.0}}, "it is called 'distillation' now"),
         ({"guide": {}}, "it is called 'guide_policy' now"),

@@ -19,7 +19,8 @@ from trl_suite.networks.card import Training
 from trl_suite.training import settings
 from trl_suite.training.acting.source_states import visited_states
 from trl_suite.training.sb3.loop import train
-from trl_suite.training.sb3.methods.method_callbacks import GuidedEnv, gaussian_of
+from trl_suite.training.sb3.methods.learner_actions import gaussian_of
+from trl_suite.training.sb3.methods.method_callbacks import GuidedEnv
 from trl_suite.training.sb3.methods.transplant import transplant
 from trl_suite.training.sb3.models import sb3_model as sb3
 from trl_suite.training.sb3.models.rates import optimisers

@@ -14,7 +14,7 @@ from trl_suite.networks.policy import load
 from trl_suite.training import settings
 from trl_suite.training.cohort.cohort_key import obstacle
 from trl_suite.training.sb3.loop import train
-from trl_suite.training.sb3.methods.method_callbacks import gaussian_of
+from trl_suite.training.sb3.methods.learner_actions import gaussian_of
 from trl_suite.training.sb3.methods.transplant import transplant
 from trl_suite.training.sb3.models import sb3_model as sb3
 from trl_suite.training.training_run import TrainingRun, Unwatched

@@ -12,9 +12,10 @@ from trl_suite.errors import NotInstalledError
 class ParameterRule(NamedTuple):
     """One SB3 parameter-name pattern and the component and tensor it stands for.
 
-    Groups of the pattern: `module`, the index in a Sequential; `stack`, the Sequential's name where its last layer is
-    the head; `target`, not empty for a target network; `net`, which of twin critics; `role`, whether an adapter has
-    added the tensor; `norm`, whether it is of the layer normalisation that stands before an activation.
+    The component may name groups of the pattern. Those with a meaning: `module`, the index in a Sequential; `stack`,
+    the Sequential's name where its last layer is the head; `target`, not empty for a target network; `net`, which of
+    twin critics; `role`, whether an adapter has added the tensor; `norm`, whether it is of the layer normalisation that
+    stands before an activation.
     """
 
     pattern: re.Pattern[str]
@@ -34,8 +35,20 @@ TWIN_CRITICS = rule(
     "critic.{part}",
     "q{net}_{tensor}",
 )
+
+
+def composed_rules(trunk: str) -> tuple[ParameterRule, ...]:
+    """Return the rules of the frozen modules and attention heads that stand before a composed actor's trunk."""
+    head = r"(?P<tensor>(query|key|value)_(weight|bias))"
+    return (
+        rule(rf"{trunk}\.attention\.(?P<head>output|input)\.{head}", "actor.attention.{head}"),
+        rule(rf"{trunk}\.before\.(?P<index>\d+)\.(?P<own>[a-z_0-9.]+)\.(?P<tensor>\w+)", "module.{index}.{own}"),
+    )
+
+
 ACTOR_CRITIC = (  # SB3's ActorCriticPolicy
     rule(rf"mlp_extractor\.policy_net\.(?P<module>\d+)\.{LAST}", "actor.{part}"),
+    *composed_rules(r"mlp_extractor\.policy_net"),
     rule(rf"action_net\.{LAST}", "actor.head"),
     rule(r"log_std", "log_std", "value"),
     rule(rf"mlp_extractor\.value_net\.(?P<module>\d+)\.{LAST}", "critic.{part}"),
@@ -43,6 +56,7 @@ ACTOR_CRITIC = (  # SB3's ActorCriticPolicy
 )
 SQUASHED_ACTOR = (  # the actor of SB3's SACPolicy
     rule(rf"actor\.latent_pi\.(?P<module>\d+)\.{LAST}", "actor.{part}"),
+    *composed_rules(r"actor\.latent_pi"),
     rule(rf"actor\.mu\.{LAST}", "actor.head"),
     rule(rf"actor\.log_std\.{LAST}", "log_std"),
 )

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from trl_suite.algorithms.descriptor import LAST, TWIN_CRITICS, AlgorithmDescriptor, rule
+from trl_suite.algorithms.descriptor import LAST, TWIN_CRITICS, AlgorithmDescriptor, composed_rules, rule
 from trl_suite.algorithms.hyperparameters import Count, NotNegative, Positive, TargetNetworkHyperparameters
 
 
@@ -24,6 +24,7 @@ DESCRIPTOR = AlgorithmDescriptor(
     log_std="none",
     targets=("actor", "critic"),
     parameter_rules=(
+        *composed_rules(r"actor(?P<target>_target)?\.mu"),
         rule(rf"(?P<stack>actor(?P<target>_target)?\.mu)\.(?P<module>\d+)\.{LAST}", "actor.{part}"),
         TWIN_CRITICS,
     ),

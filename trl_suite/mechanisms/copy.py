@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 import torch
 
 from trl_suite.errors import InputError
-from trl_suite.mechanisms.fit import Copies, Fit, check, refuse_missing_critic
+from trl_suite.mechanisms.fit import Copies, Fit, check, columns, refuse_missing_critic
 from trl_suite.mechanisms.mechanism import Mechanism, everywhere
 from trl_suite.mechanisms.normaliser_statistics import described, most_samples
 from trl_suite.networks.align import Alignment
@@ -19,7 +19,6 @@ from trl_suite.networks.components import (
     INPUT_NORM,
     LOG_STD,
     OBSERVATION_STATISTICS,
-    SOURCE_PREFIX,
     TARGET,
     Axis,
     Components,
@@ -57,8 +56,7 @@ def transplant(
     where = f"method '{name}'"
     if source is not None:
         refuse_missing_critic(source, method, where)
-    columns = tuple(component for component in into if component.startswith(SOURCE_PREFIX))
-    frozen = select((*method.frozen_selectors, *columns), into, where)
+    frozen = select((*method.frozen_selectors, *columns(into)), into, where)
     if not method.needs_source:
         return Transplant(
             method=name,
@@ -80,6 +78,7 @@ def transplant(
 
 
 def _recorded(fit: Fit, name: str, synced: tuple[str, ...]) -> Transplant:
+    origins = {*fit.copied, *map(fit.origin, fit.copied)}
     components = (*fit.source.components, *(name for name in fit.source.memory if not name.startswith(STAGE_PREFIX)))
     return Transplant(
         method=name,
@@ -89,9 +88,7 @@ def _recorded(fit: Fit, name: str, synced: tuple[str, ...]) -> Transplant:
         fresh=tuple(component for component in fit.into if component not in fit.copied + synced),
         frozen=fit.frozen,
         missing=tuple(component for component in fit.requested if component not in fit.offered),
-        left_over=tuple(
-            component for component in components if not {component, SOURCE_PREFIX + component} & {*fit.copied}
-        ),
+        left_over=tuple(component for component in components if component not in origins),
         unmatched=fit.alignment.unmatched,
         normaliser=described(fit.method, fit.copied, fit.into),
         log_std="none" if LOG_STD not in fit.into else "copied" if LOG_STD in fit.copied else "fresh",

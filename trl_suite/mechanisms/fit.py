@@ -11,8 +11,10 @@ from trl_suite.errors import InputError
 from trl_suite.mechanisms.adapters import Adapter, Lateral, Residual, in_source_slots
 from trl_suite.mechanisms.mechanism import Share
 from trl_suite.mechanisms.normaliser_statistics import StatisticsKeys
+from trl_suite.mechanisms.self_composing import modules
 from trl_suite.networks.align import Alignment
 from trl_suite.networks.components import (
+    MODULE_PREFIX,
     OBSERVATION_STATISTICS,
     OPTIMISER,
     OPTIONAL,
@@ -63,6 +65,16 @@ class Copies(StatisticsKeys, Protocol):
         ...
 
     @property
+    def composition(self) -> object:
+        """A learner of which the source becomes a frozen module."""
+        ...
+
+    @property
+    def compress(self) -> object:
+        """A compress phase, after which the source's own network is the policy."""
+        ...
+
+    @property
     def needs_source(self) -> bool:
         """Whether a source has any part in it."""
         ...
@@ -96,13 +108,21 @@ class Fit:
         return {
             **components,
             **self.source.memory,
-            **{name: components[name.removeprefix(SOURCE_PREFIX)] for name in self.columns},
+            **{name: components[self.origin(name)] for name in self.columns},
         }
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
         """The components of the learner that are the source's own, frozen beside it."""
-        return tuple(component for component in self.into if component.startswith(SOURCE_PREFIX))
+        return columns(self.into)
+
+    def origin(self, component: str) -> str:
+        """Return the name of a learner's component in the source."""
+        return self._modules.get(component, component.removeprefix(SOURCE_PREFIX))
+
+    @cached_property
+    def _modules(self) -> Mapping[str, str]:
+        return modules(self.source.components) if self.method.composition else {}
 
     @cached_property
     def requested(self) -> tuple[str, ...]:
@@ -122,6 +142,13 @@ class Fit:
         """The components that keep the source's slots."""
         return in_source_slots(self.method.adapter)
 
+    @property
+    def same_slots(self) -> bool:
+        """Whether the learner has the source's slots, in the same order."""
+        slots = self.source.interface
+        observation, action = (tuple(range(len(side))) for side in (slots.observation, slots.action))
+        return self.alignment.observation == observation and self.alignment.action == action
+
     def axes(self, component: str, tensor: str) -> dict[int, Axis]:
         """Return which dimensions of a tensor follow their slots."""
         return {} if component in self.unmoved else slot_axes(component, tensor)
@@ -131,6 +158,11 @@ class Fit:
         axes = self.axes(component, tensor)
         sizes = self.offered[component][tensor].shape
         return tuple(len(self.alignment.indices(axes[i])) if i in axes else size for i, size in enumerate(sizes))
+
+
+def columns(into: Components) -> tuple[str, ...]:
+    """Return the components of a learner that are a source's own, frozen beside it: columns and modules."""
+    return tuple(component for component in into if component.startswith((SOURCE_PREFIX, MODULE_PREFIX)))
 
 
 def refuse_missing_critic(source: Policy, method: Copies, where: str) -> None:
@@ -154,10 +186,12 @@ def check(fit: Fit) -> None:
         InputError: only one side has a layer, a tensor's shape differs, the source is a residual, an adapter stands
             around what is not the source, or moments would be of other slots.
     """
+    _check_composed(fit)
     _check_sides(fit)
     _check_residual(fit)
     _check_adapter(fit)
     _check_moments(fit)
+    _check_slots(fit)
     _check_shapes(fit)
 
 
@@ -182,6 +216,15 @@ def _check_residual(fit: Fit) -> None:
         )
 
 
+def _check_composed(fit: Fit) -> None:
+    acting = any(component.removeprefix(SOURCE_PREFIX).startswith("actor.") for component in fit.copied)
+    if acting and fit.source.card.network.composed is not None:
+        raise InputError(
+            f"{fit.where}: the source is a composed policy, whose actor is more than layers: it can guide, be imitated "
+            "and be composed (jsrl, kickstart, componet), and its actor cannot be copied"
+        )
+
+
 def _check_adapter(fit: Fit) -> None:
     """Refuse an adapter around layers that are not the source's, or whose inputs would drift away from them."""
     behind = {name for name in fit.unmoved if not name.startswith(TARGET)} - {*fit.copied}
@@ -190,17 +233,25 @@ def _check_adapter(fit: Fit) -> None:
         raise InputError(f"{fit.where}: a learned input leads into the source's own layer: copy {layers} too")
     name, released = OBSERVATION_STATISTICS, fit.method.thaw.keys() & _DRIFT
     frozen = name in fit.copied and name in fit.frozen and not released
-    if isinstance(fit.method.adapter, Lateral | Residual) and name in fit.source.components and not frozen:
+    beside = isinstance(fit.method.adapter, Lateral | Residual) or fit.method.composition is not None
+    if beside and name in fit.source.components and not frozen:
         raise InputError(f"{fit.where}: the source's column sees what its own statistics give: copy and freeze {name}")
 
 
 def _check_moments(fit: Fit) -> None:
     """Refuse moments whose slots have moved: they are of single weights, and nobody aligns them."""
-    slots = fit.source.interface
-    same = fit.alignment.observation == tuple(range(len(slots.observation)))
-    same = same and fit.alignment.action == tuple(range(len(slots.action)))
-    if not same and any(name.startswith(OPTIMISER) for name in fit.copied):
+    if not fit.same_slots and any(name.startswith(OPTIMISER) for name in fit.copied):
         raise InputError(f"{fit.where}: an optimiser's moments are copied between equal interfaces only")
+
+
+def _check_slots(fit: Fit) -> None:
+    """Refuse other slots where the source's own network goes on acting in the target."""
+    for key in ("compress", "composition"):
+        if getattr(fit.method, key) is not None and not fit.same_slots:
+            raise InputError(
+                f"{fit.where}: {key}: the source's own network acts on in the target, which has other slots: "
+                "take a target of the same slots, or a method that aligns them, such as finetune"
+            )
 
 
 def _check_shapes(fit: Fit) -> None:

@@ -16,6 +16,7 @@ import torch
 from trl_suite import tables
 from trl_suite.errors import InputError, unknown
 from trl_suite.mechanisms.adapters import ADAPTERS, Adapter
+from trl_suite.mechanisms.compress_phase import COMPRESS_PHASE, Compress
 from trl_suite.mechanisms.copy import COPY, LogStd
 from trl_suite.mechanisms.distillation import DISTILLATION, Distillation
 from trl_suite.mechanisms.freeze_schedule import FREEZE_SCHEDULE
@@ -26,6 +27,7 @@ from trl_suite.mechanisms.normaliser_statistics import NORMALISER_STATISTICS, No
 from trl_suite.mechanisms.packing import PACKING, Packing
 from trl_suite.mechanisms.rate import RATE
 from trl_suite.mechanisms.reset import RESET, Reset
+from trl_suite.mechanisms.self_composing import SELF_COMPOSING, Composition
 from trl_suite.mechanisms.source_replay import REPLAYED
 from trl_suite.mechanisms.task_heads import TASK_HEADS
 from trl_suite.mechanisms.task_replay import TASK_REPLAY, Transitions
@@ -45,11 +47,13 @@ MECHANISMS: tuple[Mechanism, ...] = (
     GUIDE_POLICY,
     HEAD_START,
     RESET,
+    COMPRESS_PHASE,
     ADAPTERS,
     REPLAYED,
     PACKING,
     TASK_HEADS,
     TASK_REPLAY,
+    SELF_COMPOSING,
 )
 
 
@@ -82,6 +86,8 @@ class Method(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     packing: Packing | None = None
     heads: tuple[str, ...] = ()  # components that every task of a sequence has of its own
     task_replay: Transitions | None = None  # of each earlier task of a sequence, in the learner's replay
+    composition: Composition | None = None  # the source becomes a frozen module that the learner attends to
+    compress: Compress | None = None  # the active column is distilled into the source at the end
 
     def __post_init__(self) -> None:
         """Refuse what no engine could do.

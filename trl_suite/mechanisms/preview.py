@@ -11,8 +11,10 @@ from trl_suite.interface import Interface, Slot
 from trl_suite.mechanisms.adapters import LearnedInput, additions
 from trl_suite.mechanisms.copy import transplant
 from trl_suite.mechanisms.methods import Method, sequence_key
+from trl_suite.mechanisms.self_composing import composed
 from trl_suite.networks.align import Alias, Alignment, align
 from trl_suite.networks.components import Axis, Components, slot_axes
+from trl_suite.networks.composition import own_actor
 from trl_suite.networks.policy import Policy
 from trl_suite.record import Transplant
 
@@ -64,9 +66,11 @@ def preview(policy: Policy, target: Interface, name: str, method: Method, alias:
     if key := sequence_key(method):
         raise InputError(f"method '{name}': {key} takes from stage to stage, in a [sequence]")
     alignment = align(policy.interface, target, alias, learned=isinstance(method.adapter, LearnedInput))
-    blank = _blank(policy.components, alignment)
+    blank = _blank(own_actor(policy.components, len(policy.interface.observation)), alignment)
     if method.adapter:
         blank |= additions(method.adapter, blank, policy.components, alignment, torch.Generator())
+    if method.composition:
+        blank |= composed(method.composition, blank, policy, torch.Generator(), f"method '{name}'")
     record = transplant(policy, blank, alignment, name, method, torch.Generator())
     return Preview(
         method=name,

@@ -25,6 +25,9 @@ def trunk(policy: Policy, observations: Floats) -> list[Floats]:
         observations: (states, slots), unnormalised.
     """
     normalized_obs = torch.as_tensor(policy.normalised(observations))
+    with torch.no_grad():
+        if attended := policy.attended(normalized_obs, policy.components):
+            normalized_obs = attended.inputs
     return [layer.numpy().astype(np.float64) for layer in _layers(policy, "actor", normalized_obs)]
 
 

@@ -18,6 +18,13 @@ Size = Annotated[int, msgspec.Meta(ge=0, le=2**31)]  # of a tensor in one dimens
 Width = Annotated[int, msgspec.Meta(gt=0, le=65536)]
 
 
+class Composed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The frozen policies that a policy attends to, which have its widths."""
+
+    modules: Annotated[int, msgspec.Meta(ge=1, le=127)]
+    attention: Width  # of queries and keys, and of what is told to the policy's own network
+
+
 class Network(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The shape of actor and critic."""
 
@@ -29,6 +36,7 @@ class Network(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     actor_only: bool = False  # no critic and no deviation, as of an ONNX file
     state_noise: bool = False  # the noise of its actions depends on the state (gSDE): log_std.by_feature
     residual: Positive | None = None  # bound of what actor.head adds to source.actor.head
+    composed: Composed | None = None  # where it attends to frozen policies: module.0.actor.head
     action_low: tuple[Unbounded, ...]  # the env clips actions to these bounds
     action_high: tuple[Unbounded, ...]
 

@@ -27,6 +27,9 @@ TEMPERATURE = "temperature"  # SAC: log_ent_coef
 TARGET = "target."  # opens the slowly following copies of SAC and TD3: target.critic.head
 SOURCE_PREFIX = "source."  # opens the layers of a source that stand, frozen, beside the learner's: source.actor.trunk.0
 ADAPTER = "adapter."  # opens the weights that an adapter adds to a layer: adapter.actor.trunk.0
+MODULE_PREFIX = "module."  # opens the frozen policies that a composed one attends to: module.0.actor.trunk.0
+OUTPUT_ATTENTION = "actor.attention.output"  # head that proposes an action from what the modules do
+INPUT_ATTENTION = "actor.attention.input"  # head that tells the own network of what the modules do
 REPLAY = "replay"  # SAC and TD3: transitions
 OPTIMISER = "optimiser."  # opens the moments of the optimisers: optimiser.actor
 INPUT_NORM = "norm_"  # opens the tensors of a layer that normalise its inputs, see `networks.input_norms`
@@ -52,7 +55,7 @@ def component_of(algorithm: str, parameter: str, heads: Mapping[str, int] | None
     if norm and groups.get("tensor") == "weight":
         raise InputError(f"parameter '{parameter}': its layers normalise no inputs (batch_norm=False)")
     role = f"{groups['role']}." if groups.get("role") else ""
-    component = (TARGET if groups.get("target") else "") + role + rule.component.format(part=part)
+    component = (TARGET if groups.get("target") else "") + role + rule.component.format(**{**groups, "part": part})
     if groups.get("norm"):
         component += NORM
     return component, rule.tensor.format(net=groups.get("net"), tensor=f"{norm}{groups.get('tensor')}")

@@ -15,7 +15,7 @@ from trl_suite.algorithms.registry import find
 from trl_suite.errors import InputError
 from trl_suite.html_tables import html_table
 from trl_suite.interface import Deployment, Interface
-from trl_suite.networks import policy_memory, store
+from trl_suite.networks import composition, policy_memory, store
 from trl_suite.networks.activation_functions import ACTIVATIONS, hidden
 from trl_suite.networks.adapted_layers import Plain, corrected
 from trl_suite.networks.card import Card
@@ -108,11 +108,28 @@ class Policy:
             normalized_obs: (batch, slots).
             components: the policy's own, or others of the same shapes: the gradient may be taken through them.
         """
-        features = self._features(normalized_obs, components)
+        attended = self.attended(normalized_obs, components)
+        features = self._features(attended.inputs if attended else normalized_obs, components)
         mean = self._mean(features, components)
+        if attended:
+            mean = mean + attended.proposal
         if LOG_STD not in components:
             return mean, None
         return mean, _log_std(features, components[LOG_STD]).expand_as(mean)
+
+    def attended(self, normalized_obs: torch.Tensor, components: Components) -> composition.Attended | None:
+        """Return what the trunk sees of frozen modules, and what is added to the mean; None where there are none.
+
+        Args:
+            normalized_obs: (batch, slots).
+            components: as for `gaussian`.
+        """
+        composed = self.card.network.composed
+        if composed is None:
+            return None
+        modules = [composition.module_of(index, components) for index in range(composed.modules)]
+        before = composition.outputs(normalized_obs, modules, ACTIVATIONS[self.card.network.activation].apply)
+        return composition.attend(normalized_obs, before, components)
 
     def save(self, folder: str | Path) -> Path:
         """Write `card.toml` and `weights.safetensors` into the folder, each at once or not at all; return it.

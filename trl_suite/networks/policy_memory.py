@@ -10,7 +10,7 @@ from trl_suite.errors import InputError
 from trl_suite.files import storing, write_atomically
 from trl_suite.networks import stage_memory, store
 from trl_suite.networks.card import Card, Memory
-from trl_suite.networks.components import OPTIMISER, REPLAY, TARGET, TEMPERATURE, Components
+from trl_suite.networks.components import MODULE_PREFIX, OPTIMISER, REPLAY, TARGET, TEMPERATURE, Components
 from trl_suite.networks.input_norms import is_running
 from trl_suite.networks.store import Shapes
 
@@ -21,15 +21,15 @@ STEP = "step"
 
 
 def save(folder: Path, memory: Components, tasks: tuple[str, ...] = ()) -> Memory | None:
-    """Write the file and return what the card says of it; without a memory, remove an older file and return None.
+    """Write the file and return what the card says of it; without any, remove an older file and return None.
 
     Args:
         folder: of the policy.
         memory: what it keeps beside its weights.
-        tasks: addresses of the stages before its own, of which it keeps something.
+        tasks: addresses of the stages before its own, of which it keeps something, here or in its weights.
     """
     path = folder / MEMORY_FILE
-    if not memory:
+    if not memory and not tasks:
         path.unlink(missing_ok=True)
         return None
     content = safetensors.torch.save({key: value.contiguous() for key, value in sorted(_flat(memory).items())})
@@ -82,7 +82,7 @@ def _expected(card: Card, memory: Memory) -> Shapes:
     shapes = _replay(card, memory) if memory.transitions else {}
     for name, (shape, dtype) in store.expected(card).items():
         component = name.rpartition(".")[0]
-        moved = not component.startswith((TARGET, "normaliser.")) and not is_running(name)
+        moved = not component.startswith((TARGET, MODULE_PREFIX, "normaliser.")) and not is_running(name)
         if moved and owner(component) in memory.moments:
             key = f"{owner(component)}/{name}"
             shapes |= {f"{key}.{moment}": (shape, dtype) for moment in MOMENTS} | {f"{key}.{STEP}": ((), dtype)}

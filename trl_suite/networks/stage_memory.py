@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import torch
 
-from trl_suite.networks.components import LOG_STD, Components
+from trl_suite.networks.components import LOG_STD, MODULE_PREFIX, Components
+from trl_suite.networks.composition import module_of
 
 if TYPE_CHECKING:
     from trl_suite.networks.policy import Policy
@@ -47,10 +48,28 @@ def policy_of_task(policy: "Policy", env: str) -> "Policy":
     if env == policy.card.training.env or env not in policy.earlier_tasks:
         return policy
     stage = max(index for index, task in enumerate(policy.earlier_tasks) if task == env)
+    if policy.card.network.composed is not None:
+        return _module(policy, stage)
     if actor := policy.memory.get(f"{STAGE_ACTORS}{stage}"):
         return _column(policy, actor)
     components = _with_heads(policy.components, policy.memory.get(f"{STAGE_HEADS}{stage}", {}))
     return replace(policy, components=_owned(components, policy.memory.get(STAGE_OWNERS, {}), stage + 1))
+
+
+def _module(policy: "Policy", stage: int) -> "Policy":
+    """Return the policy with a frozen module of its own, which attends to those before it, in place of its actor."""
+    composed = policy.card.network.composed
+    assert composed is not None
+    earlier = tuple(f"{MODULE_PREFIX}{index}." for index in range(stage))
+    components = {
+        name: tensors
+        for name, tensors in policy.components.items()
+        if not acts(name) and (not name.startswith(MODULE_PREFIX) or name.startswith(earlier))
+    }
+    attended = msgspec.structs.replace(composed, modules=stage) if stage else None
+    network = msgspec.structs.replace(policy.card.network, composed=attended)
+    card = msgspec.structs.replace(policy.card, network=network)
+    return replace(policy, card=card, components={**components, **module_of(stage, policy.components)})
 
 
 def actors_of(source: "Policy") -> dict[str, dict[str, torch.Tensor]]:

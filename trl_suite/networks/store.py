@@ -17,13 +17,16 @@ from trl_suite import tables
 from trl_suite.algorithms.registry import find
 from trl_suite.errors import InputError
 from trl_suite.files import read_limited, reason_of, storing, whole_folder, write_atomically
-from trl_suite.networks.card import CARD_SCHEMA, Card
+from trl_suite.networks.card import CARD_SCHEMA, Card, Network
 from trl_suite.networks.components import (
     BY_FEATURE,
+    INPUT_ATTENTION,
     INPUT_NORM,
     LOG_STD,
+    MODULE_PREFIX,
     NORM,
     OBSERVATION_STATISTICS,
+    OUTPUT_ATTENTION,
     RETURN_STATISTICS,
     SOURCE_PREFIX,
     TARGET,
@@ -159,16 +162,42 @@ def size(shapes: Shapes) -> int:
 def expected(card: Card) -> Shapes:
     """Return every tensor that a policy of this card has, with its shape."""
     observations, actions, network = len(card.interface.observation), len(card.interface.action), card.network
-    shapes = _stack("actor", observations, network.actor, actions, normed=network.layer_norm)
+    shapes = _actor(network, observations, actions, bool(network.composed))
     if network.residual is not None:
         shapes |= _layer(f"{SOURCE_PREFIX}actor.head", network.actor[-1] if network.actor else observations, actions)
     if not network.actor_only:
         shapes |= _learners(card, observations, actions, shapes)
+    for index in range(network.composed.modules if network.composed else 0):
+        module = _actor(network, observations, actions, index > 0) | _deviation(card, observations, actions)
+        shapes |= {f"{MODULE_PREFIX}{index}.{name}": shape for name, shape in module.items()}
     if card.normaliser and card.normaliser.observation:
         shapes |= _statistics(OBSERVATION_STATISTICS, (observations,))
     if card.normaliser and card.normaliser.reward:
         shapes |= _statistics(RETURN_STATISTICS, ())
     return shapes
+
+
+def _actor(network: Network, observations: int, actions: int, attends: bool) -> Shapes:
+    """Tensors of an actor: trunk and head, and the heads of attention where it attends to others."""
+    width = network.composed.attention if network.composed and attends else 0
+    shapes = _stack("actor", observations + width, network.actor, actions, normed=network.layer_norm)
+    heads = {OUTPUT_ATTENTION: ("query", "key"), INPUT_ATTENTION: ("query", "key", "value")} if width else {}
+    for component, maps in heads.items():
+        for name in maps:
+            inputs = observations if name == "query" else actions
+            shapes[f"{component}.{name}_weight"] = ((width, inputs), torch.float32)
+            shapes[f"{component}.{name}_bias"] = ((width,), torch.float32)
+    return shapes
+
+
+def _deviation(card: Card, observations: int, actions: int) -> Shapes:
+    """Tensors of the deviation of a policy's actions."""
+    algorithm, network = find(card.algorithm), card.network
+    features = network.actor[-1] if network.actor else observations
+    if algorithm.log_std == "number":
+        name, shape = (BY_FEATURE, (features, actions)) if network.state_noise else ("value", (actions,))
+        return {f"{LOG_STD}.{name}": (shape, torch.float32)}
+    return _layer(LOG_STD, features, actions) if algorithm.log_std == "head" else {}
 
 
 def _learners(card: Card, observations: int, actions: int, actor: Shapes) -> Shapes:
@@ -182,12 +211,7 @@ def _learners(card: Card, observations: int, actions: int, actor: Shapes) -> Sha
         shapes |= _input_norms(actor | shapes, without_trunk=not network.actor)
     copied = tuple(f"{part}." for part in algorithm.targets)
     shapes |= {f"{TARGET}{name}": shape for name, shape in (actor | shapes).items() if name.startswith(copied)}
-    if algorithm.log_std == "number":
-        features = network.actor[-1] if network.actor else observations
-        name, shape = (BY_FEATURE, (features, actions)) if network.state_noise else ("value", (actions,))
-        shapes[f"{LOG_STD}.{name}"] = (shape, torch.float32)
-    if algorithm.log_std == "head":
-        shapes |= _layer(LOG_STD, network.actor[-1] if network.actor else observations, actions)
+    shapes |= _deviation(card, observations, actions)
     if algorithm.temperature:
         shapes[f"{TEMPERATURE}.value"] = ((1,), torch.float32)
     return shapes

@@ -12,6 +12,7 @@ from trl_suite.interface import Interface
 from trl_suite.mechanisms import freeze_schedule
 from trl_suite.mechanisms.adapters import Added, LearnedInput, additions
 from trl_suite.mechanisms.methods import Method
+from trl_suite.mechanisms.self_composing import composed
 from trl_suite.mechanisms.task_replay import earlier_replays
 from trl_suite.networks.align import Alias, Alignment, align
 from trl_suite.networks.card import Normaliser
@@ -96,6 +97,8 @@ def prepare(
     added: Added = {}
     if source and alignment and method.adapter:
         added = additions(method.adapter, components, source.components, alignment, generator)
+    if source and method.composition:
+        added = composed(method.composition, components, source, generator, where)
     whole = {**components, **added}
     frozen = select(method.frozen_selectors, whole, where)
     freeze_schedule.check(whole, frozen)

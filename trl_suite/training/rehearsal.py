@@ -80,6 +80,8 @@ def rehearse(run: TrainingRun) -> None:
     Raises:
         InputError: the method names what source or target do not have, does not fit them, or leaves nothing to learn.
     """
+    if compress := run.definition.compress:
+        compress.begins(run.steps, run.hyperparameters.rollout, f"method '{run.method}'")
     run = replace(run, definition=_without_replay(run.definition), hyperparameters=_small(run.hyperparameters))
     method = run.definition
     if find(run.hyperparameters.algorithm).no_cohort or methods.refusal(

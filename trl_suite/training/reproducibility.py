@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-Role = Literal["learner", "evaluation", "home", "pull", "guide", "method", "domain", "dynamics", "replay"]
+Role = Literal["learner", "evaluation", "home", "pull", "guide", "method", "domain", "dynamics", "replay", "compress"]
 _KEYS: dict[Role, int] = {
     "learner": 0,
     "evaluation": 1,
@@ -18,6 +18,7 @@ _KEYS: dict[Role, int] = {
     "domain": 6,
     "dynamics": 7,
     "replay": 8,
+    "compress": 9,
 }
 
 

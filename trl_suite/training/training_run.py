@@ -70,7 +70,8 @@ class TrainingRun:
             memory: its own replay and optimizer state.
             stages: what it hands on of earlier stages.
         """
-        tasks = (*self.source.earlier_tasks, self.source.card.training.env) if self.source and stages else ()
+        remembers = stages or policy.card.network.composed
+        tasks = (*self.source.earlier_tasks, self.source.card.training.env) if self.source and remembers else ()
         return replace(policy, memory={**memory, **stages}, earlier_tasks=tasks)
 
     def grid(self) -> list[int]:
@@ -190,6 +191,7 @@ class TrainingOutcome:
     unstable_episodes: int
     ranges: dict[str, tuple[float, float]]  # that episodes were drawn from at the end, by the numbers' names
     finished: bool  # False where the watcher ended it
+    compress_steps: int = 0  # of them, env steps that trained nothing but a knowledge base
 
 
 Result = TrainingOutcome | Exception  # a training that failed takes none of the others with it

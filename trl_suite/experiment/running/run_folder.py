@@ -178,6 +178,7 @@ class RunFolder:
             freeze=outcome.freeze,
             unstable_episodes=outcome.unstable_episodes,
             ranges=outcome.ranges,
+            compress_steps=outcome.compress_steps,
         )
         if outcome.finished:
             checkpoint.discard(self.path / checkpoint.CHECKPOINT_FOLDER)

@@ -48,12 +48,14 @@ def save(
         stochastic: whether a second input `noise`, standard normal numbers of the actions' shape, draws the action.
 
     Raises:
-        InputError: the path does not end in .onnx, the policy has no deviation to draw from, or its activation has no
-            ONNX operator.
+        InputError: the path does not end in .onnx, the policy is composed or has no deviation to draw from, or its
+            activation has no ONNX operator.
         NotInstalledError: the package onnx is missing.
     """
     if path.suffix != ONNX_SUFFIX:
         raise InputError(f"{path}: the name of an ONNX file ends in {ONNX_SUFFIX}")
+    if card.network.composed is not None:
+        raise InputError("a composed policy attends to frozen ones: keep it as a policy folder; it is not exported")
     onnx = imported_onnx()
     graph = _GraphWriter(onnx)
     _write(graph, card, plain_actor(components), stochastic)

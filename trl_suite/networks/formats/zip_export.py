@@ -36,8 +36,8 @@ def save(path: Path, card: Card, components: Components) -> list[Path]:
     """Write the zip and, where the policy normalises, `NAME.vecnormalize.pkl` beside it; return what was written.
 
     Raises:
-        InputError: the policy is a residual, an actor alone or has normalised layers, which none of SB3's networks
-            has, or statistics of another lie beside.
+        InputError: the policy is a residual, composed, an actor alone or has normalised layers, which none of SB3's
+            networks has, or statistics of another lie beside.
     """
     if card.network.actor_only:
         raise InputError(
@@ -47,6 +47,11 @@ def save(path: Path, card: Card, components: Components) -> list[Path]:
         raise InputError(
             "a residual policy is the source's action plus a bounded correction, which no MlpPolicy of SB3 computes: "
             "it can be kept as a policy folder, and not exported"
+        )
+    if card.network.composed is not None:
+        raise InputError(
+            "a composed policy attends to frozen ones, which no MlpPolicy of SB3 does: it can be kept as a policy "
+            "folder, and not exported"
         )
     if card.network.layer_norm:
         raise InputError(

@@ -58,6 +58,7 @@ def train(run: TrainingRun, watcher: Watcher, logs: Path | None = None) -> Train
         steps=min(model.num_timesteps, run.total),
         unstable_episodes=observer.unstable_episodes,
         ranges=_ranges(model),
+        compress_steps=callbacks.compress_steps(min(model.num_timesteps, run.total)),
         finished=not observer.stopped,
     )
 

@@ -111,7 +111,8 @@ class RunObserver(BaseCallback):
             DivergedError: a parameter is not finite.
         """
         seconds = time.monotonic() - self._started
-        policy = sb3.policy_of(self._learner, self._run.training(self._learner.num_timesteps, self._last, seconds))
+        training = self._run.training(self._learner.num_timesteps, self._last, seconds)
+        policy = self._callbacks.deployed(sb3.policy_of(self._learner, training))
         for name, tensors in policy.components.items():
             if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
                 raise DivergedError(f"{name} is not finite after {self._learner.num_timesteps} steps")

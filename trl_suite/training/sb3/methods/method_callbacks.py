@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -13,12 +13,8 @@ from torch.utils.hooks import RemovableHandle
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.adapters import Lateral
 from trl_suite.mechanisms.distillation import (
-    BATCH_STATES,
     SOURCE_STATES,
     Distillation,
-    Gaussian,
-    Raw,
-    States,
     distil,
     kept_behaviours,
     kept_examples,
@@ -29,14 +25,17 @@ from trl_suite.mechanisms.distillation import (
 from trl_suite.mechanisms.freeze_schedule import FreezeSchedule, with_held
 from trl_suite.networks.actor import SourceActor
 from trl_suite.networks.components import Components
+from trl_suite.networks.policy import Policy
 from trl_suite.networks.stage_memory import STAGE_IMPORTANCE, actors_of
 from trl_suite.record import Freeze, Transplant
 from trl_suite.training.acting.source_states import visited_states
 from trl_suite.training.reproducibility import seed_for
 from trl_suite.training.sb3.methods import source_memory
+from trl_suite.training.sb3.methods.knowledge_base import KnowledgeBase
+from trl_suite.training.sb3.methods.learner_actions import gaussian_of, recent_states
 from trl_suite.training.sb3.methods.transplant import hold, regularize_copied
 from trl_suite.training.sb3.models import sb3_model as sb3
-from trl_suite.training.sb3.models.learners import Model, has_temperature, is_deterministic, is_on_policy
+from trl_suite.training.sb3.models.learners import Model
 from trl_suite.training.sb3.models.rates import optimisers, warm_up
 from trl_suite.training.training_run import TrainingRun
 from trl_suite.worlds.stepping import rng_state
@@ -82,48 +81,6 @@ class GuidedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
             if terminated or truncated:
                 return self.env.reset(options=options)
         return observation, info
-
-
-# --- the learner's own distribution and states, for penalties towards a source ---
-
-
-def gaussian_of(model: Model) -> Callable[[Raw], Gaussian]:
-    """Return a function from unnormalised states to mean and log std, with a gradient; for TD3 its action and None."""
-
-    def gaussian(states: Raw) -> Gaussian:
-        wrapper = model.get_vec_normalize_env()
-        normalized = states if wrapper is None else wrapper.normalize_obs(states)
-        return _distribution(model, torch.as_tensor(np.asarray(normalized, dtype=np.float32)))
-
-    return gaussian
-
-
-def _distribution(model: Model, normalized_obs: torch.Tensor) -> Gaussian:
-    if is_deterministic(model):
-        return model.actor(normalized_obs), None
-    if has_temperature(model):
-        mean, log_std, _ = model.actor.get_action_dist_params(normalized_obs)
-        return mean, log_std
-    normal = cast("torch.distributions.Normal", model.policy.get_distribution(normalized_obs).distribution)
-    return normal.mean, normal.stddev.log()
-
-
-def recent_states(model: Model, generator: np.random.Generator) -> States:
-    """Return a function that draws states from the learner's own rollout or replay."""
-
-    def draw() -> Raw:
-        if is_on_policy(model):
-            observations = model.rollout_buffer.observations
-            flat = observations.reshape(-1, observations.shape[-1])
-            batch = flat[generator.integers(len(flat), size=BATCH_STATES)]
-            wrapper = model.get_vec_normalize_env()  # PPO keeps what its network saw
-            return np.asarray(batch if wrapper is None else wrapper.unnormalize_obs(batch), dtype=np.float64)
-        assert model.replay_buffer is not None
-        observations = model.replay_buffer.observations
-        flat = observations[: model.replay_buffer.size()].reshape(-1, observations.shape[-1])
-        return np.asarray(flat[generator.integers(len(flat), size=BATCH_STATES)], dtype=np.float64)
-
-    return draw
 
 
 # --- the run's method ---
@@ -186,7 +143,10 @@ class MethodCallbacks:
             whole = bool(method.heads)
             weights = regularize_copied(run.source, model, regularizer, record, run.alias, run.seed, whole)
             self._hands_on |= {STAGE_IMPORTANCE: weights} if regularizer.carry else {}
-        if isinstance(method.adapter, Lateral) and run.source:
+        self._knowledge = KnowledgeBase(model, run, method.compress) if method.compress else None
+        if self._knowledge:
+            self._hands_on |= self._knowledge.hands_on
+        elif isinstance(method.adapter, Lateral) and run.source:
             self._hands_on |= actors_of(run.source)
         if method.distillation or method.guide_policy:
             self._accompany(run.actor(sb3.interface_of_model(model)))
@@ -197,6 +157,16 @@ class MethodCallbacks:
             self._hold(due)
         for callback in self._callbacks:
             callback.advance(step)
+        if self._knowledge:
+            self._knowledge.advance(step)
+
+    def deployed(self, policy: Policy) -> Policy:
+        """Return the policy that is measured and stored, of the model's own: for most methods that one."""
+        return self._knowledge.deployed(policy) if self._knowledge else policy
+
+    def compress_steps(self, made: int) -> int:
+        """Return how many of the env steps made trained nothing but a knowledge base."""
+        return self._knowledge.steps(made) if self._knowledge else 0
 
     def guided_steps(self) -> int:
         """Return the env steps that the source has made since this was last asked."""
@@ -209,8 +179,12 @@ class MethodCallbacks:
         arrays: dict[str, npt.NDArray[np.generic]] = {}
         if self._draws is not None:
             arrays["callbacks.draws"] = rng_state.pack_rng([self._draws])
-        facts = [callback.state() for callback in self._callbacks]
-        return arrays, {"freeze": self.freeze_schedule.state(), "callbacks": facts, "guided": self._guided}
+        of_callbacks = [callback.state() for callback in self._callbacks]
+        facts = {"freeze": self.freeze_schedule.state(), "callbacks": of_callbacks, "guided": self._guided}
+        if self._knowledge:
+            of_knowledge, facts["compress"] = self._knowledge.state()
+            arrays |= of_knowledge
+        return arrays, facts
 
     def restore(self, arrays: Mapping[str, npt.NDArray[Any]], facts: Mapping[str, Any]) -> None:
         """Take up a snapshot's state: what was released by then learns."""
@@ -219,6 +193,8 @@ class MethodCallbacks:
         self._hold(set(self.freeze_schedule.released))
         for callback, state in zip(self._callbacks, facts["callbacks"], strict=True):
             callback.restore(state)
+        if self._knowledge:
+            self._knowledge.restore(arrays, facts["compress"])
         if self._draws is not None:
             rng_state.restore_rng(self._draws, arrays["callbacks.draws"][0])
 

@@ -27,6 +27,7 @@ from trl_suite.training.preparation import ReplayRoom, prepare, source_acts
 from trl_suite.training.sb3.methods import source_memory
 from trl_suite.training.sb3.methods.lasting_freeze import persist, remembered
 from trl_suite.training.sb3.models import sb3_model as sb3
+from trl_suite.training.sb3.models.composed_layers import compose
 from trl_suite.training.sb3.models.layers import adapt, hold_input_norms
 from trl_suite.training.sb3.models.learners import ActsFirst, Model, algorithm_of, is_on_policy
 from trl_suite.training.sb3.models.model_inputs import check_inputs
@@ -208,6 +209,10 @@ def implant(
     if method.adapter:
         adapt(into, method.adapter, added)
         renew_optimisers(into, {}, {})  # the old ones hold layers that were exchanged
+        components = _everything(into)
+    if method.composition:
+        compose(into, added)
+        renew_optimisers(into, {}, {})
         components = _everything(into)
     record = copy_components(source, components, alignment, name, method, generator)
     sb3.write_statistics(into, components)

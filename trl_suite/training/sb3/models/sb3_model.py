@@ -18,17 +18,19 @@ from trl_suite.algorithms.registry import find
 from trl_suite.errors import InputError
 from trl_suite.interface import Interface
 from trl_suite.networks.activation_functions import ACTIVATIONS
-from trl_suite.networks.card import Card, Network, Normaliser, Training
+from trl_suite.networks.card import Card, Composed, Network, Normaliser, Training
 from trl_suite.networks.components import (
     BY_FEATURE,
     LOG_STD,
     NORM,
     OBSERVATION_STATISTICS,
+    OUTPUT_ATTENTION,
     RETURN_STATISTICS,
     TEMPERATURE,
     Components,
     group,
 )
+from trl_suite.networks.composition import count_modules
 from trl_suite.networks.formats.vecnormalize import COUNT_BEFORE_FREEZE
 from trl_suite.networks.policy import Policy
 from trl_suite.training.reproducibility import seed_for, threads
@@ -304,6 +306,7 @@ def _card(model: Model, components: Components, training: Training) -> Card:
         actor=_widths("actor", components),
         critic=_widths("critic", components),
         residual=bound_of(model),
+        composed=_composed(components),
         state_noise=BY_FEATURE in components.get(LOG_STD, {}),
         critics=1 if is_on_policy(model) else model.critic.n_critics,
         layer_norm=any(name.endswith(NORM) for name in components),
@@ -318,6 +321,14 @@ def _card(model: Model, components: Components, training: Training) -> Card:
         training=training,
         normaliser=normaliser_of(model),
     )
+
+
+def _composed(components: Components) -> Composed | None:
+    """Return the frozen modules of the model's actor; None where it has none."""
+    modules = count_modules(components)
+    if not modules:
+        return None
+    return Composed(modules=modules, attention=len(components[OUTPUT_ATTENTION]["query_bias"]))
 
 
 def _widths(part: str, trunks: Components) -> tuple[int, ...]:
