@@ -43,7 +43,7 @@ NAMES = [  # those of sequences alone: tests/mechanisms/test_packing.py and test
 
 def test_only_guides_adapters_memories_and_head_starts_are_left_to_sb3():
     left = {name for name in NAMES if obstacle(job(method=name))}
-    assert left == {"jsrl", "learned-adapter", "progressive", "residual"}
+    assert left == {"jsrl", "learned-adapter", "progressive", "residual", "componet", "progress-and-compress"}
 
 
 def test_low_rank_products_are_a_cohorts_where_nothing_pulls_beside_them():

@@ -65,9 +65,9 @@ class KnowledgeBase:
         if self._begun_at is None and step >= self._begins:
             self._begin(step)
 
-    def steps(self, made: int) -> int:
-        """Return how many of the env steps made lie in the compress phase."""
-        return 0 if self._begun_at is None else max(0, made - self._begun_at)
+    def steps(self, total: int) -> int:
+        """Return how many of so many env steps lie in the compress phase."""
+        return 0 if self._begun_at is None else max(0, total - self._begun_at)
 
     def deployed(self, policy: Policy) -> Policy:
         """Return the policy of the stage: the model's own, and the knowledge base from the compress phase on."""

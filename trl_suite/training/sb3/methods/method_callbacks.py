@@ -164,9 +164,9 @@ class MethodCallbacks:
         """Return the policy that is measured and stored, of the model's own: for most methods that one."""
         return self._knowledge.deployed(policy) if self._knowledge else policy
 
-    def compress_steps(self, made: int) -> int:
-        """Return how many of the env steps made trained nothing but a knowledge base."""
-        return self._knowledge.steps(made) if self._knowledge else 0
+    def compress_steps(self, total: int) -> int:
+        """Return how many of so many env steps trained nothing but a knowledge base."""
+        return self._knowledge.steps(total) if self._knowledge else 0
 
     def guided_steps(self) -> int:
         """Return the env steps that the source has made since this was last asked."""
