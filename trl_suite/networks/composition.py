@@ -71,7 +71,7 @@ def outputs(state: torch.Tensor, modules: list[dict[str, Layer]], activate: Acti
 
 
 def attend(state: torch.Tensor, before: torch.Tensor, components: Components) -> Attended:
-    """Return what a module's two heads make of the outputs before it.
+    """Return both heads of a module, of the outputs before it.
 
     Args:
         state: normalised observations (batch, slots).

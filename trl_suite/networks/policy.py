@@ -118,7 +118,7 @@ class Policy:
         return mean, _log_std(features, components[LOG_STD]).expand_as(mean)
 
     def attended(self, normalized_obs: torch.Tensor, components: Components) -> composition.Attended | None:
-        """Return what the trunk sees of frozen modules, and what is added to the mean; None where there are none.
+        """Return the trunk's inputs and the proposal of a composed policy; None for any other.
 
         Args:
             normalized_obs: (batch, slots).

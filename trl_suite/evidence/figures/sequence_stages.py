@@ -8,12 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from trl_suite.evidence.figures.style import FAINT, INK, SOFT, Look, canvas, styled
+from trl_suite.evidence.figures.style import FAINT, INK, SOFT, Look, canvas, grid_canvas, styled
 from trl_suite.evidence.results.number_format import number
 from trl_suite.evidence.results.task_sequence import TaskSequence
 from trl_suite.evidence.statistics import estimates
 
 STEPS_UNIT = 1_000  # env steps of a mark on the axis
+TURN_DEGREES = 25  # of the tasks' names below a grid
 
 
 def stages(sequence: TaskSequence, looked: Mapping[str, Look]) -> Figure:
@@ -54,7 +55,8 @@ def performance_matrix(sequence: TaskSequence, method: str) -> Figure:
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     span = (high - low) or 1.0
     with styled():
-        figure = canvas(1.3 + 0.42 * rows, width=max(5.0, min(16.0, 3.0 + 1.05 * columns)))
+        stage_names = [f"{place}. {env}" for place, env in enumerate(sequence.stages, 1)]
+        figure = grid_canvas(stage_names, sequence.tasks, TURN_DEGREES, (1.05, 0.42))
         axis: Axes = figure.subplots()
         for y in range(rows):
             for x in range(columns):
@@ -67,8 +69,8 @@ def performance_matrix(sequence: TaskSequence, method: str) -> Figure:
                           color=INK if share > 0.55 else "white")  # fmt: skip
         axis.set_xlim(-0.5, columns - 0.5)
         axis.set_ylim(rows - 0.5, -0.5)
-        axis.set_xticks(range(columns), sequence.tasks, rotation=25, ha="right")
-        axis.set_yticks(range(rows), [f"{place}. {env}" for place, env in enumerate(sequence.stages, 1)])
+        axis.set_xticks(range(columns), sequence.tasks, rotation=TURN_DEGREES, ha="right")
+        axis.set_yticks(range(rows), stage_names)
         axis.tick_params(length=0)
         axis.set_xlabel("evaluated on")
         axis.set_ylabel("after stage")

@@ -4,8 +4,9 @@ So that print in black and white will do. A function of this room returns a figu
 """
 
 import io
+import math
 import re
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -22,6 +23,9 @@ from trl_suite.record import SCRATCH
 
 INK, FAINT, SOFT = "#1a1a1a", "#8a8a8a", "#5a5a5a"
 WIDTH, CARD_WIDTH = 9.2, 5.4  # inches, of every figure on a page, and on a card that is half as wide
+POINTS_PER_INCH = 72
+EMS_PER_LETTER = 0.56  # width of a letter, of the font's size: more than the mean of a name
+GRID_INCHES_MIN, GRID_INCHES_MAX = 2.6, 13.6  # width of all cells of a grid
 LABEL_INCHES = 0.22  # height of a line of text at the end of a curve
 
 
@@ -96,6 +100,36 @@ class ShownFigure(Figure):
 def canvas(height: float, width: float | None = None) -> Figure:
     """Return an empty figure, sizes in inches."""
     return ShownFigure(figsize=(width or figure_width(), height), layout="constrained")
+
+
+def label_room(names: Collection[str], turn: float) -> tuple[float, float]:
+    """Return how high and how wide names beside an axis are, in inches, where they stand at an angle.
+
+    A layout that is not told of them gives the axis what is left of the figure, which may be nothing.
+
+    Args:
+        names: one tick's each, a line.
+        turn: degrees from the horizontal.
+    """
+    size = STYLE["font.size"] / POINTS_PER_INCH
+    length = EMS_PER_LETTER * size * max(map(len, names), default=0)
+    angle = math.radians(turn)
+    return length * math.sin(angle) + size * math.cos(angle), length * math.cos(angle) + size * math.sin(angle)
+
+
+def grid_canvas(lines: Collection[str], columns: Collection[str], turn: float, cell: tuple[float, float]) -> Figure:
+    """Return an empty figure for a grid with names left of it and below it.
+
+    Args:
+        lines: names of the lines.
+        columns: names of the columns.
+        turn: degrees by which the names below are turned; they end at their column.
+        cell: width and height, in inches.
+    """
+    below, beside = label_room(columns, turn)
+    _, left = label_room(lines, 0)
+    cells = min(GRID_INCHES_MAX, max(GRID_INCHES_MIN, cell[0] * len(columns)))
+    return canvas(0.8 + below + cell[1] * len(lines), width=0.8 + max(left, beside) + cells)
 
 
 def ratio_axis(axis: Axes, vertical: bool = False) -> None:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from trl_suite.evidence.figures.style import FAINT, INK, canvas, styled
+from trl_suite.evidence.figures.style import FAINT, INK, grid_canvas, styled
 from trl_suite.evidence.results import number_format
 from trl_suite.evidence.results.budget_readings import BudgetReading
 from trl_suite.evidence.results.comparison import MeasureRow
@@ -74,15 +74,15 @@ def gain_grid(grid: GainGrid) -> Figure:
     lines, columns = grid.lines, grid.columns
     bounded = len(columns) <= MOST_BOUNDED_COLUMNS and len(lines) <= MOST_BOUNDED_LINES
     wide, high = (1.35, 0.62) if bounded else (0.62, 0.4 if len(lines) <= MOST_BOUNDED_LINES else 0.25)
+    slanted = max(map(len, columns)) > 14 or not bounded
+    turn = (25 if bounded else 60) if slanted else 0
     with styled():
-        figure = canvas(1.2 + high * len(lines), width=max(5.0, min(16.0, 2.4 + wide * len(columns))))
+        figure = grid_canvas(lines, columns, turn, (wide, high))
         axis: Axes = figure.subplots()
         for cell in grid.cells:
             _draw(axis, columns.index(cell.column), lines.index(cell.line), cell, bounded)
         axis.set_xlim(-0.5, len(columns) - 0.5)
         axis.set_ylim(len(lines) - 0.5, -0.5)
-        slanted = max(len(name) for name in columns) > 14 or not bounded
-        turn = (25 if bounded else 60) if slanted else 0
         axis.set_xticks(range(len(columns)), columns, rotation=turn, ha="right" if slanted else "center")
         axis.set_yticks(range(len(lines)), lines)
         axis.tick_params(length=0)
