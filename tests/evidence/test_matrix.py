@@ -1,10 +1,13 @@
 """The matrix from each source to each target, of closed-form curves."""
 
+import io
 from pathlib import Path
 from typing import Any
 
+import matplotlib.image
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from trl_suite.evidence.figures import transfer_matrix
 from trl_suite.evidence.report import report_files
@@ -116,6 +119,31 @@ def test_the_report_and_the_tables_have_the_matrix(root: Path, tmp_path: Path):
     lines = (folder / "tables/matrix.csv").read_text().splitlines()
     assert lines[0].startswith("method,source,target,best,zero_shot")
     assert len(lines) == 7
+
+
+def test_the_matrix_reaches_tensorboard_as_an_image(root: Path):
+    events = EventAccumulator(str(experiment_results.load(root).tensorboard() / "experiment"))
+    events.Reload()
+    [event] = events.Images("figures/matrix-finetune")
+    assert event.encoded_image_string.startswith(b"\x89PNG")
+    pixels = matplotlib.image.imread(io.BytesIO(event.encoded_image_string))
+    assert pixels.shape[:2] == (event.height, event.width)
+    assert len(np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)) > 20, "something is drawn"
+
+
+@pytest.mark.parametrize(("lines", "columns"), [(1, 1), (4, 12), (2, 8), (20, 20)])
+@pytest.mark.parametrize("letters", [3, 36, 67])
+def test_a_grid_has_room_for_its_names(lines: int, columns: int, letters: int):
+    names = [f"{place:0{letters}d}" for place in range(20)]
+    estimate = source_target_matrix.Estimate(value=0.5)
+    cells = tuple(
+        transfer_matrix.GainCell(line, column, estimate, True) for line in names[:lines] for column in names[:columns]
+    )
+    figure = transfer_matrix.gain_grid(transfer_matrix.GainGrid(tuple(names[:lines]), tuple(names[:columns]), cells))
+    figure.draw_without_rendering()  # a layout that gives up warns, and a warning fails
+    width, height = (figure.axes[0].get_position().size * figure.get_size_inches()).tolist()
+    assert width > 0.4 * columns
+    assert height > 0.18 * lines
 
 
 @pytest.mark.parametrize("size", [3, 20])

@@ -91,7 +91,9 @@ def test_a_sequence_that_lost_its_later_stages_comes_out_to_the_bit(made, tmp_pa
 def test_sequences_that_share_a_beginning_share_its_runs(made, tmp_path):
     shorter = SEQUENCE.replace("repeat = 2", "repeat = 1")
     taken = run(written(tmp_path, shorter, "shorter"), runs=tmp_path / "runs", on="here", reuse=[made])
-    for path in taken.folder.glob("*/*/*/run.json"):
+    records = list(taken.folder.glob("*/*/*/run.json"))
+    assert {path.parts[-3] for path in records} == {"scratch", "finetune", "ewc"}
+    for path in records:
         origin = made / path.relative_to(taken.folder)
         assert path.read_bytes() == origin.read_bytes()
 
@@ -138,6 +140,28 @@ def test_what_a_sequence_cannot_be_is_refused_by_name(tmp_path, old, new, messag
         experiment_file.load(written(tmp_path, text))
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("others", ['"hopper", "walker2d"', '"walker2d", "walker2d.moon", "hopper"'])
+@pytest.mark.parametrize(
+    "besides", ['heads = ["actor.head", "critic.head"]', "", '[alias]\nthigh_left_joint = "thigh_joint"']
+)
+def test_tasks_of_other_slots_are_refused_with_heads_and_with_names_that_align(tmp_path, others, besides):
+    text = SEQUENCE.replace(f'"{FIRST}", "{SECOND}"', others).replace("repeat = 2", f"repeat = 2\n{besides}")
+    with pytest.raises(InputError) as raised:
+        experiment_file.load(written(tmp_path, text))
+    assert "has other slots than" in str(raised.value)
+    assert "with heads and alias too" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_sequence_that_ends_otherwise_wants_the_same_runs_of_the_beginning(made, tmp_path):
+    longer = SEQUENCE.replace(f'"{SECOND}"]', f'"{SECOND}", "inverted-pendulum.gravity-0.5"]')
+    wanted = {spec.folder: spec for spec in grid.run_specs(experiment_file.load(written(tmp_path, longer)))}
+    taken = [spec for folder, spec in wanted.items() if (made / folder / "run.json").exists()]
+    assert {(spec.env, spec.method) for spec in taken} == {
+        (FIRST, "scratch"), (SECOND, "scratch"), (SECOND, "finetune"), (SECOND, "ewc"),
+    }  # fmt: skip
 
 
 def test_a_method_that_needs_stages_is_refused_without_a_sequence(tmp_path):

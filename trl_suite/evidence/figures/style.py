@@ -24,7 +24,7 @@ from trl_suite.record import SCRATCH
 INK, FAINT, SOFT = "#1a1a1a", "#8a8a8a", "#5a5a5a"
 WIDTH, CARD_WIDTH = 9.2, 5.4  # inches, of every figure on a page, and on a card that is half as wide
 POINTS_PER_INCH = 72
-EMS_PER_LETTER = 0.56  # width of a letter, of the font's size: more than the mean of a name
+EMS_PER_LETTER = 0.64  # width of a digit, of the font's size: more than the mean of a name
 GRID_INCHES_MIN, GRID_INCHES_MAX = 2.6, 13.6  # width of all cells of a grid
 LABEL_INCHES = 0.22  # height of a line of text at the end of a curve
 
