@@ -249,8 +249,8 @@ def _check_slots(fit: Fit) -> None:
     for key in ("compress", "composition"):
         if getattr(fit.method, key) is not None and not fit.same_slots:
             raise InputError(
-                f"{fit.where}: {key}: the source's own network acts on in the target, which has other slots: "
-                "take a target of the same slots, or a method that aligns them, such as finetune"
+                f"{fit.where}: {key}: the source's own network acts on, and the target has other slots: take one of "
+                "the same slots, or finetune, which aligns them"
             )
 
 

@@ -45,7 +45,8 @@ def _card(policy: Policy) -> Table:
         "algorithm": card.algorithm.upper(),
         "network": f"actor {_widths(card.network.actor)}, critic {_widths(card.network.critic)}, "
         + card.network.activation
-        + (f", a residual within {card.network.residual:g}" if card.network.residual else ""),
+        + (f", a residual within {card.network.residual:g}" if card.network.residual else "")
+        + (f", behind {card.network.composed.modules} frozen policies" if card.network.composed else ""),
         "normalises": _normalises(card),
         "keeps": _memory(card),
         "steps": f"{training.steps:,}",

@@ -99,6 +99,6 @@ def check_slots(where: str, experiment: Experiment) -> None:
             slots = [set(side.observation + side.action) for side in (first_interface, interface)]
             slot = min((slot.name for slot in slots[0] ^ slots[1]), default="their order")
             raise InputError(
-                f"{where}: sequence.envs: '{env}' has other slots than '{first}': {slot}; a sequence is of one robot, "
-                "whose variants share their slots, with heads and alias too: every policy is evaluated on every task"
+                f"{where}: sequence.envs: '{env}' has other slots than '{first}': {slot}; with heads and alias too, "
+                "a sequence is of one robot, whose variants share their slots"
             )
