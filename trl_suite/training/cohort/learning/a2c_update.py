@@ -61,7 +61,6 @@ class A2CUpdate(PPOUpdate):
         torch.mul(density.by_mean, by_log_prob, out=grad[:members, :, :actions])
         torch.mul(error, weights.by_value, out=grad[members:, :, 0])
         return LossGradients(
-            outputs=grad,
             # d log N / d log sigma = ((a - mu) / sigma)^2 - 1; the entropy grows by 1 with each log sigma
             log_std=((density.squares - 1.0) * by_log_prob).sum(1) - weights.ent_coef,
             report=self._reported(advantage * density.log_prob, error) if report else None,

@@ -4,19 +4,66 @@ Axes: P members, B of a batch.
 """
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from trl_suite.algorithms.hyperparameters import TargetNetworkHyperparameters
+from trl_suite.algorithms.hyperparameters import Activation, TargetNetworkHyperparameters
 from trl_suite.training.cohort.stacked.adam import Adam
 from trl_suite.training.cohort.stacked.network import Networks
-from trl_suite.training.cohort.stacked.parameter_layout import aligned
 from trl_suite.training.cohort.stacked.stack import Stack
 
 OFF_POLICY_ADAM_EPSILON = 1e-8  # torch's default, which SB3 leaves to SAC and TD3
 Factors = Mapping[str, npt.NDArray[np.float64]]  # stack -> factors of the learning rate (rows, members, parts)
+
+
+class _PairViews(NamedTuple):
+    """What networks that see an observation and an action take and give, for batches of one size, as views."""
+
+    normalized_obs: torch.Tensor  # (P, B, slots)
+    action: torch.Tensor  # (P, B, actions)
+    values: torch.Tensor  # (critics, P, B)
+    grads: torch.Tensor  # the loss's gradient by the values (critics, P, B)
+
+
+class _ValueNetworks:
+    """Networks of some critics; see `Networks`."""
+
+    def __init__(self, stack: Stack, gradient: Stack, activation: Activation, learns: bool = True) -> None:
+        self._networks = Networks(stack, gradient, activation, learns)
+        self._shape = (stack.flat.shape[0], stack.members)
+        self._views: dict[int, _PairViews] = {}
+
+    def forward(self, normalized_obs: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+        """Return the values (critics, P, B)."""
+        views = self.views(normalized_obs.shape[1], normalized_obs.shape[2])
+        views.normalized_obs.copy_(normalized_obs)
+        views.action.copy_(action)
+        self._networks.forward(self._networks.inputs(normalized_obs.shape[1]))
+        return views.values
+
+    def backward(self, rows: int) -> None:
+        """Write the gradient of all weights and biases, given that by the values."""
+        self._networks.backward(rows)
+
+    def action_grad(self, rows: int, slots: int) -> torch.Tensor:
+        """Return the loss's gradient by the actions (critics, P, B, actions), given that by the values."""
+        return self._networks.input_grad(rows, slots).unflatten(0, self._shape)
+
+    def views(self, rows: int, slots: int) -> _PairViews:
+        """Return the views of batches of so many rows."""
+        if rows not in self._views:
+            inputs, grads = self._networks.inputs(rows), self._networks.output_grads(rows)
+            outputs = self._networks.forward(inputs)
+            self._views[rows] = _PairViews(
+                inputs[..., :slots],
+                inputs[..., slots:],
+                outputs[..., 0].unflatten(0, self._shape),
+                grads[..., 0].unflatten(0, self._shape),
+            )
+        return self._views[rows]
 
 
 class Critics:
@@ -31,70 +78,53 @@ class Critics:
     ) -> None:
         self.stack, self.target = stack, target
         self.adam = Adam(stack, stack.zeros_like(), hyperparameters.learning_rate, OFF_POLICY_ADAM_EPSILON, factors)
-        self._tau = hyperparameters.tau
-        self._networks = Networks(stack, self.adam.gradient, hyperparameters.activation)
-        self._first = Networks(stack.first(), self.adam.gradient.first(), hyperparameters.activation)
-        self._targets = Networks(target, self.adam.gradient, hyperparameters.activation, learns=False)
-        self._pairs: dict[int, torch.Tensor] = {}
+        self._tau, activation = hyperparameters.tau, hyperparameters.activation
+        self._networks = _ValueNetworks(stack, self.adam.gradient, activation)
+        self._first = _ValueNetworks(stack.first(), self.adam.gradient.first(), activation)
+        self._targets = _ValueNetworks(target, self.adam.gradient, activation, learns=False)
 
     def targets(self, normalized_obs: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
         """Return min over both target critics of Q_target(s, a), (P, B)."""
         # clipped double Q: min_i Q_target_i(s', a') (Fujimoto et al. 2018, eq. 10)
-        first, second = self._values(self._targets, self._pair(normalized_obs, action))
-        return torch.minimum(first, second)
+        return self._targets.forward(normalized_obs, action).amin(0)
 
     def learn(
         self, normalized_obs: torch.Tensor, action: torch.Tensor, td_target: torch.Tensor, weight: float
     ) -> torch.Tensor:
         """Make a step by weight * sum over both of mean((Q - td_target)^2), and return that loss (P,)."""
-        pair = self._pair(normalized_obs, action)
-        errors = [values - td_target for values in self._values(self._networks, pair)]
-        grads = self._networks.output_grads(td_target.shape[1])
+        rows, slots = normalized_obs.shape[1:]
+        errors = self._networks.forward(normalized_obs, action) - td_target
         # L = w sum_i mean (Q_i - y)^2, so that dL / dQ_i = 2 w (Q_i - y) / B
-        for row, error in zip(grads.unflatten(0, (2, self.stack.members)), errors, strict=True):
-            row[..., 0] = error * (2.0 * weight / td_target.shape[1])
-        self._networks.backward(pair, grads)
+        torch.mul(errors, 2.0 * weight / rows, out=self._networks.views(rows, slots).grads)
+        self._networks.backward(rows)
         self.adam.step()
-        return weight * (errors[0].square().mean(1) + errors[1].square().mean(1))
+        return errors.square_().sum((0, 2)).mul_(weight / rows)
 
     def min_q_grad(self, normalized_obs: torch.Tensor, action: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return min_i Q_i (P, B), and the gradient of -mean of it by the actions (P, B, actions)."""
-        first, second = self._values(self._networks, self._pair(normalized_obs, action))
-        grads, share = self._networks.output_grads(first.shape[1]), -1.0 / first.shape[1]
+        rows, slots = normalized_obs.shape[1:]
+        first, second = self._networks.forward(normalized_obs, action)
+        by_first, by_second = self._networks.views(rows, slots).grads
         # d(-mean min(Q_1, Q_2)) / dQ_i = -1/B where Q_i is the minimum, and 0 elsewhere
-        first_is_min = first <= second
-        grads.unflatten(0, (2, self.stack.members))[0, ..., 0] = first_is_min * share
-        grads.unflatten(0, (2, self.stack.members))[1, ..., 0] = ~first_is_min * share
-        input_grad = self._networks.input_grad(normalized_obs.shape[-1], grads).unflatten(0, (2, self.stack.members))
-        return torch.minimum(first, second), input_grad[0] + input_grad[1]
+        torch.mul(first <= second, -1.0 / rows, out=by_first)
+        torch.sub(-1.0 / rows, by_first, out=by_second)
+        grads = self._networks.action_grad(rows, slots)
+        return torch.minimum(first, second), grads[0] + grads[1]
 
     def first_q_grad(self, normalized_obs: torch.Tensor, action: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the first critic's values (P, B), and the gradient of -mean of them by the actions (P, B, actions)."""
-        values = self._first.forward(self._pair(normalized_obs, action))[..., 0]
-        grads = self._first.output_grads(values.shape[1])
+        rows, slots = normalized_obs.shape[1:]
+        values = self._first.forward(normalized_obs, action)
         # d(-mean Q_1) / dQ_1 = -1/B (deterministic policy gradient, Silver et al. 2014)
-        grads[..., 0] = -1.0 / values.shape[1]
-        return values, self._first.input_grad(normalized_obs.shape[-1], grads)
+        self._first.views(rows, slots).grads.fill_(-1.0 / rows)
+        return values[0], self._first.action_grad(rows, slots)[0]
 
     def follow(self) -> None:
         """Let the copies follow by a step."""
         follow(self.target, self.stack, self._tau)
 
-    def _values(self, networks: Networks, pair: torch.Tensor) -> torch.Tensor:
-        """Return the values of both critics (2, P, B)."""
-        return networks.forward(pair)[..., 0].unflatten(0, (2, self.stack.members))
-
-    def _pair(self, normalized_obs: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
-        """Return observation and action side by side, in whole lines (P, B, slots + actions)."""
-        slots, rows = normalized_obs.shape[-1], normalized_obs.shape[1]
-        if rows not in self._pairs:
-            self._pairs[rows] = aligned((*normalized_obs.shape[:2], slots + action.shape[-1]), self.stack.flat)
-        pair = self._pairs[rows]
-        pair[..., :slots], pair[..., slots:] = normalized_obs, action
-        return pair
-
 
 def follow(target: Stack, stack: Stack, tau: float) -> None:
-    """Move a copy by a share of its distance, in the order of SB3's `polyak_update`."""
-    # theta_target <- (1 - tau) theta_target + tau theta (Lillicrap et al. 2016, alg. 1)
-    target.flat.mul_(1 - tau).add_(stack.flat, alpha=tau)
+    """Move a copy by a share of its distance, in one pass."""
+    # theta_target <- theta_target + tau (theta - theta_target) (Lillicrap et al. 2016, alg. 1)
+    target.flat.lerp_(stack.flat, tau)

@@ -57,9 +57,8 @@ class Transitions(NamedTuple):
 
 
 class LossGradients(NamedTuple):
-    """The loss's gradient by what the networks give, and what is worth reporting."""
+    """The loss's gradient by the log deviations, and scalars; that by the networks' outputs is written in place."""
 
-    outputs: torch.Tensor  # (2 P, B, outputs)
     log_std: torch.Tensor  # (P, actions)
     report: torch.Tensor | None  # the scalars of `PPOUpdate.scalars` (Q, P), where they are wanted
 
@@ -233,7 +232,7 @@ class PPOUpdate:
         recorded = batch[..., slots : slots + actions + 3]
         outputs = self.networks.forward(normalized_obs)
         grads = self.loss_gradients(outputs, recorded, self.networks.output_grads(batch.shape[1]), report)
-        self.networks.backward(normalized_obs, grads.outputs)
+        self.networks.backward(batch.shape[1])
         if self.low_rank:
             self.low_rank.differentiate()
         self.gradient.free.copy_(grads.log_std)
@@ -342,7 +341,6 @@ def _loss_gradients(
     torch.mul(error, weights.by_value, out=grad[members:, :, 0])
     # d log N / d log sigma = ((a - mu) / sigma)^2 - 1; the entropy of a Gaussian grows by 1 with each log sigma
     return LossGradients(
-        outputs=grad,
         log_std=((density.squares - 1.0) * by_log_prob).sum(1) - weights.ent_coef,
         report=_reported(log_ratio, torch.minimum(gain, clipped), error, log_std, weights.clip_range)
         if report

@@ -23,10 +23,15 @@ SQUASH_EPSILON = 1e-6  # SB3 keeps the logarithm of 1 - a^2 finite with it
 class SquashedActions(NamedTuple):
     """Actions of Gaussians that are squashed by tanh."""
 
-    action: torch.Tensor  # (P, B, actions)
-    log_prob: torch.Tensor  # (P, B)
-    away: torch.Tensor  # from the mean, before tanh (P, B, actions)
-    free: torch.Tensor  # where the deviation is not at its bounds (P, B, actions)
+    action: torch.Tensor  # (..., P, B, actions)
+    log_prob: torch.Tensor  # (..., P, B)
+    away: torch.Tensor  # from the mean, before tanh (..., P, B, actions)
+    squashed: torch.Tensor  # 1 - action^2 (..., P, B, actions)
+    free: torch.Tensor  # where the deviation is not at its bounds (..., P, B, actions)
+
+    def of(self, index: int) -> "SquashedActions":
+        """Return one of several batches."""
+        return SquashedActions(*(values[index] for values in self))
 
 
 class SACUpdate:
@@ -43,8 +48,8 @@ class SACUpdate:
             actor, actor.zeros_like(), hyperparameters.learning_rate, OFF_POLICY_ADAM_EPSILON, factors.get("actor")
         )
         self._here, self._ahead, self._acting = (
-            Networks(actor, self.adam.gradient, hyperparameters.activation) for _ in range(3)
-        )  # fmt: skip
+            Networks(actor, self.adam.gradient, hyperparameters.activation, learns) for learns in (True, False, False)
+        )
         self.optimisers = {"actor": self.adam, "critic": self.critics.adam}
         self._temperature: Adam | None = None
         if "temperature" in stacks:
@@ -66,16 +71,15 @@ class SACUpdate:
             batch: transitions, with observations as the networks see them and rewards as they are learned from.
             draws: standard normal numbers (2, P, B, actions), for the actions here and those that follow.
         """
-        sampled = self._drawn(self._here.forward(batch.observation), draws[0])
-        weight = self._weight()
+        outputs = torch.stack([self._here.forward(batch.observation), self._ahead.forward(batch.next_obs)])
+        drawn = self._drawn(outputs, draws)
+        sampled, weight = drawn.of(0), self._weight()
         tuning = self._tune(sampled.log_prob)
-        next_sampled = self._drawn(self._ahead.forward(batch.next_obs), draws[1])
         # V(s') = min_i Q_target_i(s', a') - alpha log pi(a'|s') (Haarnoja et al. 2018, arXiv 1812.05905, eq. 3)
-        bootstrap_value = (
-            self.critics.targets(batch.next_obs, next_sampled.action) - weight[:, None] * next_sampled.log_prob
-        )
+        min_q = self.critics.targets(batch.next_obs, drawn.action[1])
+        bootstrap_value = torch.addcmul(min_q, weight[:, None], drawn.log_prob[1], value=-1.0)
         # y = r + gamma (1 - d) V(s') (eq. 2)
-        td_target = batch.reward + batch.not_done * self.hyperparameters.gamma * bootstrap_value
+        td_target = torch.addcmul(batch.reward, batch.not_done, bootstrap_value, value=self.hyperparameters.gamma)
         loss = self.critics.learn(batch.observation, batch.action, td_target, 0.5)
         value, grad = self.critics.min_q_grad(batch.observation, sampled.action)
         self._improve(batch.observation, sampled, weight, grad)
@@ -111,32 +115,29 @@ class SACUpdate:
         """
         size = sampled.log_prob.shape[1]
         share = (weight / size)[:, None, None]
-        square = sampled.action.square()
-        squashed = 1.0 - square
+        squashed = sampled.squashed
         # L_pi = mean(alpha log pi(a|s) - min Q(s, a)), a = tanh(u), u = mu + sigma xi (eq. 7)
         # log pi = log N(u) - sum log(1 - a^2 + eps) (app. C), and da/du = 1 - a^2, so that
         # dL/du = (d(-min Q)/da + alpha/B 2 a / (1 - a^2 + eps)) (1 - a^2)
-        inner = (grad + share * 2.0 * sampled.action / (squashed + SQUASH_EPSILON)) * squashed
+        inner = torch.addcmul(grad, share, sampled.action / (squashed + SQUASH_EPSILON), value=2.0).mul_(squashed)
         mean, log_std = self._heads(self._here.output_grads(size))
         # du/dmu = 1; du/dlog sigma = sigma xi; d log N / d log sigma = -1 at fixed xi
         mean.copy_(inner)
-        log_std.copy_((inner * sampled.away - share) * sampled.free)
-        self._here.backward(normalized_obs, self._here.output_grads(size))
+        torch.mul(inner.mul_(sampled.away).sub_(share), sampled.free, out=log_std)
+        self._here.backward(size)
         self.adam.step()
 
     def _drawn(self, outputs: torch.Tensor, draws: torch.Tensor) -> SquashedActions:
+        """Return the actions that standard normal numbers (..., P, B, actions) stand for."""
         mean, raw = self._heads(outputs)
         log_std = raw.clamp(*LOG_STD_RANGE)
         away = log_std.exp() * draws
         action = torch.tanh(mean + away)
-        constant = 0.5 * math.log(2.0 * math.pi)
-        gaussian = (-0.5 * draws.square() - log_std - constant).sum(-1)
-        return SquashedActions(
-            action=action,
-            log_prob=gaussian - torch.log(1.0 - action.square() + SQUASH_EPSILON).sum(-1),
-            away=away,
-            free=(raw == log_std).to(raw.dtype),
-        )
+        squashed = 1.0 - action.square()
+        # log pi = -sum (xi^2 / 2 + log sigma + log(1 - a^2 + eps)) - n/2 log 2 pi
+        terms = torch.addcmul(log_std, draws, draws, value=0.5).add_(torch.log(squashed + SQUASH_EPSILON))
+        constant = -0.5 * math.log(2.0 * math.pi) * action.shape[-1]
+        return SquashedActions(action, constant - terms.sum(-1), away, squashed, raw == log_std)
 
     def _heads(self, outputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return mean and log deviation of the Gaussians (P, B, actions each), as views."""

@@ -132,7 +132,7 @@ class DistillationGradient:
             find(self._algorithm).log_std
         ]
         act(outputs, grad, self._shown)
-        self._networks.backward(normalized_obs, grad)
+        self._networks.backward(normalized_obs.shape[1])
         self._adam.gradient.flat[ACTOR].index_add_(0, self._rows, self._grad.flat[0])
 
     def _free_deviation(self, outputs: torch.Tensor, grad: torch.Tensor, examples: Tensors) -> None:

@@ -30,7 +30,9 @@ class TD3Update:
         )
         self.optimisers = {"actor": self.adam, "critic": self.critics.adam}
         self.updates, self.phases = 0, hyperparameters.policy_delay  # so far, and after how many the same is due again
-        self._here, self._acting = (Networks(actor, self.adam.gradient, hyperparameters.activation) for _ in range(2))
+        self._here, self._acting = (
+            Networks(actor, self.adam.gradient, hyperparameters.activation, learns) for learns in (True, False)
+        )
         self._ahead = Networks(stacks["target.actor"], self.adam.gradient, hyperparameters.activation, learns=False)
 
     def act(self, normalized_obs: torch.Tensor, draws: torch.Tensor | None) -> torch.Tensor:
@@ -50,7 +52,7 @@ class TD3Update:
         next_action = (torch.tanh(self._means(self._ahead, batch.next_obs)) + noise).clamp(-1.0, 1.0)
         bootstrap_value = self.critics.targets(batch.next_obs, next_action)
         # y = r + gamma (1 - d) min_i Q_target_i(s', a') (eq. 10)
-        td_target = batch.reward + batch.not_done * self.hyperparameters.gamma * bootstrap_value
+        td_target = torch.addcmul(batch.reward, batch.not_done, bootstrap_value, value=self.hyperparameters.gamma)
         metrics = {"train/critic_loss": self.critics.learn(batch.observation, batch.action, td_target, 1.0)}
         # actor and targets move once in `policy_delay` updates (section 5.2)
         if self.updates % self.hyperparameters.policy_delay == 0:
@@ -66,7 +68,7 @@ class TD3Update:
         grads = self._here.output_grads(normalized_obs.shape[1])
         # d(-mean Q_1)/du = d(-mean Q_1)/da (1 - a^2) with a = tanh(u)
         grads[..., : action.shape[-1]] = grad * (1.0 - action.square())
-        self._here.backward(normalized_obs, grads)
+        self._here.backward(normalized_obs.shape[1])
         self.adam.step()
         return -value.mean(1)
 

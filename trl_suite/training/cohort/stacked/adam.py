@@ -23,6 +23,7 @@ class _Slices:
     counts: list[int] = field(default_factory=list[int])  # steps made so far
     tensors: tuple[list[torch.Tensor], ...] = ()  # parameters, gradients, both moments
     steps: torch.Tensor = field(default_factory=lambda: torch.zeros(0))  # the counts, where the numbers are
+    steps_of: list[torch.Tensor] = field(default_factory=list[torch.Tensor])  # each span's in `steps`
 
 
 class Adam:
@@ -139,7 +140,7 @@ class Adam:
         for rate, slices in self._plan.items():
             slices.steps.add_(1.0)
             now = rate if self._annealed is None else rate * self._annealed
-            self._move(slices.tensors, list(slices.steps.unbind()), now)
+            self._move(slices.tensors, slices.steps_of, now)
         for act in self.after:
             act()
         self.count[self._learning] += 1
@@ -179,6 +180,7 @@ class Adam:
             tensors = (self._parameters, self._gradient, self.mean.view(-1), self.square.view(-1))
             slices.tensors = tuple([numbers[start:stop] for start, stop in slices.spans] for numbers in tensors)
             slices.steps = torch.tensor(slices.counts, dtype=torch.float32, device=self._parameters.device)
+            slices.steps_of = list(slices.steps.unbind())
         return plan
 
 

@@ -2,8 +2,10 @@
 
 Axes: N = rows * members (all members' first networks first), B rows of a batch.
 
-A small product takes no longer than making the views that it is called with: these are made once.
+A small product takes no longer than making the views that it is called with: all of them are made once.
 """
+
+from typing import NamedTuple
 
 import torch
 
@@ -15,6 +17,41 @@ from trl_suite.training.cohort.stacked.stack import Stack
 
 NARROW = 64  # inputs up to which the first weights' gradient is computed on its side where lines are not whole
 
+Task = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # left and right factor of a product, and where it goes
+
+
+class BatchBuffers(NamedTuple):
+    """Tensors in whole lines, by which networks and those who call them understand each other."""
+
+    inputs: torch.Tensor  # (members, B, inputs)
+    outputs: torch.Tensor  # (N, B, width)
+    output_grads: torch.Tensor  # the loss's gradient by the outputs (N, B, width)
+
+    def of(self, members: slice, nets: slice) -> "BatchBuffers":
+        """Return those of some members' networks, in place."""
+        return BatchBuffers(self.inputs[members], self.outputs[nets], self.output_grads[nets])
+
+
+class LayerMemory(NamedTuple):
+    """Tensors of every trunk layer (N, B, width)."""
+
+    outputs: list[torch.Tensor]
+    z: list[torch.Tensor]  # what goes into its activation: the outputs' memory, but where that needs both
+    sums: list[torch.Tensor]  # what goes into its norm: that of z, where there is none
+    grads: list[torch.Tensor]  # the loss's gradient by outputs, and by sums
+
+    @classmethod
+    def new(cls, stack: Stack, rows: int, activation: Activation) -> "LayerMemory":
+        """Return memory for batches of so many rows of all networks of a stack."""
+        nets = stack.flat.shape[0] * stack.members
+
+        def layers() -> list[torch.Tensor]:
+            return [aligned((nets, rows, width), stack.flat) for width in stack.layout.hidden]
+
+        outputs = layers()
+        z = layers() if LAYER_ACTIVATIONS[activation].needs_z else outputs
+        return cls(outputs, z, layers() if stack.layout.norms else z, layers())
+
 
 class NetworkBlock:
     """The networks of some members on batches of one size.
@@ -23,8 +60,9 @@ class NetworkBlock:
         stack: the parameters.
         gradient: of the same layout.
         activation: of the trunk's layers.
-        outputs: where the outputs go (N, B, width).
-        memory: a block of as many members whose layers' memory is used too; or None for memory of its own.
+        buffers: what comes in and goes out.
+        memory: of the layers.
+        single: whether of a head's outputs the first alone is used, and computed: in blocks of one network.
     """
 
     def __init__(
@@ -32,88 +70,108 @@ class NetworkBlock:
         stack: Stack,
         gradient: Stack,
         activation: Activation,
-        outputs: torch.Tensor,
-        memory: "NetworkBlock | None" = None,
+        buffers: BatchBuffers,
+        memory: LayerMemory,
+        single: bool = False,
     ) -> None:
-        layout, like, shape = stack.layout, stack.flat, outputs.shape[:2]
-        self._stack, self._activation = stack, LAYER_ACTIVATIONS[activation]
-        self._factors = [
-            [(bias[part], weight[part].transpose(1, 2)) for part in self._parts(layer)]
-            for layer, (weight, bias) in enumerate(zip(stack.weights, stack.biases, strict=True))
-        ]
-        self._gradients = [
-            (bias, [weight[part] for part in self._parts(layer)])
-            for layer, (weight, bias) in enumerate(zip(gradient.weights, gradient.biases, strict=True))
-        ]
+        layout = stack.layout
+        self._stack, self._gradient, self._activation = stack, gradient, LAYER_ACTIVATIONS[activation]
+        self._memory, self._trunk = memory, len(layout.hidden)
         self._norms = [TrunkNorm(stack, gradient, part) for part in layout.norms]  # of each trunk layer, or none
-        self._lanes = [slice(head * layout.lane, (head + 1) * layout.lane) for head in range(len(layout.heads))]
+        self._moments: list[NormMoments | None] = [None for _ in memory.outputs]  # as sums were last normalised
+        self._one_output = single or (layout.width == layout.lane and layout.outputs == 1)
+        used = 1 if single else layout.lane
+        lanes = [slice(head * layout.lane, head * layout.lane + used) for head in range(len(layout.heads))]
+        # of every layer: what goes in, its sums, and the loss's gradient by them
+        tops = [memory.outputs[-1] if memory.outputs else buffers.inputs for _ in lanes]
+        self._below = [buffers.inputs, *memory.outputs[:-1]][: self._trunk] + tops
+        self._sums = [*memory.sums, *(buffers.outputs[..., lane] for lane in lanes)]
+        self._grads = [*memory.grads, *(buffers.output_grads[..., lane] for lane in lanes)]
+        self._wholes = [
+            (whole(grad), whole(z), whole(out))
+            for grad, z, out in zip(memory.grads, memory.z, memory.outputs, strict=True)
+        ]
+        layers = range(len(layout.layers))
+        self._forward = [self._products(layer) for layer in layers]
+        self._sideways = [self._side(layer) for layer in layers]
+        self._differentiated = [self._weight_grads(layer) for layer in layers]
+        self._bias_grads = [gradient.biases[layer][..., : self._grads[layer].shape[-1]] for layer in layers]
+        self._passed = [self._inward(layer) for layer in range(self._trunk)]
 
-        def layers() -> list[torch.Tensor]:
-            return [aligned((*shape, width), like) for width in layout.hidden]
+    def forward(self) -> None:
+        """Write the outputs for the inputs."""
+        scale = 1.0 if self._norms else self._activation.scale
+        for layer, products in enumerate(self._forward):
+            in_trunk = layer < self._trunk
+            for bias, below, weight, out in products:
+                by = scale if in_trunk else 1.0
+                torch.baddbmm(bias, below, weight, beta=by, alpha=by, out=out)
+            if in_trunk:
+                if self._norms:
+                    self._normalise(layer)
+                _, z, outputs = self._wholes[layer]
+                self._activation.forward(z, outputs)
 
-        # outputs of every trunk layer, and the loss's gradient by them (N, B, width)
-        self._trunk, self._trunk_grads = (memory._trunk, memory._trunk_grads) if memory else (layers(), layers())
-        # what goes into every trunk layer's activation, and what goes into its norm, where these are not the outputs
-        self._z = (memory._z if memory else layers()) if self._activation.needs_z else self._trunk
-        self._sums = (memory._sums if memory else layers()) if self._norms else self._z
-        self._trunk_whole, self._z_whole, self._grads_whole = (
-            [whole(layer) for layer in of_layers] for of_layers in (self._trunk, self._z, self._trunk_grads)
-        )
-        self._moments: list[NormMoments | None] = [None for _ in self._trunk]  # as sums were last normalised
-        targets = [*self._sums, *(outputs[..., lane] for lane in self._lanes)]
-        self._into = [[out[part] for part in self._parts(layer)] for layer, out in enumerate(targets)]
-        self._sideways = [self._side(layer) for layer in range(len(layout.layers))]
+    def backward(self) -> None:
+        """Write the gradient of all weights and biases, given the loss's gradient by the outputs."""
+        for layer in range(self._trunk, len(self._forward)):
+            self._differentiate(layer)
+        for layer in reversed(range(self._trunk)):
+            self._pass(layer, learns=True)
+            self._differentiate(layer)
 
-    def forward(self, normalized_obs: torch.Tensor) -> None:
-        """Write the outputs for what is seen (members, B, inputs), in whole lines."""
-        below, scale = normalized_obs, self._activation.scale
-        for layer, out in enumerate(self._trunk):
-            self._product(layer, below, 1.0 if self._norms else scale)
-            if self._norms:
-                self._normalise(layer)
-            self._activation.forward(self._z_whole[layer], self._trunk_whole[layer])
-            below = out
-        for layer in range(len(self._trunk), len(self._into)):
-            self._product(layer, below, 1.0)
+    def input_grad(self, task: Task) -> None:
+        """Do a task of `input_grad_task`, given the loss's gradient by the outputs."""
+        for layer in reversed(range(self._trunk)):
+            self._pass(layer)
+        left, right, out = task
+        torch.bmm(left, right, out=out)
 
-    def backward(self, normalized_obs: torch.Tensor, grad: torch.Tensor) -> None:
-        """Write the gradient of all weights and biases, given the loss's gradient by the outputs (N, B, outputs)."""
-        top = self._trunk[-1] if self._trunk else normalized_obs
-        for head, lane in enumerate(self._lanes):
-            self._differentiate(len(self._trunk) + head, top, grad[..., lane])
-        for layer in reversed(range(len(self._trunk))):
-            grad = self._passed(layer, grad, learns=True)
-            self._differentiate(layer, self._trunk[layer - 1] if layer else normalized_obs, grad)
+    def input_grad_task(self, first: int, out: torch.Tensor) -> Task:
+        """Return the task of writing the loss's gradient by the inputs from the `first` on, on its side.
 
-    def input_grad(self, first: int, grad: torch.Tensor, out: torch.Tensor) -> None:
-        """Write the loss's gradient by the inputs from the `first` on (N, B, inputs), given that by the outputs."""
-        for layer in reversed(range(len(self._trunk))):
-            grad = self._passed(layer, grad)
-        torch.bmm(grad, self._stack.weights[0][..., first:], out=out)
+        Args:
+            first: the first of the inputs asked for.
+            out: where it goes (N, inputs, B): a product with few columns takes six times as long as one with few rows.
+        """
+        # dL/dx = dL/dz W, so that (dL/dx)^T = W^T (dL/dz)^T
+        return self._stack.weights[0][..., first:].transpose(1, 2), self._grads[0].transpose(1, 2), out
 
-    def _product(self, layer: int, below: torch.Tensor, scale: float) -> None:
-        """Write a layer's outputs, times a scale."""
-        for (bias, weight), out in zip(self._factors[layer], self._into[layer], strict=True):
-            torch.baddbmm(bias, below, weight, beta=scale, alpha=scale, out=out)
+    def _products(self, layer: int) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]]:
+        """Return bias, inputs, weights and sums of the products of a layer."""
+        width = self._sums[layer].shape[-1]
+        bias, weight = self._stack.biases[layer][..., :width], self._stack.weights[layer][:, :width]
+        return [
+            (bias[part], self._below[layer], weight[part].transpose(1, 2), self._sums[layer][part])
+            for part in self._parts(layer)
+        ]
 
     def _normalise(self, layer: int) -> None:
         """Write what goes into a trunk layer's activation, times its scale."""
-        z = self._z[layer]
-        self._moments[layer] = self._norms[layer].forward(self._sums[layer], z)
+        z = self._memory.z[layer]
+        self._moments[layer] = self._norms[layer].forward(self._memory.sums[layer], z)
         if self._activation.scale != 1.0:
             z.mul_(self._activation.scale)
 
-    def _differentiate(self, layer: int, below: torch.Tensor, grad: torch.Tensor) -> None:
+    def _differentiate(self, layer: int) -> None:
         """Write the gradient of one layer, given the gradient by its outputs."""
         # z = W x + b: dL/dW = dL/dz^T x, dL/db = sum dL/dz (Rumelhart et al. 1986)
-        bias, weights = self._gradients[layer]
         side = self._sideways[layer]
-        for weight, part in zip(weights, self._parts(layer), strict=True):
+        for left, right, weight in self._differentiated[layer]:
             if side is None:
-                torch.bmm(grad[part].transpose(1, 2), below, out=weight)
+                torch.bmm(left, right, out=weight)
             else:  # (x^T dL/dz)^T: the same sums, without a product whose rows begin anywhere in a line
-                weight.copy_(torch.bmm(below.transpose(1, 2), grad[part], out=side).transpose(1, 2))
-        torch.sum(grad, 1, keepdim=True, out=bias)
+                torch.bmm(left, right, out=side)
+                weight.copy_(side.transpose(1, 2))
+        torch.sum(self._grads[layer], 1, keepdim=True, out=self._bias_grads[layer])
+
+    def _weight_grads(self, layer: int) -> list[Task]:
+        """Return the products of a layer's gradient; on its side where there is memory for that."""
+        grad, below = self._grads[layer], self._below[layer]
+        weights = self._gradient.weights[layer][:, : grad.shape[-1]]
+        if self._sideways[layer] is None:
+            return [(grad[part].transpose(1, 2), below, weights[part]) for part in self._parts(layer)]
+        return [(below.transpose(1, 2), grad[part], weights[part]) for part in self._parts(layer)]
 
     def _side(self, layer: int) -> torch.Tensor | None:
         """Return where the gradient of the first layer's weights is computed on its side, or None where it is not."""
@@ -122,31 +180,31 @@ class NetworkBlock:
             return None
         return self._stack.flat.new_empty(self._stack.members, inputs, outputs)
 
-    def _passed(self, layer: int, grad: torch.Tensor, learns: bool = False) -> torch.Tensor:
-        """Return the slope by the sums of a trunk layer, given the one by what the layer above gives.
+    def _inward(self, layer: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Return the gradients by the sums above a trunk layer, and the weights that they go back through."""
+        above = [layer + 1] if layer < self._trunk - 1 else range(self._trunk, len(self._grads))
+        grads = [(self._grads[index], self._stack.weights[index]) for index in above]
+        return [(grad, weight[:, : grad.shape[-1]]) for grad, weight in grads]
+
+    def _pass(self, layer: int, learns: bool = False) -> None:
+        """Write the loss's gradient by the sums of a trunk layer, given that by the sums of the layer above.
 
         The gradient of its norm is written where it `learns`.
         """
         # dL/dx = dL/dz W, then through the activation: dL/dz_below = dL/dx f'(z_below)
-        weights, passed = self._stack.weights, self._trunk_grads[layer]
-        if layer < len(self._trunk) - 1:
-            torch.bmm(grad, weights[layer + 1], out=passed)
-        elif self._stack.layout.width == self._stack.layout.lane and self._stack.layout.outputs == 1:
-            torch.mul(grad[..., :1], weights[layer + 1][:, :1], out=passed)
-        else:
-            for head, lane in enumerate(self._lanes):
-                head_grad, weight = grad[..., lane], weights[layer + 1 + head]
-                _ = (
-                    torch.baddbmm(passed, head_grad, weight, out=passed)
-                    if head
-                    else torch.bmm(head_grad, weight, out=passed)
-                )
-        self._activation.backward(self._grads_whole[layer], self._z_whole[layer], self._trunk_whole[layer])
+        passed = self._memory.grads[layer]
+        for index, (grad, weight) in enumerate(self._passed[layer]):
+            if self._one_output and layer == self._trunk - 1 and not index:
+                torch.mul(grad[..., :1], weight[:, :1], out=passed)
+            elif index:
+                torch.baddbmm(passed, grad, weight, out=passed)
+            else:
+                torch.bmm(grad, weight, out=passed)
+        self._activation.backward(*self._wholes[layer])
         if self._norms and (moments := self._moments[layer]) is not None:
             if learns:
                 self._norms[layer].differentiate(passed, moments)
-            self._norms[layer].backward(passed, self._sums[layer], moments)
-        return passed
+            self._norms[layer].backward(passed, self._memory.sums[layer], moments)
 
     def _parts(self, layer: int) -> list[slice]:
         """Return which networks go through a product together: in the first layer those that see one tensor."""

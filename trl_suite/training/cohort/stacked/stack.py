@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Self
 
 import torch
@@ -16,10 +17,15 @@ class Stack:
     """Parameters (rows, members, size), with views of the layers for batched products: all members' first rows first.
 
     Weights are (outputs, inputs), as SB3 keeps them.
+
+    Args:
+        layout: of a member's rows.
+        flat: the parameters.
+        first_row: of the layout's, where there are not all of them.
     """
 
-    def __init__(self, layout: ParameterLayout, flat: torch.Tensor) -> None:
-        self.layout, self.members, self.flat = layout, flat.shape[1], flat
+    def __init__(self, layout: ParameterLayout, flat: torch.Tensor, first_row: int = 0) -> None:
+        self.layout, self.members, self.flat, self.first_row = layout, flat.shape[1], flat, first_row
         self.weights = [_by_net(_weight(flat, part)) for part in layout.layers]  # (rows * members, outputs, inputs)
         self.biases = [_by_net(_bias(flat, part))[:, None] for part in layout.layers]  # (rows * members, 1, outputs)
 
@@ -30,7 +36,7 @@ class Stack:
         """Return a stack of zeros."""
         return cls(layout, torch.zeros(layout.rows, members, layout.size, device=device, dtype=dtype))
 
-    @property
+    @cached_property
     def free(self) -> torch.Tensor:
         """The numbers that belong to no layer, of the first row (members, numbers)."""
         part = self.layout.free[0]
@@ -46,7 +52,7 @@ class Stack:
 
     def alone(self, member: int) -> Self:
         """Return one member's rows, in place."""
-        return type(self)(self.layout, self.flat[:, member : member + 1])
+        return type(self)(self.layout, self.flat[:, member : member + 1], self.first_row)
 
     def first(self) -> Self:
         """Return the first row of every member, in place."""
@@ -54,7 +60,12 @@ class Stack:
 
     def row(self, row: int) -> Self:
         """Return one row of every member, in place."""
-        return type(self)(self.layout, self.flat[row : row + 1])
+        return type(self)(self.layout, self.flat[row : row + 1], self.first_row + row)
+
+    def outputs(self, row: int) -> int:
+        """Return how many outputs of its heads a row uses at the most."""
+        places = [place for place in self.layout.places if place.row == self.first_row + row]
+        return max(place.outputs for place in places if self.layout.parts[place.part] in self.layout.heads)
 
     def write(self, member: int, components: Components) -> None:
         """Put a member's components into its rows."""
