@@ -1,14 +1,16 @@
-"""Updates per second of SAC cohorts beside Stable-Baselines3 in one process per core, in one run.
+"""Updates per second of SAC and TD3 cohorts beside Stable-Baselines3 in one process per core, in one run.
 
-    python benchmarks/off_policy.py                     the figures of experiments/benchmarks/, some twenty minutes
+    python benchmarks/off_policy.py                     the figures of experiments/benchmarks/, some thirty minutes
     python benchmarks/off_policy.py --members 1 8 --updates 200
+    python benchmarks/off_policy.py --algorithms td3 --members 1 8
     python benchmarks/off_policy.py --page              writes the committed figures into that folder's README
     python benchmarks/off_policy.py --device cuda --members 1 8 32 64 --out sac-gpu.json
 
-Every contender makes the same trainings with SAC's defaults (256-256, batches of 256, an update per env step) on
-HalfCheetah: 300 steps of uniform actions, then as many updates as `--updates` says, an evaluation of one episode before
-and after. All of it counts: the rate is all updates over the time until the last process ends. As in `cohort.py`,
-members are shared out to one process per core with one torch thread each, and SB3 trains one run in each.
+Every contender makes the same trainings with SAC's defaults (256-256, batches of 256, an update per env step), and with
+TD3's at the same width, on HalfCheetah: 300 steps of uniform actions, then as many updates as `--updates` says, an
+evaluation of one episode before and after. All of it counts: the rate is all updates over the time until the last
+process ends. As in `cohort.py`, members are shared out to one process per core with one torch thread each. SB3, and SBX
+where it is installed, train one run in each.
 
 The floor is what MuJoCo itself took in that run plus the products, counted, at the speed of a large one measured here,
 plus a pass of Adam.
@@ -39,19 +41,22 @@ from trl_suite.training.training_run import TrainingRun
 
 ROBOT = "half-cheetah"
 STARTS = 300  # env steps before the first update
+ALGORITHMS: dict[str, OffPolicyHyperparameters] = {
+    "sac": SACHyperparameters(hidden=(256, 256), learning_starts=STARTS),
+    "td3": TD3Hyperparameters(hidden=(256, 256), learning_starts=STARTS),
+}
 MEMBERS = (1, 8, 32, 64)
 RECORD = README.with_name("sac.json")
 BETWEEN = re.compile(r"(<!-- sac: [^\n]*-->\n).*?(<!-- /sac -->)", re.DOTALL)
 
 
-def trial(engine: Contender, updates: int, device: engines.Device) -> Trial:
+def trial(engine: Contender, algorithm: str, updates: int, device: engines.Device) -> Trial:
     """Return what every contender trains."""
-    hyperparameters = SACHyperparameters(learning_starts=STARTS)
     on: engines.Device = device if engine == "cohort" else "cpu"
     return Trial(
         engine=engine,
         robot=ROBOT,
-        hyperparameters=hyperparameters,
+        hyperparameters=ALGORITHMS[algorithm],
         steps=STARTS + updates,
         warm=STARTS + 10,
         device=on,
@@ -86,7 +91,7 @@ def _layers(inputs: int, hidden: tuple[int, ...], outputs: int) -> list[float]:
     return [2.0 * below * above for below, above in itertools.pairwise((inputs, *hidden, outputs))]
 
 
-def arithmetic(hyperparameters: SACHyperparameters) -> float:
+def arithmetic(hyperparameters: OffPolicyHyperparameters) -> float:
     """Return how many microseconds an update's arithmetic takes at the least, on one core of this machine."""
     members = 4
     left, right, out = torch.randn(256, 256), torch.randn(256, 256), torch.empty(256, 256)
@@ -100,14 +105,14 @@ def arithmetic(hyperparameters: SACHyperparameters) -> float:
     return operations(hyperparameters) / per_us + moved
 
 
-def measure(given: argparse.Namespace) -> list[dict[str, Any]]:
+def measure(given: argparse.Namespace, algorithm: str) -> list[dict[str, Any]]:
     """Return a row per contender, Stable-Baselines3 first."""
     contenders: list[tuple[Contender, int]] = [*others(), *(("cohort", size) for size in given.members)]
     found = [
-        [contend(trial(engine, given.updates, given.device), size) for engine, size in contenders]
+        [contend(trial(engine, algorithm, given.updates, given.device), size) for engine, size in contenders]
         for _ in range(given.rounds)
     ]
-    floor = arithmetic(SACHyperparameters())
+    floor = arithmetic(ALGORITHMS[algorithm])
     share = given.updates / (STARTS + given.updates)  # updates per env step: rates are counted in env steps
     rows: list[dict[str, Any]] = []
     for index, (engine, size) in enumerate(contenders):
@@ -116,6 +121,7 @@ def measure(given: argparse.Namespace) -> list[dict[str, Any]]:
         physics, cpu = own["physics_us"] / share, own["cpu_us"] / share
         row = {
             "robot": ROBOT,
+            "algorithm": algorithm,
             "engine": engine,
             "members": size,
             "updates_per_second": round(own["steps_per_second"] * share, 1),
@@ -134,10 +140,11 @@ def measure(given: argparse.Namespace) -> list[dict[str, Any]]:
 
 def memory(rows: list[dict[str, Any]], row: dict[str, Any], updates: int) -> float | None:
     """Return what each member more takes, beside the count; None for the smallest cohort, which has what is shared."""
-    first = next(one for one in rows if one["engine"] == "cohort")
+    algorithm = row.get("algorithm", "sac")  # records before TD3 had a table name none
+    first = next(one for one in rows if one["engine"] == "cohort" and one.get("algorithm", "sac") == algorithm)
     if row["engine"] != "cohort" or row["share"] <= first["share"]:
         return None
-    one = trial("cohort", updates, "cpu")
+    one = trial("cohort", algorithm, updates, "cpu")
     job = TrainingRun(
         env=ROBOT, hyperparameters=one.hyperparameters, seed=0, steps=one.steps, evaluation=one.evaluation
     )
@@ -147,15 +154,18 @@ def memory(rows: list[dict[str, Any]], row: dict[str, Any], updates: int) -> flo
 def table(record: dict[str, Any]) -> str:
     """Return the page's table of a record."""
     lines = [
-        "| engine x runs | updates/s | beside SB3 | CPU us an update | of which MuJoCo | of the floor | memory |",
-        "|---|--:|--:|--:|--:|--:|--:|",
+        "| update | engine x runs | updates/s | beside SB3 | by CPU time | CPU us | of which MuJoCo | of the floor "
+        "| memory |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
+    sb3 = {row.get("algorithm", "sac"): row for row in record["rows"] if row["engine"] == "sb3"}
     for row in record["rows"]:
         taken = memory(record["rows"], row, record["updates"])
+        algorithm = row.get("algorithm", "sac")
         lines.append(
-            f"| {row['engine']} x {row['members']} | {row['updates_per_second']:,.0f} | {row['ratio']:.2f} "
-            f"| {row['cpu_us']:,.0f} | {row['physics_us']:.0f} | {row['share_of_floor']:.2f} "
-            f"| {'' if taken is None else f'{taken:.2f}'} |"
+            f"| {algorithm.upper()} | {row['engine']} x {row['members']} | {row['updates_per_second']:,.0f} "
+            f"| {row['ratio']:.2f} | {sb3[algorithm]['cpu_us'] / row['cpu_us']:.2f} | {row['cpu_us']:,.0f} "
+            f"| {row['physics_us']:.0f} | {row['share_of_floor']:.2f} | {'' if taken is None else f'{taken:.2f}'} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -168,6 +178,7 @@ def page(text: str) -> str:
 def main() -> None:
     """Measure, print, and write the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--algorithms", nargs="+", choices=list(ALGORITHMS), default=list(ALGORITHMS))
     parser.add_argument("--members", type=int, nargs="+", default=list(MEMBERS))
     parser.add_argument("--updates", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=3)
@@ -179,7 +190,10 @@ def main() -> None:
         README.write_text(page(README.read_text()))
         return
     given.device = engines.device(given.device)
-    write(given.out, "sac", {"updates": given.updates, "rounds": given.rounds, "rows": measure(given)})
+    rows: list[dict[str, Any]] = []
+    for algorithm in given.algorithms:  # written after each: a stop loses one
+        rows += measure(given, algorithm)
+        write(given.out, "off-policy", {"updates": given.updates, "rounds": given.rounds, "rows": rows})
 
 
 if __name__ == "__main__":

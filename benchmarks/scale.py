@@ -2,6 +2,7 @@
 
     python benchmarks/scale.py                    writes scale.json and scale.svg into experiments/benchmarks/
     python benchmarks/scale.py --runs 1 2 4 8
+    python benchmarks/scale.py --resume           what a stopped run of the same commit has not written
     python benchmarks/scale.py --page             draws the committed figures again
 
 A run is PPO's default training of HalfCheetah for some rollouts, evaluated before and after. The runs are shared
@@ -19,19 +20,27 @@ mpl.use("svg")
 import matplotlib.pyplot as plt
 from cohort import CORES, README, Contender, Trial, contend, write
 
+from trl_suite import provenance
 from trl_suite.algorithms.ppo import PPOHyperparameters
 
 RUNS = (1, 2, 4, 8, 16, 32)
 RECORD = README.with_name("scale.json")
 
 
-def measure(runs: list[int], rollouts: int) -> list[dict[str, Any]]:
-    """Return the seconds that an experiment of so many runs takes, by engine; SB3's are measured for a run per core."""
+def measure(requested: argparse.Namespace) -> None:
+    """Write the seconds that an experiment of so many runs takes, each number as soon as it is measured.
+
+    Stable-Baselines3's are measured for a run per core.
+    """
+    begun = json.loads(requested.out.read_text()) if requested.resume and requested.out.exists() else {}
+    rows: list[dict[str, Any]] = begun["rows"] if begun.get("commit") == provenance.commit()[0] else []
+    rollouts = requested.rollouts
     hyperparameters = PPOHyperparameters()
     rollout = hyperparameters.n_envs * hyperparameters.n_steps
-    contenders: list[tuple[Contender, int]] = [("sb3", CORES), *(("cohort", count) for count in runs)]
-    rows: list[dict[str, Any]] = []
+    contenders: list[tuple[Contender, int]] = [("sb3", CORES), *(("cohort", count) for count in requested.runs)]
     for engine, count in contenders:
+        if any((row["engine"], row["runs"]) == (engine, count) for row in rows):
+            continue
         trial = Trial(
             engine=engine, robot="half-cheetah", hyperparameters=hyperparameters, steps=rollouts * rollout, warm=rollout
         )
@@ -40,7 +49,7 @@ def measure(runs: list[int], rollouts: int) -> list[dict[str, Any]]:
         cpu = 1e-6 * count * trial.steps * result["cpu_us"]
         rows.append({"engine": engine, "runs": count, "seconds": round(seconds, 2), "cpu_seconds": round(cpu, 2)})
         print(rows[-1], flush=True)
-    return rows
+        write(requested.out, "scale", {"rollouts": rollouts, "rows": rows})
 
 
 def draw(record: dict[str, Any], path: Path) -> None:
@@ -67,12 +76,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, nargs="+", default=list(RUNS))
     parser.add_argument("--rollouts", type=int, default=10, help="of each run")
+    parser.add_argument("--resume", action="store_true", help="leave what was measured at this commit")
     parser.add_argument("--out", type=Path, default=RECORD)
     parser.add_argument("--page", action="store_true", help="measure nothing, draw the committed figures")
     requested = parser.parse_args()
     if not requested.page:
-        rows = measure(requested.runs, requested.rollouts)
-        write(requested.out, "scale", {"rollouts": requested.rollouts, "rows": rows})
+        measure(requested)
     draw(json.loads(requested.out.read_text()), requested.out.with_suffix(".svg"))
 
 

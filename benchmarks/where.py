@@ -1,12 +1,14 @@
 """CPU time of cohorts by phase, beside the floor that is counted for the same work on the same core.
 
     python benchmarks/where.py                         the figures of experiments/benchmarks/, some ten minutes
+    python benchmarks/where.py --resume                the rows that a stopped run of the same commit has not written
     python benchmarks/where.py --cases "SAC 256-256" --members 1 8
     python benchmarks/where.py --page                  writes the committed figures into that folder's README
 
 Each cohort trains on HalfCheetah in one process with one torch thread. Every phase is the median over chunks of steps:
-of a rollout with its update for PPO, of sixteen env steps with their updates for SAC and TD3. Evaluations are left out.
-A phase has the CPU time of its functions without that of others inside them: products within acting are acting's.
+of a rollout with its update for PPO, 32 steps in sixteen worlds; of sixteen env steps with updates for SAC and TD3.
+Evaluations are left out. A phase has the CPU time of its functions without that of others inside them: products within
+acting are acting's.
 
 The floor is the counted products at the speed of a single one of 256 x 256 x 256, and what MuJoCo took. That speed is
 measured before and after every chunk, for a machine that others use slows both down. `rest` is everything that no other
@@ -16,6 +18,7 @@ phase has: Python, and the small operations of the losses.
 import argparse
 import itertools
 import json
+import os
 import re
 import statistics
 import time
@@ -29,6 +32,7 @@ import torch
 from cohort import README, operations_per_epoch, write
 from off_policy import operations
 
+from trl_suite import provenance
 from trl_suite.algorithms.hyperparameters import Hyperparameters, OffPolicyHyperparameters
 from trl_suite.algorithms.ppo import PPOHyperparameters
 from trl_suite.algorithms.sac import SACHyperparameters
@@ -49,6 +53,7 @@ from trl_suite.worlds.stepping import physics
 
 ROBOT = "half-cheetah"
 MEMBERS = (1, 8, 32)
+STEPS = 32  # of a PPO rollout in each world: a quarter of the default's, so that a chunk takes seconds
 PROBES = 11  # products that the speed is measured by
 _MM = torch.mm
 WARM_CHUNKS = 1  # chunks before the first that counts: buffers and plans are made in them
@@ -59,7 +64,7 @@ PHASES = (
 )  # fmt: skip
 CASES: dict[str, Hyperparameters] = {
     **{
-        f"PPO {width}-{width}, {batch}": PPOHyperparameters(hidden=(width, width), batch_size=batch)
+        f"PPO {width}-{width}, {batch}": PPOHyperparameters(hidden=(width, width), batch_size=batch, n_steps=STEPS)
         for width in (64, 256)
         for batch in (64, 256)
     },
@@ -237,14 +242,28 @@ def gflops() -> float:
     return 2 * 256**3 / statistics.median(times) / 1e9
 
 
-def measure(requested: argparse.Namespace) -> list[dict[str, Any]]:
-    """Return a row for each case and number of members."""
-    rows: list[dict[str, Any]] = []
+def measure(requested: argparse.Namespace) -> None:
+    """Write a row for each case and number of members, each as soon as it is there."""
+    rows: dict[tuple[str, int], dict[str, Any]] = measured(requested.out) if requested.resume else {}
     for case, members in itertools.product(requested.cases, requested.members):
+        if (case, members) in rows:
+            continue
+        start = time.monotonic()
         chunks = profile(CASES[case], members, requested.chunks)
-        rows.append({"case": case, "members": members} | figures(CASES[case], members, chunks))
-        print(rows[-1], flush=True)
-    return rows
+        row = {"case": case, "members": members} | figures(CASES[case], members, chunks)
+        rows[case, members] = row | {"load": round(os.getloadavg()[0], 1), "seconds": round(time.monotonic() - start)}
+        print(rows[case, members], flush=True)
+        in_order = [
+            rows[key] for key in itertools.product(CASES, sorted({*MEMBERS, *requested.members})) if key in rows
+        ]
+        write(requested.out, "where", {"chunks": requested.chunks, "rows": in_order})
+
+
+def measured(record: Path) -> dict[tuple[str, int], dict[str, Any]]:
+    """Return the rows of a record that was begun at this commit, by case and members; none of another's."""
+    begun = json.loads(record.read_text()) if record.exists() else {}
+    same = begun.get("commit") == provenance.commit()[0]
+    return {(row["case"], row["members"]): row for row in begun["rows"]} if same else {}
 
 
 def figures(hyperparameters: Hyperparameters, members: int, chunks: list[Chunk]) -> dict[str, Any]:
@@ -299,13 +318,14 @@ def main() -> None:
     parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
     parser.add_argument("--members", type=int, nargs="+", default=list(MEMBERS))
     parser.add_argument("--chunks", type=int, default=5, help="of steps that are measured, at the least")
+    parser.add_argument("--resume", action="store_true", help="leave the rows that were measured at this commit")
     parser.add_argument("--out", type=Path, default=RECORD)
     parser.add_argument("--page", action="store_true", help="measure nothing, write the README's table")
     requested = parser.parse_args()
     if requested.page:
         README.write_text(page(README.read_text()))
         return
-    write(requested.out, "where", {"chunks": requested.chunks, "rows": measure(requested)})
+    measure(requested)
 
 
 if __name__ == "__main__":

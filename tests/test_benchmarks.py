@@ -1,6 +1,8 @@
 """The pages of committed benchmarks say what their records say."""
 
+import argparse
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,28 @@ def script(request, monkeypatch):
 def test_the_page_is_made_of_the_results(script):
     text = script.README.read_text()
     assert script.page(text) == text
+
+
+@pytest.mark.parametrize("script", ["where"], indirect=True)
+def test_a_stopped_profile_loses_one_row_and_goes_on_with_those_of_its_commit(script, tmp_path, monkeypatch):
+    out = tmp_path / "where.json"
+    asked = argparse.Namespace(cases=["SAC 256-256"], members=[1, 8], chunks=1, resume=True, out=out)
+    profiled = []
+
+    def profile(hyperparameters, members, chunks):
+        profiled.append(members)
+        if members == 8 and len(profiled) < 3:
+            raise KeyboardInterrupt
+        return [script.Chunk(1, dict.fromkeys(script.PHASES, 1.0), 80.0)]
+
+    monkeypatch.setattr(script, "profile", profile)
+    with pytest.raises(KeyboardInterrupt):
+        script.measure(asked)
+    script.measure(asked)
+    assert profiled == [1, 8, 8]
+    assert [row["members"] for row in json.loads(out.read_text())["rows"]] == [1, 8]
+    monkeypatch.setattr(script.provenance, "commit", lambda: ("another", False))
+    assert not script.measured(out)
 
 
 @pytest.mark.parametrize("script", ["engines"], indirect=True)
