@@ -20,7 +20,7 @@ Factors = Mapping[str, npt.NDArray[np.float64]]  # stack -> factors of the learn
 
 
 class _PairViews(NamedTuple):
-    """What networks that see an observation and an action take and give, for batches of one size, as views."""
+    """Views of the inputs and outputs of networks that see an observation and an action, for batches of one size."""
 
     normalized_obs: torch.Tensor  # (P, B, slots)
     action: torch.Tensor  # (P, B, actions)
