@@ -62,6 +62,14 @@ BETWEEN = re.compile(r"(<!-- where: [^\n]*-->\n).*?(<!-- /where -->)", re.DOTALL
 PHASES = (
     "products", "activations", "Adam", "targets", "sampling", "acting", "physics", "envs", "rest",
 )  # fmt: skip
+AIMS: dict[tuple[str, int], float] = {  # shares of the floor
+    ("SAC 256-256", 1): 0.6,
+    ("SAC 256-256", 8): 0.75,
+    ("TD3 256-256", 1): 0.6,
+    ("TD3 256-256", 8): 0.75,
+    ("PPO 256-256, 64", 32): 0.8,
+    ("PPO 256-256, 256", 32): 0.8,
+}
 CASES: dict[str, Hyperparameters] = {
     **{
         f"PPO {width}-{width}, {batch}": PPOHyperparameters(hidden=(width, width), batch_size=batch, n_steps=STEPS)
@@ -307,9 +315,35 @@ def table(record: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def aims(record: dict[str, Any]) -> str:
+    """Return the page's table of the aims: by how much a record misses each, and by which phases."""
+    lines = [
+        "| update | members | aim | share | missed by, us | above the floor, us |",
+        "|---|--:|--:|--:|--:|---|",
+    ]
+    for row in record["rows"]:
+        if (aim := AIMS.get((row["case"], row["members"]))) is None:
+            continue
+        missed = max(0.0, row["cpu_us"] - row["floor_us"] / aim)
+        largest = sorted(above_floor(row).items(), key=lambda phase: -phase[1])[:3]
+        phases = ", ".join(f"{phase} {us:,.0f}" for phase, us in largest)
+        lines.append(
+            f"| {row['case']} | {row['members']} | {aim} | {row['share_of_floor']:.2f} | {missed:,.0f} | {phases} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def above_floor(row: dict[str, Any]) -> dict[str, float]:
+    """Return the microseconds of each phase above the floor, which has physics and the counted products."""
+    phases = row["phases_us"]
+    counted = row["floor_us"] - phases["physics"]
+    return {phase: us - counted * (phase == "products") for phase, us in phases.items() if phase != "physics"}
+
+
 def page(text: str) -> str:
     """Return the README's text with the table as the committed record says."""
-    return BETWEEN.sub(lambda match: match[1] + table(json.loads(RECORD.read_text())) + match[2], text)
+    record = json.loads(RECORD.read_text())
+    return BETWEEN.sub(lambda match: f"{match[1]}{table(record)}\n{aims(record)}{match[2]}", text)
 
 
 def main() -> None:
