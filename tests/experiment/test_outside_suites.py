@@ -59,7 +59,7 @@ def test_an_experiment_is_trained_with_success_rates_and_a_proved_freeze(package
         assert run.specification["hyperparameters"].get("n_sampled_goal") == goals
         assert run.versions[suite.package.replace("_", "-")]
         rows = list(csv.DictReader((path / "evaluations.csv").read_text().splitlines()))
-        assert {row["step"] for row in rows} == {"0", "75", "150"}
+        assert {"0", "75", "150"} <= {row["step"] for row in rows}
         assert {row["success"] for row in rows} <= {"0", "1"}
     [extracted] = [run for run in runs.values() if run.method == "feature-extraction"]
     assert extracted.freeze is not None
