@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 from tools.site import experiment_pages as findings
-from tools.site import method_pages, printed_numbers
+from tools.site import method_pages, printed_numbers, study_plan
 from tools.site.printed_numbers import Facts
 from trl_suite.evidence.figures.style import svg
 from trl_suite.evidence.reading import run_records
 from trl_suite.evidence.report import results_archive, table_files
 from trl_suite.evidence.report.report_files import standalone
-from trl_suite.evidence.results import experiment_claims
+from trl_suite.evidence.results import advice_regret, experiment_claims
+from trl_suite.evidence.statistics import similarity
 from trl_suite.experiment.planning import grid
 from trl_suite.experiment.specification import experiment_file
 from trl_suite.mechanisms import methods
@@ -95,11 +96,22 @@ def test_every_summary_is_that_of_its_archive(library, tmp_path):
 
 def test_the_page_of_experiments_is_that_of_the_committed_results(library):
     parts = findings.blocks(library)
-    for page in (ROOT / "experiments/README.md", *EXPERIMENT_PAGES):
+    for page in (ROOT / "README.md", ROOT / "docs/findings.md", ROOT / "experiments/README.md", *EXPERIMENT_PAGES):
         assert findings.filled(page.read_text(), parts) == page.read_text(), "python -m tools.site.experiment_pages"
     for name, (_, figure) in findings.figures(library).items():
         drawn = (ROOT / f"experiments/figures/{name}.svg").read_text()
         assert drawn == standalone(svg(figure, name)), "run python -m tools.site.experiment_pages"
+
+
+def test_rules_are_advice_only_where_they_beat_always_fine_tuning(library):
+    results = [library.results[name] for name in study_plan.STUDY if name in library.results]
+    by_rule = {score.rule: score for score in advice_regret.scores(advice_regret.advice_pairs(results))}
+    assert by_rule["the suite's rules"].beats_finetuning == similarity.RULES_BEAT
+
+
+def test_make_study_runs_the_study():
+    listed = (ROOT / "Makefile").read_text().partition("STUDY = ")[2].partition("\n\n")[0]
+    assert tuple(listed.replace("\\", " ").split()) == study_plan.STUDY
 
 
 def test_a_target_that_went_otherwise_is_named_once(library):

@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from tools.site import freeze_map_section
 from trl_suite.errors import InputError
 from trl_suite.evidence.reading.curve import Floats
 from trl_suite.evidence.report import paper_figures, report_files, table_files
@@ -160,3 +161,21 @@ def test_an_expectation_may_name_its_target(results):
     assert [line.targets for line in unmet({"finetune": wrong})] == [1]
     assert unmet({"finetune": {ENV: wrong}}) == unmet({"finetune": wrong})
     assert not unmet({"finetune": {"half-cheetah.gravity-2.0": wrong}})
+
+
+def test_the_answer_is_written_from_the_results(results):
+    name = "freeze-map-half-cheetah"
+    empty = freeze_map_section.section({}, "../experiments/")
+    assert empty.count("Not run yet.") == len(freeze_map_section.MAPS)
+    part = freeze_map_section.section({name: results}, "../experiments/")
+    assert part.count("Not run yet.") == len(freeze_map_section.MAPS) - 1
+    claims = {(row.method, row.baseline, row.step): row.end_claim for row in results.budgets()}
+    sentence = next(line for line in part.splitlines() if "`finetune` minus `scratch`" in line)
+    for step in READ_AT:
+        before = sentence.split(f"{step:,}")[0]
+        said = max(("better", "worse", "not shown"), key=before.rfind)
+        assert said == claims["finetune", "scratch", step]
+    assert f"Contrasts that end {results.contrasts()[0].end_claim}: knowledge" in part
+    short = freeze_map_section.answer({name: results}, "experiments/", "docs/images/")
+    assert f"](docs/images/{name}.svg)" in short
+    assert sentence.removeprefix("- ") in short

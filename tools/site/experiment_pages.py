@@ -12,25 +12,40 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from tools.site import study_plan
+from tools.site import freeze_map_section, study_plan
 from trl_suite import content, tables
-from trl_suite.evidence.figures import effect_intervals, gallery, learning_curves, profiles
+from trl_suite.evidence.figures import effect_intervals, gallery, learning_curves, profiles, transfer_matrix
 from trl_suite.evidence.figures.style import LOOKS, looks, svg
 from trl_suite.evidence.reading import conditions
 from trl_suite.evidence.report import report_files
-from trl_suite.evidence.results import across_targets, experiment_claims
+from trl_suite.evidence.results import across_targets, advice_regret, experiment_claims
 from trl_suite.evidence.results.across_targets import Overall
+from trl_suite.evidence.results.advice_regret import AdvicePair
 from trl_suite.evidence.results.comparison import MeasureRow
 from trl_suite.evidence.results.experiment_claims import FEW_TARGETS, ClaimLine, UnmetExpectation
 from trl_suite.evidence.results.experiment_results import Results
 from trl_suite.evidence.results.number_format import estimate, number, plural, probability, speed_up
 from trl_suite.evidence.results.probe_prediction import PROBES
 from trl_suite.evidence.statistics.claim import Claim, counted
+from trl_suite.record import SCRATCH
 
 README, FIGURES, RESULTS = "README.md", "figures", "results"
+FINDINGS, IMAGES = "docs/findings.md", "docs/images"
 NOTHING = "Not run yet."
 README_PICTURE = ("quickstart", "half-cheetah.gravity-1.5", "docs/images/quickstart.svg")  # experiment, target, file
 _ADVISOR = ("method", "probe", "pairs", "rank correlation [95 %]", "without one pair", "p")
+_REGRET = ("rule", "regret [95 %]", "saved against always fine-tuning [95 %]", "chose the best")
+WITHDRAWN = (
+    "severity",
+    "methods",
+    "freeze-depth",
+    "parts",
+    "published",
+    "inverted-actions",
+    "running-backwards",
+    "shapes",
+)  # experiments of the first study that measure methods
+FEWEST_ROBOTS = 2  # of which one can be left out
 _BLOCK = re.compile(r"(<!-- (\w+): .*? -->\n).*?(<!-- /\2 -->)", re.DOTALL)
 
 
@@ -50,15 +65,18 @@ class ExperimentLibrary:
 
 
 def blocks(found: ExperimentLibrary) -> dict[str, str]:
-    """Return the generated parts of both pages by name."""
+    """Return the generated parts of all pages by name."""
     return {
         "severity": _finding(found),
         "questions": _questions(found),
         "findings": _findings(found),
         "surprises": _surprises(found),
         "advisor": _advisor(found),
+        "regret": _regret(found),
         "figures": _figures(found),
         "study": study_plan.table(found.folder),
+        "freeze_map": freeze_map_section.section(found.results, "../experiments/"),
+        "answer": freeze_map_section.answer(found.results, "experiments/", f"{IMAGES}/"),
     }
 
 
@@ -90,7 +108,8 @@ def write(folder: Path) -> Path:
     for place, figure in linked_figures(found).items():
         place.write_text(svg(figure, place.stem), encoding="utf-8")
     parts = blocks(found)
-    for written in (folder.parent / README, path, *folder.glob(f"*/{README}")):
+    pages = (folder.parent / README, folder.parent / FINDINGS, path, *folder.glob(f"*/{README}"))
+    for written in (page for page in pages if page.is_file()):
         written.write_text(filled(written.read_text(encoding="utf-8"), parts), encoding="utf-8")
     return path
 
@@ -98,7 +117,12 @@ def write(folder: Path) -> Path:
 def linked_figures(found: ExperimentLibrary) -> dict[Path, Figure]:
     """Return the pictures that stand in the project's README, by their places."""
     name, env, place = README_PICTURE
-    return {found.folder.parent / place: _curves(found.results[name], env)} if name in found.results else {}
+    pictures = {found.folder.parent / place: _curves(found.results[name], env)} if name in found.results else {}
+    for freeze_map in (one for one in freeze_map_section.MAPS if one in found.results):
+        grid = transfer_matrix.by_budget(found.results[freeze_map].budgets(), SCRATCH)
+        if grid.cells:
+            pictures[found.folder.parent / IMAGES / f"{freeze_map}.svg"] = transfer_matrix.gain_grid(grid)
+    return pictures
 
 
 def _curves(results: Results, env: str) -> Figure:
@@ -223,6 +247,29 @@ def _advisor(found: ExperimentLibrary) -> str:
         if one.correlation.has_interval
     ]
     return _table(_ADVISOR, rows) if rows else NOTHING
+
+
+def _regret(found: ExperimentLibrary) -> str:
+    """Return the advisor's regret, apart for the withdrawn study and the one made again."""
+    parts: list[str] = []
+    for title, names in {
+        "Of the study made again": study_plan.STUDY,
+        "Of the withdrawn study, whose scratch was weak": WITHDRAWN,
+    }.items():
+        pairs = advice_regret.advice_pairs([found.results[name] for name in names if name in found.results])
+        parts.append(f"{title}: {_scored(pairs)}")
+    return "\n\n".join(parts)
+
+
+def _scored(pairs: Sequence[AdvicePair]) -> str:
+    robots = len({pair.robot for pair in pairs})
+    if robots < FEWEST_ROBOTS:
+        return f"{plural(len(pairs), 'pair')} with probes, of {plural(robots, 'robot')}: no robot could be left out."
+    rows = [
+        (score.rule, estimate(score.regret), estimate(score.saved, signed=True), f"{score.right} of {score.pairs}")
+        for score in advice_regret.scores(pairs)
+    ]
+    return f"{len(pairs)} pairs with probes, of {robots} robots.\n\n{_table(_REGRET, rows)}"
 
 
 def _figures(found: ExperimentLibrary) -> str:

@@ -50,8 +50,10 @@ def shares(folder: Path) -> list[StudyShare]:
 
 def table(folder: Path) -> str:
     """Return the study's order as a table in Markdown."""
-    lines = ["| experiment | runs | of them new | env steps of these | hours on two cores |", "|---|--:|--:|--:|--:|"]
     study_shares = shares(folder)
+    if not study_shares:
+        return "None of its experiments is here."
+    lines = ["| experiment | runs | of them new | env steps of these | hours on two cores |", "|---|--:|--:|--:|--:|"]
     for share in study_shares:
         link = f"[{share.name}]({share.name}/README.md)"
         lines.append(f"| {link} | {share.runs:,} | {share.added:,} | {share.steps:,} | {share.hours:.1f} |")

@@ -7,6 +7,7 @@ from rich import box
 from rich.table import Table
 
 from trl_suite.cli.arguments import Probe, aliases
+from trl_suite.evidence.reading.conditions import FULL
 from trl_suite.evidence.results.number_format import number
 from trl_suite.evidence.statistics import similarity
 from trl_suite.experiment.measuring.transfer_probe import ProbeReport, probe
@@ -14,6 +15,7 @@ from trl_suite.terminal import Terminal, print_json
 from trl_suite.training.policy_import import load_policy
 from trl_suite.training.reproducibility import threads
 
+UNPROVEN = "no rule on these numbers has been shown to beat always fine-tuning; the suite's own would have"
 JOINTS_NAMED_MAX = 4  # joints that are named
 
 
@@ -25,7 +27,8 @@ def execute(arguments: Probe) -> int:
         report = probe(policy, target, alias=alias, episodes=arguments.episodes, reference=arguments.reference)
     suggestion = similarity.suggest(report.probes)
     if arguments.json:
-        table = msgspec.to_builtins(report) | {"suggestion": suggestion._asdict()}
+        advice = {"suggestion": suggestion._asdict(), "rules_beat_finetuning": similarity.RULES_BEAT}
+        table = msgspec.to_builtins(report) | advice
         print_json(table)
         return 0
     console = Terminal()
@@ -33,8 +36,12 @@ def execute(arguments: Probe) -> int:
     for note in report.notes:
         console.print(note, style="yellow", highlight=False, soft_wrap=True)
     depth = f", of whose trunk {suggestion.freeze_depth} layers may be held" if suggestion.method != "scratch" else ""
+    if not similarity.RULES_BEAT:
+        console.print(f"suggested: {FULL}", style="bold", highlight=False)
+        console.print(f"{UNPROVEN} {suggestion.method}{depth}: {suggestion.rule}", highlight=False, soft_wrap=True)
+        return 0
     console.print(f"suggested: {suggestion.method}{depth}", style="bold", highlight=False)
-    console.print(f"by the rule: {suggestion.rule}. No rule has been validated yet.", highlight=False)
+    console.print(f"by the rule: {suggestion.rule}", highlight=False, soft_wrap=True)
     return 0
 
 
