@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from tests.mechanisms.streams import FIRST, ROLLOUT, SECOND, STEPS, THIRD, order, stage
+from tests.mechanisms.streams import FIRST, PPO, ROLLOUT, SECOND, STEPS, THIRD, order, stage
 from trl_suite.errors import InputError
 from trl_suite.mechanisms import methods
 from trl_suite.mechanisms.compress_phase import Compress
@@ -14,7 +14,7 @@ from trl_suite.mechanisms.distillation import divergence
 from trl_suite.mechanisms.methods import Method
 from trl_suite.networks.policy import load
 from trl_suite.networks.stage_memory import STAGE_IMPORTANCE, policy_of_task
-from trl_suite.training.rehearsal import rehearse
+from trl_suite.training.rehearsal import blank_source, rehearse
 from trl_suite.training.sb3.methods.knowledge_base import KnowledgeBase
 from trl_suite.training.sb3.methods.learner_actions import distribution, normalized
 from trl_suite.training.sb3.methods.transplant import implant
@@ -106,6 +106,14 @@ def test_a_budget_that_leaves_nothing_to_learn_from_is_refused_before_anything_r
     ) as raised:
         rehearse(order(SECOND, "mine", stages[0].policy, definition=method, steps=steps))
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["progressive", NAME, "residual"])
+def test_columns_that_explore_by_state_are_refused_before_anything_runs(name):
+    by_state = msgspec.structs.replace(PPO, use_sde=True)
+    source = blank_source(FIRST, by_state, ())
+    with pytest.raises(InputError, match="columns: not with use_sde"):
+        rehearse(order(SECOND, name, source, hyperparameters=by_state))
 
 
 def test_engines_and_algorithms_that_cannot_are_refused_by_name():

@@ -15,7 +15,16 @@ from trl_suite.errors import InputError
 from trl_suite.mechanisms.mechanism import Mechanism, Strength, during
 from trl_suite.networks.adapted_layers import AdaptedLayer, ColumnLayer, LowRankLayer, MappedLayer, ResidualHead
 from trl_suite.networks.align import Alignment
-from trl_suite.networks.components import ADAPTER, LOG_STD, NORM, SOURCE_PREFIX, TARGET, Components, slot_axes
+from trl_suite.networks.components import (
+    ADAPTER,
+    BY_FEATURE,
+    LOG_STD,
+    NORM,
+    SOURCE_PREFIX,
+    TARGET,
+    Components,
+    slot_axes,
+)
 
 Added = dict[str, dict[str, torch.Tensor]]
 Part = Literal["actor", "critic"]
@@ -84,7 +93,7 @@ def additions(
         generator: where the first thin matrix of a low-rank product comes from.
 
     Raises:
-        InputError: the source's trunk has another number of layers, layers that columns would stand beside are
+        InputError: the source's trunk has another number of layers, the learner explores by state, layers that columns would stand beside are
             normalised, or a residual's target moves what the source does not.
     """
     match adapter:
@@ -177,6 +186,8 @@ def _low_rank(adapter: LowRank, learner: Components, generator: torch.Generator)
 
 def _columns(parts: tuple[str, ...], learner: Components, source: Components, alignment: Alignment) -> Added:
     """Return room for the source's trunks, their first layer in the target's slots."""
+    if "actor" in parts and BY_FEATURE in learner.get(LOG_STD, {}):
+        raise InputError("columns: not with use_sde, whose noise is of the features of one column")
     added: Added = {}
     for part in parts:
         source_layers, layers = trunk(part, source), trunk(part, learner)
