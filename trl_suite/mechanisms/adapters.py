@@ -93,8 +93,8 @@ def additions(
         generator: where the first thin matrix of a low-rank product comes from.
 
     Raises:
-        InputError: the source's trunk has another number of layers, the learner explores by state, layers that columns would stand beside are
-            normalised, or a residual's target moves what the source does not.
+        InputError: the source's trunk has another number of layers, layers that columns would stand beside are
+            normalised, their learner explores by state, or a residual's target moves what the source does not.
     """
     match adapter:
         case LearnedInput():
