@@ -4,6 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from trl_suite.evidence.report import contents as report_contents
 from trl_suite.evidence.results import experiment_results
 from trl_suite.evidence.results.comparison import MeasureRow
 from trl_suite.evidence.results.experiment_results import Results
@@ -66,6 +67,30 @@ def test_forward_transfer_is_given_for_scores_only(build):
             path.write_text("\n".join(["step,episode,return,length", *lines]) + "\n")
     found = row(experiment_results.load(experiment.root), "finetune").forward_transfer
     assert (found.value, found.n) == (pytest.approx((0.75 - 0.25) / (1 - 0.25)), 5)
+
+
+def test_forward_transfer_is_that_of_success_rates_where_there_are_any(build):
+    experiment = build(methods=["scratch", "finetune"])
+    successes = {"scratch": (1, 0), "finetune": (1, 1)}  # of an evaluation's two episodes, but for the first one: 0
+    for seed in range(5):
+        for method, flags in successes.items():
+            experiment.write(experiment.target(method, seed))
+            path = experiment.folder(method, seed) / "evaluations.csv"
+            lines = [
+                f"{step},{episode},{-500 + 10 * seed},100,deterministic,{flags[episode] * (step > 0)}"
+                for step in STEPS
+                for episode in range(2)
+            ]
+            path.write_text("\n".join(["step,episode,return,length,mode,success", *lines]) + "\n")
+    results = experiment_results.load(experiment.root)
+    found = row(results, "finetune").forward_transfer
+    assert (found.value, found.n) == (pytest.approx((0.95 - 0.475) / (1 - 0.475)), 5)  # areas by the trapezoidal rule
+    [target] = report_contents.contents(results).targets
+    shares = {rates.method: rates for rates in target.successes}
+    assert [shares[method].area.value for method in successes] == pytest.approx([0.475, 0.95])
+    assert (shares["finetune"].end.low, shares["finetune"].end.high) == (1.0, 1.0)
+    assert shares["finetune"].forward_transfer == found
+    assert "Success rate" in [figure.title for figure in target.figures]
 
 
 def test_retention_compares_with_what_the_policy_could_do_at_home(experiment):

@@ -136,3 +136,18 @@ def test_an_experiment_without_a_sequence_has_none(tmp_path):
     from .conftest import Experiment
 
     assert task_sequence.find(experiment_results.load(Experiment(tmp_path, seeds=3).root)) is None
+
+
+def test_forward_transfer_is_that_of_success_rates_where_all_tasks_have_them(tmp_path):
+    root = make(tmp_path / "sequence")
+    for path in root.rglob("evaluations.csv"):
+        flags = (1, 1) if "finetune" in path.parts else (1, 0)  # of two episodes, but for the first evaluation: 0
+        lines = path.read_text().splitlines()[1:]
+        judged = [
+            f"{line},deterministic,{flags[number % 2] * (not line.startswith('0,'))}"
+            for number, line in enumerate(lines)
+        ]
+        path.write_text("\n".join(["step,episode,return,length,mode,success", *judged]) + "\n")
+    sequence = task_sequence.find(experiment_results.load(root))
+    assert sequence is not None
+    assert row(sequence, "finetune").forward_transfer.value == pytest.approx((0.95 - 0.475) / (1 - 0.475))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,13 +32,27 @@ TOGETHER = 5  # methods that one panel can show; more get a panel each, beside s
 SINGLES = 60  # runs of a target whose single lines are drawn; of more, only mean and interval
 
 
-def learning(curves: list[Curves], reference: ReturnScale | None, style: dict[str, Look]) -> Figure:
+def successes(curves: list[Curves], style: dict[str, Look]) -> Figure:
+    """Return success rate against target env steps: mean and 95 % t interval, single runs faint.
+
+    Args:
+        curves: the methods of one env, scratch first, all of them with success rates.
+        style: the look of each method.
+    """
+    rated = [replace(judged, returns=judged.success_rates) for judged in curves if judged.success_rates is not None]
+    return learning(rated, None, style, "success rate")
+
+
+def learning(
+    curves: list[Curves], reference: ReturnScale | None, style: dict[str, Look], label: str = "evaluation return"
+) -> Figure:
     """Return return against target env steps: mean and 95 % t interval, single runs faint, the threshold.
 
     Args:
         curves: the methods of one env, scratch first.
         reference: where the threshold comes from, or None.
         style: the look of each method.
+        label: of the vertical axis.
     """
     singles = sum(len(method_curves.seeds) for method_curves in curves) <= SINGLES
     with styled():
@@ -50,7 +65,7 @@ def learning(curves: list[Curves], reference: ReturnScale | None, style: dict[st
             ends = [_end(method_curves) for method_curves in panel]
             name_lines(axis, panel, ends, style, small=len(axes) > 1, also=_threshold(reference))
         figure.supxlabel("target env steps", fontsize=10.5)
-        figure.supylabel("evaluation return", fontsize=10.5)
+        figure.supylabel(label, fontsize=10.5)
     return figure
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from trl_suite.evidence.figures import gallery
 from trl_suite.evidence.figures.gallery import CaptionedFigure
-from trl_suite.evidence.reading.curve import Curves
+from trl_suite.evidence.reading.curve import Curves, Floats
 from trl_suite.evidence.reading.run_records import Irregularity
 from trl_suite.evidence.results import (
     across_targets,
@@ -35,7 +35,8 @@ from trl_suite.evidence.results.run_accounts import Circumstance, Cost, Treatmen
 from trl_suite.evidence.results.source_target_matrix import SourceTargetMatrix, matrices
 from trl_suite.evidence.results.task_sequence import TaskSequence
 from trl_suite.evidence.results.tuning_account import TuningAccount
-from trl_suite.evidence.statistics import measures
+from trl_suite.evidence.statistics import estimates, measures
+from trl_suite.evidence.statistics.estimates import Estimate
 from trl_suite.evidence.statistics.similarity import Probed
 from trl_suite.record import Plan
 
@@ -59,13 +60,14 @@ class RunNumbers(NamedTuple):
 
 
 class SuccessRates(NamedTuple):
-    """Success rates of a method's complete runs, means over runs."""
+    """Success rates of a method's complete runs: means over samples with 95 % t intervals, cut off at 0 and 1."""
 
     method: str
     runs: int
-    start: float  # of the first evaluation
-    best: float  # of the best evaluation of the mean
-    end: float  # of the last evaluation
+    start: Estimate  # of the first evaluation: zero-shot
+    area: Estimate  # mean over the budget
+    end: Estimate  # of the last evaluation
+    forward_transfer: Estimate  # (A - A_scratch) / (1 - A_scratch) of areas (Wolczyk et al. 2021, section 4)
 
 
 class TargetSection(NamedTuple):
@@ -189,21 +191,27 @@ def _target(
         evaluations=len(curves[0].steps) if curves else 0,
         figures=gallery.of_target(results, env, rows) if drawn else [],
         ranking=ranked,
-        successes=[_successes(method_curves) for method_curves in curves if method_curves.success_rates is not None],
+        successes=[_successes(judged, rows) for judged in curves if judged.success_rates is not None],
         singles=[single for method_curves in curves for single in _singles(method_curves, reference)]
         if singles
         else [],
     )
 
 
-def _successes(curves: Curves) -> SuccessRates:
-    """Success rates of one method; NaN where no run is complete."""
+def _successes(curves: Curves, rows: Sequence[MeasureRow]) -> SuccessRates:
+    """Success rates of one method."""
     assert curves.success_rates is not None
-    rates = curves.success_rates[curves.complete]
-    if not len(rates):
-        return SuccessRates(curves.method, 0, np.nan, np.nan, np.nan)
-    mean = rates.mean(0)
-    return SuccessRates(curves.method, len(rates), float(mean[0]), float(mean.max()), float(mean[-1]))
+    rates = np.where(curves.complete[:, None], curves.success_rates, np.nan)
+    areas = measures.area(curves.steps, rates) if len(curves.steps) > 1 else np.full(len(rates), np.nan)
+    start, area, end = (_share(values, curves.samples) for values in (rates[:, 0], areas, rates[:, -1]))
+    forward = next((row.forward_transfer for row in rows if row.method == curves.method), Estimate())
+    return SuccessRates(curves.method, int(curves.complete.sum()), start, area, end, forward)
+
+
+def _share(values: Floats, samples: Sequence[str]) -> Estimate:
+    """Mean of success rates over samples; its interval, where there is one, ends at 0 and 1."""
+    mean = estimates.mean(estimates.by_sample(values, samples))
+    return msgspec.structs.replace(mean, low=max(mean.low, 0.0), high=min(mean.high, 1.0))
 
 
 def _singles(curves: Curves, reference: ReturnScale | None) -> list[RunNumbers]:

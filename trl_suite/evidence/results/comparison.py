@@ -1,6 +1,7 @@
 """One method against scratch on one env: a row of measures with their intervals."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import msgspec
@@ -55,7 +56,7 @@ class MeasureRow(msgspec.Struct, frozen=True, kw_only=True):
     end_gain: Estimate = Estimate()  # the same, where 1 is the distance from random to reference
     area_over_finetune: Estimate = Estimate()  # as area_gain, against fine-tuning in place of scratch
     end_over_finetune: Estimate = Estimate()  # as end_gain, against fine-tuning in place of scratch
-    forward_transfer: Estimate = Estimate()  # empty unless all returns lie in [0, 1]
+    forward_transfer: Estimate = Estimate()  # of success rates; empty without any, unless all returns lie in [0, 1]
     saved: Estimate = Estimate()  # env steps until the threshold
     speed_up: Estimate = Estimate()  # geometric mean of paired ratios of restricted times
     late_speed_up: Estimate = Estimate()  # the same at the higher threshold
@@ -184,7 +185,7 @@ def against(
         row,
         area_difference=pairs.mean(area),
         asymptote_difference=pairs.mean(end),
-        forward_transfer=_forward(pairs, steps),
+        forward_transfer=_forward(_judged_pairs(transfer, scratch, generator) or pairs, steps),
         negative=estimates.share((by_sample[np.isfinite(by_sample)] < 0).tolist()),
     )
     if scale is None or not scale.usable:
@@ -414,6 +415,14 @@ def _break_even(saved: Estimate, cost: float) -> Estimate:
         return Estimate(value=value, level=saved.level, n=saved.n)
     low, high = (measures.break_even(0.0, bound, cost) for bound in (saved.high, saved.low))
     return Estimate(value=value, low=low, high=high, level=saved.level, n=saved.n)
+
+
+def _judged_pairs(transfer: Curves, scratch: Curves, generator: np.random.Generator) -> Pairs | None:
+    """Return the pairs with success rates in place of returns; None where the env speaks of no success."""
+    rates = transfer.success_rates, scratch.success_rates
+    if rates[0] is None or rates[1] is None:
+        return None
+    return pair(replace(transfer, returns=rates[0]), replace(scratch, returns=rates[1]), generator)
 
 
 def _forward(pairs: Pairs, steps: Ints) -> Estimate:

@@ -60,6 +60,7 @@ class TaskSequence(msgspec.Struct, frozen=True, kw_only=True):
 class _Stage(NamedTuple):
     env: str
     area: float  # of its learning curve
+    success: float  # area of its success rates; NaN where the env speaks of none
     tasks: Mapping[str, float]  # env -> return after it
 
 
@@ -134,6 +135,11 @@ class _Reader:
         stage = self._stage(self._scratch.get((env, seed)))
         return stage.area if stage else NAN
 
+    def scratch_success(self, env: str, seed: int) -> float:
+        """Return the area of scratch's success rates; NaN where its run is not whole, or nothing is a success."""
+        stage = self._stage(self._scratch.get((env, seed)))
+        return stage.success if stage else NAN
+
     def _chain(self, method: str, seed: int) -> list[_Stage]:
         begins = self._first.get((method, seed)) if method != SCRATCH else None
         member = begins or self._scratch.get((self.stages[0], seed))
@@ -154,7 +160,9 @@ class _Reader:
         if member.curve is None or len(member.curve.steps) < 2 or not set(self.tasks) <= member.tasks.keys():
             return None
         area = float(measures.area(member.curve.steps, member.curve.returns[None])[0])
-        return _Stage(member.planned.env, self._score(member.planned.env, area), member.tasks)
+        rates = member.curve.success_rates
+        success = float(measures.area(member.curve.steps, rates[None])[0]) if rates is not None else NAN
+        return _Stage(member.planned.env, self._score(member.planned.env, area), success, member.tasks)
 
     def _score(self, env: str, value: float) -> float:
         random, width = self._scales.get(env, (0.0, 1.0))
@@ -190,17 +198,33 @@ def _row(
         return row
     pairs = [seed for seed in averages[method] if seed in averages[SCRATCH]]
     gains = np.array([averages[method][seed] - averages[SCRATCH][seed] for seed in pairs])
-    alone = _scratch_areas(reader, by_seed)
     return msgspec.structs.replace(
         row,
         average_gain=estimates.effect(gains),
         forward_area=estimates.effect(_over_seeds(reader, by_seed, lambda k, seed, area: area - _own(reader, k, seed))),
-        forward_transfer=estimates.mean(
-            _over_seeds(reader, by_seed, lambda k, _, area: (area - alone[k]) / (1 - alone[k]))
-        )
-        if scored and all(area < LEARNED_ALONE for area in alone.values())
-        else Estimate(),
+        forward_transfer=_forward_transfer(reader, by_seed, scored),
     )
+
+
+def _forward_transfer(reader: _Reader, by_seed: Mapping[int, list[_Stage]], scored: bool) -> Estimate:
+    """Return forward transfer of success rates where all later tasks have them, else of scores where there are any."""
+    judged = all(math.isfinite(chain[k].success) for chain in by_seed.values() for k in _first_visits(reader))
+    if judged:
+        scratch = reader.scratch_success
+    elif scored:
+        scratch = reader.scratch_area
+    else:
+        return Estimate()
+    alone = _scratch_means(reader, by_seed, scratch)
+    if not all(area < LEARNED_ALONE for area in alone.values()):
+        return Estimate()
+
+    def transfer(k: int, chain: list[_Stage]) -> float:
+        area = chain[k].success if judged else chain[k].area
+        return (area - alone[k]) / (1 - alone[k])
+
+    visits = _first_visits(reader)
+    return estimates.mean(np.array([_mean([transfer(k, chain) for k in visits]) for chain in by_seed.values()]))
 
 
 def _own(reader: _Reader, stage: int, seed: int) -> float:
@@ -216,12 +240,11 @@ def _over_seeds(
     return np.array([_mean(values) for values in by_stage])
 
 
-def _scratch_areas(reader: _Reader, by_seed: Mapping[int, list[_Stage]]) -> dict[int, float]:
+def _scratch_means(
+    reader: _Reader, by_seed: Mapping[int, list[_Stage]], scratch: Callable[[str, int], float]
+) -> dict[int, float]:
     """Return the mean area of scratch's curves at each later task's stage."""
-    return {
-        k: float(np.mean([reader.scratch_area(reader.stages[k], seed) for seed in by_seed]))
-        for k in _first_visits(reader)
-    }
+    return {k: float(np.mean([scratch(reader.stages[k], seed) for seed in by_seed])) for k in _first_visits(reader)}
 
 
 def _first_visits(reader: _Reader) -> list[int]:
