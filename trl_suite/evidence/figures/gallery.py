@@ -63,7 +63,7 @@ def each_of_target(results: Results, env: str, rows: Sequence[MeasureRow]) -> It
         yield CaptionedFigure(f"learning-{env}", env, "", _learning(results, env, len(curves)), figure)
     if curves and all(method_curves.success_rates is not None for method_curves in curves):
         figure = learning_curves.successes(curves, looked)
-        yield CaptionedFigure(f"success-{env}", env, "Success rate", SUCCESS, figure)
+        yield CaptionedFigure(f"success-{env}", env, "Success rate", SUCCESS_RATE, figure)
     if timed := [row for row in rows if row.speed_up.n]:
         figure = effect_intervals.speed_ups(timed, looked)
         yield CaptionedFigure(f"speed-up-{env}", env, "Speed-up over scratch", SPEED_UP, figure)
@@ -199,7 +199,7 @@ LEARNING = (
     f"Thin lines, where there are {learning_curves.SINGLES} runs at most: single runs; a cross marks where an "
     "unfinished one stops."
 )
-SUCCESS = "Share of evaluation episodes that are a success: mean over runs with 95 % t interval."
+SUCCESS_RATE = "Share of evaluation episodes that are a success: mean over runs with 95 % t interval."
 SPEED_UP = (
     "Time to the threshold from scratch over time with the method. Open circles: one pair of runs each. Filled: "
     "geometric mean; bar: 95 % interval on the logarithms of the paired ratios."
