@@ -6,7 +6,9 @@
 
 Each contender is measured several times in turns, so that a change of the machine's load meets all alike; the figure is
 the median. `limit` is raw `mj_step` on every core at once, under the same controls, with nothing observed.
-EnvPool and Gymnasium's and SB3's worker processes are left out where they cannot run.
+EnvPool and Gymnasium's and SB3's worker processes are left out where they cannot run, as are those of robots that
+Gymnasium does not have. `randomised` draws each env's model anew at each episode, from the ranges of the robot's table;
+`mixed` has the same models and draws none, so that their CPU times tell the cost of drawing.
 """
 
 import argparse
@@ -29,12 +31,14 @@ import mujoco
 import numpy as np
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 
+from trl_suite.worlds.address import Address
 from trl_suite.worlds.env_spec import load
 from trl_suite.worlds.registration import gymnasium_id
+from trl_suite.worlds.stepping.domain_pool import domain_pool
 from trl_suite.worlds.stepping.env import RobotEnv
 from trl_suite.worlds.stepping.vector_env import RobotVectorEnv
 
-ROBOTS = ("half-cheetah", "hopper", "ant", "humanoid")
+ROBOTS = ("half-cheetah", "hopper", "ant", "humanoid", "arm-reach", "quadruped")
 WORLDS = (1, 16, 64, 256)
 CORES = len(os.sched_getaffinity(0))
 ROUNDS = 5
@@ -66,6 +70,30 @@ def batch_without_warm_start(robot: str, worlds: int) -> tuple[Step, Callable[[]
     """The suite's batch, whose solver starts anew at each control step."""
     made = RobotVectorEnv(worlds, robot, warm_start=False)
     made.reset(seed=0)
+    return made.step, made.close
+
+
+def randomised(robot: str, worlds: int) -> tuple[Step, Callable[[], None]]:
+    """The suite's batch, whose models are drawn anew at each episode; episodes end one after another."""
+    made = RobotVectorEnv(worlds, robot, randomise=True)
+    return _staggered(made)
+
+
+def mixed(robot: str, worlds: int) -> tuple[Step, Callable[[], None]]:
+    """The suite's batch of the models that `randomised` draws from, each env with one of its own."""
+    pool = domain_pool(Address.parse(f"{robot}?randomise=true")).addresses
+    axes = [dict(pool[index % len(pool)].axes.axes()) for index in range(worlds)]
+    return _staggered(RobotVectorEnv(worlds, robot, axes))
+
+
+def _staggered(made: RobotVectorEnv) -> tuple[Step, Callable[[], None]]:
+    """A batch of which one env after the other is started, so that episodes do not end all at once."""
+    made.reset(seed=0)
+    actions = np.zeros(made.action_space.shape, dtype=np.float32)
+    for index in range(made.num_envs):
+        for _ in range(max(1, made.table.episode_steps // made.num_envs)):
+            made.step(actions)
+        made.reset(options={"reset_mask": np.arange(made.num_envs) == index})
     return made.step, made.close
 
 
@@ -175,7 +203,7 @@ def _raw(pipe: Any, robot: str, worlds: int) -> None:
 
 
 def _fallen(robot: str, data: mujoco.MjData) -> bool:
-    heights = {"hopper": (1, 0.7, 9.0), "ant": (2, 0.2, 1.0), "humanoid": (2, 1.0, 2.0)}
+    heights = {"hopper": (1, 0.7, 9.0), "ant": (2, 0.2, 1.0), "humanoid": (2, 1.0, 2.0), "quadruped": (2, 0.12, 9.0)}
     if robot not in heights:
         return False
     index, low, high = heights[robot]
@@ -188,6 +216,8 @@ CONTENDERS = {
         limit,
         batch,
         batch_without_warm_start,
+        randomised,
+        mixed,
         single,
         gymnasium_single,
         gymnasium_sync,
@@ -276,6 +306,8 @@ def main() -> None:
 IN_PROCESS = (
     "batch",
     "batch_without_warm_start",
+    "randomised",
+    "mixed",
     "single",
     "gymnasium_single",
     "gymnasium_sync",
@@ -287,12 +319,16 @@ RATIOS = (("batch", "limit"), ("batch", "envpool"), ("batch", "gymnasium_async")
 
 def _row(robot: str, worlds: int, found: dict[str, Rate]) -> dict[str, Any]:
     speed = {name: round(rate.steps_per_second) for name, rate in found.items()}
+    drawing = {}
+    if {"randomised", "mixed"} <= found.keys():
+        drawing["CPU time of randomised / mixed"] = round(found["randomised"].cpu_us / found["mixed"].cpu_us, 3)
     return {
         "robot": robot,
         "worlds": worlds,
         "steps_per_second": speed,
         "cpu_us_per_step": {name: round(rate.cpu_us, 1) for name, rate in found.items() if name in IN_PROCESS},
-        "ratios": {f"{a} / {b}": round(speed[a] / speed[b], 2) for a, b in RATIOS if a in speed and b in speed},
+        "ratios": {f"{a} / {b}": round(speed[a] / speed[b], 2) for a, b in RATIOS if a in speed and b in speed}
+        | drawing,
     }
 
 
@@ -307,7 +343,9 @@ def page(text: str) -> str:
     rows = {(row["robot"], row["worlds"]): row["steps_per_second"] for row in json.loads(RECORD.read_text())["rows"]}
     head = [f"batch / {title}, {worlds} worlds" for title, _, worlds in COLUMNS]
     lines = [f"| robot | {' | '.join(head)} |", f"|---|{'--:|' * len(head)}"]
-    for robot in ROBOTS:
+    for robot in (robot for robot in ROBOTS if (robot, COLUMNS[0][2]) in rows):
+        if any(name not in rows[robot, worlds] for _, name, worlds in COLUMNS):
+            continue  # of no other package
         ratios = [rows[robot, worlds]["batch"] / rows[robot, worlds][name] for _, name, worlds in COLUMNS]
         lines.append(f"| {robot} | {' | '.join(f'{ratio:.2f}' for ratio in ratios)} |")
     return BETWEEN.sub(lambda found: found[1] + "\n".join(lines) + "\n" + found[2], text)
