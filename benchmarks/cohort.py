@@ -57,7 +57,7 @@ ROLLOUTS = 10
 MEMBERS = (1, 8, 32, 128)
 RECORD = Path(__file__).parent.parent / "experiments" / "benchmarks" / "cohort.json"
 README = RECORD.with_name("README.md")
-BETWEEN = re.compile(r"(<!-- cohorts: [^\n]*-->\n).*?(<!-- /cohorts -->)", re.DOTALL)
+BETWEEN = re.compile(r"(<!-- (cohorts(?:-\d+)?): [^\n]*-->\n).*?(<!-- /\2 -->)", re.DOTALL)  # cohorts-256 of cohort-256.json
 EPISODES = 2
 
 
@@ -329,8 +329,13 @@ def table(record: dict[str, Any]) -> str:
 
 
 def page(text: str) -> str:
-    """Return the README's text with the table as the committed record says."""
-    return BETWEEN.sub(lambda found: found[1] + table(json.loads(RECORD.read_text())) + found[2], text)
+    """Return the README's text with the tables as the committed records say."""
+
+    def written(found: re.Match[str]) -> str:
+        record = RECORD.with_stem(found[2].replace("cohorts", "cohort"))
+        return found[1] + table(json.loads(record.read_text())) + found[3]
+
+    return BETWEEN.sub(written, text)
 
 
 def main() -> None:
