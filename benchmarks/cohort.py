@@ -57,7 +57,8 @@ ROLLOUTS = 10
 MEMBERS = (1, 8, 32, 128)
 RECORD = Path(__file__).parent.parent / "experiments" / "benchmarks" / "cohort.json"
 README = RECORD.with_name("README.md")
-BETWEEN = re.compile(r"(<!-- (cohorts(?:-\d+)?): [^\n]*-->\n).*?(<!-- /\2 -->)", re.DOTALL)  # cohorts-256 of cohort-256.json
+# a table "cohorts-256" is of cohort-256.json
+BETWEEN = re.compile(r"(<!-- (cohorts(?:-\d+)?): [^\n]*-->\n).*?(<!-- /\2 -->)", re.DOTALL)
 EPISODES = 2
 
 

@@ -135,7 +135,7 @@ def test_the_code_of_a_page_runs_from_the_wheel(page, installed, tmp_path):
 def test_the_shipped_quickstart_is_planned_from_the_wheel(installed, tmp_path):
     command = [installed / "bin/trl-suite", "run", "experiments/quickstart", "--plan"]
     lines = subprocess.check_output(command, cwd=tmp_path, text=True, env={}).splitlines()
-    assert [line.split()[0] for line in lines] == ["5", "20"]
+    assert [line.split()[0] for line in lines] == ["5", "20", "in"]
 
 
 def test_the_readme_is_short_and_in_a_readers_order():

@@ -86,9 +86,10 @@ def test_what_a_suite_cannot_do_is_refused_by_name(old, new, message, tmp_path):
         checked(FETCH.replace(old, new), tmp_path)
 
 
-def test_an_experiment_is_read_without_the_package(tmp_path):
-    checked(FETCH, tmp_path)
-    checked(META_WORLD, tmp_path)
+@pytest.mark.parametrize(("package", "text"), [("gymnasium_robotics", FETCH), ("metaworld", META_WORLD)])
+def test_an_experiment_is_read_where_the_package_is_installed(package, text, tmp_path):
+    pytest.importorskip(package)
+    checked(text, tmp_path)
 
 
 @pytest.mark.parametrize("suite", suites(), ids=lambda suite: suite.title)

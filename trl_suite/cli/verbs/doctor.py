@@ -1,18 +1,19 @@
 """`trl-suite doctor`: what is there, and what would not work."""
 
+import importlib.util
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import torch
 from rich.table import Table
 
 from trl_suite import content, machine_resources, provenance
 from trl_suite.cli.arguments import Doctor
-from trl_suite.errors import NotInstalledError
 from trl_suite.terminal import Terminal, print_json
 from trl_suite.training.device_facts import accelerator
-from trl_suite.worlds.outside.outside_env import is_installed, prepare
 from trl_suite.worlds.outside.suite_table import Suite, suites
 from trl_suite.worlds.warp import device_check, warp_library
 
@@ -26,6 +27,19 @@ from trl_suite.worlds.warp import kernels, limits
 print(engines.physics("auto", engines.device("auto")))
 print(kernels.cache_folder())
 print(", ".join(f"{name} {limits.bytes_per_world(name) / 1024:.0f} KB" for name in sys.argv[1:]))
+"""
+_SUITES = """
+import json, sys
+from trl_suite.errors import NotInstalledError
+from trl_suite.worlds.outside import outside_env, suite_table
+found = {}
+for suite in suite_table.suites():
+    if suite.package in sys.argv[1:]:
+        try:
+            found[suite.title] = outside_env.prepare(suite) or "installed"
+        except NotInstalledError as error:
+            found[suite.title] = f"does not work: {error}"
+print(json.dumps(found))
 """
 _DRAW = """
 import mujoco
@@ -65,19 +79,24 @@ def findings() -> dict[str, str]:
         "memory": f"{machine_resources.available_bytes() / 2**30:.1f} GB to be had; cohorts are cut to fit",
         "rendering": _rendering(),
         "envs": ", ".join(content.names("envs")) or "none found",
-        **{suite.title: _outside(suite) for suite in suites()},
+        **_outside(suites()),
         "policies": f"{len(content.names('policies'))}; trl-suite policies lists them",
         "experiments": ", ".join(content.names("experiments")) or "none found",
     }
 
 
-def _outside(suite: Suite) -> str:
-    if not is_installed(suite):
-        return f"not installed: {suite.install}"
-    try:
-        return prepare(suite) or "installed"
-    except NotInstalledError as error:
-        return f"does not work: {error}"
+def _outside(listed: Sequence[Suite]) -> dict[str, str]:
+    """Import the suites in a process of its own: a wrong display keeps MuJoCo from being imported."""
+    installed = [suite for suite in listed if importlib.util.find_spec(suite.package)]
+    found = {suite.title: f"not installed: {suite.install}" for suite in listed if suite not in installed}
+    if installed:
+        done = _child(["-c", _SUITES, *(suite.package for suite in installed)])
+        found |= (
+            {suite.title: f"does not work: {_last_line(done)}" for suite in installed}
+            if done.returncode
+            else json.loads(done.stdout.splitlines()[-1])
+        )
+    return {suite.title: found[suite.title] for suite in listed}
 
 
 def _gpu() -> str:
