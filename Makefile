@@ -45,6 +45,8 @@ bench: setup    ## speeds side by side with other libraries, in some seventy qui
 	$(BIN)/python -m pip install --quiet -c constraints.txt --group bench
 	$(BIN)/python benchmarks/worlds.py --seconds 2
 	$(BIN)/python benchmarks/cohort.py --rounds 1
+	$(BIN)/python benchmarks/cohort.py --rounds 1 --rollouts 3 --width 256 --robots half-cheetah --members 1 8 32 \
+		--out experiments/benchmarks/cohort-256.json
 	$(BIN)/python benchmarks/off_policy.py --rounds 1
 	$(BIN)/python benchmarks/where.py
 	$(BIN)/python benchmarks/scale.py

@@ -43,7 +43,7 @@ PLAIN = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 _HIDDEN = r"^```.*?^```|<!--.*?-->|`[^`\n]+`|\]\([^)]*\)|https?://\S+"
-_GENERATED = re.compile(r"<!-- (\w+)(?:: [^\n]*)? -->\n(.*?)<!-- /\1 -->", re.DOTALL)
+_GENERATED = re.compile(r"<!-- ([\w-]+)(?:: [^\n]*)? -->\n(.*?)<!-- /\1 -->", re.DOTALL)
 _NO_PROSE = re.compile(_GENERATED.pattern + "|" + _HIDDEN, re.DOTALL | re.MULTILINE)
 _ESTIMATE = re.compile(rf"({NUMBER})[\s×x%]*\[({NUMBER}),\s+({NUMBER})\]")
 _COUNT = re.compile(r"(?<![\d,.])(\d+) of (?:the )?(\d+)\b")
