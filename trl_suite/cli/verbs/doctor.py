@@ -32,14 +32,14 @@ _SUITES = """
 import json, sys
 from trl_suite.errors import NotInstalledError
 from trl_suite.worlds.outside import outside_env, suite_table
-found = {}
+states = {}
 for suite in suite_table.suites():
     if suite.package in sys.argv[1:]:
         try:
-            found[suite.title] = outside_env.prepare(suite) or "installed"
+            states[suite.title] = outside_env.prepare(suite) or "installed"
         except NotInstalledError as error:
-            found[suite.title] = f"does not work: {error}"
-print(json.dumps(found))
+            states[suite.title] = f"does not work: {error}"
+print(json.dumps(states))
 """
 _DRAW = """
 import mujoco
@@ -88,15 +88,15 @@ def findings() -> dict[str, str]:
 def _outside(listed: Sequence[Suite]) -> dict[str, str]:
     """Import the suites in a process of its own: a wrong display keeps MuJoCo from being imported."""
     installed = [suite for suite in listed if importlib.util.find_spec(suite.package)]
-    found = {suite.title: f"not installed: {suite.install}" for suite in listed if suite not in installed}
+    states = {suite.title: f"not installed: {suite.install}" for suite in listed if suite not in installed}
     if installed:
         done = _child(["-c", _SUITES, *(suite.package for suite in installed)])
-        found |= (
+        states |= (
             {suite.title: f"does not work: {_last_line(done)}" for suite in installed}
             if done.returncode
             else json.loads(done.stdout.splitlines()[-1])
         )
-    return {suite.title: found[suite.title] for suite in listed}
+    return {suite.title: states[suite.title] for suite in listed}
 
 
 def _gpu() -> str:
