@@ -1,7 +1,6 @@
 """`trl-suite doctor`: what is there, and what would not work."""
 
 import importlib.util
-import json
 import os
 import subprocess
 import sys
@@ -29,17 +28,16 @@ print(kernels.cache_folder())
 print(", ".join(f"{name} {limits.bytes_per_world(name) / 1024:.0f} KB" for name in sys.argv[1:]))
 """
 _SUITES = """
-import json, sys
+import sys
 from trl_suite.errors import NotInstalledError
 from trl_suite.worlds.outside import outside_env, suite_table
-states = {}
 for suite in suite_table.suites():
     if suite.package in sys.argv[1:]:
         try:
-            states[suite.title] = outside_env.prepare(suite) or "installed"
+            state = outside_env.prepare(suite) or "installed"
         except NotInstalledError as error:
-            states[suite.title] = f"does not work: {error}"
-print(json.dumps(states))
+            state = f"does not work: {error}"
+        print(suite.title, state, sep="\\t")
 """
 _DRAW = """
 import mujoco
@@ -94,7 +92,7 @@ def _outside(listed: Sequence[Suite]) -> dict[str, str]:
         states |= (
             {suite.title: f"does not work: {_last_line(done)}" for suite in installed}
             if done.returncode
-            else json.loads(done.stdout.splitlines()[-1])
+            else dict(line.split("\t", 1) for line in done.stdout.splitlines() if "\t" in line)
         )
     return {suite.title: states[suite.title] for suite in listed}
 
