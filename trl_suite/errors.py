@@ -60,7 +60,7 @@ class StorageError(OSError):
 
 def suggestion(wrong: str, names: Iterable[str]) -> str:
     """Return `" (did you mean 'frame_skip'?)"`, or `""` where nothing known is near."""
-    near = difflib.get_close_matches(wrong, list(names), n=1, cutoff=0.6)
+    near = _nearest(wrong, names, limit=0.6)
     return f" (did you mean '{near[0]}'?)" if near else ""
 
 
@@ -75,8 +75,23 @@ def _listed(wrong: str, options: list[str]) -> str:
     """Return the names that exist; of many, the nearest three (or the first) and how many more there are."""
     if len(options) <= NAMES_LISTED_MAX:
         return ", ".join(options) if options else "none"
-    nearest = difflib.get_close_matches(wrong, options, n=3, cutoff=0.4) or options[:3]
+    nearest = _nearest(wrong, options, limit=0.4)[:3] or options[:3]
     return f"{', '.join(nearest)}, and {len(options) - len(nearest)} more"
+
+
+def _nearest(wrong: str, names: Iterable[str], *, limit: float) -> list[str]:
+    """Return the names that are as alike as `limit`, in (0, 1], or more: the most alike first."""
+    likeness = {name: _likeness(wrong, name) for name in names}
+    return sorted((name for name in likeness if likeness[name] >= limit), key=lambda name: (-likeness[name], name))
+
+
+def _likeness(wrong: str, name: str) -> float:
+    """Return how alike two names are, from 0 to 1; less, where only the beginning of a longer one is typed."""
+    matcher = difflib.SequenceMatcher(b=wrong)  # it keeps what it knows of its second text
+    matcher.set_seq1(name)
+    whole = matcher.ratio()
+    matcher.set_seq1(name[: len(wrong)])
+    return max(whole, 0.85 * matcher.ratio())
 
 
 @contextmanager
