@@ -16,6 +16,17 @@ from trl_suite.networks.policy import Policy
 torch.set_num_threads(1)  # as every run does
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share a fixture of their module go to one worker, which makes it once."""
+    for item in items:
+        if isinstance(item, pytest.Function) and not item.get_closest_marker("xdist_group") and shares_a_fixture(item):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+
+def shares_a_fixture(item: pytest.Function) -> bool:
+    return any(named[-1].scope == "module" for named in item._fixtureinfo.name2fixturedefs.values())
+
+
 def interface(observation: list[str], action: list[str]) -> Interface:
     return Interface(
         observation=tuple(Slot(name, "rad") for name in observation), action=tuple(Slot(name, "1") for name in action)

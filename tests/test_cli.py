@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+import trl_suite
 from trl_suite.cli.main import main
 from trl_suite.worlds.warp import warp_library
 
@@ -40,6 +41,7 @@ def test_help_needs_no_heavy_import():
         assert verb in done.stdout
 
 
+@pytest.mark.slow
 def test_help_answers_at_once():
     def seconds(*command: str) -> float:
         started = time.perf_counter()
@@ -98,17 +100,19 @@ def test_envs_lists_robots_and_variants(capsys):
     assert "gravity-1.5" in table["half-cheetah"]["variants"]
 
 
-def test_train_makes_a_policy_folder_that_is_found_by_name(tmp_path):
-    done = call("train", "inverted-pendulum", "--steps", "2048", "--seed", "3", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+def test_train_makes_a_policy_folder_that_is_found_by_name(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ("train", "inverted-pendulum", "--steps", "2048", "--seed", "3")
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 0, capsys.readouterr().err
     folder = tmp_path / "policies" / "inverted-pendulum-ppo-seed-3-2048-steps"
     assert sorted(path.name for path in folder.iterdir()) == ["card.toml", "curve.csv", "weights.safetensors"]
-    again = call("train", "inverted-pendulum", "--steps", "2048", "--seed", "3", cwd=tmp_path)
-    assert again.returncode == 2
-    assert "exists already" in again.stderr
-    code = f"import trl_suite; print(trl_suite.load_policy('{folder.name}').card.training.seed)"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
-    assert found.stdout.strip() == "3"
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 2
+    assert "exists already" in capsys.readouterr().err
+    assert trl_suite.load_policy(folder.name).card.training.seed == 3
     assert [path.name for path in tmp_path.iterdir()] == ["policies"], "no MUJOCO_LOG.TXT, no litter"
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-QUICK = {"Add a variant", "Add a method"}  # the others are slow
+QUICK = {"Add a method"}  # the others are slow
 PLACE = re.compile(r"(?:#|<!--) (?P<path>[\w./-]+)(?:, (?P<where>at the end|below (?P<text>.+?)))?(?: -->)?\n")
 
 

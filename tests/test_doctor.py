@@ -44,6 +44,7 @@ def test_what_cannot_be_captured_is_said_with_its_cause(monkeypatch):
     assert "Warp's graphs do not work: a launch gave 0; physics = 'mujoco'" in warps
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(bool(warp_library.obstacle()), reason=warp_library.obstacle())
 def test_warps_graphs_with_a_loop_work_on_its_cpu_device():
     done = subprocess.run(

@@ -1,6 +1,7 @@
 """The direction of imports, read from the source: see CONTRIBUTING.md."""
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,10 @@ def room(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+KNOWN = {module(file) for file in FILES}
+
+
+@functools.cache
 def imports(path: Path) -> list[tuple[str, int]]:
     """Every module that a file imports, with its indentation; those for type checkers only are left out."""
     found: list[tuple[str, int]] = []
@@ -80,8 +85,7 @@ def imports(path: Path) -> list[tuple[str, int]]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             names = [f"{node.module}.{alias.name}" for alias in node.names]
-            known = {module(file) for file in FILES}
-            found += [(name if name in known else str(node.module), node.col_offset) for name in names]
+            found += [(name if name in KNOWN else str(node.module), node.col_offset) for name in names]
     return found
 
 

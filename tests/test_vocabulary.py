@@ -1,6 +1,7 @@
 """The six rules of the vocabulary, read from the source: see docs/glossary.md."""
 
 import ast
+import functools
 import re
 import sys
 from collections import defaultdict
@@ -12,13 +13,17 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "trl_suite"
 FILES = sorted(PACKAGE.rglob("*.py"))
-TREES = {path: ast.parse(path.read_text()) for path in FILES}
 FILLERS = {
     "found", "one", "told", "mine", "own", "known", "held", "kept", "made", "given", "chosen", "wanted", "shown",
     "theirs", "ours", "each", "both",
 }  # fmt: skip
 MOST_WORDS = 30  # in a sentence
 ONE_IN_EACH_FILE = {"DESCRIPTOR"}  # `algorithms.registry` looks for this name in each file of its room
+
+
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
 
 
 # --- Rule 1: a class name and a module name are used once ---
@@ -30,8 +35,8 @@ def repeated(places: dict[str, set[Path]]) -> list[str]:
 
 def class_names() -> dict[str, set[Path]]:
     places: dict[str, set[Path]] = defaultdict(set)
-    for path, tree in TREES.items():
-        for node in ast.walk(tree):
+    for path in FILES:
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.ClassDef):
                 places[node.name].add(path.relative_to(ROOT))
     return places
@@ -63,7 +68,7 @@ def bound_names(tree: ast.AST) -> Iterator[tuple[str, int]]:
 
 
 def fillers(path: Path) -> list[str]:
-    return [f"{path.relative_to(ROOT)}:{line}: {name}" for name, line in bound_names(TREES[path]) if name in FILLERS]
+    return [f"{path.relative_to(ROOT)}:{line}: {name}" for name, line in bound_names(tree_of(path)) if name in FILLERS]
 
 
 # --- Rule 3: a docstring begins with its noun ---
@@ -73,7 +78,7 @@ def questions(path: Path) -> list[str]:
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     return [
         f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 1)}: {docstring.splitlines()[0]}"
-        for node in ast.walk(TREES[path])
+        for node in ast.walk(tree_of(path))
         if isinstance(node, documented)
         and (docstring := ast.get_docstring(node))
         and re.match(r"(Return )?what\b", docstring, flags=re.IGNORECASE)
@@ -85,7 +90,7 @@ def questions(path: Path) -> list[str]:
 
 def constant_values() -> dict[str, set[str]]:
     values: dict[str, set[str]] = defaultdict(set)
-    for tree in TREES.values():
+    for tree in map(tree_of, FILES):
         for node in tree.body:
             targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
             value = getattr(node, "value", None)
@@ -143,7 +148,7 @@ def literal(node: ast.expr) -> str:
 def long_errors(path: Path) -> list[str]:
     return [
         f"{path.relative_to(ROOT)}:{node.lineno}: {sentence}"
-        for node in ast.walk(TREES[path])
+        for node in ast.walk(tree_of(path))
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Error") and node.args
         for sentence in long_sentences(literal(node.args[0]))
     ]

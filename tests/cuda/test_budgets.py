@@ -22,6 +22,7 @@ from trl_suite.worlds.warp import warp_library
 SAC_WAITS_PER_STEP = 2
 TORCH_NODES_PER_STEP = 120  # of worlds and networks together, besides physics: 288 before
 CHECKPOINT_BYTES = 1.1  # beside the members' own
+pytestmark = pytest.mark.xdist_group("cuda")  # one worker builds what stands for the device
 warp = pytest.mark.skipif(bool(warp_library.obstacle()), reason=warp_library.obstacle())
 
 
@@ -38,6 +39,7 @@ def iterated(cohort: Cohort, times: int, first: int = 0) -> None:
 
 
 @warp
+@pytest.mark.slow
 @pytest.mark.xdist_group("warp")
 def test_an_env_step_of_ppo_waits_for_nothing_and_has_few_nodes():
     hyperparameters = PPOHyperparameters(n_envs=2, n_steps=8, batch_size=16, n_epochs=1, hidden=(16, 16))
@@ -56,9 +58,8 @@ def test_an_env_step_of_ppo_waits_for_nothing_and_has_few_nodes():
     assert (spent["graph launches"] + spent["warp graph launches"]) / 4 <= 5
 
 
-@pytest.mark.parametrize(
-    "names", [("scratch", "l2sp"), pytest.param(("scratch", "feature-extraction"), marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("names", [("scratch", "l2sp"), ("scratch", "feature-extraction")])
 def test_an_env_step_of_sac_waits_twice_at_most(names):
     with simulated() as device:
         cohort = cohort_of(runs("sac", names))
@@ -68,7 +69,8 @@ def test_an_env_step_of_sac_waits_twice_at_most(names):
         assert (device.count["waits"] - before) / 16 <= SAC_WAITS_PER_STEP
 
 
-@pytest.mark.parametrize("algorithm", ["ppo", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sac", "td3"))])
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", ["ppo", "sac", "td3"])
 def test_nodes_of_a_minibatch_do_not_grow_with_the_members_that_have_a_penalty(algorithm):
     nodes = []
     for names in (["scratch", "l2sp", "kickstart", "scratch", "scratch", "scratch"], ["l2sp", "kickstart", "bc"] * 2):
@@ -82,7 +84,7 @@ def test_nodes_of_a_minibatch_do_not_grow_with_the_members_that_have_a_penalty(a
     assert nodes[0] == nodes[1]
 
 
-@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
+@pytest.mark.parametrize("algorithm", [pytest.param("ppo", marks=pytest.mark.slow), "sac"])
 def test_a_checkpoint_reads_little_more_than_the_members_own(algorithm):
     with simulated() as device:
         cohort = cohort_of(runs(algorithm, ["scratch"] * 5))
@@ -94,6 +96,7 @@ def test_a_checkpoint_reads_little_more_than_the_members_own(algorithm):
     assert read <= CHECKPOINT_BYTES * own
 
 
+@pytest.mark.slow
 def test_what_stands_in_an_earlier_checkpoint_is_not_read_again(monkeypatch):
     monkeypatch.setattr("trl_suite.training.cohort.learning.replay_rings.SEGMENT", 400)
     with simulated() as device:

@@ -11,6 +11,8 @@ from tests.cuda.device import CUDA, CaptureError
 from trl_suite.training.cohort.stacked.device_staging import DeviceStaging, StagedArray
 from trl_suite.worlds.warp import counter_rng, warp_library
 
+pytestmark = pytest.mark.xdist_group("cuda")  # one worker builds what stands for the device
+
 
 def capture(work):
     graph = torch.cuda.CUDAGraph()

@@ -20,6 +20,7 @@ from trl_suite.training.cohort.cohort import Cohort
 from trl_suite.training.training_run import Unwatched
 from trl_suite.worlds.warp import warp_library
 
+pytestmark = pytest.mark.xdist_group("cuda")
 TINIEST = TINY.replace("seeds    = [0, 1]", "seeds    = [0]").replace("steps = 512", "steps = 128")
 
 
@@ -112,6 +113,7 @@ def test_products_are_not_computed_in_tensorfloat32(monkeypatch):
     assert seen[-1] == "highest"
 
 
+@pytest.mark.slow
 def test_a_closed_cohort_gives_its_memory_back():
     physics = "mujoco" if warp_library.obstacle() else "warp"
     with simulated():

@@ -18,6 +18,7 @@ from trl_suite.worlds.warp import warp_library
 from trl_suite.worlds.warp.program import DeviceStream
 from trl_suite.worlds.warp.warp_env import WarpVectorEnv
 
+pytestmark = pytest.mark.xdist_group("cuda")
 warp = pytest.mark.skipif(bool(warp_library.obstacle()), reason=warp_library.obstacle())
 STEPS = {"sac": 80, "td3": 80, "ppo": 4 * 128}
 
@@ -32,15 +33,14 @@ def planted(work):
     return copies
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("algorithm", "physics", "owner", "name"),
     [
-        pytest.param("sac", "mujoco", ReplayRings, "at", marks=pytest.mark.slow),
+        ("sac", "mujoco", ReplayRings, "at"),
         ("td3", "mujoco", ReplayRings, "at"),
-        pytest.param("ppo", "mujoco", PPOUpdate, "differentiate", marks=pytest.mark.slow),
-        pytest.param(
-            "ppo", "warp", WarpVectorEnv, "_evaluate", marks=[warp, pytest.mark.slow, pytest.mark.xdist_group("warp")]
-        ),
+        ("ppo", "mujoco", PPOUpdate, "differentiate"),
+        pytest.param("ppo", "warp", WarpVectorEnv, "_evaluate", marks=[warp, pytest.mark.xdist_group("warp")]),
     ],
 )
 def test_a_copy_within_a_capture_is_said_once_and_the_work_goes_on_without(

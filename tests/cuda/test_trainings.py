@@ -13,6 +13,7 @@ from trl_suite.mechanisms.methods import Method
 from trl_suite.training.training_run import TrainingRun
 from trl_suite.worlds.warp import warp_library
 
+pytestmark = pytest.mark.xdist_group("cuda")
 warp = pytest.mark.skipif(bool(warp_library.obstacle()), reason=warp_library.obstacle())
 STEPS = {"ppo": 4 * 128, "a2c": 14 * 64, "sac": 112, "td3": 112}  # of env, after which every stage has been captured
 
@@ -50,7 +51,7 @@ def test_every_mechanism_learns_what_it_learns_on_the_cpu(algorithm):
         pytest.param("ppo", {"n_epochs": 12}, marks=pytest.mark.slow),
         ("sac", {"normalise_observation": True, "normalise_reward": True}),
         pytest.param("sac", {"train_freq": 8, "gradient_steps": 5, "ent_coef": 0.1}, marks=pytest.mark.slow),
-        ("td3", {"train_freq": 4, "gradient_steps": 3}),
+        pytest.param("td3", {"train_freq": 4, "gradient_steps": 3}, marks=pytest.mark.slow),
         pytest.param("a2c", {"use_rms_prop": False}, marks=pytest.mark.slow),
     ],
 )
@@ -78,8 +79,9 @@ def test_an_update_that_may_stop_early_runs_uncaptured():
 
 
 @warp
+@pytest.mark.slow
 @pytest.mark.xdist_group("warp")
-@pytest.mark.parametrize("algorithm", ["ppo", pytest.param("sac", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
 def test_physics_on_warp_too(algorithm):
     names = ["scratch", "kickstart", "gradual-unfreeze"]
     device = compare(

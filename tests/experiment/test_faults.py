@@ -60,6 +60,7 @@ def children(pid: int) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_two_commands_share_an_experiment_and_make_every_run_once(tiny, tmp_path, finished):
     runs = tmp_path / "runs"
     both = [subprocess.Popen(command(tiny, runs, "--workers", "1", "--quiet"), stdout=subprocess.DEVNULL) for _ in "ab"]
@@ -92,6 +93,7 @@ def test_a_signal_keeps_what_there_is_and_the_same_command_goes_on(tiny, tmp_pat
     assert any(one.attempts > 1 for one in runs_in(runs / "tiny").values())
 
 
+@pytest.mark.slow
 def test_workers_do_not_outlive_their_parent_and_the_next_command_goes_on(tiny, tmp_path, finished):
     (tiny / "experiment.toml").write_text((tiny / "experiment.toml").read_text() + CHECKPOINTS)
     runs = tmp_path / "runs"
@@ -111,6 +113,7 @@ def test_workers_do_not_outlive_their_parent_and_the_next_command_goes_on(tiny, 
     assert left_behind(runs / "tiny") == []
 
 
+@pytest.mark.slow
 def test_a_worker_that_hangs_is_noticed_and_its_runs_go_on(tiny, tmp_path, finished):
     root = tmp_path / "runs"
     place, stopped = Processes(1), []

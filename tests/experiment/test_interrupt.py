@@ -32,7 +32,10 @@ def alive(group: int) -> list[str]:
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks at processes through /proc")
-@pytest.mark.parametrize(("seconds", "quiet"), [(0.0, True), (1.5, False), (3.0, True)])
+@pytest.mark.parametrize(
+    ("seconds", "quiet"),
+    [(0.0, True), *(pytest.param(*one, marks=pytest.mark.slow) for one in ((1.5, False), (3.0, True)))],
+)
 def test_ctrl_c_soon_after_the_plan_is_one_line_and_130(tmp_path, seconds, quiet):
     folder = tmp_path / "experiments" / "tiny"
     folder.mkdir(parents=True)

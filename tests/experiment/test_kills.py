@@ -46,11 +46,13 @@ def survives(tiny, finished, root, times: int, seed: int) -> int:
     return times - killer.left
 
 
+@pytest.mark.parametrize("either", ["cohort", pytest.param("sb3", marks=pytest.mark.slow)], indirect=True)
 def test_workers_that_are_killed_go_on_where_they_were(either, tmp_path, monkeypatch):
     monkeypatch.setattr(local, "PIPE_POLL_SECONDS", 0.02)
     survives(*either, tmp_path / "runs", times=6, seed=0)
 
 
+@pytest.mark.slow
 def test_sac_cohorts_that_are_killed_go_on_with_what_they_remember(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(local, "PIPE_POLL_SECONDS", 0.02)
     finished = made_of(ON_SAC, tmp_path)

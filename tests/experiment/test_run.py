@@ -105,7 +105,7 @@ def test_a_runs_folder_that_cannot_be_made_is_an_error_with_the_way_out(tiny, tm
         run(tiny, runs=tmp_path / "runs")
 
 
-@pytest.mark.parametrize("presses", [1, 2])
+@pytest.mark.parametrize("presses", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_ctrl_c_keeps_what_was_evaluated_and_the_report_says_what_is_missing(tiny, tmp_path, presses):
     path = tiny / "experiment.toml"
     text = path.read_text().replace("steps = 256", "steps = 12_000_000")

@@ -67,7 +67,9 @@ def test_what_is_allowed_and_hardly_meant_is_said(tiny):
     assert "buffer_size 10 is below batch_size 32" in lines
 
 
-@pytest.mark.parametrize("shape", ["plain", "guarded", "stdin"])
+@pytest.mark.parametrize(
+    "shape", ["plain", *(pytest.param(one, marks=pytest.mark.slow) for one in ("guarded", "stdin"))]
+)
 def test_a_script_runs_an_experiment_with_and_without_a_guard(tiny, shape):
     text = TINY.replace("seeds    = [0, 1]", "seeds = [0]")
     (tiny / "experiment.toml").write_text(text)

@@ -30,6 +30,7 @@ def task(folder, root) -> CohortOrder:
     return CohortOrder(root=root, experiment="tiny", cohort=cohort, execution=specification.execution)
 
 
+@pytest.mark.slow
 def test_a_job_that_is_told_of_its_end_is_queued_again_and_goes_on_exactly(tiny, tmp_path, finished, monkeypatch):
     monkeypatch.setattr(remote_cohort, "FOLLOW_SECONDS", 0.02)
     monkeypatch.setattr(on_slurm, "SLURM_POLL_SECONDS", 0.02)

@@ -8,7 +8,8 @@ from trl_suite.worlds.address import Address
 from trl_suite.worlds.stepping.domain_pool import domain_pool
 
 
-def test_every_shipped_experiment_can_be_planned():
+def test_every_shipped_experiment_can_be_planned(monkeypatch):
+    monkeypatch.setattr(experiment_file, "check_fit", lambda *_: None)  # tests/test_readme.py, slow
     for name in content.names("experiments"):
         experiment = experiment_file.load(experiment_file.locate(name))
         assert grid.run_specs(experiment)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.mechanisms.quick import quick_first
 from tests.training.conftest import CARD, EVERYTHING, FOLLOW, HOW, LESS, Steps, job, prepared
 from trl_suite.algorithms.ppo import PPOHyperparameters
 from trl_suite.errors import InputError
@@ -32,8 +33,14 @@ SHIPPED = [  # those of sequences alone: tests/mechanisms/test_packing.py and te
 ]
 
 
-@pytest.mark.parametrize("algorithm", ["ppo", "sac", pytest.param("td3", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize(
+    ("name", "algorithm"),
+    [
+        *((name, "ppo") for name in SHIPPED),
+        *(pytest.param(name, "sac", marks=marks) for name, marks in quick_first(SHIPPED)),
+        *(pytest.param(name, "td3", marks=pytest.mark.slow) for name in SHIPPED),
+    ],
+)
 def test_every_method_runs_proves_its_freeze_and_is_measured_on_the_same_grid(name, algorithm, sources):
     watcher = Steps()
     started = 128 if name == "scratch-equal-total" else 0
@@ -50,8 +57,13 @@ def test_every_method_runs_proves_its_freeze_and_is_measured_on_the_same_grid(na
         assert plain == set(outcome.policy.components)
 
 
-@pytest.mark.parametrize("algorithm", HOW)
-@pytest.mark.parametrize("states", ["own", "source"])
+@pytest.mark.parametrize(
+    ("states", "algorithm"),
+    [
+        ("own", "ppo"), ("source", "ppo"), ("own", "sac"), ("source", "td3"),
+        *(pytest.param(*one, marks=pytest.mark.slow) for one in (("source", "sac"), ("own", "td3"))),
+    ],
+)  # fmt: skip
 def test_a_behaviour_pull_brings_the_actions_to_the_sources(algorithm, states, sources):
     seen = visited_states(sources[algorithm], 200, 1)
 
@@ -77,7 +89,7 @@ def test_the_strength_of_a_pull_halves_and_stops_at_its_least():
     assert Distillation(strength=3.0).at(0.9) == 3.0
 
 
-@pytest.mark.parametrize("algorithm", HOW)
+@pytest.mark.parametrize("algorithm", ["ppo", "sac", pytest.param("td3", marks=pytest.mark.slow)])
 def test_a_weight_pull_keeps_the_weights_nearer(algorithm, sources):
     def distance(strength: float | None) -> float:
         weights = WeightRegularizer(strength=strength) if strength else None

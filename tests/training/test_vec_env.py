@@ -47,6 +47,7 @@ def test_truncation_is_told_apart_from_termination():
     assert all(info["TimeLimit.truncated"] for info in infos)
 
 
+@pytest.mark.slow
 def test_ppo_learns_on_it():
     worlds = VecNormalize(VecMonitor(BatchVecEnv(8, "inverted-pendulum")))
     model = PPO("MlpPolicy", worlds, n_steps=128, batch_size=256, n_epochs=10, seed=0, learning_rate=1e-3, device="cpu")

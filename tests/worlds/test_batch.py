@@ -48,16 +48,22 @@ def same_infos(left: dict, right: dict) -> None:
             assert np.array_equal(left[key], value), key
 
 
+WAYS = [
+    (AutoresetMode.NEXT_STEP, True),
+    (AutoresetMode.SAME_STEP, False),
+    (AutoresetMode.NEXT_STEP, False),
+    (AutoresetMode.SAME_STEP, True),
+]
+
+
 @pytest.mark.parametrize(
-    ("mode", "warm_start"),
+    ("name", "mode", "warm_start"),
     [
-        (AutoresetMode.NEXT_STEP, True),
-        (AutoresetMode.SAME_STEP, False),
-        pytest.param(AutoresetMode.NEXT_STEP, False, marks=pytest.mark.slow),
-        pytest.param(AutoresetMode.SAME_STEP, True, marks=pytest.mark.slow),
+        pytest.param(name, *way, marks=[] if place == index % len(WAYS) else [pytest.mark.slow])
+        for index, name in enumerate(ENVS)
+        for place, way in enumerate(WAYS)
     ],
 )
-@pytest.mark.parametrize("name", ENVS)
 def test_every_world_goes_as_it_goes_alone(name: str, mode: AutoresetMode, warm_start: bool):
     """All variants of the env with its slots in one batch, through terminations, truncations and resets."""
     spec = load(name)

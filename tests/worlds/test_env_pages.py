@@ -12,9 +12,14 @@ from trl_suite.worlds.terms.rewards import REWARD_TERMS
 from trl_suite.worlds.terms.sensors import QUANTITIES
 
 
-def test_the_pages_are_what_the_tables_say():
+@pytest.fixture(scope="module")
+def pages() -> dict[str, str]:
+    return env_pages.pages()
+
+
+def test_the_pages_are_what_the_tables_say(pages):
     """If this fails: python -m tools.site.env_pages."""
-    for place, text in env_pages.pages().items():
+    for place, text in pages.items():
         assert (content.shipped() / "envs" / place).read_text(encoding="utf-8") == text, place
 
 
@@ -62,7 +67,8 @@ def test_an_axis_that_does_not_apply_is_listed_with_its_reason():
     assert set(env_pages.refusals(load("hopper"))) == {"stiffness", "goal"}
 
 
-def test_pages_are_written_where_they_are_asked_for(tmp_path):
+def test_pages_are_written_where_they_are_asked_for(tmp_path, pages, monkeypatch):
+    monkeypatch.setattr(env_pages, "pages", lambda: pages)
     for name in content.names("envs"):
         (tmp_path / name).mkdir()
     written = env_pages.write(tmp_path)

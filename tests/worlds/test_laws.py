@@ -18,17 +18,17 @@ from trl_suite.worlds.stepping.env import make
 from trl_suite.worlds.terms.memory import MEMORY_KINDS, MemoryLayout, block_readings
 from trl_suite.worlds.terms.model_sensors import SENSOR_KINDS
 
-EVERY = 9  # in the fast run, one variant of so many
-
 
 def addresses() -> list:
-    """Every env and variant; most variants are marked slow."""
+    """Every env and variant; a variant whose axes others before it have is marked slow."""
     found: list = []
+    seen: set[str] = set()
     for name in content.names("envs"):
         found.append(name)
-        for index, variant in enumerate(load(name).variants):
-            address = f"{name}.{variant}"
-            found.append(pytest.param(address, marks=pytest.mark.slow) if index % EVERY else address)
+        for variant, change in load(name).variants.items():
+            address, axes = f"{name}.{variant}", {axis for axis, _ in change.axes()}
+            found.append(address if axes - seen else pytest.param(address, marks=pytest.mark.slow))
+            seen |= axes
     return found
 
 

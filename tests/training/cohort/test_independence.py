@@ -112,7 +112,7 @@ def test_a_neighbour_that_diverges_is_named_and_changes_nothing(make_job):
         assert [step for step, _ in watchers[index].curve] == [0, 128, 256, 384, 512]
 
 
-@pytest.mark.parametrize("env", ["hopper", "half-cheetah"])
+@pytest.mark.parametrize("env", ["hopper", pytest.param("half-cheetah", marks=pytest.mark.slow)])
 def test_it_holds_for_larger_networks_and_cohorts(make_job, env):
     hyperparameters = PPOHyperparameters(n_envs=3, n_steps=40, batch_size=64, n_epochs=2)
     jobs = [make_job(seed=seed, env=env, hyperparameters=hyperparameters, steps=240) for seed in range(7)]

@@ -35,6 +35,7 @@ HOWS = {
         for activation in ("elu", "silu", "leaky_relu")
     },
 }
+QUICK = ("sac", "td3", "sac layer_norm")  # a hundred updates in double precision; those of the others are slow
 OURS = {"sac": SACUpdate, "td3": TD3Update}
 
 
@@ -108,9 +109,17 @@ def difference(model, learner, member: int) -> float:
     )
 
 
-@pytest.mark.parametrize("name", HOWS)
 @pytest.mark.parametrize(
-    ("dtype", "updates", "limit"), [(torch.float64, 100, 1e-12), (torch.float32, 10, 1e-5)], ids=["f64", "f32"]
+    ("name", "dtype", "updates", "limit"),
+    [
+        *(pytest.param(name, torch.float32, 10, 1e-5, id=f"f32-{name}") for name in HOWS),
+        *(
+            pytest.param(
+                name, torch.float64, 100, 1e-12, id=f"f64-{name}", marks=[] if name in QUICK else [pytest.mark.slow]
+            )
+            for name in HOWS
+        ),
+    ],
 )
 def test_updates_are_sb3s(name, dtype, updates, limit):
     hyperparameters = HOWS[name]

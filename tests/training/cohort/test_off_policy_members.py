@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.mechanisms.quick import quick_first
 from tests.training.cohort.small import Keeping, job, numbers, run, same
 from trl_suite.algorithms.sac import SACHyperparameters
 from trl_suite.algorithms.td3 import TD3Hyperparameters
@@ -69,8 +70,10 @@ def make(sources) -> EnvMaker:
     return made
 
 
-@ALGORITHMS
-@pytest.mark.parametrize("position", [0, 3])
+@pytest.mark.parametrize(
+    ("position", "algorithm"),
+    [(3, "sac"), (0, "td3"), *(pytest.param(*one, marks=pytest.mark.slow) for one in ((0, "sac"), (3, "td3")))],
+)
 def test_a_member_is_the_same_alone_and_among_others(make, algorithm, position):
     curves = [Keeping(), Keeping()]
     alone = run([make(algorithm, seed=3)], [curves[0]])[0]
@@ -109,7 +112,7 @@ def test_a_neighbour_that_diverges_is_named_and_changes_nothing(make, algorithm)
     assert same(numbers(found[0]), numbers(run([make(algorithm, seed=3)])[0]))
 
 
-@ALGORITHMS
+@pytest.mark.parametrize("algorithm", ["sac", pytest.param("td3", marks=pytest.mark.slow)])
 def test_it_goes_on_from_a_snapshot_to_the_bit(make, algorithm, monkeypatch):
     monkeypatch.setattr(replay_rings, "SEGMENT", 2_000)
     names = ["scratch", "finetune", "feature-extraction", "l2sp", "kickstart", "own"]
@@ -146,10 +149,11 @@ NAMES = [  # those of sequences alone: tests/mechanisms/test_packing.py and test
 ]
 
 
+ABLE = [name for name in NAMES if not obstacle(job(method=name, hyperparameters=HOWS["sac"]))]
+
+
 @ALGORITHMS
-@pytest.mark.parametrize(
-    "name", [name for name in NAMES if not obstacle(job(method=name, hyperparameters=HOWS["sac"]))]
-)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=marks) for name, marks in quick_first(ABLE)])
 def test_every_method_that_a_cohort_can_do_trains_and_proves_its_freeze(make, algorithm, name):
     one = make(algorithm, method=name)
     assert not obstacle(one)

@@ -93,8 +93,15 @@ def test_a_ring_of_terms_is_of_its_own_cohort_and_is_counted():
     assert bytes_of(keeping) > bytes_of(plain)
 
 
-@ALGORITHMS
-@pytest.mark.parametrize("thaw", [{}, {REPLAY: 0.5}], ids=["held", "thawed"])
+@pytest.mark.parametrize(
+    ("thaw", "algorithm"),
+    [
+        pytest.param({}, "sac", id="held-sac"),
+        pytest.param({REPLAY: 0.5}, "td3", id="thawed-td3"),
+        pytest.param({}, "td3", id="held-td3", marks=pytest.mark.slow),
+        pytest.param({REPLAY: 0.5}, "sac", id="thawed-sac", marks=pytest.mark.slow),
+    ],
+)
 def test_a_frozen_replay_is_proved_and_goes_on_from_any_snapshot(sources, algorithm, thaw, monkeypatch):
     monkeypatch.setattr(replay_rings, "SEGMENT", 2_000)
     definition = Method(**HELD, thaw=thaw)

@@ -42,7 +42,7 @@ def untrained(kind: str, batch: RobotVectorEnv):
 
 
 @pytest.mark.parametrize("name", ["hopper", *SLOW])
-@pytest.mark.parametrize("kind", ["uniform", "linear"])
+@pytest.mark.parametrize("kind", [pytest.param("uniform", marks=pytest.mark.slow), "linear"])
 def test_returns_and_lengths_agree_within_three_standard_errors(name: str, kind: str):
     agree(name, lambda batch: untrained(kind, batch))
 
