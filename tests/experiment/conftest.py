@@ -70,7 +70,7 @@ def made_of(text: str, folder: Path) -> Path:
 
     (folder / "tiny").mkdir()
     (folder / "tiny" / "experiment.toml").write_text(text)
-    return run(folder / "tiny", runs=folder / "runs", workers=2).folder
+    return run(folder / "tiny", runs=folder / "runs", on="here").folder
 
 
 @pytest.fixture(scope="session")

@@ -88,7 +88,7 @@ def test_a_signal_keeps_what_there_is_and_the_same_command_goes_on(tiny, tmp_pat
     counts = overview(runs / "tiny").counts
     assert counts["interrupted"] > 0
     assert counts["running"] == counts["failed"] == 0
-    assert run(tiny, runs=runs, workers=2).tally.interrupted is False
+    assert run(tiny, runs=runs, on="here").tally.interrupted is False
     assert results(runs / "tiny") == results(finished)
     assert any(one.attempts > 1 for one in runs_in(runs / "tiny").values())
 
@@ -282,14 +282,14 @@ def test_a_changed_file_adds_runs_and_says_which_belong_to_which_version(tiny, t
     root = tmp_path / "runs" / "tiny"
     path = tiny / "experiment.toml"
     path.write_text(path.read_text().replace("seeds    = [0, 1]", "seeds = [0]").replace("steps = 256", "steps = 128"))
-    assert len(run(tiny, runs=tmp_path / "runs").tally.done) == 4
+    assert len(run(tiny, runs=tmp_path / "runs", on="here").tally.done) == 4
     found = overview(root)
     assert found.version == 2
     assert found.counts["done"] == 4
     assert len(found.earlier) == 1 + 6  # a source of a seed that is gone, and six targets of another length
     assert set(found.earlier.values()) == {1}
     path.write_text(path.read_text().replace("seeds = [0]", "seeds = [0, 1]").replace("steps = 128", "steps = 256"))
-    assert len(run(tiny, runs=tmp_path / "runs").tally.done) == 8
+    assert len(run(tiny, runs=tmp_path / "runs", on="here").tally.done) == 8
     assert overview(root).version == 3
     assert set(overview(root).earlier.values()) == {2}
 
@@ -314,12 +314,12 @@ def test_other_versions_are_refused_unless_they_are_allowed(tiny, tmp_path):
         manifest["facts.json"] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
         (path.parent / "manifest.json").write_text(json.dumps(manifest))
     hearing = Hearing()
-    tally = make(tiny, root, hearing, Processes(1), slice(1), retries=0)
+    tally = make(tiny, root, hearing, InProcess(Stop()), slice(1), retries=0)
     assert len(tally.failed) == 1
     error = next(news.error for news in hearing.news if news.error)
     assert "was begun with other versions (torch 1.0 -> " in error
     assert "--mix-versions" in error
-    assert len(make(tiny, root, Hearing(), Processes(1), slice(1), mix_versions=True).done) == 1
+    assert len(make(tiny, root, Hearing(), InProcess(Stop()), slice(1), mix_versions=True).done) == 1
 
 
 def test_status_is_machine_readable(finished):

@@ -92,7 +92,7 @@ def test_a_failed_run_is_recorded_and_the_others_go_on(tiny, tmp_path, finished)
     weights.write_bytes(weights.read_bytes()[:-1])
     for folder in root.glob("*/finetune/*"):
         shutil.rmtree(folder)
-    tally = run(tiny, runs=tmp_path / "runs", workers=2).tally
+    tally = run(tiny, runs=tmp_path / "runs", on="here").tally
     assert [step.seed for step in tally.failed] == [0]
     failed = record.decode(root / tally.failed[0].folder / "run.json", RunRecord)
     assert "sha256 is not the one" in failed.error

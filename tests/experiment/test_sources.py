@@ -59,7 +59,7 @@ def made(tmp_path, algorithm: str, methods: list[str], source: str = "") -> tupl
     folder = tmp_path / "special"
     folder.mkdir()
     (folder / "experiment.toml").write_text(TABLE.format(algorithm=algorithm, methods=methods, source=source))
-    root = run(folder, runs=tmp_path / "runs", workers=1).folder
+    root = run(folder, runs=tmp_path / "runs", on="here").folder
     found = {one.method: one for one in (record.decode(path, RunRecord) for path in root.glob("*/*/*/run.json"))}
     assert {one.status for one in found.values()} == {"done"}, [one.error for one in found.values()]
     return Results.read(root), found
