@@ -53,6 +53,7 @@ def test_the_member_that_gymnasium_has_is_its_twin(name: str, twin: str):
         ("quadruped", "pairs", range(2, 4)),
         ("arm-reach", "joints", range(3, 8)),
         ("arm-push", "joints", range(3, 8)),
+        ("arm-lift", "joints", range(5, 8)),
     ],
 )
 def test_every_member_is_a_robot_with_named_slots(name: str, number: str, counts: range):

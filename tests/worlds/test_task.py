@@ -7,6 +7,7 @@ from trl_suite.worlds.env_spec import Bound, Term, load
 from trl_suite.worlds.model.compilation import compiled
 from trl_suite.worlds.stepping.task import BoundTask
 from trl_suite.worlds.terms import arrays
+from trl_suite.worlds.terms.rewards import REWARD_TERMS
 
 HOPPER = load("hopper")
 MODEL = compiled(HOPPER, Variation())
@@ -71,3 +72,10 @@ def test_a_nan_is_never_inside():
     assert not arrays.inside(values, np.array([-1.0, -np.inf]), np.array([1.0, np.inf]))
     assert not arrays.all_inside(values.tolist(), [-1.0, -np.inf], [1.0, np.inf])
     assert arrays.all_inside([0.0], [-1.0], [1.0])
+
+
+def test_a_tolerance_without_an_upper_end_pays_fully_above_the_lower_one():
+    values = np.array([[0.0], [0.05], [0.15], [9.0]])
+    paid = REWARD_TERMS["tolerance"].function(values, (0.15, np.inf), 0.15)
+    assert paid == pytest.approx([0.1, 0.1 ** (4 / 9), 1.0, 1.0])
+    assert REWARD_TERMS["tolerance"].function(values, (-np.inf, 0.1), None).tolist() == [1.0, 1.0, 0.0, 0.0]

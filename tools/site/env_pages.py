@@ -18,6 +18,7 @@ from trl_suite.worlds.env_spec import Block, Bound, EnvSpec, Spread, Term, load
 from trl_suite.worlds.model.compilation import compiled
 from trl_suite.worlds.registration import gymnasium_id
 from trl_suite.worlds.stepping.env import RobotEnv
+from trl_suite.worlds.terms.displacement import bind_displacement
 from trl_suite.worlds.terms.memory import MemoryLayout, block_readings
 from trl_suite.worlds.terms.rewards import REWARD_TERMS
 
@@ -125,12 +126,24 @@ def _limit(block: Block) -> str:
 
 
 def _action(env: RobotEnv) -> str:
-    limits, gear = env.model.actuator_ctrlrange, env.model.actuator_gear[:, 0]
-    slots = enumerate(env.interface.action)
+    effects = _effects(env)
+    rows = zip(env.interface.action, env.action_limits.T, effects, strict=True)
     body = [
-        (i, f"`{slot.name}`", slot.unit, f"{limits[i, 0]:g} to {limits[i, 1]:g}", f"{gear[i]:g}") for i, slot in slots
+        (i, f"`{slot.name}`", slot.unit, f"{low:g} to {high:g}", effect)
+        for i, (slot, (low, high), effect) in enumerate(rows)
     ]
     return _table(("", "slot", "unit", "range", "gear (N or N m per unit)"), body)
+
+
+def _effects(env: RobotEnv) -> list[str]:
+    """Effect of a unit of each action: a gear, or how far a hand is displaced in a control step."""
+    gears, displacement = env.model.actuator_gear[:, 0], bind_displacement(env.table, env.model)
+    if displacement is None:
+        return [f"{gear:g}" for gear in gears]
+    spec = displacement.spec
+    displacing = [f"{spec.scale:g} m in a control step"] * 3
+    displacing += [f"{spec.turn:g} rad in a control step"] if spec.turn else []
+    return displacing + [f"{gears[index]:g}" for index in displacement.passed]
 
 
 def _reward(parts: Sequence[Term]) -> str:

@@ -298,11 +298,12 @@ def trace(world: RobotEnv, acts_on: Acts, steps: int) -> Floats:
     observation, _ = world.reset(seed=0)
     rng = np.random.default_rng(0)
     rows: list[Any] = [world.data.qpos.copy()] if acts_on == "start" else []
-    share, limited = np.zeros(world.model.nu), world.model.actuator_ctrllimited.astype(bool)
-    low, high = np.where(limited, world.model.actuator_ctrlrange.T, [[-_UNLIMITED], [_UNLIMITED]])
+    limits = world.action_limits
+    share = np.zeros(limits.shape[1])
+    low, high = np.where(np.isfinite(limits), limits, [[-_UNLIMITED], [_UNLIMITED]])
     for step in range(steps):
         if step % 7 in (0, 1, 3):
-            share = rng.uniform(-1, 1, world.model.nu)
+            share = rng.uniform(-1, 1, len(share))
         observation, reward, terminated, *_ = world.step((low + (high - low) * (share + 1) / 2).astype(np.float32))
         traced: dict[Acts, Any] = {"observation": observation, "reward": [reward], "termination": [terminated]}
         rows.append(np.array(traced[acts_on], float) if acts_on in traced else world.data.qpos.copy())

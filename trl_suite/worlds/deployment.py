@@ -6,7 +6,7 @@ import mujoco
 import numpy as np
 
 from trl_suite.interface import Deployment
-from trl_suite.worlds.stepping.env import interface_of, make
+from trl_suite.worlds.stepping.env import RobotEnv, interface_of, make
 
 _SINGLE_AXIS = (int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_SLIDE))
 _ON_JOINT = (int(mujoco.mjtTrn.mjTRN_JOINT), int(mujoco.mjtTrn.mjTRN_JOINTINPARENT))
@@ -25,6 +25,8 @@ def deployment_of(address: str) -> Deployment:
         rate = 1.0 / float(seconds) if isinstance(seconds, int | float) and seconds > 0 else None
         model = getattr(raw, "model", None)
         if not isinstance(model, mujoco.MjModel) or env.action_space.shape != (model.nu,):
+            return Deployment(control_hz=rate)
+        if isinstance(raw, RobotEnv) and raw.table.displacement is not None:  # its actions are no controls
             return Deployment(control_hz=rate)
         pose = getattr(raw, "nominal_position", None)
         names = interface_of(env).action_names

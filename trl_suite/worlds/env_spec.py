@@ -50,6 +50,24 @@ class Motor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise ValueError(f"range {list(self.range)}: the lower end comes first, and lies below the upper")
 
 
+class Displacement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Actions that displace a hand along the world's axes, in place of controls of its joints.
+
+    Joints follow by damped least squares. Other motors keep their actions, which come after the hand's.
+    """
+
+    of: str
+    """Site, or body, that is displaced: the point that a gripper grasps with."""
+    joints: Annotated[tuple[str, ...], Meta(min_length=1)]
+    """Joints that move it, each with a position servo; `*` stands for any text."""
+    scale: PositiveNumber
+    """Displacement in a control step per unit of action, in m."""
+    turn: PositiveNumber | None = None
+    """Turn about the vertical in a control step per unit of a fourth action, in rad: the hand then keeps its tilt."""
+    damping: PositiveNumber = 0.02
+    """Damping λ of the least squares, in m: the more, the less joints move near a singular pose."""
+
+
 class Block(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Consecutive slots of an observation: one quantity of several elements of the model."""
 
@@ -353,6 +371,8 @@ class EnvSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Whether an unhealthy robot ends the episode."""
     motors: tuple[Motor, ...] = ()
     """Motors that take the place of the model's own, in the order of the actions."""
+    displacement: Displacement | None = None
+    """Actions that displace a hand; without it every action is a motor's."""
     floor: bool = False
     """Whether a plane at height 0 is added to a model that has none."""
     shape: dict[str, Annotated[int, Meta(ge=1, le=MAX_SHAPE)]] = {}

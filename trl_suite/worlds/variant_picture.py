@@ -37,7 +37,7 @@ def picture(address: str, width: int = 480, height: int = 480, steps: int = 0) -
     try:
         world.reset(seed=0)
         for _ in range(steps):
-            world.step(np.zeros(world.model.nu, np.float32))
+            world.step(np.zeros(len(world.interface.action), np.float32))
         return rendered(world, address)
     finally:
         world.close()

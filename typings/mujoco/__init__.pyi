@@ -104,6 +104,7 @@ class MjModel:
     actuator_acc0: Floats
     actuator_lengthrange: Floats
     actuator_forcerange: Floats
+    actuator_forcelimited: NDArray[np.bool_]
     dof_frictionloss: Floats
     tendon_damping: Floats
     tendon_stiffness: Floats
@@ -247,6 +248,7 @@ class MjSpec:
     @staticmethod
     def resolve_orientation(*, degree: bool, sequence: Any, orientation: Any) -> list[float]: ...
     def add_actuator(self, **fields: Any) -> MjsActuator: ...
+    def add_equality(self, **fields: Any) -> MjsElement: ...
     def add_sensor(self, **fields: Any) -> MjsElement: ...
     def delete(self, element: Any) -> None: ...
     def body(self, name: str) -> MjsBody: ...
@@ -274,6 +276,9 @@ class mjtIntegrator:
     mjINT_RK4: int
     mjINT_IMPLICIT: int
     mjINT_IMPLICITFAST: int
+
+class mjtEq:
+    mjEQ_JOINT: int
 
 class mjtCone:
     mjCONE_PYRAMIDAL: int

@@ -54,6 +54,10 @@ class Shooting:
     """Segments of a log beside what a model of some parameters predicts from the states at which they begin."""
 
     def __init__(self, spec: EnvSpec, parameters: Sequence[FitParameter], log: StateLog) -> None:
+        if spec.displacement is not None:
+            raise InputError(
+                "a log of displacements cannot be fitted: log the motors' controls, in an env without them"
+            )
         self._spec, self._parameters, self._measured = spec, parameters, log.measured
         model = self._model(np.log([parameter.start for parameter in parameters]))
         starts = segments(log, HORIZON)

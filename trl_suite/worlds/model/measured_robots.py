@@ -1,4 +1,4 @@
-"""Two robots of primitives with the measures of machines that laboratories own; knows no task.
+"""Robots of primitives with the measures of machines that laboratories own; knows no task.
 
 Lengths, masses and motor limits are those of the sources below. Inertias follow from the primitives, evenly filled.
 """
@@ -26,6 +26,15 @@ _COLUMN, _UPPER, _FORE, _HAND = 0.333, 0.316, 0.384, 0.107  # m
 _COLUMN_MASS, _UPPER_MASS, _FORE_MASS, _HAND_MASS = 5.617, 3.229, 4.814, 2.402  # kg, links 1-2, 3, 4-5, 6-7
 _PAYLOAD_MASS, _PAYLOAD_RADIUS = 0.05, 0.03  # kg, m: of what the hand holds
 _BOX, _BOX_MASS = 0.03, 0.2  # m, kg: half a side of what is pushed, and its mass
+# Franka Hand: product manual 2022 (stroke 80 mm); masses and frames: franka_description, hand.xacro (Apache-2.0)
+_STROKE, _GRIP = 0.08, 0.1034  # m: between the open pads; from the flange to the point between them
+_FINGER_BASE, _FINGER_RADIUS, _PAD = -0.045, 0.008, (0.011, 0.004, 0.01)  # m: along z from there; half sides
+_FINGER_MASS, _PAD_MASS, _PALM_MASS = 0.01, 0.005, 0.73  # kg
+_PALM_AT, _PALM_HALF, _PALM_RADIUS = -0.075, 0.07, 0.03  # m
+_FINGER_ARMATURE, _FINGER_DRY_FRICTION = 0.1, 1.0  # kg, N: of a geared motor of that size
+_STIFF = (2 * TIMESTEP, 1.0)  # s, 1: as the timestep allows
+_HARD = (0.99, 0.999, 0.001, 0.5, 2)  # MuJoCo's solimp
+_CUBE, _CUBE_MASS = 0.02, 0.1  # m, kg: half a side of what is lifted, and its mass
 _ARM_JOINTS = {  # name: (body, axis, range, how many joints an arm has that has it)
     "yaw": ("column", (0, 0, 1), (-2.8973, 2.8973), 3),
     "shoulder": ("upper_arm", (0, 1, 0), (-1.7628, 1.7628), 3),
@@ -82,6 +91,21 @@ def arm(joints: int) -> mujoco.MjSpec:
     """Return an arm of three to seven joints, with a payload and a target: of seven, the Panda's measures."""
     spec = _spec("arm")
     _floor(spec)
+    hand = _links(spec, joints)
+    payload = hand.add_body(name="payload", pos=(0, 0, _HAND + _PAYLOAD_RADIUS))
+    _ball(payload, "payload", _PAYLOAD_RADIUS, _GREEN, mass=_PAYLOAD_MASS, contype=0, conaffinity=1)
+    payload.add_site(name="tip", size=(0.01, 0, 0))
+    target = spec.worldbody.add_body(name="target", pos=(0.5, 0, 0.4), gravcomp=1)
+    for axis, at, vector in (("x", 0.5, (1, 0, 0)), ("y", 0.0, (0, 1, 0)), ("z", 0.4, (0, 0, 1))):
+        target.add_joint(
+            name=f"target_{axis}", type=_JOINT.mjJNT_SLIDE, axis=vector, ref=at, armature=1.0, damping=(10, 0, 0)
+        )
+    _ball(target, "target", 0.03, _RED, mass=0.1, contype=0, conaffinity=0)
+    return spec
+
+
+def _links(spec: mujoco.MjSpec, joints: int) -> Any:
+    """Add the links of an arm, and return the last of them: the hand, whose flange is `_HAND` along z."""
     body, height = spec.worldbody, 0.0
     parts = (
         ("column", _COLUMN, 0.06, _COLUMN_MASS),
@@ -96,31 +120,64 @@ def arm(joints: int) -> mujoco.MjSpec:
             if at == name and joints >= least:
                 _turning(body, joint, axis, limits)
         height = length
-    payload = body.add_body(name="payload", pos=(0, 0, _HAND + _PAYLOAD_RADIUS))
-    _ball(payload, "payload", _PAYLOAD_RADIUS, _GREEN, mass=_PAYLOAD_MASS, contype=0, conaffinity=1)
-    payload.add_site(name="tip", size=(0.01, 0, 0))
-    target = spec.worldbody.add_body(name="target", pos=(0.5, 0, 0.4), gravcomp=1)
-    for axis, at, vector in (("x", 0.5, (1, 0, 0)), ("y", 0.0, (0, 1, 0)), ("z", 0.4, (0, 0, 1))):
-        target.add_joint(
-            name=f"target_{axis}", type=_JOINT.mjJNT_SLIDE, axis=vector, ref=at, armature=1.0, damping=(10, 0, 0)
-        )
-    _ball(target, "target", 0.03, _RED, mass=0.1, contype=0, conaffinity=0)
-    return spec
+    return body
 
 
 def arm_with_object(joints: int) -> mujoco.MjSpec:
     """Return the arm with a box of 0.2 kg and 6 cm on the floor in front of it."""
     spec = arm(joints)
-    box = spec.worldbody.add_body(name="object", pos=(0.5, 0, _BOX))
+    _object(spec, _BOX, _BOX_MASS, ("payload", "hand"))
+    return spec
+
+
+def arm_with_gripper(joints: int) -> mujoco.MjSpec:
+    """Return an arm of five to seven joints with the Franka Hand's measures, and a cube of 0.1 kg and 4 cm.
+
+    The body `gripper` is at the point between the finger pads. A finger's joint is 0 where they touch each other.
+    """
+    spec = _spec("arm")
+    spec.option.cone, spec.option.impratio = mujoco.mjtCone.mjCONE_ELLIPTIC, 10  # what is held doesn't creep
+    _floor(spec)
+    gripper = _links(spec, joints).add_body(name="gripper", pos=(0, 0, _HAND + _GRIP))
+    gripper.add_site(name="tip", size=(0.005, 0, 0))
+    _capsule(gripper, "palm", (0, -_PALM_HALF, _PALM_AT, 0, _PALM_HALF, _PALM_AT), _PALM_RADIUS, _PALM_MASS)
+    for name, side in (("finger_left", 1.0), ("finger_right", -1.0)):
+        _finger(gripper, name, side)
+    spec.add_equality(
+        name="fingers", type=mujoco.mjtEq.mjEQ_JOINT, objtype=mujoco.mjtObj.mjOBJ_JOINT, name1="finger_right",
+        name2="finger_left", data=(0, 1, *[0] * 10), solref=_STIFF, solimp=_HARD,
+    )  # fmt: skip
+    _object(spec, _CUBE, _CUBE_MASS, ("hand", "palm", "pad_left", "pad_right"))
+    return spec
+
+
+def _finger(gripper: Any, name: str, side: float) -> None:
+    """Add a finger that slides along y, away from the other one."""
+    finger = gripper.add_body(name=name, pos=(0, 0, _FINGER_BASE))
+    finger.add_joint(
+        name=name, type=_JOINT.mjJNT_SLIDE, axis=(0, side, 0), limited=1, range=(0, _STROKE / 2),
+        armature=_FINGER_ARMATURE, frictionloss=_FINGER_DRY_FRICTION, damping=(1.0, 0, 0),
+    )  # fmt: skip
+    aside, half = side * _FINGER_RADIUS, np.array(_PAD)
+    _capsule(finger, name, (0, aside, 0, 0, aside, -_FINGER_BASE), _FINGER_RADIUS, _FINGER_MASS, solid=False)
+    finger.add_geom(
+        name=name.replace("finger", "pad"), type=_GEOM.mjGEOM_BOX, pos=(0, side * half[1], -_FINGER_BASE), size=half,
+        mass=_PAD_MASS, rgba=_DARK, contype=0, conaffinity=1, priority=1, friction=(1.0, 0.005, 0.0001), solref=_STIFF,
+        solimp=_HARD,
+    )  # fmt: skip
+
+
+def _object(spec: mujoco.MjSpec, half: float, mass: float, touching: tuple[str, ...]) -> None:
+    """Add a cube that lies on the floor, and that these geoms of the arm can touch."""
+    box = spec.worldbody.add_body(name="object", pos=(0.5, 0, half))
     box.add_joint(name="object", type=_JOINT.mjJNT_FREE, damping=(0.01, 0, 0))
     box.add_geom(
-        name="object", type=_GEOM.mjGEOM_BOX, size=(_BOX, _BOX, _BOX), mass=_BOX_MASS, rgba=_DARK, contype=2,
+        name="object", type=_GEOM.mjGEOM_BOX, size=(half, half, half), mass=mass, rgba=_DARK, contype=2,
         conaffinity=1, friction=(0.5, 0.005, 0.0001),
     )  # fmt: skip
     for geom in spec.geoms:
-        if geom.name in ("payload", "hand"):
+        if geom.name in touching:
             geom.conaffinity = int(geom.conaffinity) | 2
-    return spec
 
 
 def _spec(name: str) -> mujoco.MjSpec:

@@ -110,7 +110,9 @@ class BatchSpec:
         return tasks
 
     def _actions(self, env: str) -> Box:
-        spaces = {str(space): space for space in (action_space(model) for _, model, *_ in self._built.values())}
+        spaces = {
+            str(space): space for space in (action_space(model, task) for _, model, task, _ in self._built.values())
+        }
         if len(spaces) > 1:
             raise InputError(f"{env}: the worlds' control ranges differ: {', '.join(spaces)}")
         return next(iter(spaces.values()))

@@ -85,14 +85,14 @@ class RobotEnv(gymnasium.Env[Array, Array], EzPickle):
         self._enter(0)
         self._longest_delays, perturbed = _perturbed(pool)
         self.observation_space = Box(-np.inf, np.inf, (len(self.interface.observation),), np.float64)
-        self.action_space = action_space(self.model)
+        self.action_space = action_space(self.model, self._task)
         self.render_mode = render_mode
         self.metadata = self.metadata | {"render_fps": round(1.0 / self.dt)}
         self._shape = self.action_space.shape
         self._size = (width, height)
         self._warm_start = warm_start
         self._perturbations = (
-            Perturbations([self._perturbation_spec()], [self._task.nominal.control], self._longest_delays)
+            Perturbations([self._perturbation_spec()], [self._task.first_action], self._longest_delays)
             if perturbed
             else None
         )
@@ -110,6 +110,7 @@ class RobotEnv(gymnasium.Env[Array, Array], EzPickle):
         self.address, self.table, self.model, self.variation = world.address, world.table, world.model, world.variation
         self.data, self._task, self._evaluator = world.data, world.task, world.evaluator
         self._memory, self._memory_array = world.memory, world.memory_array
+        self._displaces = world.displaces
         self.interface = self._task.interface
         self._labels = [f"reward_{label}" for label in self._task.labels]
         self._control, self._substeps = self.data.ctrl, self.table.frame_skip
@@ -130,7 +131,7 @@ class RobotEnv(gymnasium.Env[Array, Array], EzPickle):
         self.close()  # a renderer draws one model
         self._enter(member)
         if self._perturbations is not None:
-            self._perturbations.assign_one(0, self._perturbation_spec(), self._task.nominal.control)
+            self._perturbations.assign_one(0, self._perturbation_spec(), self._task.first_action)
 
     def _perturbation_spec(self) -> PerturbationSpec:
         return perturbation_spec(self.variation, self.interface)
@@ -143,6 +144,11 @@ class RobotEnv(gymnasium.Env[Array, Array], EzPickle):
     def dt(self) -> float:
         """The duration of a control step in seconds."""
         return self.model.opt.timestep * self.table.frame_skip
+
+    @property
+    def action_limits(self) -> Array:
+        """The ends of the action space in double precision (2, actions)."""
+        return action_limits(self.model, self._task)
 
     @property
     def nominal_position(self) -> Array:
@@ -186,7 +192,7 @@ class RobotEnv(gymnasium.Env[Array, Array], EzPickle):
             self._memory.shift(ALWAYS)
         if not self._warm_start:
             self.data.qacc_warmstart[:] = 0.0
-        self._control[:] = control
+        self._control[:] = control if self._displaces is None else self._displaces(control)
         mujoco.mj_step(self.model, self.data, self._substeps)
         if self._forces:
             mujoco.mj_rnePostConstraint(self.model, self.data)
@@ -322,6 +328,7 @@ class BoundWorld:
         self.memory_array = np.zeros(layout.width)
         fields = with_memory(flat_fields(self.data), self.memory_array)
         self.evaluator = self.task.evaluator(fields)
+        self.displaces = self.task.displacement.converter(fields) if self.task.displacement else None
         self.memory = TaskMemory(layout, self.memory_array, fields, _unmoved, [duration]) if layout.width else None
 
 
@@ -500,11 +507,19 @@ def _refuse_unknown_camera(spec: EnvSpec, model: mujoco.MjModel) -> None:
         raise unknown("body", spec.camera.body, names, "camera.body")
 
 
-def action_space(model: mujoco.MjModel) -> Box:
-    """Return the controls' ranges."""
+def action_space(model: mujoco.MjModel, task: BoundTask) -> Box:
+    """Return the actions' ranges: those of the controls, and ±1 of what displaces a hand."""
+    low, high = action_limits(model, task).astype(np.float32)
+    return Box(low, high, dtype=np.float32)
+
+
+def action_limits(model: mujoco.MjModel, task: BoundTask) -> Array:
+    """Return the same in double precision (2, actions), infinite where there are none."""
     limited = model.actuator_ctrllimited.astype(bool)
-    low, high = model.actuator_ctrlrange.astype(np.float32).T
-    return Box(np.where(limited, low, -np.inf), np.where(limited, high, np.inf), dtype=np.float32)
+    limits = np.where(limited, model.actuator_ctrlrange.T, [[-np.inf], [np.inf]])
+    if task.displacement is None:
+        return limits
+    return np.array([task.displacement.action_of(limits[0], -1.0), task.displacement.action_of(limits[1], 1.0)])
 
 
 def _renderer(model: mujoco.MjModel, data: mujoco.MjData, size: tuple[int, int], camera: Camera) -> Any:

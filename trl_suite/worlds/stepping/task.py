@@ -16,9 +16,10 @@ from trl_suite.errors import InputError, located, unknown
 from trl_suite.interface import Interface
 from trl_suite.worlds.env_spec import Bound, EnvSpec, Goal, ObjectPlace, Spread, SuccessCondition
 from trl_suite.worlds.terms import arrays
+from trl_suite.worlds.terms.displacement import action_slots, bind_displacement
 from trl_suite.worlds.terms.memory import MEMORY_FIELD, MemoryLayout, located_blocks
 from trl_suite.worlds.terms.rewards import BoundTerm, bind_term
-from trl_suite.worlds.terms.sensors import AFTER_STEP, Fields, Reading, controls, degrees_of_freedom, reading
+from trl_suite.worlds.terms.sensors import AFTER_STEP, Fields, Reading, degrees_of_freedom, reading
 
 Floats = NDArray[np.float64]
 MAX_GOAL_DRAWS = 100_000  # of one episode's goal, before its table is called impossible
@@ -80,6 +81,7 @@ class BoundTask:
     def __init__(self, spec: EnvSpec, model: mujoco.MjModel) -> None:
         self.duration = model.opt.timestep * spec.frame_skip  # s
         self.labels = tuple(term.label for term in spec.reward)
+        self.displacement = bind_displacement(spec, model)
         self.layout = MemoryLayout(spec, model, self.duration)
         self.observed = located_blocks(spec, model, self.layout)
         self.bounded = tuple(_bounded(model, index, bound) for index, bound in enumerate(spec.healthy))
@@ -89,7 +91,7 @@ class BoundTask:
         self.goals = tuple(_success(model, self.layout, index, entry) for index, entry in enumerate(_conditions(spec)))
         self.success_ends = spec.success is not None and spec.success.ends
         slots = tuple(slot for block in self.observed for slot in block.slots)
-        self.interface = Interface(observation=slots, action=controls(model))
+        self.interface = Interface(observation=slots, action=action_slots(spec, model))
         try:
             self.interface.refuse_twins()
         except ValueError as error:
@@ -112,7 +114,14 @@ class BoundTask:
         """The arrays of MjData that the task reads, by name."""
         read = [*self.observed, *self.bounded, *(term.reading for term in self.terms if term.reading)]
         read += [goal.sensor for goal in self.goals] + [timer.sensor for timer in self.layout.air_times]
-        return tuple(sorted({sensor.field for sensor in read} - {MEMORY_FIELD}))
+        displacing = self.displacement.fields if self.displacement else ()
+        return tuple(sorted({*(sensor.field for sensor in read), *displacing} - {MEMORY_FIELD}))
+
+    @property
+    def first_action(self) -> Floats:
+        """Action (actions,) that stands for the controls that an episode begins with."""
+        control = self.nominal.control
+        return control if self.displacement is None else self.displacement.action_of(control, 0.0)
 
     @property
     def needs_contact_forces(self) -> bool:

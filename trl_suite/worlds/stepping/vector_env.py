@@ -3,7 +3,7 @@
 Every world goes the way that `RobotEnv` goes alone under the same seed and actions, to the last digit.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -23,6 +23,7 @@ from trl_suite.worlds.stepping.perturbations import Perturbations
 from trl_suite.worlds.stepping.physics import physics
 from trl_suite.worlds.stepping.range_schedule import RangeSchedules
 from trl_suite.worlds.stepping.task import TaskEvaluator
+from trl_suite.worlds.terms.displacement import stacked_displacement
 from trl_suite.worlds.terms.memory import Draw, TaskMemory, host_draw, with_memory
 
 Array = NDArray[Any]
@@ -95,6 +96,7 @@ class RobotVectorEnv(EnvBatch[Array]):
         )
         self._memory_array = np.zeros((num_envs, self._tasks[0].layout.width))
         self._evaluators = self._bound_evaluators()
+        self._displaces = self._converter()
         self._draws_models = any(len(pool) > 1 for pool in batch_spec.pools)
         self._schedules = RangeSchedules(batch_spec.domains)
         self._scheduled, self._scores = any(pool.schedule for pool in batch_spec.domains), np.zeros(num_envs)
@@ -110,6 +112,11 @@ class RobotVectorEnv(EnvBatch[Array]):
         self._memory = TaskMemory(layout, self._memory_array, fields, np.asarray, durations) if layout.width else None
         self._success_ends = layout.judges and by_structure[0][1].success_ends
         return [(rows, task.labels, task.evaluator(fields)) for rows, task in by_structure]
+
+    def _converter(self) -> Callable[[Array], Array] | None:
+        """Converter of actions that displace a hand; None where they are controls."""
+        displacements = [task.displacement for task in self._tasks if task.displacement is not None]
+        return stacked_displacement(displacements).converter(self._physics.field) if displacements else None
 
     def _draw(self, mask: Array) -> Array:
         return host_draw(self._generators, self._tasks[0].layout.draws)(mask)
@@ -146,11 +153,12 @@ class RobotVectorEnv(EnvBatch[Array]):
         self._ends = np.array([task.ends for task in spec.tasks])
         keyframes = [task.nominal.keyframe for task in spec.tasks]
         self._physics.set_models(spec.models, [table.frame_skip for table in spec.env_specs], keyframes)
+        self._displaces = self._converter()
         if spec.evaluated_as != evaluated_as:
             self._evaluators = self._bound_evaluators()
         if self._perturbations is not None and (specs := spec.perturbation_specs):
             for index in changed:
-                self._perturbations.assign_one(index, specs[index], spec.tasks[index].nominal.control)
+                self._perturbations.assign_one(index, specs[index], spec.tasks[index].first_action)
 
     @property
     def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]  as SyncVectorEnv's
@@ -195,6 +203,8 @@ class RobotVectorEnv(EnvBatch[Array]):
         before = [evaluator.before() for _, _, evaluator in self._evaluators]
         if self._memory is not None:
             self._memory.shift(active)
+        if self._displaces is not None:
+            controls = self._displaces(controls)
         self._physics.advance(controls, None if waiting is None else np.flatnonzero(active))
         result = self._step_result(before, actions, active)
         self._elapsed += active
@@ -393,7 +403,7 @@ class RobotVectorEnv(EnvBatch[Array]):
 
 def _perturbations(batch_spec: BatchSpec) -> Perturbations | None:
     specs = batch_spec.perturbation_specs
-    controls = [task.nominal.control for task in batch_spec.tasks]
+    controls = [task.first_action for task in batch_spec.tasks]
     return Perturbations(specs, controls, batch_spec.longest_delays) if specs else None
 
 

@@ -100,6 +100,30 @@ def weighted_mean(values: Array, weights: Array) -> Any:
     return total / weights.sum(-1)
 
 
+def solved(matrix: Array, vector: Array, ridge: float) -> Any:
+    """Solution x (..., m) of (A + ridge I) x = b, for a symmetric A (..., m, m) that makes the sum positive definite.
+
+    By the factors L D Lᵀ, one number after the other: a library's solver may wait for the device, or round otherwise.
+
+        D_i = A_ii - Σ_k<i L_ik² D_k,    L_ij = (A_ij - Σ_k<j L_ik L_jk D_k) / D_j
+    """
+    size = vector.shape[-1]
+    lower: list[list[Any]] = []  # L
+    diagonal: list[Any] = []
+    ahead: list[Any] = []  # L⁻¹ b
+    for i in range(size):
+        row: list[Any] = []  # of L D
+        for j in range(i):
+            row.append(matrix[..., i, j] - sum(row[k] * lower[j][k] for k in range(j)))
+        lower.append([row[j] / diagonal[j] for j in range(i)])
+        diagonal.append(matrix[..., i, i] + ridge - sum(row[k] * lower[i][k] for k in range(i)))
+        ahead.append(vector[..., i] - sum(lower[i][k] * ahead[k] for k in range(i)))
+    solution: list[Any] = [None] * size
+    for i in reversed(range(size)):
+        solution[i] = ahead[i] / diagonal[i] - sum(lower[k][i] * solution[k] for k in range(i + 1, size))
+    return stacked(solution)
+
+
 def cosine(values: Any) -> Any:
     """Cosines."""
     return np.cos(values) if isinstance(values, np.ndarray) else values.cos()
@@ -147,6 +171,11 @@ def _torch_of(tensor: Any) -> Any:
 def double(values: Any) -> Any:
     """Values in double precision."""
     return values.astype(np.float64) if isinstance(values, np.ndarray) else values.double()
+
+
+def like(values: Any, others: Any) -> Any:
+    """Values in the precision of others."""
+    return values.astype(others.dtype) if isinstance(values, np.ndarray) else values.to(others.dtype)
 
 
 def copied(values: Any) -> Any:

@@ -15,8 +15,9 @@ from trl_suite.errors import InputError, located, unknown
 from trl_suite.interface import Slot
 from trl_suite.worlds.env_spec import Block, Clock, Command, EnvSpec
 from trl_suite.worlds.terms import arrays
+from trl_suite.worlds.terms.displacement import action_slots
 from trl_suite.worlds.terms.model_sensors import NamedScalar
-from trl_suite.worlds.terms.sensors import Fields, Reading, controls, matching, reading
+from trl_suite.worlds.terms.sensors import Fields, Reading, matching, reading
 
 MEMORY_FIELD = "memory"  # the field's name
 MEMORY_KINDS = {
@@ -84,7 +85,7 @@ class MemoryLayout:
 
     def __init__(self, spec: EnvSpec, model: mujoco.MjModel, duration: float) -> None:
         self._width, self.duration = 2, duration
-        self._actuators = controls(model)
+        self._actuators = action_slots(spec, model)
         self.action = self._allocate(len(self._actuators))
         self.draws = 0
         self._by_name = _by_name("commands", spec.commands)

@@ -390,7 +390,8 @@ def tolerance(after: Array, bounds: tuple[float, float], margin: float | None) -
     Source: dm_control, `utils/rewards.py`.
     """
     value = after[..., 0] if after.shape[-1] == 1 else arrays.norm(after)
-    outside = arrays.larger(arrays.larger(bounds[0] - value, value - bounds[1]), value * 0.0)
+    below, above = (bounds[0] - value).clip(0.0, None), (value - bounds[1]).clip(0.0, None)
+    outside = below + above  # one of them is 0
     if margin is None:
         return (outside <= 0) * 1.0
     relative = outside / margin

@@ -18,7 +18,10 @@ from trl_suite.worlds.warp.warp_library import library
 
 STATE_VALUE_MAX = 1e10  # MuJoCo's mjMAXVAL: a state beyond it is no state
 # of what follows from a state, what kinematics gives; the rest takes a whole forward pass
-_KINEMATIC = frozenset({"qpos", "qvel", "xpos", "xquat", "xmat", "xipos", "ximat", "site_xpos", "cinert", "cvel"})
+_KINEMATIC = frozenset(
+    ["qpos", "qvel", "xpos", "xquat", "xmat", "xipos", "ximat", "site_xpos", "xanchor", "xaxis", "cinert", "cvel"]
+)
+_STATE = ("qpos", "qvel", "ctrl")  # of what is read, what is written as a state is
 _LEFT_AT_ZERO = frozenset({"cfrc_ext"})  # by MuJoCo, until a step's end
 _POSE_FIELDS = ("geom_xpos", "geom_xmat", "site_xpos", "site_xmat", "xpos", "xquat", "xmat", "xipos", "ximat")
 
@@ -82,12 +85,12 @@ class Simulation:
                 self._like(self.control, start.control),
                 self._like(self._activation, start.activation),
             )
-        following = [name for name in fields if name not in ("qpos", "qvel")]
+        following = [name for name in fields if name not in _STATE]
         self._follows = [self.field(name) for name in following]
         state_fields = ("qpos", "qvel", "ctrl", "act", "time", "qacc_warmstart", *following)
         self.state_arrays = {name: self.field(name) for name in state_fields}  # what worlds need to go on exactly
         self._zero = [self.field(name) for name in fields if name in _LEFT_AT_ZERO or self._is_motor(name, models)]
-        forward = not all(name in _KINEMATIC | _LEFT_AT_ZERO or self._is_motor(name, models) for name in fields)
+        forward = not all(name in _KINEMATIC | _LEFT_AT_ZERO or self._is_motor(name, models) for name in following)
         self._passes_forward = forward
         self._bounds = torch.zeros(0)  # of the magnitude of every number that `unstable` looks at
         if forward:

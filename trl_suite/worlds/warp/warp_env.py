@@ -21,6 +21,7 @@ from trl_suite.worlds.env_spec import MAX_EPISODE_STEPS
 from trl_suite.worlds.stepping.batch_spec import BatchSpec, Variant
 from trl_suite.worlds.stepping.domain_pool import refuse_pool
 from trl_suite.worlds.stepping.env_batch import EnvBatch, refuse_pictures
+from trl_suite.worlds.terms.displacement import stacked_displacement
 from trl_suite.worlds.terms.memory import TaskMemory, with_memory
 from trl_suite.worlds.warp.counter_rng import CounterRng, DrawPurpose
 from trl_suite.worlds.warp.device_perturbations import DevicePerturbations
@@ -102,7 +103,7 @@ class WarpVectorEnv(EnvBatch[Tensor]):
             torch.zeros(self.num_envs, dtype=torch.int64, device=self.device) for _ in range(3)
         )
         self._starts = InitialStates(batch_spec.tasks, self._rng, self._episodes, self._put)
-        specs, controls = batch_spec.perturbation_specs, [task.nominal.control for task in batch_spec.tasks]
+        specs, controls = batch_spec.perturbation_specs, [task.first_action for task in batch_spec.tasks]
         self._perturbations = DevicePerturbations(specs, controls, self._rng, self._put) if specs else None
         layout = batch_spec.tasks[0].layout
         self._memory_array = torch.zeros(self.num_envs, layout.width, device=self.device)
@@ -116,6 +117,9 @@ class WarpVectorEnv(EnvBatch[Tensor]):
             for rows, task in batch_spec.tasks_by_structure()
         ]
         self._ends = torch.tensor([task.ends for task in batch_spec.tasks], device=self.device)
+        displacements = [task.displacement for task in batch_spec.tasks if task.displacement is not None]
+        displacement = stacked_displacement(displacements).moved(self._put) if displacements else None
+        self._displaces = displacement.converter(self._simulation.field) if displacement else None
         self._allocate()
         self._nominal = self._observed_at(self._starts.position, self._starts.velocity)
         self._stages = [Stage(self._act, warp=False), Stage(self._starts.draw, warp=True)]
@@ -289,7 +293,7 @@ class WarpVectorEnv(EnvBatch[Tensor]):
         if self._memory is not None:
             self._memory.shift(~self._ended)
         controls = self._action if self._perturbations is None else self._perturbations.act(self._action, self._steps)
-        simulation.control.copy_(controls)
+        simulation.control.copy_(controls if self._displaces is None else self._displaces(controls))
         if self._cold:
             simulation.warm_start.zero_()
         if self._stands_still:
