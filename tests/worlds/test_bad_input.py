@@ -23,7 +23,7 @@ from trl_suite.worlds.stepping.vector_env import RobotVectorEnv
     [
         (
             "half-cheeta",
-            "unknown env 'half-cheeta' (did you mean 'half-cheetah'?); known: ant, arm-lift, arm-push, arm-reach, ",
+            "unknown env 'half-cheeta' (did you mean 'half-cheetah'?); known: ant, arm-lift, arm-lift-displacement, ",
         ),
         ("up/hopper", "unknown env 'up/hopper'"),
         ("", "unknown env ''"),

@@ -49,6 +49,17 @@ def test_a_scripted_policy_lifts_the_cube(variant: str | None, succeeds: bool):
     assert lifted(variant, seed=1) is succeeds
 
 
+def test_a_scripted_policy_lifts_the_cube_by_displacing_the_hand():
+    env = RobotEnv("arm-lift-displacement")
+    env.reset(seed=1)
+    cube, info = env.data.body("object").xpos.copy(), {}
+    for step in range(140):
+        place, grip = grasp(step, cube)
+        way = 0.3 * (place - env.data.site("tip").xpos) / env.table.displacement.scale
+        *_, info = env.step(np.array([*way.clip(-1, 1), 0.0, grip], np.float32))
+    assert info["is_success"]
+
+
 def test_the_fingers_are_one_gripper_of_the_hands_stroke():
     model = build("arm-with-gripper", {"joints": 5}).compile()
     left, right = model.joint("finger_left"), model.joint("finger_right")

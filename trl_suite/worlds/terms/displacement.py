@@ -174,7 +174,7 @@ def bind_displacement(spec: EnvSpec, model: mujoco.MjModel) -> BoundDisplacement
 
 
 class _Hand(NamedTuple):
-    """What is displaced."""
+    """Site or body that is displaced."""
 
     body: int
     field: str

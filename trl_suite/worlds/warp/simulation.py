@@ -21,7 +21,7 @@ STATE_VALUE_MAX = 1e10  # MuJoCo's mjMAXVAL: a state beyond it is no state
 _KINEMATIC = frozenset(
     ["qpos", "qvel", "xpos", "xquat", "xmat", "xipos", "ximat", "site_xpos", "xanchor", "xaxis", "cinert", "cvel"]
 )
-_STATE = ("qpos", "qvel", "ctrl")  # of what is read, what is written as a state is
+_WRITTEN_FIELDS = ("qpos", "qvel", "ctrl")  # of what is read, what is written as a state is
 _LEFT_AT_ZERO = frozenset({"cfrc_ext"})  # by MuJoCo, until a step's end
 _POSE_FIELDS = ("geom_xpos", "geom_xmat", "site_xpos", "site_xmat", "xpos", "xquat", "xmat", "xipos", "ximat")
 
@@ -85,7 +85,7 @@ class Simulation:
                 self._like(self.control, start.control),
                 self._like(self._activation, start.activation),
             )
-        following = [name for name in fields if name not in _STATE]
+        following = [name for name in fields if name not in _WRITTEN_FIELDS]
         self._follows = [self.field(name) for name in following]
         state_fields = ("qpos", "qvel", "ctrl", "act", "time", "qacc_warmstart", *following)
         self.state_arrays = {name: self.field(name) for name in state_fields}  # what worlds need to go on exactly
