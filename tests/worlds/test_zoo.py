@@ -98,10 +98,12 @@ RIGHT: dict[str, Check] = {
     "solver": lambda a, b: b.opt.solver == mujoco.mjtSolver.mjSOL_CG != a.opt.solver,
     "cone": lambda a, b: b.opt.cone == mujoco.mjtCone.mjCONE_ELLIPTIC != a.opt.cone,
     "contact_softness": lambda a, b: np.allclose(b.geom_solref, a.geom_solref * [SOFTNESS, 1.0]),
+    "terrain": lambda a, b: (b.nhfield, int((b.geom_type != a.geom_type).sum())) == (a.nhfield + 1, 1),
+    "backlash": lambda a, b: b.njnt > a.njnt and (b.nq - a.nq, b.nv - a.nv) == (b.njnt - a.njnt,) * 2,
     "size": _size,
     "length": _length,
 }
-NO_SCALE = ("cripple", "fluid", "size", "length", "integrator", "solver", "cone")
+NO_SCALE = ("cripple", "fluid", "size", "length", "integrator", "solver", "cone", "terrain", "backlash")
 CELLS = axis_table.stored()
 
 

@@ -14,7 +14,7 @@ import msgspec
 import mujoco
 
 from trl_suite.errors import InputError
-from trl_suite.worlds.axes.variation import Fluid, Length, Size, Variation
+from trl_suite.worlds.axes.variation import Fluid, Length, Size, Terrain, Variation
 from trl_suite.worlds.env_spec import EnvSpec, load
 from trl_suite.worlds.model import mjcf
 from trl_suite.worlds.model.compilation import compiled
@@ -23,6 +23,7 @@ ZOO = Path(__file__).parents[2] / "tests" / "worlds" / "zoo"
 OUTCOMES = ZOO / "axes.json"
 SCALE = 0.5
 SOFTNESS = 2.0  # scale of the contacts' time constant
+PLAY = 0.05  # rad or m, of every driven joint
 WHOLE = "model"  # in place of an axis: the model itself is refused
 _HEAD = """## Axes on awkward models
 
@@ -42,6 +43,8 @@ CHANGES: dict[str, Callable[[mujoco.MjModel], Any]] = {
     "solver": lambda _: "CG",
     "cone": lambda _: "elliptic",
     "contact_softness": lambda _: SOFTNESS,
+    "terrain": lambda _: Terrain(height=0.05, flat=3.0),
+    "backlash": lambda _: PLAY,
     "size": lambda _: Size(scale=SCALE),
     "length": lambda model: Length(body=model.body(1).name, scale=SCALE),
 }

@@ -106,6 +106,8 @@ _PHRASES: dict[str, Callable[[Any], str]] = {
     "observation_noise": lambda value: _noise("observation", value),
     "action_noise": lambda value: _noise("action", value),
     "action_inversion": lambda value: "every action inverted" if value is True else f"inverted: {', '.join(value)}",
+    "terrain": lambda value: _terrain(value) if isinstance(value, dict) else f"hills of {value:g} m",
+    "backlash": lambda value: ", ".join(map(_play, value if isinstance(value, list | tuple) else [value])),
     "cripple": lambda value: f"no force from {', '.join(value)}",
     "randomise": lambda value: (
         "drawn anew at each episode: " + ", ".join(value["ranges"])
@@ -113,6 +115,17 @@ _PHRASES: dict[str, Callable[[Any], str]] = {
         else "drawn anew at each episode"
     ),
 }
+
+
+def _terrain(value: dict[str, Any]) -> str:
+    form = "steps" if value.get("form") == "steps" else "hills"
+    numbers = (f"{key} {_plain(number)}" for key, number in value.items() if key not in ("form", "height"))
+    return ", ".join([f"{form} of {value['height']:g} m", *numbers])
+
+
+def _play(value: Any) -> str:
+    number, joint = (value["value"], value.get("joint")) if isinstance(value, dict) else (value, "")
+    return f"play of {number:g} in {joint or 'every driven joint'}"
 
 
 def _noise(what: str, value: Any) -> str:

@@ -28,6 +28,7 @@ from trl_suite.worlds.identity import identity
 from trl_suite.worlds.model.compilation import breaches, edited_model, recompiled
 from trl_suite.worlds.stepping.env import RobotEnv
 from trl_suite.worlds.stepping.vector_env import RobotVectorEnv
+from trl_suite.worlds.terms.play_joints import seen_positions
 
 Floats = NDArray[np.float64]
 Acts = Literal["motion", "observation", "reward", "termination", "start", "slots"]
@@ -297,7 +298,7 @@ def trace(world: RobotEnv, acts_on: Acts, steps: int) -> Floats:
     """
     observation, _ = world.reset(seed=0)
     rng = np.random.default_rng(0)
-    rows: list[Any] = [world.data.qpos.copy()] if acts_on == "start" else []
+    rows: list[Any] = [seen_positions(world.model, world.data.qpos)] if acts_on == "start" else []
     limits = world.action_limits
     share = np.zeros(limits.shape[1])
     low, high = np.where(np.isfinite(limits), limits, [[-_UNLIMITED], [_UNLIMITED]])
@@ -306,7 +307,8 @@ def trace(world: RobotEnv, acts_on: Acts, steps: int) -> Floats:
             share = rng.uniform(-1, 1, len(share))
         observation, reward, terminated, *_ = world.step((low + (high - low) * (share + 1) / 2).astype(np.float32))
         traced: dict[Acts, Any] = {"observation": observation, "reward": [reward], "termination": [terminated]}
-        rows.append(np.array(traced[acts_on], float) if acts_on in traced else world.data.qpos.copy())
+        positions = seen_positions(world.model, world.data.qpos)
+        rows.append(np.array(traced[acts_on], float) if acts_on in traced else positions)
     return np.array(rows)
 
 
@@ -409,6 +411,8 @@ _AMOUNTS: dict[str, Callable[[mujoco.MjModel], float]] = {
     "fluid": lambda model: float(model.opt.viscosity + 1e-6 * model.opt.density),
     "timestep": lambda model: float(model.opt.timestep),
     "contact_softness": lambda model: float(model.geom_solref[:, 0].sum()),
+    "backlash": lambda model: float(np.ptp(model.jnt_range, axis=1).sum()),
+    "terrain": lambda model: float(model.hfield_size[:, 2].sum()),
 }
 
 

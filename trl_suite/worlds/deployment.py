@@ -7,6 +7,7 @@ import numpy as np
 
 from trl_suite.interface import Deployment
 from trl_suite.worlds.stepping.env import RobotEnv, interface_of, make
+from trl_suite.worlds.terms.play_joints import seen_joints
 
 _SINGLE_AXIS = (int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_SLIDE))
 _ON_JOINT = (int(mujoco.mjtTrn.mjTRN_JOINT), int(mujoco.mjtTrn.mjTRN_JOINTINPARENT))
@@ -36,7 +37,7 @@ def deployment_of(address: str) -> Deployment:
 
 
 def _of_model(model: mujoco.MjModel, pose: np.ndarray, rate: float | None, names: tuple[str, ...]) -> Deployment:
-    joints = [index for index in range(model.njnt) if int(model.jnt_type[index]) in _SINGLE_AXIS]
+    joints = [index for index in seen_joints(model) if int(model.jnt_type[index]) in _SINGLE_AXIS]
     gains = {joint: _gains(model, joint) for joint in joints}
     return Deployment(
         control_hz=rate,

@@ -40,6 +40,14 @@ class MjModel:
     jnt_dofadr: Integers
     geom_bodyid: Integers
     geom_rbound: Floats
+    geom_aabb: Floats
+    nhfield: int
+    nhfielddata: int
+    hfield_nrow: Integers
+    hfield_ncol: Integers
+    hfield_adr: Integers
+    hfield_size: Floats
+    hfield_data: NDArray[np.float32]
     body_rootid: Integers
     tendon_adr: Integers
     tendon_num: Integers
@@ -175,6 +183,7 @@ class MjsSite(MjsElement):
     pos: Floats
 
 class MjsJoint(MjsElement):
+    armature: float
     type: Any
     pos: Floats
     stiffness: Floats
@@ -211,6 +220,7 @@ class MjsPair(MjsElement):
     solref: Floats
 
 class MjsActuator(MjsElement):
+    biastype: int
     target: str
     group: int
     gaintype: int
@@ -223,6 +233,7 @@ class MjSpec:
     def __init__(self) -> None: ...
     modelname: str
     compiler: Any
+    stat: Any
     option: Any
     default: Any
     worldbody: MjsBody
@@ -250,6 +261,8 @@ class MjSpec:
     def add_actuator(self, **fields: Any) -> MjsActuator: ...
     def add_equality(self, **fields: Any) -> MjsElement: ...
     def add_sensor(self, **fields: Any) -> MjsElement: ...
+    def add_hfield(self, **fields: Any) -> MjsElement: ...
+    def geom(self, name: str) -> Any: ...
     def delete(self, element: Any) -> None: ...
     def body(self, name: str) -> MjsBody: ...
     def add_mesh(self, **fields: Any) -> MjsMesh: ...
@@ -311,6 +324,7 @@ class mjtGeom:
     name: str
     def __init__(self, value: int) -> None: ...
     mjGEOM_PLANE: int
+    mjGEOM_HFIELD: int
     mjGEOM_SPHERE: int
     mjGEOM_CAPSULE: int
     mjGEOM_CYLINDER: int
@@ -404,6 +418,8 @@ def mj_id2name(m: MjModel, type: mjtObj, id: int) -> str | None: ...
 def mj_name2id(m: MjModel, type: mjtObj, name: str) -> int: ...
 def mju_mat2Quat(quat: Floats, mat: Floats) -> None: ...
 def mj_rnePostConstraint(m: MjModel, d: MjData) -> None: ...
+def mj_rayHfield(m: MjModel, d: MjData, geomid: int, pnt: Floats, vec: Floats, normal: Floats | None) -> float: ...
+def mj_fullM(m: MjModel, d: MjData, dst: Floats) -> None: ...
 def mju_quat2Mat(res: Floats, quat: Floats) -> None: ...
 def mj_getTotalmass(m: MjModel) -> float: ...
 def mj_versionString() -> str: ...

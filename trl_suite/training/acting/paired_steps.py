@@ -11,6 +11,7 @@ import torch
 from trl_suite.errors import InputError
 from trl_suite.networks.policy import Policy
 from trl_suite.worlds.stepping.env import interface_of, make
+from trl_suite.worlds.terms.play_joints import seen_joints, seen_numbers
 
 Floats = npt.NDArray[np.float64]
 
@@ -69,15 +70,16 @@ def _changes(
     observation, _ = here.reset(seed=seed)
     there.reset(seed=seed)
     source_data, target_data = here.unwrapped.data, there.unwrapped.data  # type: ignore[attr-defined]
-    changes = np.empty((2, count, len(source_data.qvel)))
+    states = [_State(env.unwrapped) for env in (here, there)]
+    changes = np.empty((2, count, len(states[0].velocity())))
     for row in range(count):
         action = policy.predict(observation[None], deterministic=False, generator=generator)[0][0]
-        target_data.qpos[:], target_data.qvel[:] = source_data.qpos, source_data.qvel
+        states[1].put(states[0])
         target_data.qacc_warmstart[:], source_data.qacc_warmstart[:] = 0, 0
-        before = source_data.qvel.copy()
+        before = states[0].velocity()
         *_, target_info = there.unwrapped.step(action)
         observation, _, terminated, truncated, info = here.step(action)
-        changes[:, row] = source_data.qvel - before, target_data.qvel - before
+        changes[:, row] = states[0].velocity() - before, states[1].velocity() - before
         if info.get("sim_unstable") or target_info.get("sim_unstable"):
             changes[:, row] = np.nan
         if terminated or truncated:
@@ -85,10 +87,28 @@ def _changes(
     return changes
 
 
+class _State:
+    """State of an env of MuJoCo, as far as a table sees it: without play between motors and links."""
+
+    def __init__(self, env: Any) -> None:
+        self._data = env.data
+        self._seen = seen_numbers(env.model) or (slice(None), slice(None))
+
+    def velocity(self) -> Floats:
+        """Generalised velocities: a copy."""
+        return np.array(self._data.qvel[self._seen[1]])
+
+    def put(self, other: "_State") -> None:
+        """Take another env's state, with play in its middle."""
+        self._data.qpos[:], self._data.qvel[:] = self._data.model.qpos0, 0.0
+        self._data.qpos[self._seen[0]] = other._data.qpos[other._seen[0]]
+        self._data.qvel[self._seen[1]] = other._data.qvel[other._seen[1]]
+
+
 def _names(model: mujoco.MjModel) -> tuple[str, ...]:
     """Return the joint of each generalised velocity, with a number where it has several."""
     names: list[str] = []
-    for index in range(model.njnt):
+    for index in seen_joints(model):
         name, width = model.joint(index).name or f"joint {index}", _WIDTH[int(model.jnt_type[index])]
         names += [name] if width == 1 else [f"{name}.{place}" for place in range(width)]
     return tuple(names)

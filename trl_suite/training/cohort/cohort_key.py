@@ -18,6 +18,8 @@ from trl_suite.training.cohort.stacked.parameter_layout import on_policy, padded
 from trl_suite.training.policy_import import spaces_of, trainable_spaces
 from trl_suite.training.training_run import TrainingRun
 from trl_suite.worlds.address import FOREIGN, Address
+from trl_suite.worlds.axes.variation import Play
+from trl_suite.worlds.env_spec import load
 from trl_suite.worlds.stepping.domain_pool import size
 from trl_suite.worlds.stepping.vector_env import bytes_per_variant, bytes_per_world
 from trl_suite.worlds.warp import limits
@@ -58,7 +60,17 @@ def cohort_key(run: TrainingRun) -> str:
         "terms": terms_of(run),
         "adapter": msgspec.to_builtins(run.definition.adapter),
     }
+    if joints := _joints_with_play(run.env):
+        common["play"] = joints
     return hashlib.sha256(msgspec.json.encode(common, order="deterministic")).hexdigest()
+
+
+def _joints_with_play(address: str) -> tuple[str, ...]:
+    """Joints to which the axis `backlash` adds one each, "" for all that a motor drives; no batch holds both."""
+    place = Address.parse(address)
+    play = place.variation(load(place.env)).backlash
+    parts = play if isinstance(play, tuple) else () if play is None else (play,)
+    return tuple(sorted(part.joint if isinstance(part, Play) else "" for part in parts))
 
 
 def shared_hyperparameters(hyperparameters: Hyperparameters) -> dict[str, Any]:

@@ -15,6 +15,8 @@ _DISABLING_BITS: dict[str, dict[str, int]] = {
     "frictionloss": {"frictionloss": _BITS.mjDSBL_FRICTIONLOSS, "constraint": _BITS.mjDSBL_CONSTRAINT},
     "gear": {"actuation": _BITS.mjDSBL_ACTUATION},
     "control_range": {"actuation": _BITS.mjDSBL_ACTUATION},
+    "terrain": {"contact": _BITS.mjDSBL_CONTACT, "constraint": _BITS.mjDSBL_CONSTRAINT},
+    "backlash": {"limit": _BITS.mjDSBL_LIMIT, "constraint": _BITS.mjDSBL_CONSTRAINT},
     "cripple": {"actuation": _BITS.mjDSBL_ACTUATION},
 }
 

@@ -11,11 +11,13 @@ import mujoco
 import numpy as np
 
 from trl_suite.errors import InputError, unknown
+from trl_suite.worlds.axes.backlash import backlash
 from trl_suite.worlds.axes.explicit import keep_muscles, scales_force, weaken_muscle, write_inertials, write_out
 from trl_suite.worlds.axes.idle import feels_gravity, refuse_disabled, touches
 from trl_suite.worlds.axes.shapes import length, put_back, size
 from trl_suite.worlds.axes.simulator_axes import cone, contact_softness, integrator, solver
 from trl_suite.worlds.axes.task_axes import TASK, edit_frame_skip
+from trl_suite.worlds.axes.terrain import terrain
 from trl_suite.worlds.axes.variation import (
     Change,
     ControlRange,
@@ -297,6 +299,8 @@ MODEL: dict[str, Axis] = {
     "solver": Axis("algorithm that solves contacts and limits", solver),
     "cone": Axis("cone that bounds friction", cone),
     "contact_softness": Axis("time constant of the contacts", contact_softness),
+    "terrain": Axis("uneven ground", terrain),
+    "backlash": Axis("play between motors and links", backlash),  # last: it adds joints to those that others change
 }
 
 

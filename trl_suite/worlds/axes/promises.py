@@ -17,6 +17,7 @@ from trl_suite.worlds.axes.effects import common_limits, effects
 from trl_suite.worlds.axes.explicit import index_of
 from trl_suite.worlds.axes.shape_promises import Shares, misgrown_meshes, promise_length, promise_size
 from trl_suite.worlds.axes.simulator_axes import promise_option, promise_softness
+from trl_suite.worlds.axes.terrain import OF_TERRAIN, ground_breaches, promise_terrain
 from trl_suite.worlds.axes.variation import Change, ControlRange, Gear, Gravity, Joint, Mass, Range, Variation
 from trl_suite.worlds.terms.model_sensors import align_with_gravity
 
@@ -101,6 +102,8 @@ def breaches(nominal: mujoco.MjModel, edited: mujoco.MjModel, variation: Variati
         if broken:
             return broken
     broken = [*_differing(law, nominal, edited), *_not_finite(edited)]
+    if variation.terrain is not None and not broken:
+        broken += ground_breaches(nominal, edited, variation.terrain)
     if not broken:
         broken += _otherwise_driven(law, nominal, edited)
     if not broken and law.comparable:
@@ -110,7 +113,7 @@ def breaches(nominal: mujoco.MjModel, edited: mujoco.MjModel, variation: Variati
 
 def promised(nominal: mujoco.MjModel, variation: Variation, shares: Shares | None) -> Law:
     """Return the law of a variation: what the nominal model becomes."""
-    model, free = copy.copy(nominal), set[str]()
+    model = copy.copy(nominal)
     strength, growth = np.ones(nominal.nu), np.ones((nominal.ngeom, 3))
     shaped = variation.size is not None or variation.length is not None
     if shares is not None and variation.size is not None:
@@ -126,15 +129,22 @@ def promised(nominal: mujoco.MjModel, variation: Variation, shares: Shares | Non
                 strength[index] *= _scale(part, float(start.actuator_gear[index, 0]))
         elif axis == "cripple":
             strength[[index_of(nominal, _OBJECT.mjOBJ_ACTUATOR, name) for name in change]] = 0.0
-    free |= _OF_SHAPE if shaped else frozenset[str]()
+    free = _free_fields(nominal, variation, bool(np.any(strength != 1.0)))
+    comparable = not shaped and variation.timestep is None  # some forces look a timestep ahead
+    return Law(model, free, strength, comparable, growth)
+
+
+def _free_fields(nominal: mujoco.MjModel, variation: Variation, strengthened: bool) -> frozenset[str]:
+    """Return the fields that follow from another law than the promised numbers."""
+    free = set(_OF_SHAPE if variation.size is not None or variation.length is not None else ())
     if variation.size is not None:
         free |= {name for name in fields_of(nominal) if name.startswith(_OF_MESH) or name.endswith("pathadr")}
-    free |= _OF_FORCE if np.any(strength != 1.0) else frozenset[str]()
+    if variation.terrain is not None:
+        free |= {name for name in fields_of(nominal) if name.startswith(OF_TERRAIN)}
+    free |= _OF_FORCE if strengthened else frozenset[str]()
     if _derives_muscles(nominal) and any(getattr(variation, axis) is not None for axis in _MOVES_MUSCLES):
-        free.add("actuator_gainprm")
-        free.add("actuator_biasprm")  # their peak force stays, and the number that it is derived from does not
-    comparable = not shaped and variation.timestep is None  # some forces look a timestep ahead
-    return Law(model, frozenset(free), strength, comparable, growth)
+        free |= {"actuator_gainprm", "actuator_biasprm"}  # their peak force stays, what it is derived from does not
+    return frozenset(free)
 
 
 def _derives_muscles(model: mujoco.MjModel) -> bool:
@@ -450,6 +460,7 @@ _PROMISES: dict[str, Callable[[mujoco.MjModel, mujoco.MjModel, Any], None]] = {
     "solver": lambda model, _, change: promise_option("solver", model, change),
     "cone": lambda model, _, change: promise_option("cone", model, change),
     "contact_softness": promise_softness,
+    "terrain": promise_terrain,
 }
 _OBJECT_TYPES = {"body": _OBJECT.mjOBJ_BODY, "joint": _OBJECT.mjOBJ_JOINT, "actuator": _OBJECT.mjOBJ_ACTUATOR}
 

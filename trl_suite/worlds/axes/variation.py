@@ -191,6 +191,59 @@ class Region(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise ValueError(f"a region goes from low to high, not from {self.low} to {self.high}")
 
 
+MostPlay = Annotated[float, Meta(gt=0, le=0.5)]
+
+
+class Play(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Play between a motor and its link: the motor's joint is what is seen, the link is free between two stops."""
+
+    joint: str = ""
+    """Joint that has play; all that a motor drives where not given."""
+    value: MostPlay
+    """Way of the link from one stop to the other while its motor stands, in rad or m."""
+
+
+CELLS_PER_HILL = 8  # cells of a height field along a hill or a step
+MAX_NODES = 1_000_000  # heights of a height field
+
+
+class Terrain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Uneven ground in place of the flat floor: a height field that follows from its seed, flat where a robot starts.
+
+    Heights that an env reads or bounds are above the flat middle, not above the ground below the robot.
+    """
+
+    height: Annotated[float, Meta(gt=0, le=1)]
+    """Distance from the lowest to the highest point, in m."""
+    form: Literal["rolling", "steps"] = "rolling"
+    """Smooth hills, or blocks whose faces rise within an eighth of their side."""
+    size: Annotated[float, Meta(gt=0, le=100)] = 0.8
+    """Length of a hill, or side of a block, in m."""
+    flat: Annotated[float, Meta(gt=0, le=100)] = 0.5
+    """Radius of the flat middle, in m."""
+    extent: tuple[Annotated[float, Meta(gt=0, le=10_000)], Annotated[float, Meta(gt=0, le=10_000)]] = (25.0, 25.0)
+    """Distances from the middle to the edges along x and y, in m; there is no ground beyond."""
+    seed: Annotated[int, Meta(ge=0, lt=2**31)] = 0
+    """Seed that the heights follow from."""
+
+    def __post_init__(self) -> None:
+        """Refuse a ground that is flat all over, or too fine.
+
+        Raises:
+            ValueError: it is.
+        """
+        if self.flat >= min(self.extent):
+            raise ValueError(f"a flat middle of {self.flat:g} m leaves no hills in an extent of {min(self.extent):g} m")
+        if (count := math.prod(self.nodes)) > MAX_NODES:
+            raise ValueError(f"{count:,} heights are more than {MAX_NODES:,}: give a larger size or a smaller extent")
+
+    @property
+    def nodes(self) -> tuple[int, int]:
+        """Number of heights along x and along y: odd, so that one is in the middle."""
+        along, across = (2 * math.ceil(end * CELLS_PER_HILL / self.size - 1e-9) + 1 for end in self.extent)
+        return along, across
+
+
 Steps = Annotated[int, Meta(ge=1, le=1000)]
 Count = Annotated[int, Meta(ge=1, le=64)]
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -257,6 +310,8 @@ class Variation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Length of bodies, in m; what hangs on them moves along."""
     joint_range: float | Range | tuple[Range, ...] | None = None
     """Range of joints, in rad or m."""
+    backlash: MostPlay | Play | tuple[Play, ...] | None = None
+    """Play between motors and links; a bare number is that of every driven joint, in rad or m."""
     damping: float | Joint | tuple[Joint, ...] | None = None
     """Damping of joints or tendons, in N m s/rad or N s/m."""
     stiffness: float | Joint | tuple[Joint, ...] | None = None
@@ -283,6 +338,8 @@ class Variation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Friction cone of the contacts."""
     contact_softness: float | None = None
     """Factor of the contacts' time constant, above 0."""
+    terrain: Annotated[float, Meta(gt=0, le=1)] | Terrain | None = None
+    """Uneven ground in place of the flat floor; a bare number is its height, in m."""
     direction: Literal[-1, 1] | None = None
     """Direction that running is paid for: -1 is backwards."""
     target_speed: float | None = None

@@ -12,7 +12,7 @@ import msgspec
 import mujoco
 
 from trl_suite.errors import InputError, unknown
-from trl_suite.worlds.axes import model_axes, promises, shape_promises
+from trl_suite.worlds.axes import model_axes, play_promises, promises, shape_promises
 from trl_suite.worlds.axes.variation import Variation
 from trl_suite.worlds.env_spec import EnvSpec
 from trl_suite.worlds.model import mjcf
@@ -151,8 +151,15 @@ def _breaches(model: str, fitting: bytes, variation: Variation, edited: mujoco.M
         return []
     spec, nominal = _nominal(model, fitting, content)
     _refuse_unfit(nominal, model)
-    shaped = variation.size is not None or variation.length is not None
-    return promises.breaches(nominal, edited, variation, shape_promises.shares(spec, nominal) if shaped else None)
+    rigid = msgspec.structs.replace(variation, backlash=None)
+    without = edited if variation.backlash is None else _compile(_edited(model, fitting, rigid, content), model)
+    broken: list[str] = []
+    if _is_edit(rigid):
+        shaped = rigid.size is not None or rigid.length is not None
+        broken += promises.breaches(nominal, without, rigid, shape_promises.shares(spec, nominal) if shaped else None)
+    if variation.backlash is not None:
+        broken += play_promises.play_breaches(without, edited, variation.backlash)
+    return broken
 
 
 def breaches(spec: EnvSpec, variation: Variation) -> tuple[str, ...]:

@@ -22,7 +22,11 @@ from trl_suite.worlds.axes.promises import fields_of
 from trl_suite.worlds.axes.variation import Variation
 from trl_suite.worlds.model.compilation import ShiftedFile, shifted_file
 
-_OF_THE_ENV = {"timestep": "the env fixes how long a step is"}
+_OF_THE_ENV = {
+    "timestep": "the env fixes how long a step is",
+    "terrain": "the env counts on a flat floor",
+    "backlash": "the env reads all joints of its model, and play adds some",
+}
 _ONE_AT_A_TIME = threading.RLock()  # MuJoCo's loader is one for the whole process
 SHIFTED_FILES = 16  # edited models that are remembered
 

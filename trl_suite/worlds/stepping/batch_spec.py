@@ -174,6 +174,10 @@ def _refuse_unless_alike(every: Mapping[str, tuple[EnvSpec, mujoco.MjModel, Boun
     for address, digest in zip(addresses, digests, strict=True):
         if digest != digests[0]:
             raise InputError(f"{address} has other slots than {addresses[0]}: they cannot share a batch")
+    states = [(model.nq, model.nv) for _, model, *_ in every.values()]
+    for address, state in zip(addresses, states, strict=True):
+        if state != states[0]:  # play adds joints that are no slots
+            raise InputError(f"{address} has other joints than {addresses[0]}: they cannot share a batch")
 
 
 def _refuse_other_layouts(models: Mapping[str, mujoco.MjModel]) -> None:

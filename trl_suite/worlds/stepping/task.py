@@ -18,6 +18,7 @@ from trl_suite.worlds.env_spec import Bound, EnvSpec, Goal, ObjectPlace, Spread,
 from trl_suite.worlds.terms import arrays
 from trl_suite.worlds.terms.displacement import action_slots, bind_displacement
 from trl_suite.worlds.terms.memory import MEMORY_FIELD, MemoryLayout, located_blocks
+from trl_suite.worlds.terms.play_joints import seen_numbers
 from trl_suite.worlds.terms.rewards import BoundTerm, bind_term
 from trl_suite.worlds.terms.sensors import AFTER_STEP, Fields, Reading, degrees_of_freedom, reading
 
@@ -96,7 +97,7 @@ class BoundTask:
             self.interface.refuse_twins()
         except ValueError as error:
             raise InputError(f"observation: {error}") from None
-        self.starts = spec.reset
+        self.starts, self.seen = spec.reset, seen_numbers(model)
         with located("reset.keyframe"):
             self.nominal = nominal_state(model, spec.reset.keyframe)
         with located("reset.pose"):
@@ -153,14 +154,17 @@ class BoundTask:
 
     def start(self, rng: np.random.Generator) -> tuple[Floats, Floats]:
         """Return a first state: positions (nq,), with the goal, and velocities (nv,), drawn in this order."""
-        position = self.nominal.position + _noise(rng, self.starts.position, len(self.nominal.position))
+        position = self.nominal.position.copy()
+        positions, velocities = self.seen or (slice(None), slice(None))  # play starts in its middle, at rest
+        position[positions] += _noise(rng, self.starts.position, len(position[positions]))
         if self.starts.goal:
             position[self.goal] = _goal(rng, self.starts.goal)
         earlier = [] if self.goal is None else [position[self.goal]]
         for indices, placement in zip(self.places, self.starts.objects, strict=True):
             position[indices] = _placed(rng, placement, earlier)
             earlier.append(position[indices])
-        velocity = self.nominal.velocity + _noise(rng, self.starts.velocity, len(self.nominal.velocity))
+        velocity = self.nominal.velocity.copy()
+        velocity[velocities] += _noise(rng, self.starts.velocity, len(velocity[velocities]))
         if self.still is not None:
             velocity[self.still] = 0.0
         return position, velocity

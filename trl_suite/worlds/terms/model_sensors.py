@@ -12,6 +12,8 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from trl_suite.worlds.terms.play_joints import seen_joints
+
 _SENSOR, _OBJECT = mujoco.mjtSensor, mujoco.mjtObj
 OBJECTS = {  # what a sensor can be attached to, by the word of a table
     "site": int(_OBJECT.mjOBJ_SITE),
@@ -150,7 +152,7 @@ def element_names(model: mujoco.MjModel) -> dict[str, Sequence[str]]:
         "site": [model.site(index).name for index in range(model.nsite)],
         "body": [model.body(index).name for index in range(model.nbody)],
         "geom": [model.geom(index).name for index in range(model.ngeom)],
-        "joint": [model.joint(index).name for index in range(model.njnt) if int(model.jnt_type[index]) in SINGLE],
+        "joint": [model.joint(index).name for index in seen_joints(model) if int(model.jnt_type[index]) in SINGLE],
     }
 
 

@@ -19,6 +19,7 @@ from trl_suite.worlds.terms.model_sensors import (
     sensor_numbers,
     suffix,
 )
+from trl_suite.worlds.terms.play_joints import seen_joints
 
 SLIDE, HINGE = int(mujoco.mjtJoint.mjJNT_SLIDE), int(mujoco.mjtJoint.mjJNT_HINGE)
 FREE, BALL = int(mujoco.mjtJoint.mjJNT_FREE), int(mujoco.mjtJoint.mjJNT_BALL)
@@ -94,7 +95,7 @@ _BALL = {"position": ("qw", "qx", "qy", "qz"), "velocity": ("rx", "ry", "rz")}
 def _positions(model: mujoco.MjModel) -> list[NamedScalar]:
     """Return every coordinate: `<joint>`, or `<joint>.<part>` where a joint has several."""
     numbers: list[NamedScalar] = []
-    for index in range(model.njnt):
+    for index in seen_joints(model):
         name, kind, first = model.joint(index).name, model.jnt_type[index], int(model.jnt_qposadr[index])
         if kind in (SLIDE, HINGE):
             numbers.append(NamedScalar(name, first, "m" if kind == SLIDE else "rad"))
@@ -117,7 +118,7 @@ def _forces(model: mujoco.MjModel) -> list[NamedScalar]:
 def _degrees_of_freedom(model: mujoco.MjModel, sliding: str, turning: str) -> list[NamedScalar]:
     """Return every degree of freedom; of a free joint the turning is about its own axes, the sliding the world's."""
     numbers: list[NamedScalar] = []
-    for index in range(model.njnt):
+    for index in seen_joints(model):
         name, kind, first = model.joint(index).name, model.jnt_type[index], int(model.jnt_dofadr[index])
         if kind in (SLIDE, HINGE):
             numbers.append(NamedScalar(name, first, sliding if kind == SLIDE else turning))

@@ -48,9 +48,12 @@ class InitialStates:
             (_indices(indices, self.position), placement, put(np.array(placement.low)), put(np.array(placement.high)))
             for indices, placement in zip(tasks[0].places, starts[0].objects, strict=True)
         ]
+        seen = tasks[0].seen
+        self._seen = None if seen is None else [torch.from_numpy(rows).to(self.position.device) for rows in seen]
+        self._widths = [len(rows) for rows in seen or (self.position[0], self.velocity[0])]  # of noise
         widths = {
-            DrawPurpose.POSITION: self._noises[0].numbers(self.position.shape[1]),
-            DrawPurpose.VELOCITY: self._noises[1].numbers(self.velocity.shape[1]),
+            DrawPurpose.POSITION: self._noises[0].numbers(self._widths[0]),
+            DrawPurpose.VELOCITY: self._noises[1].numbers(self._widths[1]),
             DrawPurpose.GOAL: GOALS * self._low.shape[1] if goals else 0,
             DrawPurpose.PLACEMENT: GOALS * sum(len(placement.low) for _, placement, *_ in self._objects),
         }
@@ -62,14 +65,21 @@ class InitialStates:
 
     def drawn(self) -> tuple[Tensor, Tensor]:
         """Return positions (worlds, nq) and velocities (worlds, nv) that were drawn last."""
-        position = self.position + self._noises[0].of(self._draws.of(DrawPurpose.POSITION), self.position.shape[1])
-        velocity = self.velocity + self._noises[1].of(self._draws.of(DrawPurpose.VELOCITY), self.velocity.shape[1])
+        position = self._noisy(self.position, 0, DrawPurpose.POSITION)
+        velocity = self._noisy(self.velocity, 1, DrawPurpose.VELOCITY)
         if self._goal is not None:
             position = position.index_copy(1, self._goal, self._goals())
         position = self._placed(position)
         if self._still is not None:
             velocity = velocity.index_fill(1, self._still, 0.0)
         return position, velocity
+
+    def _noisy(self, nominal: Tensor, which: int, purpose: DrawPurpose) -> Tensor:
+        """Return nominal numbers (worlds, n) with noise on those of the joints that a table sees."""
+        noise = self._noises[which].of(self._draws.of(purpose), self._widths[which])
+        if self._seen is None or not isinstance(noise, Tensor):
+            return nominal + noise
+        return nominal.index_add(1, self._seen[which], noise)
 
     def _placed(self, position: Tensor) -> Tensor:
         """Return the positions with every object at the first of many places that is clear of those before it."""

@@ -13,6 +13,7 @@ import numpy as np
 from trl_suite.interface import Interface
 from trl_suite.worlds.address import Address
 from trl_suite.worlds.stepping.env import built
+from trl_suite.worlds.terms.play_joints import seen_numbers
 from trl_suite.worlds.warp import warp_library
 from trl_suite.worlds.warp.merge import device_model, solvable
 
@@ -48,11 +49,14 @@ def limits(models: Sequence[mujoco.MjModel], frame_skip: int) -> Limits:
 def _measured(model: mujoco.MjModel, frame_skip: int, steps: int) -> Limits:
     """Return the most contacts and constraint rows of a robot that is thrown about at full force."""
     rng, data = np.random.default_rng(_ANY), mujoco.MjData(model)
+    joints = seen_numbers(model)
+    seen = slice(None) if joints is None else joints.positions
     contacts = constraints = 0
     for step in range(steps):
         if step % EPISODE == 0:
             mujoco.mj_resetData(model, data)
-            data.qpos[:] += rng.normal(0.0, _SPREAD[step // EPISODE % 2], model.nq)
+            thrown = rng.normal(0.0, _SPREAD[step // EPISODE % 2], model.nq)
+            data.qpos[seen] += thrown[seen]
             mujoco.mj_normalizeQuat(model, data.qpos)
             data.qvel[:] = rng.normal(0.0, 1.0, model.nv)
         data.ctrl[:] = np.where(rng.random(model.nu) < 0.5, *model.actuator_ctrlrange.T)
