@@ -45,9 +45,9 @@ def test_a_model_of_another_package_is_an_env_whose_file_decides_its_identity(pa
     [
         ("package:some_robots/robot.xml", InputError, "unknown model 'robot.xml'"),
         ("package:some_robots/walker/robo.xml", InputError, "holds no 'walker/robo.xml'"),
-        ("package:some_robots/../x.xml", InputError, "a path inside the package"),
-        ("package:some_robots", InputError, "a path inside the package"),
-        ("package:no_such_package/x.xml", NotInstalledError, "'no_such_package' is not installed"),
+        ("package:some_robots/../x.xml", InputError, "NAME as Python imports it"),
+        ("package:some_robots", InputError, "NAME as Python imports it"),
+        ("package:no_such_package/x.xml", NotInstalledError, "no package 'no_such_package' is installed: pip install"),
         ("packages:x/y.xml", InputError, "a model's name opens with"),
     ],
 )

@@ -96,7 +96,7 @@ def test_another_ground_than_the_promised_one_is_found():
         model.geom_friction[floor_of(compiled(load("quadruped"), Variation()))] = 0.1
 
     assert planted(SMALL, raised) == ["the heights of floor 'floor' are not those of seed 3"]
-    assert planted(SMALL, shallow) == ["the heights of floor 'floor' are not those of seed 3"]
+    assert "of 'floor' is" in planted(SMALL, shallow)[0]
     assert "geom_friction of 'floor'" in planted(SMALL, smooth)[0]
     plain = compiled(load("quadruped"), Variation())
     assert breaches(plain, plain, Variation(terrain=SMALL), None)

@@ -35,10 +35,10 @@ def _in_package(model: str, place: str) -> Path:
     package, _, inside = place.partition("/")
     path = PurePosixPath(inside)
     if not package.isidentifier() or path.suffix != ".xml" or path.is_absolute() or ".." in path.parts:
-        raise InputError(f"model '{model}': write 'package:NAME/path/to/model.xml', a path inside the package NAME")
+        raise InputError(f"model '{model}': write 'package:NAME/path/to/model.xml', NAME as Python imports it")
     spec = importlib.util.find_spec(package)
     if spec is None:
-        raise NotInstalledError(f"model '{model}': the package '{package}' is not installed")
+        raise NotInstalledError(f"model '{model}': no package '{package}' is installed: pip install it")
     for folder in spec.submodule_search_locations or ():
         if (file := Path(folder) / path).is_file():
             return file
