@@ -179,7 +179,7 @@ def test_a_batch_of_worlds_with_play_and_without_goes_as_each_alone():
         ("quadruped", {"joint": "root", "value": 0.1}, "unknown joint with a motor 'root'"),
         ("quadruped", [{"value": 0.1}, {"joint": "FR_calf", "value": 0.1}], "joint 'FR_calf' is changed twice"),
         ("inverted-pendulum", 0.02, "joint 'slider' has no rotor: give it an inertia, armature = { value = 0.01 }"),
-        ("arm-reach", 0.02, "too light for a timestep of 0.005 s"),
+        ("arm-reach", 0.02, "too light for its servo at 0.005 s a step: give an armature of 0.2"),
     ],
 )  # fmt: skip
 def test_play_that_cannot_be_is_refused_in_one_line(env: str, backlash: Any, message: str):

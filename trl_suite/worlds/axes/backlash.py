@@ -20,7 +20,7 @@ from trl_suite.worlds.terms.play_joints import PLAY_SUFFIX
 _HARD_STOP = (0.9995, 0.9999, 0.001, 0.5, 2.0)  # impedance of the stops
 _ON_JOINT = (int(mujoco.mjtTrn.mjTRN_JOINT), int(mujoco.mjtTrn.mjTRN_JOINTINPARENT))
 _AFFINE = int(mujoco.mjtBias.mjBIAS_AFFINE)
-_HINGE = int(mujoco.mjtJoint.mjJNT_HINGE)
+_TURNING = int(mujoco.mjtJoint.mjJNT_TURNING)
 _JOINT_FIELDS = (
     "name", "type", "pos", "axis", "ref", "springref", "limited", "range", "margin", "armature", "damping", "stiffness",
     "frictionloss", "actfrclimited", "actfrcrange", "actgravcomp", "align", "group", "solref_limit", "solimp_limit",
@@ -94,8 +94,8 @@ def _refuse_light_rotor(joint: str, inertia: float, damping: float, timestep: fl
         raise InputError(f"joint '{joint}' has no rotor: give it an inertia, armature = {{ value = 0.01 }}")
     if inertia < damping * timestep * (1 - 1e-9):
         raise InputError(
-            f"the rotor of joint '{joint}' is {inertia:g} kg m², too light for a timestep of {timestep:g} s and its "
-            f"servo's damping: give an armature of {damping * timestep:g} or more, or a shorter timestep"
+            f"the rotor of joint '{joint}' is {inertia:g} kg m², too light for its servo at {timestep:g} s a step: "
+            f"give an armature of {damping * timestep:g} or more, or a shorter timestep"
         )
 
 
@@ -130,7 +130,7 @@ def _copied(value: Any) -> Any:
 def _play_fields(model: mujoco.MjSpec, joint: dict[str, Any], play: float) -> dict[str, Any]:
     """Fields of the joint that is the play of another: the same axis, two stops, and nothing that holds it between."""
     half = play / 2
-    if model.compiler.degree and int(joint["type"]) == _HINGE:
+    if model.compiler.degree and int(joint["type"]) == _TURNING:
         half = float(np.rad2deg(half))
     still = {"damping": np.zeros_like(joint["damping"]), "stiffness": np.zeros_like(joint["stiffness"])}
     plain = dict.fromkeys(("ref", "springref", "margin", "armature", "frictionloss"), 0.0)

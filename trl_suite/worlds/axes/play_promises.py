@@ -20,9 +20,9 @@ Floats = NDArray[np.float64]
 
 _STATES = 3  # at which the mechanics are compared
 _TOLERANCE = 1e-6  # relative to a number, and to a hundredth of the largest of its field
-_PER_JOINT = ("jnt_",)
-_PER_POSITION = ("qpos0", "qpos_spring", "key_qpos")
-_PER_VELOCITY = ("dof_armature", "dof_damping", "dof_frictionloss", "dof_solref", "dof_solimp", "key_qvel")
+_ROWS_OF_JOINTS = ("jnt_",)
+_ROWS_OF_POSITIONS = ("qpos0", "qpos_spring", "key_qpos")
+_ROWS_OF_VELOCITIES = ("dof_armature", "dof_damping", "dof_frictionloss", "dof_solref", "dof_solimp", "key_qvel")
 _ADDRESSES = ("jnt_qposadr", "jnt_dofadr", "jnt_actuatorid")
 # sizes, indices and what MuJoCo derives of a mechanism; the mechanics themselves are compared
 _DERIVED = (
@@ -83,14 +83,18 @@ def _stops(before: mujoco.MjModel, after: mujoco.MjModel, plays: dict[str, float
         ]
         if not all(alike) or after.jnt_type[joint] != before.jnt_type[motor]:
             yield f"the play of joint '{name}' is about another axis"
-        held = [getattr(after, f"dof_{field}")[row] for field in ("damping", "frictionloss", "armature")]
-        if np.any(held) or np.any(after.jnt_stiffness[joint]):
+        resists = [getattr(after, f"dof_{field}")[row] for field in ("damping", "frictionloss", "armature")]
+        if np.any(resists) or np.any(after.jnt_stiffness[joint]):
             yield f"the play of joint '{name}' is held between its stops"
 
 
 def _other_numbers(before: mujoco.MjModel, after: mujoco.MjModel, seen: SeenNumbers) -> Iterator[str]:
     """Yield the fields that differ in more than the added joints."""
-    rows = {_PER_JOINT: np.array(seen_joints(after)), _PER_POSITION: seen.positions, _PER_VELOCITY: seen.velocities}
+    rows = {
+        _ROWS_OF_JOINTS: np.array(seen_joints(after)),
+        _ROWS_OF_POSITIONS: seen.positions,
+        _ROWS_OF_VELOCITIES: seen.velocities,
+    }
     others = fields_of(after)
     for name, value in fields_of(before).items():
         other = others[name]

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 PLAY_SUFFIX = "~play"  # after the name of the motor's joint
-_POSITIONS = {int(mujoco.mjtJoint.mjJNT_FREE): 7, int(mujoco.mjtJoint.mjJNT_BALL): 4}
-_VELOCITIES = {int(mujoco.mjtJoint.mjJNT_FREE): 6, int(mujoco.mjtJoint.mjJNT_BALL): 3}
+_POSITION_WIDTHS = {int(mujoco.mjtJoint.mjJNT_FREE): 7, int(mujoco.mjtJoint.mjJNT_BALL): 4}
+_VELOCITY_WIDTHS = {int(mujoco.mjtJoint.mjJNT_FREE): 6, int(mujoco.mjtJoint.mjJNT_BALL): 3}
 
 
 class SeenNumbers(NamedTuple):
@@ -38,7 +38,8 @@ def seen_numbers(model: mujoco.MjModel) -> SeenNumbers | None:
     if len(joints) == model.njnt:
         return None
     return SeenNumbers(
-        _indices(model, joints, model.jnt_qposadr, _POSITIONS), _indices(model, joints, model.jnt_dofadr, _VELOCITIES)
+        _indices(model, joints, model.jnt_qposadr, _POSITION_WIDTHS),
+        _indices(model, joints, model.jnt_dofadr, _VELOCITY_WIDTHS),
     )
 
 
