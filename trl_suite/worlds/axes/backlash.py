@@ -20,7 +20,7 @@ from trl_suite.worlds.terms.play_joints import PLAY_SUFFIX
 _HARD_STOP = (0.9995, 0.9999, 0.001, 0.5, 2.0)  # impedance of the stops
 _ON_JOINT = (int(mujoco.mjtTrn.mjTRN_JOINT), int(mujoco.mjtTrn.mjTRN_JOINTINPARENT))
 _AFFINE = int(mujoco.mjtBias.mjBIAS_AFFINE)
-_TURNING = int(mujoco.mjtJoint.mjJNT_TURNING)
+_TURNING = int(mujoco.mjtJoint.mjJNT_HINGE)
 _JOINT_FIELDS = (
     "name", "type", "pos", "axis", "ref", "springref", "limited", "range", "margin", "armature", "damping", "stiffness",
     "frictionloss", "actfrclimited", "actfrcrange", "actgravcomp", "align", "group", "solref_limit", "solimp_limit",
