@@ -15,6 +15,7 @@ from trl_suite.errors import InputError, located, unknown
 from trl_suite.interface import Slot
 from trl_suite.worlds.env_spec import Displacement, EnvSpec
 from trl_suite.worlds.terms import arrays
+from trl_suite.worlds.terms.play_joints import seen_joints
 from trl_suite.worlds.terms.sensors import HINGE, SLIDE, Fields, controls
 
 LEVER = 0.1  # m: a turn counts as the way of a point so far from its axis
@@ -198,7 +199,7 @@ def _joints(model: mujoco.MjModel, displacement: Displacement) -> list[int]:
     Raises:
         InputError: there is no such hinge or slide, or none at all.
     """
-    names = [model.joint(index).name for index in range(model.njnt) if model.jnt_type[index] in (HINGE, SLIDE)]
+    names = [model.joint(index).name for index in seen_joints(model) if model.jnt_type[index] in (HINGE, SLIDE)]
     for name in displacement.joints:
         if "*" not in name and name not in names:
             raise unknown("hinge or slide joint", name, names)
