@@ -11,11 +11,12 @@ from trl_suite.evidence.results.budget_readings import BudgetReading
 from trl_suite.evidence.results.experiment_results import Results
 from trl_suite.evidence.results.method_contrasts import MethodContrast
 from trl_suite.evidence.results.number_format import estimate
-from trl_suite.evidence.statistics.claim import Claim
 from trl_suite.record import SCRATCH
 
 MAPS: Mapping[str, str] = {"freeze-map-half-cheetah": "HalfCheetah", "freeze-map-walker2d": "Walker2d"}
 ANSWERS = ((FULL, SCRATCH), ("feature-extraction", SCRATCH), ("feature-extraction", FULL))
+HELD = {"statistics-held": "statistics", "first-layer-held": "the first layer", "layers-held": "both layers"}
+NONE = "no pairs yet"
 HEADS = ("contrast", "target", "over the budget", "claim", "at the end", "claim")
 
 
@@ -47,7 +48,7 @@ def answer(results: Mapping[str, Results], experiments: str, images: str) -> str
             f"{robot}: gain over scratch at the end of each budget, by method and target; hatched: nothing is claimed"
         )
         parts.append(f"![{caption}]({images}{name}.svg)\n\n{caption}.")
-        parts.append(f"{link}. " + " ".join(_answers(results[name])))
+        parts.append(f"{link}, beside a tuned scratch:\n\n{_answers(results[name])}")
     return "\n\n".join(parts)
 
 
@@ -55,39 +56,45 @@ def _chapter(name: str, robot: str, results: Results | None, experiments: str) -
     head = f"### [{robot}]({experiments}{name}/README.md)"
     if results is None:
         return f"{head}\n\nNot run yet."
-    told = "\n".join(f"- {line}" for line in (*_answers(results), *_expectation_lines(results)))
-    return "\n\n".join([head, told, _contrast_table(results.contrasts()), _budget_table(results.budgets())])
+    return "\n\n".join(
+        [head, _answers(results), _contrast_table(results.contrasts()), _budget_table(results.budgets())]
+    )
 
 
-def _answers(results: Results) -> list[str]:
-    """Return a sentence for each question and target: after how many steps which claim is made."""
-    readings = results.budgets()
-    lines: list[str] = []
-    for env in results.envs:
-        for method, baseline in ANSWERS:
-            fitting = [r for r in readings if (r.env, r.method, r.baseline) == (env, method, baseline)]
-            if fitting:
-                lines.append(f"`{env}`: `{method}` minus `{baseline}` is {_by_claim(fitting)}.")
-    return lines or ["No two methods have finished runs of one seed yet."]
+def _answers(results: Results) -> str:
+    """Return questions by targets: which claim holds at which budgets, and what held parts gain over the budget."""
+    readings, contrasts, envs = results.budgets(), results.contrasts(), results.envs
+    rows = [
+        (f"`{method}` minus `{baseline}`", *(_by_claim(_of(readings, env, method, baseline)) for env in envs))
+        for method, baseline in ANSWERS
+    ]
+    for name, part in HELD.items():
+        areas = {
+            row.env: f"{estimate(row.area, signed=True)}, {row.area_claim}" for row in contrasts if row.name == name
+        }
+        rows.append((f"{part} held, over the budget", *(areas.get(env, NONE) for env in envs)))
+    return _table(("", *(f"`{env}`" for env in envs)), rows)
+
+
+def _of(readings: Iterable[BudgetReading], env: str, method: str, baseline: str) -> list[BudgetReading]:
+    return [one for one in readings if (one.env, one.method, one.baseline) == (env, method, baseline)]
 
 
 def _by_claim(readings: Sequence[BudgetReading]) -> str:
-    """Return the claims on the end of the budget in the order of budgets: `better after 10,240 and 30,720 steps`."""
-    groups = groupby(readings, key=lambda reading: reading.end_claim)
-    return ", ".join(f"{claim} after {_listed(reading.step for reading in group)} steps" for claim, group in groups)
+    """Return the claims at the ends of budgets: `better up to 30,720 steps, worse from 102,400 steps on`."""
+    groups = [
+        (claim, [reading.step for reading in group]) for claim, group in groupby(readings, lambda one: one.end_claim)
+    ]
+    if not groups:
+        return NONE
+    if len(groups) == 1:
+        return f"{groups[0][0]} at every budget"
+    (first, begun), *between = groups
+    return ", ".join([f"{first} up to {begun[-1]:,} steps", *(f"{claim} {_range(steps)}" for claim, steps in between)])
 
 
-def _listed(steps: Iterable[int]) -> str:
-    texts = [f"{step:,}" for step in steps]
-    return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
-
-
-def _expectation_lines(results: Results) -> list[str]:
-    """Return a sentence for the claims of all contrasts, by what is claimed at the end of the whole budget."""
-    by_claim: dict[Claim, list[str]] = {}
-    for row in results.contrasts():
-        by_claim.setdefault(row.end_claim, []).append(f"{row.name} ({row.env.rpartition('.')[2]})")
-    return [f"Contrasts that end {claim}: {', '.join(names)}." for claim, names in by_claim.items()]
+def _range(steps: Sequence[int]) -> str:
+    return f"at {steps[0]:,} steps" if len(steps) == 1 else f"from {steps[0]:,} to {steps[-1]:,} steps"
 
 
 def _contrast_table(rows: Sequence[MethodContrast]) -> str:
