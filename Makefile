@@ -17,6 +17,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip -c constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt --group dev --editable .
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group outside --no-deps
 	touch $(STAMP)
 
 check: setup    ## style and types

@@ -1,5 +1,6 @@
 """Envs of outside suites, of the packages that are installed: slots, goals, success, and shifts."""
 
+import importlib
 import warnings
 
 import gymnasium
@@ -88,6 +89,34 @@ def test_success_at_the_end_and_once_are_told_apart():
     maze.reset(seed=1)
     maze._env.unwrapped.goal = np.array([9.0, 9.0])
     assert maze.step(np.zeros(2, np.float32))[-1]["is_success"] is False
+
+
+def test_a_controller_that_goes_to_the_goal_succeeds_at_fetchs_task():
+    needs("FetchReach-v4")
+    env = OutsideEnv("gymnasium:FetchReach-v4")
+    for seed in range(3):
+        observation, _ = env.reset(seed=seed)
+        truncated = False
+        while not truncated:
+            towards = 10.0 * (observation[3:6] - observation[:3])  # desired_goal minus achieved_goal
+            observation, _, _, truncated, info = env.step(np.append(np.clip(towards, -1, 1), 0).astype(np.float32))
+        assert info["is_success"] is True
+
+
+@pytest.mark.parametrize("task", ["reach", "drawer-close"])
+def test_meta_worlds_scripted_policy_succeeds_at_its_task(task):
+    needs(f"Meta-World/{task}-v3")
+    policies = importlib.import_module("metaworld.policies")
+    policy = policies.ENV_POLICY_MAP[f"{task}-v3"]()
+    env = OutsideEnv(f"gymnasium:Meta-World/{task}-v3")
+    observation, _ = env.reset(seed=0)
+    for _ in range(200):
+        action = np.clip(policy.get_action(observation), -1, 1).astype(np.float32)
+        observation, *_, info = env.step(action)
+        if info["is_success"]:
+            break
+    assert info["is_success"] is True
+    env.close()
 
 
 def test_several_run_side_by_side():

@@ -8,6 +8,7 @@ from trl_suite.evidence.reading.run_records import RecordedRun, changed, unprove
 from trl_suite.evidence.results.experiment_results import Results
 from trl_suite.record import RunRecord, Transplant
 
+_RANDOMISED = "randomise="  # in the address of a training env whose episodes are drawn anew
 Proof = Literal["held", "broken", "unproved", "pending", "nothing frozen"]
 
 
@@ -88,8 +89,7 @@ def costs(results: Results) -> list[Cost]:
             continue
         steps = float(member.curve.steps[-1]) if member.curve is not None and len(member.curve.steps) else 0.0
         trained = float(run.steps) if run.status == "done" else steps
-        method = f"{run.method}, reference" if run.role == "reference" else run.method
-        method += f", drawn anew at each episode: {', '.join(run.ranges)}" if run.ranges else ""
+        method = _as_billed(run)
         had = costs_by_method.get((run.env, method), Cost(run.env, method, 0, 0.0, 0.0))
         spent = (had.steps + trained, had.seconds + run.seconds)
         costs_by_method[run.env, method] = Cost(run.env, method, had.runs + 1, *spent)
@@ -111,6 +111,15 @@ def circumstances(results: Results) -> list[Circumstance]:
     for name in dict.fromkeys(name for run in runs for name in run.machine):
         facts.append(Circumstance(name, tuple(Counter(run.machine.get(name, "?") for run in runs).items())))
     return facts
+
+
+def _as_billed(run: RunRecord) -> str:
+    """Return the method of a run as the bill has it: references apart, and runs whose episodes are drawn anew."""
+    method = f"{run.method}, reference" if run.role == "reference" else run.method
+    variants = run.specification.get("training_variants", ())
+    if run.ranges:  # of a run that has ended
+        return f"{method}, drawn anew at each episode: {', '.join(run.ranges)}"
+    return f"{method}, drawn anew at each episode" if any(_RANDOMISED in name for name in variants) else method
 
 
 def _commit(run: RunRecord) -> str:
