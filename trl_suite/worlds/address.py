@@ -20,6 +20,7 @@ FOREIGN = "gymnasium:"  # opens the address of an env that is not the suite's: `
 MODULE_MARK = ":"  # in a Gymnasium id, after the module that is imported for it: `module:Env-v0`
 
 _DECODER = json.JSONDecoder()
+_GYMNASIUM_ID = re.compile(r"-v\d+$")  # its end
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 NAME_RULE = "small letters, digits and single hyphens"
 
@@ -57,7 +58,7 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
         if not is_env_name(env):
             if env in content.names("envs"):
                 raise InputError(f"env '{env}': {NAME_RULE} alone make the folder's name")
-            raise unknown("env", env, content.names("envs"))
+            raise unknown_env(env)
         content.find("envs", env)
         return cls(env=env, variant=variant, axes=tables.convert(axes, Variation, env))
 
@@ -85,6 +86,13 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
         if self.axes.randomise and spec.randomisation is None:
             raise _no_ranges(self.env)
         return msgspec.structs.replace(self.axes, randomise=spec.randomisation if self.axes.randomise else None)
+
+
+def unknown_env(name: str) -> InputError:
+    """Return the error for an env that is in no workspace: where it has a Gymnasium id's form, how that is written."""
+    if _GYMNASIUM_ID.search(name):
+        return InputError(f"unknown env '{name}': an env that is registered with Gymnasium is '{FOREIGN}{name}'")
+    return unknown("env", name, content.names("envs"))
 
 
 def table_ranges(address: str) -> dict[str, Any]:

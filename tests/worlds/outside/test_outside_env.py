@@ -103,6 +103,7 @@ def test_a_controller_that_goes_to_the_goal_succeeds_at_fetchs_task():
         assert info["is_success"] is True
 
 
+@pytest.mark.filterwarnings("ignore:Constant:UserWarning")  # Meta-World's own, of its scripted policies
 @pytest.mark.parametrize("task", ["reach", "drawer-close"])
 def test_meta_worlds_scripted_policy_succeeds_at_its_task(task):
     needs(f"Meta-World/{task}-v3")

@@ -82,6 +82,26 @@ def test_axes_of_an_env_that_no_suite_lists_are_refused_by_name():
         make("gymnasium:Ant-v5?gravity=2")
 
 
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("gymnasium:FetchReech-v4", r"gymnasium:FetchReech-v4: no env has this id \(did you mean 'FetchReach-v4'\?\)"),
+        ("gymnasium:FetchReach-v4.gravity-1.5", "did you mean 'FetchReach-v4'"),
+        ("gymnasium:Meta-World/reech-v3", "did you mean 'Meta-World/reach-v3'"),
+        ("gymnasium:meta-world/reach-v3", "did you mean 'Meta-World/reach-v3'"),
+        ("gymnasium:reach-v3", "did you mean 'Meta-World/reach-v3'"),
+        ("gymnasium:AdroitHandDor-v1", "did you mean 'AdroitHandDoor-v1'"),
+        ("gymnasium:HalfCheeta-v5", "did you mean 'HalfCheetah-v5'"),
+        ("FetchReach-v4", "registered with Gymnasium is 'gymnasium:FetchReach-v4'"),
+        ("Meta-World/reach-v3", "registered with Gymnasium is 'gymnasium:Meta-World/reach-v3'"),
+    ],
+)
+def test_an_unknown_id_is_one_line_with_the_nearest_right_one(address, message):
+    with pytest.raises(InputError, match=message) as refusal:
+        make(address)
+    assert "\n" not in str(refusal.value)
+
+
 def test_what_gives_a_goal_is_known_without_the_package():
     assert has_goals("gymnasium:FetchPush-v4?friction=0.5")
     assert not has_goals("gymnasium:FrankaKitchen-v1")  # its reward is of seven goals at a time

@@ -7,7 +7,7 @@ from trl_suite import content
 from trl_suite.cli.arguments import Envs
 from trl_suite.errors import printable, unknown
 from trl_suite.terminal import Terminal, print_json
-from trl_suite.worlds.address import FOREIGN, OutsideAddress
+from trl_suite.worlds.address import FOREIGN, OutsideAddress, unknown_env
 from trl_suite.worlds.env_spec import EnvSpec, load
 from trl_suite.worlds.outside.outside_env import is_installed
 from trl_suite.worlds.outside.suite_table import Suite, by_id, suites
@@ -22,7 +22,7 @@ def execute(arguments: Envs) -> int:
         return _one_outside(arguments)
     names = content.names("envs")
     if arguments.env and arguments.env not in names:
-        raise unknown("env", arguments.env, names)
+        raise unknown_env(arguments.env)
     specs = {name: load(name) for name in ([arguments.env] if arguments.env else names)}
     if arguments.json:
         outside = {} if arguments.env else _installed_tables()

@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import importlib.util
 import io
+from collections.abc import Iterable
 from functools import cache
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ from gymnasium import spaces
 from gymnasium.spaces import Box, flatten, flatten_space
 from numpy.typing import NDArray
 
-from trl_suite.errors import InputError, NotInstalledError, located, unknown
+from trl_suite.errors import InputError, NotInstalledError, located, suggestion, unknown
 from trl_suite.worlds.address import FOREIGN, OutsideAddress
 from trl_suite.worlds.outside.model_shift import (
     ShiftedModel,
@@ -154,6 +155,13 @@ def has_goals(address: str) -> bool:
 def is_installed(suite: Suite) -> bool:
     """Whether the suite's package can be imported."""
     return importlib.util.find_spec(suite.package) is not None
+
+
+def suggested_id(wrong: str, registered: Iterable[str]) -> str:
+    """Return `" (did you mean 'Meta-World/reach-v3'?)"` of the table and what is registered, or `""`."""
+    known = {*by_id(), *registered}
+    unspaced = {name.rpartition("/")[2]: name for name in known}
+    return suggestion(unspaced.get(wrong, wrong), known)
 
 
 def _listed(env_id: str) -> Listed:

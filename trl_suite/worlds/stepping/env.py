@@ -22,7 +22,7 @@ from trl_suite.worlds.axes import model_axes as variation_axes
 from trl_suite.worlds.axes.variation import Variation
 from trl_suite.worlds.env_spec import Camera, EnvSpec, load
 from trl_suite.worlds.model.compilation import compiled
-from trl_suite.worlds.outside.outside_env import OutsideEnv, is_listed
+from trl_suite.worlds.outside.outside_env import OutsideEnv, is_listed, suggested_id
 from trl_suite.worlds.stepping import rng_state
 from trl_suite.worlds.stepping.domain_pool import DomainPool, domain_pool
 from trl_suite.worlds.stepping.perturbations import (
@@ -388,6 +388,8 @@ def _made_elsewhere(address: str, kwargs: Mapping[str, Any]) -> gymnasium.Env[An
         )
     try:
         env = gymnasium.make(env_id, **kwargs)
+    except (gymnasium.error.NameNotFound, gymnasium.error.NamespaceNotFound):
+        raise InputError(f"{address}: no env has this id{suggested_id(env_id, gymnasium.registry)}") from None
     except (gymnasium.error.Error, ImportError, OSError, TypeError) as error:
         raise InputError(f"{address}: {' '.join(str(error).split()) or type(error).__name__}") from None
     if not isinstance(env.observation_space, spaces.Dict | spaces.Tuple):
