@@ -159,9 +159,9 @@ def is_installed(suite: Suite) -> bool:
 
 def suggested_id(wrong: str, registered: Iterable[str]) -> str:
     """Return `" (did you mean 'Meta-World/reach-v3'?)"` of the table and what is registered, or `""`."""
-    known = {*by_id(), *registered}
-    unspaced = {name.rpartition("/")[2]: name for name in known}
-    return suggestion(unspaced.get(wrong, wrong), known)
+    env_ids = {*by_id(), *registered}
+    unspaced = {name.rpartition("/")[2]: name for name in env_ids}
+    return suggestion(unspaced.get(wrong, wrong), env_ids)
 
 
 def _listed(env_id: str) -> Listed:
