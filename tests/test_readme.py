@@ -130,12 +130,12 @@ def test_every_number_in_prose_is_a_committed_fact(page, facts):
 def test_a_result_that_changes_is_missed_on_the_pages_that_print_it(name, facts):
     text = (ROOT / "experiments" / name / "README.md").read_text()
     linked = printed_numbers.of_page(ROOT / "experiments" / name / "README.md", {})
-    changed = Facts(
-        estimates=[(1.01 * value, 1.01 * low, 1.01 * high) for value, low, high in facts[name].estimates],
+    changed = Facts(  # by one hundredth, or by one in the last of two printed decimals
+        estimates=[tuple(x + max(0.01 * abs(x), 0.01) for x in numbers) for numbers in facts[name].estimates],
         asked=facts[name].asked | linked.asked,
     )
-    printed = printed_numbers.unknown(text, Facts())
-    assert len(printed_numbers.unknown(text, changed)) > len(printed) / 3
+    printed = printed_numbers.unknown(text, Facts(asked=changed.asked))  # what no file asks for
+    assert len(printed_numbers.unknown(text, changed)) > len(printed) / 2
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def of_experiment(table: Mapping[str, Any], results: Results | None) -> Facts:
     rows = results.measures()
     sequence = task_sequence.find(results)
     cells = [cell for matrix in source_target_matrix.matrices(results, rows) for cell in matrix.cells]
-    for row in (*rows, *cells, *(sequence.rows if sequence else ())):
+    for row in (*rows, *cells, *(sequence.rows if sequence else ()), *results.contrasts(), *results.budgets()):
         fields = {name: getattr(row, name) for name in row.__struct_fields__}
         estimates = [value for value in fields.values() if isinstance(value, Estimate) and value.n]
         facts.estimates += [(estimate.value, estimate.low, estimate.high) for estimate in estimates]
