@@ -120,6 +120,33 @@ def test_a_bad_table_names_file_and_key(workspace: Path, old: str, new: str, mes
     assert "mine" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "place"),
+    [
+        ('of     = ["*_foot"]', 'of     = ["*_paw"]', "reward[8].of"),
+        (
+            'kind = "gyro"                       # rad/s\nof   = ["trunk"]',
+            'kind = "gyro"\nof   = ["trnk*"]',
+            "observation[1].of",
+        ),
+        ('of    = ["*_calf"]', 'of    = ["*_clf"]', "motors[1].of: unknown joints '*_clf' (did you mean "),
+        ('of    = ["trunk.z"]\nrange', 'of    = ["trnk*.z"]\nrange', "healthy[0].of"),
+    ],
+)
+def test_a_pattern_that_fits_nothing_is_refused_and_another_shape_is_not(
+    workspace: Path, old: str, new: str, place: str
+):
+    text = (content.shipped() / "envs/quadruped/env.toml").read_text()
+    assert old in text
+    path = workspace / "envs" / "mine" / "env.toml"
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(InputError) as caught:
+        make("mine")
+    assert place in str(caught.value)
+    path.write_text((content.shipped() / "envs/arm-reach/env.toml").read_text())
+    assert make('mine?shape={"joints":3}').action_space.shape == (3,)  # its table names groups that it lacks
+
+
 def test_a_bad_table_does_not_keep_the_others_from_being_registered(workspace: Path):
     (workspace / "envs" / "mine" / "env.toml").write_text("frameskip = 4")
     with pytest.warns(UserWarning, match="not registered: .*frameskip"):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 import gymnasium
@@ -486,6 +487,9 @@ def built(address: Address) -> tuple[EnvSpec, mujoco.MjModel, BoundTask, Variati
         with located(str(content.find("envs", address.env) / content.MARKER["envs"])):
             _refuse_unknown_camera(spec, model)
             task = BoundTask(spec, model)
+            if not variation.shape:
+                _refuse_idle_motors(spec, model)
+                task.refuse_unmatched()
         return spec, model, task, variation
     except InputError as error:
         raise InputError(f"{address}: {error}") from None
@@ -507,6 +511,14 @@ def _refuse_unknown_camera(spec: EnvSpec, model: mujoco.MjModel) -> None:
     names = [model.body(index).name for index in range(model.nbody)]
     if spec.camera.body and spec.camera.body not in names:
         raise unknown("body", spec.camera.body, names, "camera.body")
+
+
+def _refuse_idle_motors(spec: EnvSpec, model: mujoco.MjModel) -> None:
+    driven = [model.actuator(index).name for index in range(model.nu)]
+    for index, motor in enumerate(spec.motors):
+        if not any(fnmatchcase(name, pattern) for name in driven for pattern in motor.of):
+            joints = [model.joint(index).name for index in range(model.njnt)]
+            raise unknown("joints", ", ".join(motor.of), joints, f"motors[{index}].of")
 
 
 def action_space(model: mujoco.MjModel, task: BoundTask) -> Box:

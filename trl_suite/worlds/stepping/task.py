@@ -6,6 +6,7 @@
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import mujoco
@@ -84,13 +85,15 @@ class BoundTask:
         self.labels = tuple(term.label for term in spec.reward)
         self.displacement = bind_displacement(spec, model)
         self.layout = MemoryLayout(spec, model, self.duration)
-        self.observed = located_blocks(spec, model, self.layout)
+        blocks = located_blocks(spec, model, self.layout)
+        self.observed = tuple(chain.from_iterable(blocks.values()))
         self.bounded = tuple(_bounded(model, index, bound) for index, bound in enumerate(spec.healthy))
         self.ends = spec.terminates
         self.low, self.high = _ends(spec, self.bounded)
         self.terms = _terms(spec, model, self.layout)
         self.goals = tuple(_success(model, self.layout, index, entry) for index, entry in enumerate(_conditions(spec)))
         self.success_ends = spec.success is not None and spec.success.ends
+        self._parts = _parts(self, blocks)
         slots = tuple(slot for block in self.observed for slot in block.slots)
         self.interface = Interface(observation=slots, action=action_slots(spec, model))
         try:
@@ -109,6 +112,16 @@ class BoundTask:
         still = [*spec.reset.still, *(goal.joints if goal else ())]
         with located("reset.still"):
             self.still = degrees_of_freedom(model, still) if still else None
+
+    def refuse_unmatched(self) -> None:
+        """Refuse a part that reads nothing; another shape than the table's own may leave some without an element.
+
+        Raises:
+            InputError: no name or pattern of a block, bound, reward term or condition of success fits the model.
+        """
+        for place, sensor in self._parts.items():
+            if not sensor.slots:
+                raise InputError(f"{place}.of: nothing of the model fits; mend the pattern, or take this part out")
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -186,6 +199,14 @@ class BoundTask:
         moved_task.goals = tuple(goal.moved(put) for goal in self.goals)
         moved_task.low, moved_task.high = put(self.low), put(self.high)
         return moved_task
+
+
+def _parts(task: BoundTask, blocks: Mapping[str, Sequence[Reading]]) -> dict[str, Reading]:
+    """Return what each part of the table reads, by its place there."""
+    parts = {place: readings[0] for place, readings in blocks.items() if readings}
+    parts |= {f"healthy[{index}]": sensor for index, sensor in enumerate(task.bounded)}
+    parts |= {f"reward[{index}]": term.reading for index, term in enumerate(task.terms) if term.reading}
+    return parts | {f"success.conditions[{index}]": goal.sensor for index, goal in enumerate(task.goals)}
 
 
 def stacked(tasks: Sequence[BoundTask]) -> BoundTask:

@@ -318,15 +318,16 @@ def host_draw(generators: Sequence[np.random.Generator], width: int) -> Draw:
     return draw
 
 
-def located_blocks(spec: EnvSpec, model: mujoco.MjModel, layout: MemoryLayout) -> tuple[Reading, ...]:
-    """Readings of all visible blocks, in order.
+def located_blocks(spec: EnvSpec, model: mujoco.MjModel, layout: MemoryLayout) -> dict[str, tuple[Reading, ...]]:
+    """Readings of all visible blocks, in order, by their place in the table.
 
     Raises:
         InputError: a block names what there is not; the message names the block.
     """
-    readings: list[Reading] = []
+    readings: dict[str, tuple[Reading, ...]] = {}
     for index, block in enumerate(spec.observation):
         if block.visible:
-            with located(f"observation[{index}]"):
-                readings += block_readings(block, model, layout)
-    return tuple(readings)
+            place = f"observation[{index}]"
+            with located(place):
+                readings[place] = block_readings(block, model, layout)
+    return readings
