@@ -44,3 +44,11 @@ def test_results_that_were_kept_hold_no_policies(copied, capsys):
         main(["film", str(copied)])
     assert end.value.code == 2
     assert "a film needs the policies" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["scratch", "finetune from quadruped?randomise=true at the end", 99 * "long "])
+def test_a_caption_stays_within_its_picture(text):
+    fitting, font = filming._caption(text, 252)
+    assert font.getlength(fitting) <= 252
+    assert fitting == text or fitting.endswith("…")
+    assert len(text) > 60 or fitting == text

@@ -23,9 +23,11 @@ FILM_SUFFIXES = (".gif", ".png", ".webp", ".mp4")
 FRAME_PIXELS = (256, 192)  # of one picture, in pixels
 HEAD, FOOT, GAP = 34, 18, 4  # heights of the words above and below, and the space between pictures, in pixels
 MAX_FRAMES_PER_SECOND = 12.5  # pictures a second, at most
+FONT_SIZES = (12, 11, 10, 9)  # in pixels, of the words around a picture: the largest that fits
 GIF_COLOURS = 64  # of a GIF, which has one palette for all pictures
 INK, SOFT, GROUND = (26, 26, 26), (90, 90, 90), (255, 255, 255)
 Frame = npt.NDArray[np.uint8]
+Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
 
 
 class Scene(NamedTuple):
@@ -104,14 +106,26 @@ def side_by_side(scenes: Sequence[Scene], seconds: float) -> tuple[list[Image.Im
 def _picture(scenes: Sequence[Scene], takes: Sequence[Take], place: int) -> Image.Image:
     width, height = FRAME_PIXELS
     image = Image.new("RGB", (len(scenes) * (width + GAP) - GAP, HEAD + height + FOOT), GROUND)
-    pen, large, small = ImageDraw.Draw(image), ImageFont.load_default(12), ImageFont.load_default(11)
+    pen = ImageDraw.Draw(image)
     for column, (scene, take) in enumerate(zip(scenes, takes, strict=True)):
         left, at = column * (width + GAP), min(place, len(take.frames) - 1)
         image.paste(Image.fromarray(take.frames[at]), (left, HEAD))
-        pen.text((left + 2, 1), scene.title, fill=INK, font=large)
-        pen.text((left + 2, 17), scene.address, fill=SOFT, font=small)
-        pen.text((left + 2, HEAD + height + 2), f"return so far {take.earned[at]:,.0f}", fill=SOFT, font=small)
+        lines = (1, scene.title, INK), (17, scene.address, SOFT)
+        for top, text, colour in (*lines, (HEAD + height + 2, f"return so far {take.earned[at]:,.0f}", SOFT)):
+            fitting, font = _caption(text, width - 4)
+            pen.text((left + 2, top), fitting, fill=colour, font=font)
     return image
+
+
+def _caption(text: str, width: int) -> tuple[str, Font]:
+    """Return a text that fits into a width in pixels, and its font: a smaller one, then a text that is cut."""
+    fonts = [ImageFont.load_default(size) for size in FONT_SIZES]
+    for font in fonts:
+        if font.getlength(text) <= width:
+            return text, font
+    while text and fonts[-1].getlength(f"{text}…") > width:
+        text = text[:-1]
+    return f"{text}…", fonts[-1]
 
 
 def write(path: Path, pictures: Sequence[Image.Image], rate: float) -> Path:
