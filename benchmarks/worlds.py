@@ -288,19 +288,23 @@ def main() -> None:
     parser.add_argument("--robots", nargs="+", default=list(ROBOTS))
     parser.add_argument("--only", nargs="+", default=list(CONTENDERS), choices=list(CONTENDERS))
     parser.add_argument("--out", type=Path, default=Path("experiments/benchmarks"))
+    parser.add_argument("--resume", action="store_true", help="keep the rows that the file has, and measure the others")
     parser.add_argument("--page", action="store_true", help="put the committed figures into the README")
     given = parser.parse_args()
     if given.page:
         README.write_text(page(README.read_text()))
         return
     warnings.simplefilter("ignore")
-    rows: list[dict[str, Any]] = []
+    path = given.out / f"worlds-{platform.machine()}-{CORES}-cores.json"
+    rows: list[dict[str, Any]] = json.loads(path.read_text())["rows"] if given.resume and path.exists() else []
+    there = {(row["robot"], row["worlds"]) for row in rows}
     for robot in given.robots:
-        for worlds in given.worlds:
+        for worlds in (count for count in given.worlds if (robot, count) not in there):
             found = measure(robot, worlds, given.only, given.seconds)
-            rows.append(_row(robot, worlds, found))
+            rows.append(_row(robot, worlds, found) | {"load": os.getloadavg()})
             print(_line(rows[-1]))
-    print(write(given.out, rows))
+            write(path, rows)
+    print(path)
 
 
 IN_PROCESS = (
@@ -344,15 +348,16 @@ def page(text: str) -> str:
     head = [f"batch / {title}, {worlds} worlds" for title, _, worlds in COLUMNS]
     lines = [f"| robot | {' | '.join(head)} |", f"|---|{'--:|' * len(head)}"]
     for robot in (robot for robot in ROBOTS if (robot, COLUMNS[0][2]) in rows):
-        if any(name not in rows[robot, worlds] for _, name, worlds in COLUMNS):
-            continue  # of no other package
-        ratios = [rows[robot, worlds]["batch"] / rows[robot, worlds][name] for _, name, worlds in COLUMNS]
-        lines.append(f"| {robot} | {' | '.join(f'{ratio:.2f}' for ratio in ratios)} |")
+        speeds = [(rows[robot, worlds], name) for _, name, worlds in COLUMNS]
+        ratios = [
+            f"{row['batch'] / row[name]:.2f}" if name in row else "" for row, name in speeds
+        ]  # of no other package
+        lines.append(f"| {robot} | {' | '.join(ratios)} |")
     return BETWEEN.sub(lambda found: found[1] + "\n".join(lines) + "\n" + found[2], text)
 
 
-def write(folder: Path, rows: list[dict[str, Any]]) -> Path:
-    """Write the figures with machine and versions; return the file."""
+def write(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write the figures with machine and versions."""
     versions: dict[str, str] = {}
     for package in PACKAGES:
         with suppress(PackageNotFoundError):
@@ -366,13 +371,10 @@ def write(folder: Path, rows: list[dict[str, Any]]) -> Path:
         "cpu": cpu,
         "cores": CORES,
         "versions": versions,
-        "load": os.getloadavg(),
         "rows": rows,
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"worlds-{platform.machine()}-{CORES}-cores.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record, indent=1) + "\n")
-    return path
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The errors that a user can mend, each naming the thing, the place and the fix."""
 
 import difflib
+import os
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 
@@ -82,7 +83,11 @@ def _listed(wrong: str, options: list[str]) -> str:
 def _nearest(wrong: str, names: Iterable[str], *, limit: float) -> list[str]:
     """Return the names that are as alike as `limit`, in (0, 1], or more: the most alike first."""
     likeness = {name: _likeness(wrong, name) for name in names}
-    return sorted((name for name in likeness if likeness[name] >= limit), key=lambda name: (-likeness[name], name))
+
+    def rank(name: str) -> tuple[float, int, str]:
+        return -likeness[name], -len(os.path.commonprefix((name, wrong))), name
+
+    return sorted((name for name in likeness if likeness[name] >= limit), key=rank)
 
 
 def _likeness(wrong: str, name: str) -> float:

@@ -114,7 +114,8 @@ def _array(tensor: Any, where: str) -> Floats:
     values = _stored(tensor, named)
     if values.size != int(np.prod(shape, dtype=np.int64)):
         raise InputError(f"{named} says shape {shape} and holds {values.size} numbers")
-    return values.reshape(shape).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # of a NaN that signals: it becomes a quiet one, which is refused
+        return values.reshape(shape).astype(np.float64)
 
 
 def _stored(tensor: Any, named: str) -> Any:
