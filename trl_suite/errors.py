@@ -1,9 +1,9 @@
 """The errors that a user can mend, each naming the thing, the place and the fix."""
 
 import difflib
-import os
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
+from itertools import takewhile
 
 NAMES_LISTED_MAX = 40  # names that a message lists in full
 
@@ -85,7 +85,8 @@ def _nearest(wrong: str, names: Iterable[str], *, limit: float) -> list[str]:
     likeness = {name: _likeness(wrong, name) for name in names}
 
     def rank(name: str) -> tuple[float, int, str]:
-        return -likeness[name], -len(os.path.commonprefix((name, wrong))), name
+        beginning = takewhile(lambda pair: pair[0] == pair[1], zip(name, wrong, strict=False))
+        return -likeness[name], -sum(1 for _ in beginning), name
 
     return sorted((name for name in likeness if likeness[name] >= limit), key=rank)
 
