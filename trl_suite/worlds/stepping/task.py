@@ -202,7 +202,7 @@ class BoundTask:
 
 
 def _parts(task: BoundTask, blocks: Mapping[str, Sequence[Reading]]) -> dict[str, Reading]:
-    """Return what each part of the table reads, by its place there."""
+    """Return the reading of each part of the table, by its place there."""
     parts = {place: readings[0] for place, readings in blocks.items() if readings}
     parts |= {f"healthy[{index}]": sensor for index, sensor in enumerate(task.bounded)}
     parts |= {f"reward[{index}]": term.reading for index, term in enumerate(task.terms) if term.reading}
