@@ -253,7 +253,7 @@ def measure(robot: str, worlds: int, names: list[str], seconds: float) -> dict[s
 def _made(robot: str, worlds: int, names: list[str]) -> Iterator[dict[str, Step]]:
     steps: dict[str, Step] = {}
     closing: list[Callable[[], None]] = []
-    for name in names:
+    for name in names if load(robot).equals else [name for name in names if name in OWN]:
         if worlds > 64 and name in ("gymnasium_async", "sb3_subproc"):
             continue  # a process per world: 256 of them fill the memory of a small machine
         try:
@@ -318,6 +318,7 @@ IN_PROCESS = (
     "sb3_dummy",
     "envpool",
 )
+OWN = ("limit", "batch", "batch_without_warm_start", "randomised", "mixed", "single")  # of every robot
 RATIOS = (("batch", "limit"), ("batch", "envpool"), ("batch", "gymnasium_async"), ("single", "gymnasium_single"))
 
 
