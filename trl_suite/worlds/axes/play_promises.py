@@ -29,22 +29,8 @@ _DERIVED = (
     *("nq", "nv", "njnt", "nM", "nB", "nC", "nD", "nJ", "nbuffer", "narena", "signature", "name", "nnames", "ntree"),
     *("body_jnt", "body_dof", "body_invweight0", "body_simple", "body_sameframe", "body_tree", "geom_sameframe"),
     *("dof_", "tree_", "tendon_invweight0", "tendon_tree", "actuator_acc0", "actuator_trnid", "actuator_moment"),
-    *(
-        "sensor_objid",
-        "sensor_refid",
-        "wrap_objid",
-        "eq_obj",
-        "M_",
-        "B_",
-        "D_",
-        "map",
-        "ten_J",
-        "stat.",
-        "bvh_",
-        "oct_",
-        "flex",
-        "ten_J",
-    ),
+    *("sensor_objid", "sensor_refid", "wrap_objid", "eq_obj", "M_", "B_", "D_", "map", "ten_J", "stat."),
+    *("bvh_", "oct_", "flex"),
 )
 
 
