@@ -54,6 +54,7 @@ def test_the_member_that_gymnasium_has_is_its_twin(name: str, twin: str):
         ("arm-reach", "joints", range(3, 8)),
         ("arm-push", "joints", range(3, 8)),
         ("arm-lift", "joints", range(5, 8)),
+        ("hand-turn", "fingers", range(2, 6)),
     ],
 )
 def test_every_member_is_a_robot_with_named_slots(name: str, number: str, counts: range):

@@ -171,7 +171,7 @@ def test_warp_refuses_to_draw_by_name():
         shared(f"hopper?randomise={json.dumps({'ranges': RANGES})}")
 
 
-@pytest.mark.parametrize("env", ["arm-reach", "arm-push", "arm-lift", "quadruped"])
+@pytest.mark.parametrize("env", ["arm-reach", "arm-push", "arm-lift", "hand-turn", "quadruped"])
 def test_the_ranges_of_a_table_are_worlds_of_that_env(env: str):
     made = gymnasium.make(f"trl_suite/{''.join(map(str.title, env.split('-')))}-v0", randomise=True)
     assert made.reset(seed=0)[0].shape == made.observation_space.shape

@@ -1,13 +1,17 @@
+import re
+
 import msgspec
 import numpy as np
 import pytest
 
+from trl_suite.errors import InputError
 from trl_suite.worlds.axes.variation import Variation
 from trl_suite.worlds.env_spec import Bound, Term, load
 from trl_suite.worlds.model.compilation import compiled
 from trl_suite.worlds.stepping.task import BoundTask
 from trl_suite.worlds.terms import arrays
 from trl_suite.worlds.terms.rewards import REWARD_TERMS
+from trl_suite.worlds.terms.sensors import reading
 
 HOPPER = load("hopper")
 MODEL = compiled(HOPPER, Variation())
@@ -79,3 +83,21 @@ def test_a_tolerance_without_an_upper_end_pays_fully_above_the_lower_one():
     paid = REWARD_TERMS["tolerance"].function(values, (0.15, np.inf), 0.15)
     assert paid == pytest.approx([0.1, 0.1 ** (4 / 9), 1.0, 1.0])
     assert REWARD_TERMS["tolerance"].function(values, (-np.inf, 0.1), None).tolist() == [1.0, 1.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("names", "relative_to", "message"),
+    [
+        (["thigh_joint"], "foot_joint", None),
+        (["thigh_joint"], "foot_jont", "relative_to: unknown joint 'foot_jont' (did you mean 'foot_joint'?)"),
+        (["thigh_joint"], "rootx", "relative_to: 'rootx' is in m, and 'thigh_joint' in rad"),
+    ],
+)
+def test_a_joint_is_read_from_another_of_its_unit(names: list[str], relative_to: str, message: str | None):
+    if message is not None:
+        with pytest.raises(InputError, match=re.escape(message)):
+            reading(MODEL, "position", names, relative_to=relative_to)
+        return
+    state, read = State(3), reading(MODEL, "position", names, relative_to=relative_to)
+    assert [slot.name for slot in read.slots] == [f"{names[0]}.position_from_{relative_to}"]
+    assert np.array_equal(read.of(state)()[:, 0], state.qpos[:, 3] - state.qpos[:, 5])

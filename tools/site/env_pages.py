@@ -21,6 +21,7 @@ from trl_suite.worlds.stepping.env import RobotEnv
 from trl_suite.worlds.terms.displacement import bind_displacement
 from trl_suite.worlds.terms.memory import MemoryLayout, block_readings
 from trl_suite.worlds.terms.rewards import REWARD_TERMS
+from trl_suite.worlds.terms.sensors import reading
 
 _GENERATED = "<!-- written by `python -m tools.site.env_pages` from env.toml: edit that -->"
 
@@ -49,7 +50,7 @@ def readme(name: str) -> str:
         "## Observation\n\n" + _observation(spec, env),
         "## Action\n\n" + _action(env),
         "## Reward\n\nThe sum of these terms, each of them in `info` as `reward_<term>`.\n\n" + _reward(spec.reward),
-        "## Episode\n\n" + _episode(spec),
+        "## Episode\n\n" + _episode(spec, env),
         "## Variants\n\n" + _variants(name, spec),
         "## The originals\n\n" + "\n".join(f"- {note}" for note in spec.notes) if spec.notes else "",
     ]
@@ -164,11 +165,11 @@ def _held(part: Term) -> str:
     return limit + ("" if part.cap is None else f"; the weighted value is held within ±{part.cap:g}")
 
 
-def _episode(spec: EnvSpec) -> str:
+def _episode(spec: EnvSpec, env: RobotEnv) -> str:
     key = f"keyframe `{spec.reset.keyframe}`" if spec.reset.keyframe else "nominal state"
     start = f"It starts at the model's {key} plus noise: positions {_noise(spec.reset.position)}, "
     lines = [
-        start + f"velocities {_noise(spec.reset.velocity)}.{_goal(spec)}",
+        start + f"velocities {_noise(spec.reset.velocity)}.{_goal(spec, env)}",
         f"It is cut after {spec.episode_steps} steps.",
     ]
     if spec.healthy:
@@ -178,16 +179,18 @@ def _episode(spec: EnvSpec) -> str:
     return " ".join(lines)
 
 
-def _goal(spec: EnvSpec) -> str:
+def _goal(spec: EnvSpec, env: RobotEnv) -> str:
     goal = spec.reset.goal
     if goal is None:
         return ""
-    ends = [f"less than {goal.within:g} m from the origin"] if goal.within else []
-    ends += [f"more than {goal.beyond:g} m from the origin"] if goal.beyond else []
+    unit = reading(env.model, "position", goal.joints).slots[0].unit
+    ends = [f"less than {goal.within:g} {unit} from the origin"] if goal.within else []
+    ends += [f"more than {goal.beyond:g} {unit} from the origin"] if goal.beyond else []
     names = ", ".join(f"`{joint}`" for joint in goal.joints)
-    box = f"from {_point(goal.low)} to {_point(goal.high)}"
-    clear = " and ".join(ends)
-    return f" {names} stand still at first. Their place is drawn uniformly {box} m, {clear}."
+    verb, place = ("stand", "Their place") if len(goal.joints) > 1 else ("stands", "Its place")
+    limits = f", {' and '.join(ends)}" if ends else ""
+    box = f"from {_point(goal.low)} to {_point(goal.high)} {unit}{limits}"
+    return f" {names} {verb} still at first. {place} is drawn uniformly {box}."
 
 
 def _point(numbers: Iterable[float]) -> str:
@@ -231,6 +234,8 @@ def refusals(spec: EnvSpec) -> dict[str, str]:
     """Return the axes that do not apply to an env, each with the reason."""
     reasons: dict[str, str] = {}
     for axis, value in _PROBES.items():
+        if axis == "goal" and spec.reset.goal:
+            continue  # it applies, to boxes of as many numbers as the env's own
         variation = tables.convert({axis: value}, Variation, axis)
         try:
             edit_task(spec, variation, compiled(spec, variation))

@@ -98,7 +98,7 @@ _PHRASES: dict[str, Callable[[Any], str]] = {
     "reward": lambda value: ", ".join(f"reward of {name} x {scale:g}" for name, scale in value.items()),
     "shape": _each,
     "fluid": _each,
-    "goal": lambda value: f"goals from {_plain(value['low'])} to {_plain(value['high'])} m",
+    "goal": lambda value: f"goals from {_plain(value['low'])} to {_plain(value['high'])}",
     "observe": _shown,
     "observation_mask": lambda value: f"{', '.join(value)} read 0",
     "observation_delay": lambda value: f"seen {value} steps late",

@@ -265,9 +265,9 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     high: tuple[Number, ...]
     """Upper ends of the box, one per joint, in m or rad."""
     within: PositiveNumber | None = None
-    """Largest distance from the origin, in m."""
+    """Largest distance from the origin, in m or rad."""
     beyond: PositiveNumber | None = None
-    """Smallest distance from the origin, in m."""
+    """Smallest distance from the origin, in m or rad."""
 
     def __post_init__(self) -> None:
         """Refuse a box that is none.

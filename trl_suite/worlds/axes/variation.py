@@ -178,12 +178,12 @@ class Noise(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Region(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Where goals are drawn, in place of the env's own box (m)."""
+    """Where goals are drawn, in place of the env's own box (m or rad)."""
 
     low: tuple[float, ...]
-    """Lower ends of the box, in m."""
+    """Lower ends of the box, in m or rad."""
     high: tuple[float, ...]
-    """Upper ends of the box, in m."""
+    """Upper ends of the box, in m or rad."""
 
     def __post_init__(self) -> None:
         _refuse_unless_finite("a region", (*self.low, *self.high))

@@ -10,7 +10,7 @@ import mujoco
 import numpy as np
 
 from trl_suite.errors import InputError, unknown
-from trl_suite.worlds.model.measured_robots import arm, arm_with_gripper, arm_with_object, quadruped
+from trl_suite.worlds.model.measured_robots import arm, arm_with_gripper, arm_with_object, hand_with_valve, quadruped
 
 _CAPSULE, _SPHERE, _PLANE = mujoco.mjtGeom.mjGEOM_CAPSULE, mujoco.mjtGeom.mjGEOM_SPHERE, mujoco.mjtGeom.mjGEOM_PLANE
 _HINGE, _SLIDE, _FREE = mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE, mujoco.mjtJoint.mjJNT_FREE
@@ -158,6 +158,7 @@ FAMILIES = {
     "arm": Family(arm, "joints", 3, 7),
     "arm-with-object": Family(arm_with_object, "joints", 3, 7),
     "arm-with-gripper": Family(arm_with_gripper, "joints", 5, 7),
+    "hand-with-valve": Family(hand_with_valve, "fingers", 2, 5),
 }
 
 

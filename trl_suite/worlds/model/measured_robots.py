@@ -35,6 +35,15 @@ _FINGER_ARMATURE, _FINGER_DRY_FRICTION = 0.1, 1.0  # kg, N: of a geared motor of
 _STIFF = (2 * TIMESTEP, 1.0)  # s, 1: as the timestep allows
 _HARD = (0.99, 0.999, 0.001, 0.5, 2)  # MuJoCo's solimp
 _CUBE, _CUBE_MASS = 0.02, 0.1  # m, kg: half a side of what is lifted, and its mass
+# D'Claw: Ahn et al. 2019, arXiv 1909.11639; measures, masses and rotors of its MJCF, dclaw3xh_valve3 (Apache-2.0), as
+# robel_dclaw_env has it; motors, XM430-W210: ROBOTIS e-Manual (3.0 N m at stall, 8.06 rad/s without load, at 12 V)
+_BASE_AT, _BASE_HEIGHT, _PALM_ABOVE = 0.06, 0.299, 0.034  # m: first joints, from the valve's axis and the table; palm
+_FINGER_LINKS = {"swing": (0.0675, 0.105), "bend": (0.068, 0.105), "tip": (0.073, 0.032)}  # m, kg, below that joint
+_TIP_RADIUS, _LINK_RADIUS, _FINGER_RANGE = 0.011, 0.015, (-1.57, 1.57)  # m, m, rad
+_ROTOR, _BACK_EMF, _FINGER_FRICTION = 0.001, 3.0 / 8.06, 0.05  # kg m², N m s/rad; N m, assumed
+_LOBE, _LOBE_RADIUS, _LOBE_HEIGHT, _HUB = 0.073, 0.021, 0.102, 0.054  # m
+_LOBE_MASS, _HUB_MASS = 0.05, 0.05  # kg: of hollow prints of that size, assumed
+_VALVE_DAMPING, _VALVE_FRICTION = 0.1, 0.05  # N m s/rad; N m, assumed: it stays where it is left
 _ARM_JOINTS = {  # name: (body, axis, range, how many joints an arm has that has it)
     "yaw": ("column", (0, 0, 1), (-2.8973, 2.8973), 3),
     "shoulder": ("upper_arm", (0, 1, 0), (-1.7628, 1.7628), 3),
@@ -178,6 +187,64 @@ def _object(spec: mujoco.MjSpec, half: float, mass: float, touching: tuple[str, 
     for geom in spec.geoms:
         if geom.name in touching:
             geom.conaffinity = int(geom.conaffinity) | 2
+
+
+def hand_with_valve(fingers: int) -> mujoco.MjSpec:
+    """Return fingers of three joints above a valve of as many lobes: of three, the D'Claw's measures.
+
+    A finger swings past the valve, and bends twice towards its axis. The joint `target` turns a mark about that axis.
+    """
+    spec = _spec("hand")
+    _floor(spec)
+    palm = spec.worldbody.add_body(name="palm", pos=(0, 0, _BASE_HEIGHT))
+    palm.add_geom(
+        name="palm", type=_GEOM.mjGEOM_CYLINDER, pos=(0, 0, _PALM_ABOVE), size=(0.075, 0.004, 0), mass=0.11,
+        rgba=_GREY, contype=0, conaffinity=0,
+    )  # fmt: skip
+    for number in range(fingers):
+        _hanging_finger(palm, f"finger_{number + 1}", 2 * np.pi * (number + 0.5) / fingers)
+    _valve(spec, fingers)
+    target = spec.worldbody.add_body(name="target", pos=(0, 0, _LOBE_HEIGHT))
+    target.add_joint(name="target", type=_JOINT.mjJNT_HINGE, axis=(0, 0, 1), armature=1.0, damping=(10, 0, 0))
+    at = (_LOBE + 3 * _LOBE_RADIUS, 0, 0)
+    _ball(target, "target", _TIP_RADIUS, _RED, pos=at, mass=0.01, contype=0, conaffinity=0)
+    return spec
+
+
+def _hanging_finger(palm: Any, name: str, angle: float) -> None:
+    """Add a finger that hangs at an angle about the valve's axis, in rad; its frame has x outwards."""
+    place = (_BASE_AT * np.cos(angle), _BASE_AT * np.sin(angle), 0)
+    turn = (np.cos(angle / 2), 0, 0, np.sin(angle / 2))
+    body, height = palm.add_body(name=name, pos=place, quat=turn), 0.0
+    for part, (length, mass) in _FINGER_LINKS.items():
+        body = body.add_body(name=f"{name}_{part}", pos=(0, 0, height))
+        axis = (1, 0, 0) if part == "swing" else (0, 1, 0)
+        body.add_joint(
+            name=f"{name}_{part}", type=_JOINT.mjJNT_HINGE, axis=axis, limited=1, range=_FINGER_RANGE, armature=_ROTOR,
+            frictionloss=_FINGER_FRICTION, damping=(_BACK_EMF, 0, 0),
+        )  # fmt: skip
+        radius = _TIP_RADIUS if part == "tip" else _LINK_RADIUS
+        _capsule(body, f"{name}_{part}", (0, 0, 0, 0, 0, -length), radius, mass, solid=False)
+        height = -length
+    tip = body.geoms[0]  # touches lobes, and other fingers' tips
+    tip.contype, tip.conaffinity, tip.rgba = 4, 2 | 4, _DARK
+
+
+def _valve(spec: mujoco.MjSpec, lobes: int) -> None:
+    """Add a valve that turns about the vertical; its first lobe is green, and points along x where its angle is 0."""
+    valve = spec.worldbody.add_body(name="valve", pos=(0, 0, _LOBE_HEIGHT))
+    valve.add_joint(
+        name="valve", type=_JOINT.mjJNT_HINGE, axis=(0, 0, 1), frictionloss=_VALVE_FRICTION,
+        damping=(_VALVE_DAMPING, 0, 0),
+    )  # fmt: skip
+    _capsule(valve, "hub", (0, 0, -_HUB, 0, 0, 0), _LOBE_RADIUS, _HUB_MASS, solid=False)
+    for number in range(lobes):
+        angle = 2 * np.pi * number / lobes
+        end = (_LOBE * np.cos(angle), _LOBE * np.sin(angle), 0)
+        _capsule(valve, f"lobe_{number + 1}", (0, 0, 0, *end), _LOBE_RADIUS, _LOBE_MASS, solid=False)
+    for geom in valve.geoms:
+        geom.contype = 2
+    spec.geom("lobe_1").rgba = _GREEN
 
 
 def _spec(name: str) -> mujoco.MjSpec:

@@ -208,10 +208,24 @@ def reading(
     slots = tuple(Slot(f"{place.name}.{suffix}", quantity.unit or place.unit) for place in places)
     origin = None
     if relative_to:
-        parts = (place.name.rpartition(".")[2] for place in places)
-        origin = _compact([matching(f"{relative_to}.{part}", candidates, kind)[0].address for part in parts])
+        origin = _compact([_counterpart(place, relative_to, candidates, kind).address for place in places])
     indices = _compact([place.address for place in places])
     return Reading(quantity.field, indices, slots, limit, quantity.form, origin)
+
+
+def _counterpart(place: NamedScalar, relative_to: str, candidates: Sequence[NamedScalar], kind: str) -> NamedScalar:
+    """Number that is subtracted from another: that of `relative_to`, or the same part of it where it has several.
+
+    Raises:
+        InputError: there is none, or it has another unit.
+    """
+    name = f"{relative_to}.{place.name.rpartition('.')[2]}" if "." in place.name else relative_to
+    number = next((candidate for candidate in candidates if candidate.name == name), None)
+    if number is None:
+        raise unknown(element(kind), name, [candidate.name for candidate in candidates], "relative_to")
+    if number.unit != place.unit:
+        raise InputError(f"relative_to: '{name}' is in {number.unit}, and '{place.name}' in {place.unit}")
+    return number
 
 
 def _sensor_reading(
