@@ -98,15 +98,16 @@ def value_of(world, slot: str) -> float:
     """What a slot's name says, looked up by MuJoCo's own names."""
     element, kind = slot.rsplit(".", 1)
     element, _, part = element.partition(".")
+    kind, _, other = kind.partition("_from_")
     data = world.data
     if kind in ("position", "velocity", "cosine", "sine", "motor_force", "constraint_force"):
         joint = data.joint(element)
         found = {"velocity": joint.qvel, "motor_force": joint.qfrc_actuator, "constraint_force": joint.qfrc_constraint}
         parts = ("x", "y", "z", "qw", "qx", "qy", "qz") if kind == "position" else ("x", "y", "z", "rx", "ry", "rz")
         value = found.get(kind, joint.qpos)[parts.index(part) if part else 0]
+        value -= data.joint(other).qpos[0] if other else 0.0
         return {"cosine": np.cos, "sine": np.sin}.get(kind, float)(value)
-    if kind.startswith("place"):
-        _, _, other = kind.partition("_from_")
+    if kind == "place":
         place = data.body(element).xpos - (data.body(other).xpos if other else 0.0)
         return place["xyz".index(part)]
     body = data.body(element)
