@@ -269,6 +269,26 @@ def accurate(stage: Stage) -> None:
 
 def cohort(stage: Stage) -> None:
     """Time a cohort by its parts: making it, collecting, updating, measuring."""
+    algorithm, physics, text = stage.name.split("-")
+    members = int(text) if stage.on_gpu else 2
+    start = time.perf_counter()
+    together = _cohort(stage, algorithm, physics, members)
+    together.algorithm.reset()
+    stage.note("s to make", round(time.perf_counter() - start, 1))
+    if algorithm == "ppo":
+        _time_chunks(stage, together, size=together.rollout, count=6)
+    else:
+        _time_chunks(stage, together, size=16 * together.rollout, count=24)
+    for name in ("first", "next")[: 2 if stage.on_gpu else 1]:
+        start = time.perf_counter()
+        together.measure(lambda: not stage.on_gpu)
+        stage.wait()
+        stage.note(f"s of the {name} evaluation", round(time.perf_counter() - start, 2))
+    together.close()
+
+
+def _cohort(stage: Stage, algorithm: str, physics: str, members: int) -> Any:
+    """Return a cohort of HalfCheetahs of PPO or SAC, one seed a member, which nobody watches."""
     from trl_suite.algorithms.ppo import PPOHyperparameters
     from trl_suite.algorithms.sac import SACHyperparameters
     from trl_suite.training import settings
@@ -277,32 +297,25 @@ def cohort(stage: Stage) -> None:
     from trl_suite.training.policy_import import spaces_of
     from trl_suite.training.training_run import TrainingRun, Unwatched
 
-    algorithm, physics, text = stage.name.split("-")
-    members = int(text) if stage.on_gpu else 2
     own: Any = PPOHyperparameters() if algorithm == "ppo" else SACHyperparameters(learning_starts=32)
-    start = time.perf_counter()
+    evaluation = settings.Evaluation(episodes=2 if stage.on_gpu else 1)
     runs = [
-        TrainingRun(
-            env="half-cheetah",
-            hyperparameters=own,
-            seed=seed,
-            steps=10**5,
-            evaluation=settings.Evaluation(episodes=2 if stage.on_gpu else 1),
-        )
+        TrainingRun(env="half-cheetah", hyperparameters=own, seed=seed, steps=10**5, evaluation=evaluation)
         for seed in range(members)
     ]
     space = spaces_of("half-cheetah")
-    together = Cohort(
+    return Cohort(
         [CohortMember(index, run, space, Unwatched(), None) for index, run in enumerate(runs)],
         stage.device,
         physics,  # type: ignore[arg-type]
     )
-    together.algorithm.reset()
-    stage.note("s to make", round(time.perf_counter() - start, 1))
+
+
+def _time_chunks(stage: Stage, together: Any, *, size: int, count: int) -> None:
+    """Note the milliseconds of chunks of `size` steps, and how many of them go into collecting."""
     collecting = _timed(stage, together)
-    size = together.rollout * (1 if algorithm == "ppo" else 16)
     took: list[float] = []
-    for index in range((6 if algorithm == "ppo" else 24) if stage.on_gpu else 2):
+    for index in range(count if stage.on_gpu else 2):
         collecting.clear()
         start = time.perf_counter()
         together.iterate(index * size, size)
@@ -312,13 +325,7 @@ def cohort(stage: Stage) -> None:
     stage.note("ms of the first chunk, with captures", round(took[0] * 1e3))
     stage.note("ms per chunk", round(chunk * 1e3, 1))
     stage.note("of which collecting", round(sum(collecting) * 1e3, 1))
-    stage.note("env steps/s without evaluation", round(members * size / chunk))
-    for name in ("first", "next")[: 2 if stage.on_gpu else 1]:
-        start = time.perf_counter()
-        together.measure(lambda: not stage.on_gpu)
-        stage.wait()
-        stage.note(f"s of the {name} evaluation", round(time.perf_counter() - start, 2))
-    together.close()
+    stage.note("env steps/s without evaluation", round(len(together.members) * size / chunk))
 
 
 def _timed(stage: Stage, together: Any) -> list[float]:
