@@ -92,12 +92,22 @@ def _nearest(wrong: str, names: Iterable[str], *, limit: float) -> list[str]:
 
 
 def _likeness(wrong: str, name: str) -> float:
-    """Return how alike two names are, from 0 to 1; less, where only the beginning of a longer one is typed."""
+    """Return how alike two names are, from 0 to 1; less, where only the beginning of a longer one is typed.
+
+    Of a pattern, its text is compared with the stretch of the name that is most like it.
+    """
+    if "*" in wrong:
+        return _likeness_of_stretch(wrong.replace("*", ""), name)
     matcher = difflib.SequenceMatcher(b=wrong)  # it keeps what it knows of its second text
     matcher.set_seq1(name)
     whole = matcher.ratio()
     matcher.set_seq1(name[: len(wrong)])
     return max(whole, 0.85 * matcher.ratio())
+
+
+def _likeness_of_stretch(text: str, name: str) -> float:
+    stretches = {name[start : start + len(text)] for start in range(max(1, len(name) - len(text) + 1))}
+    return max(difflib.SequenceMatcher(a=stretch, b=text).ratio() for stretch in stretches)
 
 
 @contextmanager

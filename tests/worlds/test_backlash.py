@@ -93,8 +93,8 @@ PLANTED = {
     "a brake": ("dof_frictionloss", "FR_hip~play", "the play of joint 'FR_hip' is held between its stops"),
     "a spring": ("jnt_stiffness", "FL_calf~play", "the play of joint 'FL_calf' is held between its stops"),
     "another axis": ("jnt_axis", "FL_calf~play", "the play of joint 'FL_calf' is about another axis"),
-    "a motor's friction": ("dof_frictionloss", "FR_hip", "dof_frictionloss is changed by the play"),
-    "a motor's range": ("jnt_range", "FR_hip", "jnt_range is changed by the play"),
+    "a motor's friction": ("dof_frictionloss", "FR_hip", "dof_frictionloss of 'FR_hip' is changed by the play"),
+    "a motor's range": ("jnt_range", "FR_hip", "jnt_range of 'FR_hip' is changed by the play"),
 }
 
 
@@ -117,8 +117,8 @@ def test_another_change_beside_the_play_is_found():
         model.body_pos[3] += 0.01
 
     assert not planted(lambda model: None)
-    assert planted(heavier) == ["body_mass is changed by the play"]
-    assert planted(displaced) == ["body_pos is changed by the play"]
+    assert planted(heavier) == ["body_mass of 'FR_thigh' is changed by the play"]
+    assert planted(displaced) == ["body_pos of 'FR_thigh' is changed by the play"]
 
 
 def test_play_goes_together_with_other_axes_which_leave_it_alone():

@@ -120,31 +120,59 @@ def test_a_bad_table_names_file_and_key(workspace: Path, old: str, new: str, mes
     assert "mine" in str(caught.value)
 
 
+_ALL = 'of   = ["yaw", "shoulder", "upper_*", "elbow", "forearm_*", "wrist*", "hand_*"]'
+
+
 @pytest.mark.parametrize(
-    ("old", "new", "place"),
+    ("env", "old", "new", "message"),
     [
-        ('of     = ["*_foot"]', 'of     = ["*_paw"]', "reward[8].of"),
-        (
-            'kind = "gyro"                       # rad/s\nof   = ["trunk"]',
-            'kind = "gyro"\nof   = ["trnk*"]',
-            "observation[1].of",
-        ),
-        ('of    = ["*_calf"]', 'of    = ["*_clf"]', "motors[1].of: unknown joints '*_clf' (did you mean "),
-        ('of    = ["trunk.z"]\nrange', 'of    = ["trnk*.z"]\nrange', "healthy[0].of"),
+        ("quadruped", 'of     = ["*_foot"]', 'of     = ["*_paw"]', "[8].of: unknown geom '*_paw'; known: FL_calf"),
+        ("quadruped", '["*_foot"]\ntarget', '["*_foot", "*_paw"]\ntarget', "reward[8].of: unknown geom '*_paw'"),
+        ("quadruped", '["*_foot"]\nweight', '["*_foot", "*_fot"]\nweight', "'*_fot' (did you mean 'FL_foot'?)"),
+        ("quadruped", '"*_thigh", "*_calf"]\nweight', '"*_thig", "*_calf"]\nweight', "'*_thig' (did you mean 'FL_"),
+        ("quadruped", 'of     = "*"', 'of     = ["*_hip", "*_clf"]', "reward[7].of: unknown joint '*_clf' (did"),
+        ("quadruped", '# rad/s\nof   = ["trunk"]', '\nof   = ["trnk*"]', "observation[1].of: unknown site 'trnk*'"),
+        ("quadruped", '# rad/s\nof   = ["trunk"]', '\nof   = ["trunk", "*_hip"]', "unknown site '*_hip'"),
+        ("quadruped", 'of   = ["!root"]', 'of   = ["!rot"]', "observation[4].of: unknown joint '!rot' (did you mean"),
+        ("quadruped", 'command"\nof   = ["*"]', 'command"\nof   = ["turning", "sped*"]', "unknown command 'sped*'"),
+        ("quadruped", 'action"\nof   = ["*"]', 'action"\nof   = ["*_hip", "*_calfs"]', "unknown actuator '*_calfs'"),
+        ("quadruped", '["*_calf"]\nkp', '["*_clf"]\nkp', "motors[1].of: unknown joints '*_clf' (did you mean "),
+        ("quadruped", '["*_hip", "*_thigh"]', '["*_hip", "*_thigh", "*_paw"]', "motors[0].of: unknown joints '*_paw'"),
+        ("quadruped", '["trunk.z"]\nrange', '["trunk.z", "trnk*.z"]\nrange', "healthy[0].of: unknown site 'trnk*.z'"),
+        ("quadruped", "[reset]\n", '[reset]\nstill = ["FR_hip", "*_hp"]\n', "reset.still: unknown joint '*_hp'"),
+        ("arm-push", _ALL, _ALL.replace("upper", "upr"), "unknown joint 'upr_*' (did you mean 'upper_roll'?)"),
+        ("arm-push", '"target_y"], low', '"targt_*"], low', "reset.goal.joints: unknown joint 'targt_*' (did you mean"),
+        ("arm-push", '"target_y"], low', '"object"], low', "target_x, object are 8 numbers: name single ones"),
+        ("arm-push", '"object.y"], low', '"objct*"], low', "reset.objects[0].joints: unknown joint 'objct*'"),
+        ("arm-push", '"object.y"], relative', '"objct.*"], relative', "conditions[0].of: unknown body 'objct.*'"),
+        ("arm-lift-displacement", '"upper_*", "elbow", "fore', '"upper_*", "elbow", "fro', "displacement.joints: un"),
     ],
-)
-def test_a_pattern_that_fits_nothing_is_refused_and_another_shape_is_not(
-    workspace: Path, old: str, new: str, place: str
+)  # fmt: skip
+def test_each_pattern_of_a_table_that_fits_nothing_is_refused(
+    workspace: Path, env: str, old: str, new: str, message: str
 ):
-    text = (content.shipped() / "envs/quadruped/env.toml").read_text()
+    text = (content.shipped() / "envs" / env / "env.toml").read_text()
     assert old in text
-    path = workspace / "envs" / "mine" / "env.toml"
-    path.write_text(text.replace(old, new, 1))
+    (workspace / "envs" / "mine" / "env.toml").write_text(text.replace(old, new, 1))
     with pytest.raises(InputError) as caught:
         make("mine")
-    assert place in str(caught.value)
-    path.write_text((content.shipped() / "envs/arm-reach/env.toml").read_text())
-    assert make('mine?shape={"joints":3}').action_space.shape == (3,)  # its table names groups that it lacks
+    assert message in str(caught.value)
+    assert "envs/mine/env.toml: " in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_pattern_that_fits_another_robot_of_the_family_is_no_error(workspace: Path):
+    path = workspace / "envs" / "mine" / "env.toml"
+    text = (content.shipped() / "envs/arm-reach/env.toml").read_text()
+    path.write_text(text)
+    assert make("mine").action_space.shape == (5,)  # its table names the rolls of an arm of seven joints
+    assert make('mine?shape={"joints":3}').action_space.shape == (3,)
+    path.write_text(text.replace('"upper_*", "elbow"]\nkp', '"upper_*", "elbow", "elbw_*"]\nkp', 1))
+    with pytest.raises(InputError, match=r"motors\[0\].of: unknown joints 'elbw_\*'"):
+        make('mine?shape={"joints":3}')
+    path.write_text(text.replace(_ALL, 'of   = ["upper_*"]', 1))
+    with pytest.raises(InputError, match=r"observation\[0\].of: nothing of the model fits"):
+        make("mine")
 
 
 def test_a_bad_table_does_not_keep_the_others_from_being_registered(workspace: Path):

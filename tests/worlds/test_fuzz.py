@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from trl_suite import content
 from trl_suite.errors import InputError
+from trl_suite.worlds.axes.model_axes import MODEL, SHAPE
 from trl_suite.worlds.model import mjcf
 from trl_suite.worlds.stepping.env import RobotEnv
 
@@ -60,6 +61,13 @@ AXES = (
     {"joint_range": {"value": [-0.5, 0.5]}},
     {"gravity": {"value": [0.0, 0.0, 0.0]}},
     {"observation_delay": 2, "action_noise": 0.1, "direction": -1},
+    {"terrain": 0.05},
+    {"terrain": {"height": 0.1, "form": "steps", "extent": [4.0, 3.0], "flat": 1.5, "seed": 3}},
+    {"backlash": 0.05},
+    {"backlash": {"joint": "j", "value": 0.5}, "armature": {"value": 0.05}},
+    {"terrain": 0.05, "backlash": 0.05, "size": {"scale": 0.5}},
+    {"integrator": "RK4", "cone": "elliptic"},
+    {"integrator": "implicitfast", "solver": "CG", "contact_softness": 2.0},
 )
 
 
@@ -202,6 +210,10 @@ def survives(model: Path, seed: int, mutate: Callable[..., str], what: str) -> N
         change = rng.choice(AXES)
         said = outcome_of(Path(name), change)
         assert said in ("done", "refused"), f"{said}\n--- {model.stem}, seed {seed}, {change}\n{text}\n{table}"
+
+
+def test_every_axis_of_the_model_is_among_those_that_are_drawn():
+    assert {axis for change in AXES for axis in change} >= {*MODEL, *SHAPE}
 
 
 quick = functools.partial(settings, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)

@@ -57,9 +57,16 @@ AXES = {
     "cripple": 'cripple = ["m"]',
     "fluid": "fluid = { density = 1.2 }",
     "timestep": "timestep = 0.5",
+    "integrator": 'integrator = "RK4"',
+    "solver": 'solver = "PGS"',
+    "cone": 'cone = "elliptic"',
+    "contact_softness": "contact_softness = 2.0",
+    "terrain": "terrain = { height = 0.1, extent = [4.0, 3.0], flat = 1.0 }",
+    "backlash": 'backlash = { joint = "j", value = 0.1 }',
     "size": 'size = { body = "c", scale = 0.5 }',
     "length": 'length = { body = "b", scale = 0.5 }',
 }
+STANDING = ("contact_softness",)  # moves only a robot that presses on its floor
 Plant = Callable[[mujoco.MjSpec], None]
 
 
@@ -101,9 +108,9 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(mjcf, "vet", lambda path: None)
     folder = tmp_path / "envs" / "mine"
     folder.mkdir(parents=True)
-    (folder / "robot.xml").write_text(ROBOT)
 
     def plant(axis: str, edit: Callable[..., None] | None = None, then: Plant | None = None) -> tuple[str, ...]:
+        (folder / "robot.xml").write_text(ROBOT.replace('"0 0 .45"', '"0 0 .449"') if axis in STANDING else ROBOT)
         (folder / "env.toml").write_text(TABLE.format(AXES[axis]))
         room = SHAPE if axis in SHAPE else MODEL
         right = room[axis].edit
@@ -127,6 +134,10 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return plant
 
 
+def test_every_axis_of_the_model_is_planted():
+    assert AXES.keys() == {*MODEL, *SHAPE}
+
+
 @pytest.mark.parametrize("axis", AXES)
 def test_the_right_edit_is_proved_and_none_is_refuted(planted, axis: str):
     assert planted(axis) == ()
@@ -135,7 +146,16 @@ def test_the_right_edit_is_proved_and_none_is_refuted(planted, axis: str):
     assert problems[0].startswith(f"{axis}: ")
 
 
-BESIDE = ("mass", "gear", "size", "length", "timestep", "cripple")  # these axes; in the quick tests, in turn
+BESIDE = (
+    "mass",
+    "gear",
+    "size",
+    "length",
+    "timestep",
+    "cripple",
+    "terrain",
+    "backlash",
+)  # these axes; in the quick tests, in turn
 
 
 @pytest.mark.parametrize(

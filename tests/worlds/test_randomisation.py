@@ -5,6 +5,8 @@ import json
 import gymnasium
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from trl_suite.errors import InputError
 from trl_suite.worlds.address import Address
@@ -35,6 +37,11 @@ def actions_of(env: RobotVectorEnv, steps: int) -> np.ndarray:
         ("hopper", FALLING),
         ("ant", {"ranges": {"friction": [0.5, 2.0], "observation_noise": [0, 0.1]}, "pool": 3}),  # contact forces
         ("arm-reach", True),
+        ("hopper", {"ranges": {"backlash": [0.01, 0.2]}, "pool": 4}),
+        (
+            "hopper",
+            {"ranges": {"backlash": {"joint": "leg_joint", "value": [0.01, 0.2]}}, "pool": 4, "schedule": ALWAYS_WIDER},
+        ),
     ],
 )
 def test_an_env_alone_and_one_of_a_batch_draw_and_act_alike(env: str, randomise):
@@ -92,6 +99,31 @@ def test_a_schedule_begins_at_the_env_as_it_stands():
     assert {entry.name: entry.sides for entry in pool.ranges} == {"mass": (False, True), "gravity": (True, True)}
 
 
+def test_play_is_drawn_per_joint_and_begins_at_the_least():
+    plays = [{"joint": name, "value": ends} for name, ends in (("leg_joint", [0.01, 0.03]), ("foot_joint", [0.1, 0.2]))]
+    pool = draws(Randomisation(ranges={"backlash": plays}, pool=12), "here")
+    values = np.array([[part.value for part in variation.backlash] for variation in pool.variations])
+    assert [entry.name for entry in pool.ranges] == ["backlash of leg_joint", "backlash of foot_joint"]
+    assert ((values >= [0.01, 0.1]) & (values <= [0.03, 0.2])).all()
+    assert len(np.unique(values[:, 0])) == 12
+    schedule = RangeSchedule(widen=0.8, narrow=0.2)
+    first = draws(Randomisation(ranges={"backlash": plays}, pool=12, schedule=schedule), "here").variations[0]
+    assert [part.value for part in first.backlash] == [0.01, 0.1]
+
+
+@given(
+    low=st.floats(1e-6, 0.5), share=st.floats(0.0, 1.0), axis=st.sampled_from(["backlash", "gravity", "action_noise"])
+)
+@settings(deadline=None, max_examples=60, derandomize=True)
+def test_every_draw_lies_in_its_range_however_narrow_that_is(low: float, share: float, axis: str):
+    """Values once were rounded to four digits, and a narrow range to nothing."""
+    high = low + share * (0.5 - low)
+    pool = draws(Randomisation(ranges={axis: [low, high]}, pool=8), "here")
+    values = [getattr(variation, axis) for variation in pool.variations]
+    assert all(low <= value <= high for value in values)
+    assert len(set(values)) >= 6 or high - low < 1e-9
+
+
 def scheduled(**schedule) -> RangeSchedules:
     randomise = {"ranges": {"gravity": [0.5, 2.0]}, "pool": 32, "schedule": schedule}
     return RangeSchedules([domain_pool(Address.parse(f"hopper?randomise={json.dumps(randomise)}"))])
@@ -137,6 +169,18 @@ def test_envs_of_one_run_learn_their_ends_together_and_those_of_two_runs_apart()
         ({"ranges": {"gravty": [0.5, 2.0]}}, r"unknown axis 'gravty' \(did you mean 'gravity'\?\)"),
         ({"ranges": {"reward": {"effort": [0.5, 2.0]}}}, "reward: not drawn for each episode; these are"),
         ({"ranges": {"timestep": [0.5, 1.0]}}, "timestep: not drawn for each episode"),
+        (
+            {"ranges": {"terrain": [0.01, 0.05]}},
+            "terrain: not drawn for each episode; its height field is compiled: set",
+        ),
+        ({"ranges": {"terrain": {"height": [0.01, 0.05], "seed": 3}}}, "list several in source.variants"),
+        ({"ranges": {"backlash": [0, 0.05]}}, "backlash: play is above 0 in every world, not 0: begin at 0.001"),
+        ({"ranges": {"backlash": [0.1, 0.9]}}, "backlash: Expected `float` <= 0.5"),
+        (
+            {"ranges": {"backlash": {"joint": "leg", "value": [0.1, 0.2]}}},
+            r"motor 'leg' \(did you mean 'leg_joint'\?\)",
+        ),
+        ({"ranges": {"backlash": {"joint": "leg_joint", "value": 0.1}}}, r"a range is two numbers, \[low, high\]"),
         ({"ranges": {"gravity": 0.5}}, r"gravity: 0.5: a range is two numbers, \[low, high\]"),
         ({"ranges": {"gravity": [2.0, 0.5]}}, "gravity: 2 is above 0.5"),
         ({"ranges": {"gravity": [0.0, 0.5]}}, "gravity: a scale must be above 0, not 0"),

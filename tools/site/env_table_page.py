@@ -38,7 +38,8 @@ _HEAD = """<!-- written by `python -m tools.site.env_table_page` from the source
 
 Every key of `env.toml`, every kind of quantity, reward term and axis, with its unit. [Worlds](worlds.md) has an
 example. `trl-suite new NAME --from robot.xml` writes a first table from a model. An unknown key or name is an error
-that names the nearest right one.
+that names the nearest right one. So is a pattern that fits nothing of the robot, unless another robot of its family
+has what it fits.
 
 Editors complete and check a table by its JSON schema: a first line `#:schema ../env.schema.json` is understood by
 Even Better TOML, Taplo and others. `trl-suite new` writes that file into `envs/`, and `trl-suite schema` prints it.

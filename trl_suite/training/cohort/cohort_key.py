@@ -20,7 +20,7 @@ from trl_suite.training.training_run import TrainingRun
 from trl_suite.worlds.address import FOREIGN, Address
 from trl_suite.worlds.axes.variation import Play
 from trl_suite.worlds.env_spec import load
-from trl_suite.worlds.stepping.domain_pool import size
+from trl_suite.worlds.stepping.domain_pool import domain_pool, size
 from trl_suite.worlds.stepping.vector_env import bytes_per_variant, bytes_per_world
 from trl_suite.worlds.warp import limits
 
@@ -62,12 +62,14 @@ def cohort_key(run: TrainingRun) -> str:
     }
     if joints := _joints_with_play(run.env):
         common["play"] = joints
+    if run.training_variants and (joints := _joints_with_play(run.training_variants[0])):
+        common["training_play"] = joints  # the same in all worlds of one run: see BatchSpec
     return hashlib.sha256(msgspec.json.encode(common, order="deterministic")).hexdigest()
 
 
 def _joints_with_play(address: str) -> tuple[str, ...]:
     """Joints to which the axis `backlash` adds one each, "" for all that a motor drives; no batch holds both."""
-    place = Address.parse(address)
+    place = domain_pool(Address.parse(address)).addresses[0]
     play = place.variation(load(place.env)).backlash
     parts = play if isinstance(play, tuple) else () if play is None else (play,)
     return tuple(sorted(part.joint if isinstance(part, Play) else "" for part in parts))

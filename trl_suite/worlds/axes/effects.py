@@ -41,6 +41,7 @@ def effects(model: mujoco.MjModel, limits: NDArray[np.float64], seed: int = 0) -
         mujoco.mj_fwdActuation(model, data)
         forces[row, :, : model.nv] = data.actuator_force[:, None] * _moments(model, data)
         bodily = model.actuator_trntype == _BODY
+        forces[row, bodily] = 0.0
         forces[row, bodily, 0] = data.actuator_force[bodily]
     return forces
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trl_suite.worlds.axes.backlash import plays_of
-from trl_suite.worlds.axes.promises import fields_of
+from trl_suite.worlds.axes.promises import derives_muscles, field_of_element, fields_of, renamed
 from trl_suite.worlds.axes.variation import Play
 from trl_suite.worlds.terms.play_joints import PLAY_SUFFIX, SeenNumbers, is_play, seen_joints, seen_numbers
 
@@ -32,6 +32,7 @@ _DERIVED = (
     *("sensor_objid", "sensor_refid", "wrap_objid", "eq_obj", "M_", "B_", "D_", "map", "ten_J", "stat."),
     *("bvh_", "oct_", "flex"),
 )
+_OF_MUSCLES = ("actuator_gainprm", "actuator_biasprm")  # whose peak force stays: the mechanics compare it
 
 
 def play_breaches(
@@ -45,7 +46,7 @@ def play_breaches(
         return
     seen = seen_numbers(after)
     assert seen is not None
-    broken = [*_stops(before, after, plays), *_other_numbers(before, after, seen)]
+    broken = [*_stops(before, after, plays), *renamed(before, after), *_other_numbers(before, after, seen)]
     yield from broken or _other_mechanics(before, after, seen)
 
 
@@ -82,23 +83,32 @@ def _other_numbers(before: mujoco.MjModel, after: mujoco.MjModel, seen: SeenNumb
         _ROWS_OF_VELOCITIES: seen.velocities,
     }
     others = fields_of(after)
+    derived = (*_DERIVED, *(_OF_MUSCLES if derives_muscles(before) else ()))
     for name, value in fields_of(before).items():
         other = others[name]
         columns = next((columns for prefixes, columns in rows.items() if name.startswith(prefixes)), None)
-        if name.startswith(_ADDRESSES) or (columns is None and name.startswith(_DERIVED)):
+        if name.startswith(_ADDRESSES) or (columns is None and name.startswith(derived)):
             continue
         if columns is not None:
             other = other[:, columns] if name.startswith("key_") else other[columns]
-        if not _close(value, other):
-            yield f"{name} is changed by the play"
+        if value.shape != other.shape:
+            yield f"{name} is {other.shape} instead of {value.shape}"
+        elif not (alike := _alike(value, other)).all():
+            place = int(np.flatnonzero(~alike.reshape(-1))[0])
+            yield f"{field_of_element(name, value, place, before)} is changed by the play"
 
 
 def _close(value: NDArray[Any], other: NDArray[Any]) -> bool:
     value, other = np.asarray(value), np.asarray(other)
-    if value.shape != other.shape or value.dtype.kind != "f":
-        return np.array_equal(value, other)
+    return value.shape == other.shape and bool(_alike(value, other).all())
+
+
+def _alike(value: NDArray[Any], other: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which numbers of two arrays of one shape are the same, up to rounding."""
+    if value.dtype.kind != "f":
+        return np.asarray(value == other)
     size = float(np.abs(value[np.isfinite(value)]).max(initial=0.0))
-    return np.allclose(other, value, rtol=_TOLERANCE, atol=_TOLERANCE * max(1e-6, 1e-2 * size), equal_nan=True)
+    return np.isclose(other, value, rtol=_TOLERANCE, atol=_TOLERANCE * max(1e-6, 1e-2 * size), equal_nan=True)
 
 
 def _other_mechanics(before: mujoco.MjModel, after: mujoco.MjModel, seen: SeenNumbers) -> Iterator[str]:
@@ -141,6 +151,7 @@ def _put(
     without.qvel[:], without.ctrl[:] = rng.uniform(-1, 1, before.nv), rng.uniform(-0.1, 0.1, before.nu)
     with_play.qpos[seen.positions], with_play.qvel[seen.velocities] = without.qpos, without.qvel
     with_play.ctrl[:] = without.ctrl
+    without.act[:] = with_play.act[:] = rng.uniform(0, 1, before.na)
     for joint in range(after.njnt):
         if used and is_play(after, joint):
             place, row = int(after.jnt_qposadr[joint]), int(after.jnt_dofadr[joint])

@@ -35,6 +35,7 @@ _PREFIXES = {
     "eq": _OBJECT.mjOBJ_EQUALITY,
     "sensor": _OBJECT.mjOBJ_SENSOR,
 }
+ALL_BUT_JOINTS = tuple(prefix for prefix in _PREFIXES if prefix != "jnt")
 # how MuJoCo lays a model out and bounds it; nothing of it moves a robot by itself
 _TECHNICAL = (
     *("body_sameframe", "geom_sameframe", "site_sameframe", "body_simple", "dof_simplenum", "signature", "nbuffer"),
@@ -142,12 +143,13 @@ def _free_fields(nominal: mujoco.MjModel, variation: Variation, strengthened: bo
     if variation.terrain is not None:
         free |= {name for name in fields_of(nominal) if name.startswith(OF_TERRAIN)}
     free |= _OF_FORCE if strengthened else frozenset[str]()
-    if _derives_muscles(nominal) and any(getattr(variation, axis) is not None for axis in _MOVES_MUSCLES):
+    if derives_muscles(nominal) and any(getattr(variation, axis) is not None for axis in _MOVES_MUSCLES):
         free |= {"actuator_gainprm", "actuator_biasprm"}  # their peak force stays, what it is derived from does not
     return frozenset(free)
 
 
-def _derives_muscles(model: mujoco.MjModel) -> bool:
+def derives_muscles(model: mujoco.MjModel) -> bool:
+    """Whether the peak force of a muscle follows from the inertia that it moves."""
     muscles = model.actuator_gaintype == int(mujoco.mjtGain.mjGAIN_MUSCLE)
     return bool((model.actuator_gainprm[muscles, 2] < 0).any())
 
@@ -207,9 +209,14 @@ def _of_other_size(law: Law, nominal: mujoco.MjModel, edited: mujoco.MjModel) ->
         if not _is_free(name, law) and (value.shape != now[name].shape or (count and value != now[name])):
             first, second = (int(number) if count else number.shape for number in (value, now[name]))
             yield f"{name} is {second} instead of {first}"
-    for prefix, kind in _PREFIXES.items():
+    yield from renamed(nominal, edited, tuple(_PREFIXES))
+
+
+def renamed(nominal: mujoco.MjModel, edited: mujoco.MjModel, prefixes: Sequence[str] = ALL_BUT_JOINTS) -> Iterator[str]:
+    """Yield the elements that have another name than before, of the kinds whose fields have these prefixes."""
+    for prefix in prefixes:
         for row in range(nominal.nu if prefix == "actuator" else getattr(nominal, f"n{prefix}")):
-            name, other = (mujoco.mj_id2name(model, kind, row) for model in (nominal, edited))
+            name, other = (mujoco.mj_id2name(model, _PREFIXES[prefix], row) for model in (nominal, edited))
             if other != name:
                 yield f"'{name}' is called '{other}'"
 
@@ -273,10 +280,24 @@ def _close(expected: NDArray[Any], value: NDArray[Any]) -> NDArray[np.bool_]:
 def _in_words(name: str, expected: NDArray[Any], value: NDArray[Any], model: mujoco.MjModel) -> str:
     """Return which element's number is another one than promised, in words."""
     place = int(np.flatnonzero(~_close(expected, value).reshape(-1))[0])
-    row = place // max(expected[0].size, 1) if expected.ndim else 0
-    kind = _PREFIXES.get(name.partition("_")[0])
-    element = _name_of(model, kind, row) if kind is not None else f"[{row}]"
-    return f"{name} of {element} is {value.reshape(-1)[place]:.6g} instead of {expected.reshape(-1)[place]:.6g}"
+    where = field_of_element(name, expected, place, model)
+    return f"{where} is {value.reshape(-1)[place]:.6g} instead of {expected.reshape(-1)[place]:.6g}"
+
+
+def field_of_element(name: str, numbers: NDArray[Any], place: int, model: mujoco.MjModel) -> str:
+    """Field and the element of a number of it, in words: `geom_size of 'foot'`.
+
+    Args:
+        name: of the field.
+        numbers: its numbers in the model.
+        place: of the number among them, counted flat.
+        model: the compiled model that names the elements.
+    """
+    row, prefix = place // max(numbers[0].size, 1) if numbers.ndim else 0, name.partition("_")[0]
+    if prefix == "dof":
+        row, prefix = int(model.dof_jntid[row]), "jnt"
+    kind = _PREFIXES.get(prefix)
+    return f"{name} of {_name_of(model, kind, row) if kind is not None else f'[{row}]'}"
 
 
 def _name_of(model: mujoco.MjModel, kind: mujoco.mjtObj, row: int) -> str:

@@ -23,10 +23,14 @@ SCALED = (
 )  # fmt: skip
 ADDED = ("observation_noise", "action_noise")  # 0 where nothing is changed
 COUNTED = ("observation_delay", "action_delay")  # whole numbers of control steps
-RANGED_AXES = (*SCALED, *ADDED, *COUNTED, "fluid", "target_speed")
+PLAY = "backlash"  # above 0 in all worlds of a pool: without play a robot has other joints
+RANGED_AXES = (*SCALED, *ADDED, *COUNTED, PLAY, "fluid", "target_speed")
+_FIXED = {
+    "terrain": "its height field is compiled: set one ground beside the ranges, or list several in source.variants"
+}
 _ZERO_BASED = ("tilt", "std", "density", "viscosity")  # keys whose nominal number is 0
 _ELEMENTS = ("body", "geom", "joint", "tendon", "actuator")  # keys that say what a change is of
-_RESOLUTION = 4  # digits after the point of a drawn number
+_RESOLUTION = 4  # digits after the point of a drawn number, more in a range that is narrower than a hundredth
 
 
 class DrawnRange(NamedTuple):
@@ -73,7 +77,13 @@ class DrawnRange(NamedTuple):
         return self.form(nominal)
 
     def _rounded(self, value: float) -> float:
-        return round(self.inverse(value)) if self.whole else round(self.inverse(value), _RESOLUTION)
+        exact = self.inverse(value)
+        if self.whole:
+            return round(exact)
+        width = self.high - self.low
+        finest = min(width, exact) if self.form is math.log else width  # a scale has three digits at least
+        digits = max(_RESOLUTION, 2 - math.floor(math.log10(finest))) if finest > 0 else _RESOLUTION
+        return min(max(round(exact, digits), self.low), self.high)  # ends that have more digits are the ends
 
 
 class Leaf(NamedTuple):
@@ -103,7 +113,8 @@ def ranges_of(randomisation: Randomisation, where: str) -> tuple[DrawnRange, ...
         if axis not in Variation.__struct_fields__:
             raise unknown("axis", axis, RANGED_AXES, where)
         if axis not in RANGED_AXES:
-            raise InputError(f"{where}: {axis}: not drawn for each episode; these are: {', '.join(RANGED_AXES)}")
+            why = _FIXED.get(axis) or f"these are: {', '.join(RANGED_AXES)}"
+            raise InputError(f"{where}: {axis}: not drawn for each episode; {why}")
     ranges = tuple(_range(leaf, where) for leaf in _leaves(table, (), ""))
     for axis, value in table.items():
         if not any(entry.path[0] == axis for entry in ranges):
@@ -116,8 +127,9 @@ def ranges_of(randomisation: Randomisation, where: str) -> tuple[DrawnRange, ...
 def draws(randomisation: Randomisation, where: str) -> PoolDraws:
     """Variations of the pool: a Latin hypercube over the ranges (McKay et al. 1979), the same for the same seed.
 
-    Under a schedule the first is the env as it stands, and the others lie in boxes around it whose sizes grow evenly
-    from none to the whole ranges, so that narrow ranges hold as many as wide ones.
+    Under a schedule the first is the env as it stands, or the end of a range that is nearest to it. The others lie in
+    boxes around it whose sizes grow evenly from none to the whole ranges, so that narrow ranges hold as many as wide
+    ones.
 
     Raises:
         InputError: as `ranges_of`, or a schedule would begin at a value that only the model knows.
@@ -175,7 +187,9 @@ def _range(leaf: Leaf, where: str) -> DrawnRange:
         if low <= 0:
             raise InputError(f"{where}: a scale must be above 0, not {low:g}")
         return DrawnRange(leaf.path, leaf.element, low, high, 1.0, whole, math.log, math.exp)
-    nominal = 0.0 if key in _ZERO_BASED or axis in (*ADDED, *COUNTED) else None
+    if axis == PLAY and low <= 0:
+        raise InputError(f"{where}: play is above 0 in every world, not {low:g}: begin at 0.001, or train on variants")
+    nominal = 0.0 if key in _ZERO_BASED or axis in (*ADDED, *COUNTED, PLAY) else None
     return DrawnRange(leaf.path, leaf.element, low, high, nominal, whole, float, float)
 
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from typing import Any
 
 import gymnasium
@@ -35,6 +34,7 @@ from trl_suite.worlds.stepping.perturbations import (
 )
 from trl_suite.worlds.stepping.physics import FULL_STATE, full_state, reset_data
 from trl_suite.worlds.stepping.range_schedule import RangeSchedules
+from trl_suite.worlds.stepping.table_patterns import refuse_unmatched
 from trl_suite.worlds.stepping.task import BoundTask
 from trl_suite.worlds.terms.memory import TaskMemory, host_draw, with_memory
 from trl_suite.worlds.terms.sensors import flat_fields
@@ -487,9 +487,7 @@ def built(address: Address) -> tuple[EnvSpec, mujoco.MjModel, BoundTask, Variati
         with located(str(content.find("envs", address.env) / content.MARKER["envs"])):
             _refuse_unknown_camera(spec, model)
             task = BoundTask(spec, model)
-            if not variation.shape:
-                _refuse_idle_motors(spec, model)
-                task.refuse_unmatched()
+            refuse_unmatched(spec, model, task, shaped=bool(variation.shape))
         return spec, model, task, variation
     except InputError as error:
         raise InputError(f"{address}: {error}") from None
@@ -511,14 +509,6 @@ def _refuse_unknown_camera(spec: EnvSpec, model: mujoco.MjModel) -> None:
     names = [model.body(index).name for index in range(model.nbody)]
     if spec.camera.body and spec.camera.body not in names:
         raise unknown("body", spec.camera.body, names, "camera.body")
-
-
-def _refuse_idle_motors(spec: EnvSpec, model: mujoco.MjModel) -> None:
-    driven = [model.actuator(index).name for index in range(model.nu)]
-    for index, motor in enumerate(spec.motors):
-        if not any(fnmatchcase(name, pattern) for name in driven for pattern in motor.of):
-            joints = [model.joint(index).name for index in range(model.njnt)]
-            raise unknown("joints", ", ".join(motor.of), joints, f"motors[{index}].of")
 
 
 def action_space(model: mujoco.MjModel, task: BoundTask) -> Box:

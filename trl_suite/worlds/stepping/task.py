@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from trl_suite.errors import InputError, located, unknown
 from trl_suite.interface import Interface
-from trl_suite.worlds.env_spec import Bound, EnvSpec, Goal, ObjectPlace, Spread, SuccessCondition
+from trl_suite.worlds.env_spec import Bound, EnvSpec, Goal, ObjectPlace, Spread, Start, SuccessCondition
 from trl_suite.worlds.terms import arrays
 from trl_suite.worlds.terms.displacement import action_slots, bind_displacement
 from trl_suite.worlds.terms.memory import MEMORY_FIELD, MemoryLayout, located_blocks
 from trl_suite.worlds.terms.play_joints import seen_numbers
 from trl_suite.worlds.terms.rewards import BoundTerm, bind_term
-from trl_suite.worlds.terms.sensors import AFTER_STEP, Fields, Reading, degrees_of_freedom, reading
+from trl_suite.worlds.terms.sensors import AFTER_STEP, Fields, Reading, UnmatchedPattern, reading
 
 Floats = NDArray[np.float64]
 MAX_GOAL_DRAWS = 100_000  # of one episode's goal, before its table is called impossible
@@ -105,23 +105,21 @@ class BoundTask:
             self.nominal = nominal_state(model, spec.reset.keyframe)
         with located("reset.pose"):
             self.nominal = _posed(self.nominal, model, spec.reset.pose)
-        goal = spec.reset.goal
-        with located("reset.goal.joints"):
-            self.goal = reading(model, "position", goal.joints).indices if goal else None
-        self.places = tuple(_places(model, index, entry) for index, entry in enumerate(spec.reset.objects))
-        still = [*spec.reset.still, *(goal.joints if goal else ())]
-        with located("reset.still"):
-            self.still = degrees_of_freedom(model, still) if still else None
+        starts = _starts(model, spec.reset)
+        self.goal = starts["reset.goal.joints"].indices if spec.reset.goal else None
+        self.places = tuple(starts[_object_key(index)].indices for index in range(len(spec.reset.objects)))
+        self.still = starts["reset.still"].indices if "reset.still" in starts else None
+        self._parts |= starts
 
-    def refuse_unmatched(self) -> None:
-        """Refuse a part that reads nothing; another shape than the table's own may leave some without an element.
+    @property
+    def unmatched(self) -> dict[tuple[str, str], UnmatchedPattern]:
+        """Patterns that fit nothing of the model, by their place in the table and their text."""
+        return {(place, absent.pattern): absent for place, sensor in self._parts.items() for absent in sensor.unmatched}
 
-        Raises:
-            InputError: no name or pattern of a block, bound, reward term or condition of success fits the model.
-        """
-        for place, sensor in self._parts.items():
-            if not sensor.slots:
-                raise InputError(f"{place}.of: nothing of the model fits; mend the pattern, or take this part out")
+    @property
+    def empty_parts(self) -> list[str]:
+        """Places in the table of the parts that read nothing of the model."""
+        return [place for place, sensor in self._parts.items() if not sensor.slots]
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -203,10 +201,10 @@ class BoundTask:
 
 def _parts(task: BoundTask, blocks: Mapping[str, Sequence[Reading]]) -> dict[str, Reading]:
     """Return the reading of each part of the table, by its place there."""
-    parts = {place: readings[0] for place, readings in blocks.items() if readings}
-    parts |= {f"healthy[{index}]": sensor for index, sensor in enumerate(task.bounded)}
-    parts |= {f"reward[{index}]": term.reading for index, term in enumerate(task.terms) if term.reading}
-    return parts | {f"success.conditions[{index}]": goal.sensor for index, goal in enumerate(task.goals)}
+    parts = {f"{place}.of": readings[0] for place, readings in blocks.items() if readings}
+    parts |= {f"healthy[{index}].of": sensor for index, sensor in enumerate(task.bounded)}
+    parts |= {f"reward[{index}].of": term.reading for index, term in enumerate(task.terms) if term.reading}
+    return parts | {f"success.conditions[{index}].of": goal.sensor for index, goal in enumerate(task.goals)}
 
 
 def stacked(tasks: Sequence[BoundTask]) -> BoundTask:
@@ -402,14 +400,35 @@ def _noise(rng: np.random.Generator, spread: Spread, size: int) -> Floats:
     return rng.uniform(-spread.spread, spread.spread, size)
 
 
-def _places(model: mujoco.MjModel, index: int, placement: ObjectPlace) -> Any:
-    """Indices of an object's coordinates among the positions."""
-    with located(f"reset.objects[{index}].joints"):
-        numbers = reading(model, "position", placement.joints)
-        if len(numbers.slots) != len(placement.joints):
-            joints = ", ".join(placement.joints)
-            raise InputError(f"{joints} are {len(numbers.slots)} numbers: name single ones, 'cube.x'")
-    return numbers.indices
+def _object_key(index: int) -> str:
+    return f"reset.objects[{index}].joints"
+
+
+def _starts(model: mujoco.MjModel, start: Start) -> dict[str, Reading]:
+    """Readings of the goal's and objects' coordinates and of the joints that stand still, by their place in the table.
+
+    Raises:
+        InputError: there is no such joint, or a coordinate is several numbers.
+    """
+    readings: dict[str, Reading] = {}
+    boxes: list[tuple[str, Goal | ObjectPlace]] = [("reset.goal.joints", start.goal)] if start.goal else []
+    for key, box in [*boxes, *((_object_key(index), entry) for index, entry in enumerate(start.objects))]:
+        with located(key):
+            readings[key] = _coordinates(model, box.joints)
+    if still := [*start.still, *(start.goal.joints if start.goal else ())]:
+        with located("reset.still"):
+            readings["reset.still"] = reading(model, "velocity", still)
+    return readings
+
+
+def _coordinates(model: mujoco.MjModel, joints: Sequence[str]) -> Reading:
+    """Reading of as many positions as there are names."""
+    numbers = reading(model, "position", joints)
+    for absent in numbers.unmatched:
+        raise absent.refusal()
+    if len(numbers.slots) != len(joints):
+        raise InputError(f"{', '.join(joints)} are {len(numbers.slots)} numbers: name single ones, 'cube.x'")
+    return numbers
 
 
 def _placed(rng: np.random.Generator, placement: ObjectPlace, earlier: Sequence[Floats]) -> Floats:

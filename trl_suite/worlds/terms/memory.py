@@ -17,7 +17,7 @@ from trl_suite.worlds.env_spec import Block, Clock, Command, EnvSpec
 from trl_suite.worlds.terms import arrays
 from trl_suite.worlds.terms.displacement import action_slots
 from trl_suite.worlds.terms.model_sensors import NamedScalar
-from trl_suite.worlds.terms.sensors import Fields, Reading, matching, reading
+from trl_suite.worlds.terms.sensors import Fields, Reading, matching, reading, unmatched
 
 MEMORY_FIELD = "memory"  # the field's name
 MEMORY_KINDS = {
@@ -118,7 +118,8 @@ class MemoryLayout:
         self._needed = True
         columns = self._allocate(len(contacts.slots))
         self.air_times += (AirTime(columns, contacts),)
-        return Reading(MEMORY_FIELD, columns, tuple(Slot(f"{slot.name}.air_time", "s") for slot in contacts.slots))
+        slots = tuple(Slot(f"{slot.name}.air_time", "s") for slot in contacts.slots)
+        return Reading(MEMORY_FIELD, columns, slots, unmatched=contacts.unmatched)
 
     def last_action(self) -> Reading:
         """Reading of the action of the step before."""
@@ -152,7 +153,9 @@ class MemoryLayout:
             if columns == list(range(columns[0], columns[0] + len(columns)))
             else np.array(columns)
         )
-        return (Reading(MEMORY_FIELD, indices, tuple(Slot(f"{place.name}.{kind}", place.unit) for place in places)),)
+        slots = tuple(Slot(f"{place.name}.{kind}", place.unit) for place in places)
+        absent = unmatched(names, [place.name for place in numbers], MEMORY_KINDS[kind][0])
+        return (Reading(MEMORY_FIELD, indices, slots, unmatched=absent),)
 
     def _last_actions(self) -> list[NamedScalar]:
         names = [slot.name.removesuffix(".control") for slot in self._actuators]

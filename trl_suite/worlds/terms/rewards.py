@@ -227,18 +227,14 @@ def _sliding(model: mujoco.MjModel, term: Term) -> Reading:
     """Reads (vx, vy, contacts) of every foot in turn."""
     columns: list[Any] = []
     slots: list[Any] = []
-    for name in _feet(model, term):
+    feet = reading(model, CONTACTS, term.elements, relative_to=term.relative_to)
+    for name in (slot.name.partition(f".{CONTACTS}")[0] for slot in feet.slots):
         velocity = reading(model, "frame_velocity", [f"{name}.x", f"{name}.y"])
         contacts = reading(model, CONTACTS, [name], relative_to=term.relative_to)
         for part in (velocity, contacts):
             columns += np.arange(model.nsensordata)[part.indices].tolist()
             slots += part.slots
-    return Reading("sensordata", np.array(columns), tuple(slots))
-
-
-def _feet(model: mujoco.MjModel, term: Term) -> list[str]:
-    slots = reading(model, CONTACTS, term.elements, relative_to=term.relative_to).slots
-    return [slot.name.partition(f".{CONTACTS}")[0] for slot in slots]
+    return Reading("sensordata", np.array(columns, dtype=np.intp), tuple(slots), unmatched=feet.unmatched)
 
 
 def _limited(model: mujoco.MjModel, term: Term) -> Reading:
@@ -247,11 +243,14 @@ def _limited(model: mujoco.MjModel, term: Term) -> Reading:
     Raises:
         InputError: none of them has.
     """
-    names = [slot.name.removesuffix(".position") for slot in reading(model, "position", term.elements).slots]
+    positions = reading(model, "position", term.elements)
+    names = [slot.name.removesuffix(".position") for slot in positions.slots]
     limited = [name for name in names if name in _joints(model) and model.joint(name).limited[0]]
     if not limited:
+        for absent in positions.unmatched:
+            raise absent.refusal()
         raise InputError(f"no joint of {', '.join(term.elements)} has limits")
-    return reading(model, "position", limited)
+    return reading(model, "position", limited)._replace(unmatched=positions.unmatched)
 
 
 def _joints(model: mujoco.MjModel) -> list[str]:

@@ -38,6 +38,18 @@ class Quantity(NamedTuple):
     unit: str | None = None  # after `form`
 
 
+class UnmatchedPattern(NamedTuple):
+    """Pattern of a table that fits no number of a model."""
+
+    pattern: str
+    element: str  # kind of element that it is of: joint, body or site
+    names: tuple[str, ...]  # that there are
+
+    def refusal(self, where: str = "") -> InputError:
+        """Error that names the place in the table, the pattern and the nearest name."""
+        return unknown(self.element, self.pattern, self.names, where)
+
+
 class Reading(NamedTuple):
     """Numbers to be taken from one array of a state, in order."""
 
@@ -47,6 +59,7 @@ class Reading(NamedTuple):
     limit: float | None = None
     form: Callable[[Any], Any] | None = None
     origin: Any = None  # indices of what is subtracted, or None
+    unmatched: tuple[UnmatchedPattern, ...] = ()  # patterns that fit nothing here
 
     @property
     def plain(self) -> bool:
@@ -191,7 +204,7 @@ def reading(
 
     A name stands for one number (`thigh_joint`, `root.z`), for all of an element (`torso`), or, with `*`,
     for all elements that match it, and `!root` for all but that one, both without the world's own body;
-    a pattern that nothing matches is nothing.
+    a pattern that nothing matches is nothing, and stands in the reading's `unmatched`.
     `relative_to` is an element whose numbers are subtracted, or, of a sensor, the frame that it measures in.
 
     Raises:
@@ -210,7 +223,8 @@ def reading(
     if relative_to:
         origin = _compact([_counterpart(place, relative_to, candidates, kind).address for place in places])
     indices = _compact([place.address for place in places])
-    return Reading(quantity.field, indices, slots, limit, quantity.form, origin)
+    absent = unmatched(names, [place.name for place in candidates], element(kind))
+    return Reading(quantity.field, indices, slots, limit, quantity.form, origin, absent)
 
 
 def _counterpart(place: NamedScalar, relative_to: str, candidates: Sequence[NamedScalar], kind: str) -> NamedScalar:
@@ -241,15 +255,13 @@ def _sensor_reading(
         raise unknown(element(kind), relative_to, known_names, "relative_to")
     candidates = sensor_numbers(model, kind, relative_to)
     for name in names:
-        if (
-            "*" not in name
-            and not name.startswith("!")
-            and not {name, name.rpartition(".")[0]}.intersection(known_names)
-        ):
+        if not is_pattern(name) and not {name, name.rpartition(".")[0]}.intersection(known_names):
             raise unknown(element(kind), name, known_names)
     places = [place for name in names for place in matching(name, candidates, kind)]
     slots = tuple(Slot(f"{place.name}.{suffix(kind, relative_to)}", place.unit) for place in places)
-    return Reading("sensordata", _compact([place.address for place in places]), slots, limit)
+    word = SENSOR_KINDS[kind].elements[0]  # a pattern is of sites where a name may be of a body too
+    absent = unmatched(names, [place.name for place in candidates], word, elements[word])
+    return Reading("sensordata", _compact([place.address for place in places]), slots, limit, unmatched=absent)
 
 
 def matching(name: str, candidates: Iterable[NamedScalar], kind: str) -> list[NamedScalar]:
@@ -267,11 +279,47 @@ def matching(name: str, candidates: Iterable[NamedScalar], kind: str) -> list[Na
     if "*" in name:
         return [place for place in moving if fnmatchcase(place.name, name)]
     if name.startswith("!"):
-        return [place for place in moving if place.name.partition(".")[0] != name[1:]]
-    numbers = [place for place in candidates if place.name == name or place.name.rpartition(".")[0] == name]
+        return [place for place in moving if not _is_of(place.name, name[1:])]
+    numbers = [place for place in candidates if _is_of(place.name, name)]
     if not numbers:
         raise unknown(element(kind) if kind in QUANTITIES else kind, name, [place.name for place in candidates])
     return numbers
+
+
+def is_pattern(name: str) -> bool:
+    """Whether a table's name may mean several elements: it has a `*`, or opens with `!`."""
+    return "*" in name or name.startswith("!")
+
+
+def unmatched(
+    patterns: Iterable[str], names: Sequence[str], word: str, elements: Sequence[str] = ()
+) -> tuple[UnmatchedPattern, ...]:
+    """Patterns that fit nothing, `!root` where there is no root among them; plain names are refused elsewhere.
+
+    Args:
+        patterns: of a table, plain names among them.
+        names: of all numbers that can be read.
+        word: kind of element that they are of.
+        elements: names of all elements, where not each has its numbers among `names`.
+    """
+    absent = [
+        pattern
+        for pattern in patterns
+        if is_pattern(pattern)
+        and not any(_fits(name, pattern) for name in (names if "*" in pattern else (*names, *elements)))
+    ]
+    return tuple(UnmatchedPattern(pattern, word, tuple(dict.fromkeys(elements or names))) for pattern in absent)
+
+
+def _fits(name: str, pattern: str) -> bool:
+    if "*" in pattern:
+        return fnmatchcase(name, pattern) and not name.startswith("world.")
+    return _is_of(name, pattern[1:])
+
+
+def _is_of(name: str, element_name: str) -> bool:
+    """Whether a number is the one of that name, or one of the element's: `root.x` is both `root.x` and `root`'s."""
+    return element_name != "" and element_name in (name, name.rpartition(".")[0])
 
 
 _ELEMENT = dict.fromkeys(("place", "mass_centre", "contact_force", "motion", "inertia"), "body") | {
@@ -305,15 +353,6 @@ def driven(model: mujoco.MjModel, actuator: int) -> str:
     return model.actuator(actuator).name
 
 
-def degrees_of_freedom(model: mujoco.MjModel, joints: Sequence[str]) -> Any:
-    """Return the indices of the joints' velocities.
-
-    Raises:
-        InputError: there is no such joint.
-    """
-    return reading(model, "velocity", joints).indices
-
-
 def single(model: mujoco.MjModel, kind: str, name: str) -> Reading:
     """Return the reading of exactly one number.
 
@@ -321,6 +360,8 @@ def single(model: mujoco.MjModel, kind: str, name: str) -> Reading:
         InputError: the name is of none, or of several.
     """
     numbers = reading(model, kind, [name])
+    for absent in numbers.unmatched:
+        raise absent.refusal()
     if len(numbers.slots) != 1:
         raise InputError(f"'{name}' is {len(numbers.slots)} numbers: {', '.join(slot.name for slot in numbers.slots)}")
     return numbers
