@@ -25,7 +25,7 @@ ADDED = ("observation_noise", "action_noise")  # 0 where nothing is changed
 COUNTED = ("observation_delay", "action_delay")  # whole numbers of control steps
 PLAY = "backlash"  # above 0 in all worlds of a pool: without play a robot has other joints
 RANGED_AXES = (*SCALED, *ADDED, *COUNTED, PLAY, "fluid", "target_speed")
-_FIXED = {
+_NEVER_PER_EPISODE = {
     "terrain": "its height field is compiled: set one ground beside the ranges, or list several in source.variants"
 }
 _ZERO_BASED = ("tilt", "std", "density", "viscosity")  # keys whose nominal number is 0
@@ -113,7 +113,7 @@ def ranges_of(randomisation: Randomisation, where: str) -> tuple[DrawnRange, ...
         if axis not in Variation.__struct_fields__:
             raise unknown("axis", axis, RANGED_AXES, where)
         if axis not in RANGED_AXES:
-            why = _FIXED.get(axis) or f"these are: {', '.join(RANGED_AXES)}"
+            why = _NEVER_PER_EPISODE.get(axis) or f"these are: {', '.join(RANGED_AXES)}"
             raise InputError(f"{where}: {axis}: not drawn for each episode; {why}")
     ranges = tuple(_range(leaf, where) for leaf in _leaves(table, (), ""))
     for axis, value in table.items():
