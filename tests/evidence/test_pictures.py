@@ -1,17 +1,32 @@
 import re
+import warnings
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from trl_suite.evidence.figures import gallery, profiles, survival
 from trl_suite.evidence.figures.learning_curves import panels
-from trl_suite.evidence.figures.style import LOOKS, _apart, canvas, looks, png, ratio_axis, styled, svg
+from trl_suite.evidence.figures.style import (
+    LOOKS,
+    _apart,
+    canvas,
+    drawn_for_cards,
+    looks,
+    png,
+    ratio_axis,
+    styled,
+    svg,
+    wrapped,
+)
 from trl_suite.evidence.reading import conditions
 from trl_suite.evidence.results import across_targets, attribution, source_target_matrix
 from trl_suite.evidence.results.experiment_results import load
 
 from .conftest import ENV, Grid
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
 
 @pytest.fixture(scope="module")
@@ -188,3 +203,21 @@ def test_every_column_of_panels_has_its_steps_below_it(standing: Grid):
 def test_labels_are_pushed_apart_and_stay_in_the_panel():
     np.testing.assert_allclose(_apart([0.0, 0.02, 0.5, 0.98, 1.0], 0.1, 1.0), [0.0, 0.1, 0.5, 0.9, 1.0])
     assert _apart([], 0.1, 1.0) == []
+
+
+def test_names_of_outside_envs_leave_every_picture_its_place():
+    """Matplotlib warns where an axis has no place left: seen on cards, with four sources of one long name."""
+    results = load(EXPERIMENTS / "matrix-fetch-reach" / "results")
+    rows = results.measures()
+    env = results.envs[0]
+    with drawn_for_cards(), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pictures = gallery.across(results, rows, across_targets.overall(results))
+        pictures += gallery.of_target(results, env, [row for row in rows if row.env == env])
+        for picture in pictures:
+            assert png(picture.figure, dpi=40)
+
+
+@pytest.mark.parametrize("name", ["scratch", "finetune from gymnasium:FetchReachDense-v4?damping=100", "a" * 90, ""])
+def test_a_wrapped_name_loses_no_letter(name):
+    assert wrapped(name).replace("\n", "").replace(" ", "") == name.replace(" ", "")

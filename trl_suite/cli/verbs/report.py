@@ -71,11 +71,19 @@ def _table(env: str, rows: list[MeasureRow], narrow: bool) -> Table:
     )
     columns = [column for column in _MEASURE_COLUMNS if not narrow or column in _NARROW_COLUMNS]
     for column in columns:
-        table.add_column(column, justify="left" if column == "method" else "right", no_wrap=column != "method")
+        _add(table, column)
     for row in rows:
         by_column = dict(zip(_MEASURE_COLUMNS, _cells(row), strict=True))
         table.add_row(*(by_column[column] for column in columns))
     return table
+
+
+def _add(table: Table, column: str) -> None:
+    """Add a column; a method's long name is broken, never cut: names of several sources begin alike."""
+    if column == "method":
+        table.add_column(column, overflow="fold")
+    else:
+        table.add_column(column, justify="right", no_wrap=True)
 
 
 def _sequence(sequence: TaskSequence) -> Table:
@@ -86,7 +94,7 @@ def _sequence(sequence: TaskSequence) -> Table:
         padding=(0, 1, 0, 0),
     )
     for column in ("method", "average\nat the end", "gain\nover reset", "forgetting"):
-        table.add_column(column, justify="left" if column == "method" else "right", no_wrap=column != "method")
+        _add(table, column)
     for row in sequence.rows:
         gain = f"{estimate(row.average_gain, signed=True)}\n{row.claim}" if row.average_gain.n else "–"
         cells = (estimate(row.average), gain, estimate(row.forgetting, signed=True))

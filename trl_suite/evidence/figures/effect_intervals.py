@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from trl_suite.evidence.figures.style import FAINT, INK, SOFT, Look, canvas, intervals, ratio_axis, styled
+from trl_suite.evidence.figures.style import FAINT, INK, SOFT, Look, canvas, intervals, ratio_axis, styled, wrapped
 from trl_suite.evidence.results import number_format
 from trl_suite.evidence.results.across_targets import Overall
 from trl_suite.evidence.results.comparison import MeasureRow
@@ -89,7 +89,7 @@ def gains(rows: Sequence[MeasureRow], look: Look, columns: int = 2) -> Figure:
                 intervals(panel, [methods.index(row.method)], [row.area_gain], claimed, size=7)
             panel.axvline(0, color=INK, linewidth=1)
             panel.set_title(env, fontsize=10.5)
-            panel.set_yticks(range(len(methods)), methods)
+            panel.set_yticks(range(len(methods)), list(map(wrapped, methods)))
             panel.tick_params(axis="y", length=0)
         for panel in panels[len(envs) :]:
             panel.remove()
@@ -121,7 +121,7 @@ def _legend(figure: Figure, axis: Axes, methods: list[str], style: dict[str, Loo
 
 def _finish(axis: Axes, names: list[str], heights: Sequence[float] | None = None) -> None:
     axis.axvline(1, color=INK, linewidth=1)
-    axis.set_yticks(list(heights) if heights is not None else range(len(names)), names)
+    axis.set_yticks(list(heights) if heights is not None else range(len(names)), list(map(wrapped, names)))
     if heights is None:
         axis.set_ylim(-0.6, len(names) - 0.4)
     axis.tick_params(axis="y", length=0)

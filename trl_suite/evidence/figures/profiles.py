@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from trl_suite.evidence.figures.style import FAINT, INK, Look, canvas, label_ends, ratio_axis, styled
+from trl_suite.evidence.figures.style import FAINT, INK, Look, canvas, label_ends, ratio_axis, styled, wrapped
 from trl_suite.evidence.reading import conditions
 from trl_suite.evidence.reading.conditions import Shift
 from trl_suite.evidence.reading.curve import Floats
@@ -126,7 +126,7 @@ def _panels(robots: Robots, style: dict[str, Look], below: str, nothing: float) 
         figure.supxlabel(below, fontsize=10.5)
         for name in dict.fromkeys(name for lines in robots.values() for name in lines):
             look = style[name]
-            panels[-1].plot([], [], color=look.colour, linestyle=look.dash, marker=look.marker, label=name)
+            panels[-1].plot([], [], color=look.colour, linestyle=look.dash, marker=look.marker, label=wrapped(name))
         figure.legend(frameon=False, loc="outside right upper")
     return figure, panels
 
@@ -173,7 +173,7 @@ def scores(methods: dict[str, Floats], style: dict[str, Look]) -> Figure:
             look = style[method]
             share = estimates.performance_profile(method_scores, thresholds)
             axis.plot(thresholds, share, color=look.colour, linestyle=look.dash, linewidth=2.1, marker=look.marker,
-                      markevery=12, markersize=5, markeredgecolor="white", label=method)  # fmt: skip
+                      markevery=12, markersize=5, markeredgecolor="white", label=wrapped(method))  # fmt: skip
         axis.set_ylim(-0.03, 1.03)
         axis.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
         axis.set_ylabel("runs above the score")

@@ -27,6 +27,7 @@ POINTS_PER_INCH = 72
 EMS_PER_LETTER = 0.64  # width of a digit, of the font's size: more than the mean of a name
 GRID_INCHES_MIN, GRID_INCHES_MAX = 2.6, 13.6  # width of all cells of a grid
 LABEL_INCHES = 0.22  # height of a line of text at the end of a curve
+LABEL_SHARE = 0.42  # most of a figure's width that the names beside a panel may take
 
 
 class Look(NamedTuple):
@@ -152,6 +153,17 @@ def _ladders(low: float, high: float) -> Iterator[list[float]]:
         yield [tick for tick in ladder if low <= tick <= high]
 
 
+def wrapped(name: str) -> str:
+    """Return a name in lines that leave a panel its place: broken at spaces and at the signs of an address."""
+    letters = int(LABEL_SHARE * figure_width() / (EMS_PER_LETTER * STYLE["font.size"] / POINTS_PER_INCH))
+    lines = [""]
+    for piece in re.split(r"(?<=[ :/])|(?=[?&])", name):
+        if lines[-1] and len(lines[-1] + piece.rstrip()) > letters:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(line.rstrip() for line in lines)
+
+
 def label_ends(axis: Axes, ends: list[tuple[float, str, Look]]) -> None:
     """Write each method's marker and name at the end of its line, pushed apart where they would cover one another.
 
@@ -162,13 +174,18 @@ def label_ends(axis: Axes, ends: list[tuple[float, str, Look]]) -> None:
     low, high = axis.get_ylim()
     figure = axis.get_figure(root=True)
     figure_height = float(figure.get_size_inches()[1]) if figure is not None else WIDTH
-    gap = LABEL_INCHES / (0.85 * figure_height) * (high - low)  # the panel is about so much of the figure
+    ends = [(end, wrapped(label), look) for end, label, look in ends]
+    most = 1 + max((label.count("\n") for _, label, _ in ends), default=0)  # lines of a name
+    dense: dict[str, Any] = {"fontsize": 7, "linespacing": 1.0} if most > 1 else {}
+    gap = (
+        LABEL_INCHES * (1 + 0.6 * (most - 1)) / (0.85 * figure_height) * (high - low)
+    )  # the panel is about so much of the figure
     finite_ends = sorted((end for end in ends if np.isfinite(end[0])), key=lambda end: end[0])
     for (_, label, look), y in zip(finite_ends, _apart([end[0] for end in finite_ends], gap, high), strict=True):
         place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
         weight = "bold" if look.marker else "normal"  # of a method, or of what is no method
         axis.annotate(label, (1, y), xytext=(15, 0), va="center", color=look.colour, fontweight=weight,
-                      annotation_clip=False, **place)  # fmt: skip
+                      annotation_clip=False, **place, **dense)  # fmt: skip
         axis.plot(1.015, y, marker=look.marker, color=look.colour, markersize=5, clip_on=False,
                   transform=axis.get_yaxis_transform(), scalex=False, scaley=False)  # fmt: skip
 
