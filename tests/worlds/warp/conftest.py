@@ -51,6 +51,9 @@ class Beside:
         for name in {"qpos", "qvel", *fields, *read}:
             rows = np.array([getattr(one.data, name).reshape(-1) for one in self.alone], dtype=np.float32)
             simulation.field(name).copy_(torch.from_numpy(rows))
+        if self.batch._memory is not None:  # commands are drawn from other streams
+            remembered = np.array([one._memory_array.reshape(-1) for one in self.alone], dtype=np.float32)
+            self.batch._memory_array.copy_(torch.from_numpy(remembered))
         for kept in (self.batch._ended, self.batch._elapsed):
             kept.zero_()
 

@@ -20,7 +20,7 @@ OTHERS = [
     for name in content.names("envs")
     if name not in ("pusher", "link-reacher")
 ]
-OTHER_ELEMENTS = ("shape", "backlash", "terrain")  # axes whose variants have more links, joints or height fields
+OTHER_ELEMENTS = ("shape", "backlash")  # axes whose variants have more links or joints
 
 
 @pytest.mark.parametrize("name", ["pusher", "link-reacher", *OTHERS])
@@ -28,7 +28,8 @@ def test_all_variants_of_a_robot_are_of_one_structure(name: str):
     digests = {}
     for variant in ("", *load(name).variants):
         model = built(Address.parse(f"{name}.{variant}" if variant else name))[1]
-        digests.setdefault(structure(model), []).append(variant)
+        if not model.nhfield:  # refused: see test_accuracy
+            digests.setdefault(structure(model), []).append(variant)
     alike = max(digests.values(), key=len)
     assert "" in alike
     variants = load(name).variants

@@ -63,10 +63,25 @@ def device_model(model: mujoco.MjModel) -> Any:
     Raises:
         InputError: Warp cannot run it; the message says what it lacks.
     """
+    _refuse_height_fields(model)
     try:
         return warp_library.library().mujoco_warp.put_model(model)
     except NotImplementedError as error:
         raise InputError(f"physics on Warp: {error}; physics = 'mujoco' simulates on the CPU's cores") from None
+
+
+def _refuse_height_fields(model: mujoco.MjModel) -> None:
+    """Refuse a model with a height field: at its cells' edges, contacts of mujoco-warp 4.0.0 are not MuJoCo's.
+
+    Raises:
+        InputError: it has one.
+    """
+    fields = np.flatnonzero(model.geom_type == int(mujoco.mjtGeom.mjGEOM_HFIELD))
+    if len(fields):
+        raise InputError(
+            f"physics on Warp: contacts with the height field '{model.geom(int(fields[0])).name}' are not MuJoCo's; "
+            "physics = 'mujoco' simulates on the CPU's cores"
+        )
 
 
 def merged(models: Sequence[mujoco.MjModel], model_indices: NDArray[np.int64], names: Sequence[str]) -> Any:
