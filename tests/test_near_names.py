@@ -10,7 +10,7 @@ from trl_suite.errors import suggestion, unknown
     ("wrong", "near"),
     [
         ("freeze-mapp", "freeze-map-half-cheetah"),  # its end left out, and a letter too many
-        ("matrx", "matrix-half-cheetah"),
+        ("matrx", "matrix-"),  # there are several
         ("quickstrt", "quickstart"),
         ("severity-walker", "severity-walker2d"),
     ],
