@@ -177,9 +177,8 @@ def label_ends(axis: Axes, ends: list[tuple[float, str, Look]]) -> None:
     ends = [(end, wrapped(label), look) for end, label, look in ends]
     most = 1 + max((label.count("\n") for _, label, _ in ends), default=0)  # lines of a name
     dense: dict[str, Any] = {"fontsize": 7, "linespacing": 1.0} if most > 1 else {}
-    gap = (
-        LABEL_INCHES * (1 + 0.6 * (most - 1)) / (0.85 * figure_height) * (high - low)
-    )  # the panel is about so much of the figure
+    panel_inches = 0.85 * figure_height  # about so much of the figure
+    gap = LABEL_INCHES * (1 + 0.6 * (most - 1)) / panel_inches * (high - low)
     finite_ends = sorted((end for end in ends if np.isfinite(end[0])), key=lambda end: end[0])
     for (_, label, look), y in zip(finite_ends, _apart([end[0] for end in finite_ends], gap, high), strict=True):
         place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
