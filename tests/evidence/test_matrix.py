@@ -12,6 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from trl_suite.evidence.figures import transfer_matrix
 from trl_suite.evidence.report import report_files
 from trl_suite.evidence.results import experiment_results, source_target_matrix
+from trl_suite.evidence.results.headline import headline
 from trl_suite.evidence.results.source_target_matrix import SourceTargetMatrix
 from trl_suite.record import SOURCE_METHOD, Plan, PlannedRun, encode
 
@@ -71,6 +72,15 @@ def test_a_cell_is_the_gain_of_its_source_on_its_target(table: SourceTargetMatri
         assert cell.trained.value == pytest.approx(RAMP[-1] + head, abs=60)
         assert cell.zero_shot.low < cell.zero_shot.value < cell.zero_shot.high
     assert table.cell("a", "a") is None
+
+
+def test_the_headline_counts_all_cells_of_the_matrix(root: Path, table: SourceTargetMatrix):
+    results = experiment_results.load(root)
+    said = headline(results, results.measures())
+    assert said.sentence.startswith("Over 6 cells from 3 sources to 3 targets, finetune against scratch earns")
+    claims = [cell.area_claim for cell in table.cells]
+    assert said.kind == max(set(claims), key=claims.count)
+    assert all(f"{claim} on {claims.count(claim)}" in said.sentence for claim in claims)
 
 
 def test_p_is_adjusted_for_all_cells(table: SourceTargetMatrix):

@@ -181,7 +181,7 @@ def test_a_broken_freeze_is_shown(experiment):
 def test_several_sources_have_a_verdict(standing):
     kind, said = sentence(standing.root)
     assert kind in ("better", "not shown")
-    assert said.startswith("Over 4 targets, finetune from half-cheetah against scratch earns over the budget: ")
+    assert said.startswith("Over 8 cells from 2 sources to 4 targets, finetune against scratch earns over the budget: ")
 
 
 @pytest.mark.usefixtures("unillustrated")

@@ -14,6 +14,7 @@ from trl_suite.evidence.results.comparison import MeasureRow
 from trl_suite.evidence.results.experiment_results import Results
 from trl_suite.evidence.results.number_format import bound_sign, bounds, estimate, number, plural, probability, speed_up
 from trl_suite.evidence.results.number_format import steps as format_steps
+from trl_suite.evidence.results.source_target_matrix import SourceTargetMatrix, matrices
 from trl_suite.evidence.statistics.claim import FEWEST_CLAIM_PAIRS, LEVEL, RULES_SINCE, Claim, counted
 from trl_suite.record import SCRATCH
 
@@ -29,12 +30,16 @@ class Headline(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def headline(results: Results, rows: tuple[MeasureRow, ...]) -> Headline:
-    """Return the headline on the plan's first method; over several envs it counts claims."""
+    """Return the headline on the plan's first method; over several envs or sources it counts claims."""
     method = primary(results)
     compared = [row for row in rows if row.method == method]
     if method is None or all(row.jumpstart.n == 0 for row in compared):
         sentence = "Nothing to compare yet: no run of a method has a finished scratch run of its seed beside it."
         return Headline(kind="nothing", sentence=sentence, caveats=_caveats(results, compared))
+    base = compared[0].base or method
+    if crossed := next((table for table in matrices(results, rows) if table.method == base), None):
+        kind, sentence = _over_matrix(crossed)
+        return Headline(kind=kind, sentence=sentence, caveats=_caveats(results, []))
     kind, sentence = _on_one(compared[0], results) if len(compared) == 1 else _over_several(method, compared)
     return Headline(kind=kind, sentence=sentence, caveats=_caveats(results, compared))
 
@@ -92,10 +97,25 @@ def _timing(row: MeasureRow, results: Results) -> str:
 def _over_several(method: str, rows: Sequence[MeasureRow]) -> tuple[HeadlineKind, str]:
     areas: list[Claim] = [row.counted_area_claim for row in rows]
     times: list[Claim] = [row.counted_claim for row in rows]
-    best = max(("better", "worse", "not shown", "too few"), key=areas.count)
-    kind: HeadlineKind = _kind(best) if any(claim != "not measured" for claim in areas) else "nothing"
     sentence = f"Over {len(rows)} targets, {method} against scratch earns over the budget: {counted(areas)}"
-    return kind, f"{sentence}. To the threshold: {counted(times)} (p < {LEVEL}, Holm and Benjamini & Hochberg)."
+    rule = f"(p < {LEVEL}, Holm and Benjamini & Hochberg)"
+    return _most(areas), f"{sentence}. To the threshold: {counted(times)} {rule}."
+
+
+def _over_matrix(table: SourceTargetMatrix) -> tuple[HeadlineKind, str]:
+    areas: list[Claim] = [cell.area_claim for cell in table.cells]
+    times: list[Claim] = [cell.time_claim for cell in table.cells]
+    ends = f"from {plural(len(table.sources), 'source')} to {plural(len(table.targets), 'target')}"
+    earns = f"{table.method} against scratch earns over the budget: {counted(areas)}"
+    rule = f"(p < {LEVEL}, Holm over all cells)"
+    return _most(areas), f"Over {len(table.cells)} cells {ends}, {earns}. To the threshold: {counted(times)} {rule}."
+
+
+def _most(claims: Sequence[Claim]) -> HeadlineKind:
+    """Return the claim that is made most often."""
+    if all(claim == "not measured" for claim in claims):
+        return "nothing"
+    return _kind(max(("better", "worse", "not shown", "too few"), key=claims.count))
 
 
 def _caveats(results: Results, rows: list[MeasureRow]) -> tuple[str, ...]:

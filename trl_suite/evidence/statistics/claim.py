@@ -2,7 +2,7 @@
 
 Every view asks this module: the terminal, the report, the pages, the matrix, TensorBoard and the Python API. An effect
 is claimed where its 95 % interval leaves out "no effect" and its p, adjusted by Holm for the methods of a target, is
-below 0.05. By intervals alone, twelve methods without an effect are called something in 34 % of experiments
+below 0.05. By intervals alone, twelve methods without an effect are called something in 36 % of experiments
 (benchmarks/calibration.py). Over targets, p is adjusted once more by Benjamini & Hochberg before claims are counted.
 """
 
