@@ -37,11 +37,49 @@ def test_one_env_has_a_line_per_variant_with_what_it_is(monkeypatch, capsys):
     assert list(json.loads(printed(capsys, "envs", "half-cheetah", "--json"))) == ["half-cheetah"]
 
 
-def test_an_unknown_env_names_the_nearest(capsys):
+@pytest.mark.parametrize(
+    ("address", "change"),
+    [
+        ("half-cheetah.gravity-1.5", "gravity = 1.5"),
+        ("half-cheetah?gravity=1.5", "gravity = 1.5"),
+        ("arm-lift.slope", 'gravity = {"tilt":5.0}'),
+    ],
+)
+def test_an_address_has_a_line_per_axis_with_its_value(address, change, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    lines = printed(capsys, "envs", address).splitlines()
+    assert lines[3:] == [f"  {address} changes:", f"  {change}"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "nearest"),
+    [("half-chetah", "half-cheetah"), ("half-chetah.moon", "half-cheetah"), ("half-cheetah.gravty-1.5", "gravity-1.5")],
+)
+def test_an_unknown_env_or_variant_names_the_nearest(wrong, nearest, capsys):
+    for verb in ("envs", "verify"):
+        with pytest.raises(SystemExit) as end:
+            main([verb, wrong])
+        assert end.value.code == 2
+        assert f"did you mean '{nearest}'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("hopper.gravity-1.5", "gravity-2.0"), "has its variant already, and another is given: 'gravity-2.0'"),
+        (("hopper?gravity=1.2",), "certificates are of the variants that the table of 'hopper' names"),
+    ],
+)
+def test_verify_says_what_it_has_no_certificate_of(words, message, capsys):
     with pytest.raises(SystemExit) as end:
-        main(["envs", "half-chetah"])
+        main(["verify", *words, "--dry"])
     assert end.value.code == 2
-    assert "did you mean 'half-cheetah'?" in capsys.readouterr().err
+    assert message in capsys.readouterr().err
+
+
+def test_verify_takes_a_variants_address_and_breaks_no_name(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert "hopper.gravity-1.5 " in printed(capsys, "verify", "hopper.gravity-1.5", "--dry")
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -38,7 +38,7 @@ class Envs(Verb):
     """List robots and their variants; of one robot its model and reward too."""
 
     env: Annotated[Positional[str], _named("[ENV]")] = ""
-    """The env; all of them where not given."""
+    """The env, or an address: what a variant changes; all envs where not given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -357,7 +357,7 @@ class Verify(Verb):
     """Prove that variants are real: compute their certificates, print them and store them beside env.toml."""
 
     env: Annotated[Positional[str], _named("[ENV]")] = ""
-    """The env; all of them where not given."""
+    """The env, or a variant's address; all of them where not given."""
     variant: Annotated[Positional[str], _named("[VARIANT]")] = ""
     """The variant; all of the env's where not given."""
     missing: bool = False

@@ -58,7 +58,7 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
         if not is_env_name(env):
             if env in content.names("envs"):
                 raise InputError(f"env '{env}': {NAME_RULE} alone make the folder's name")
-            raise unknown_env(env)
+            raise _unknown_env(env)
         content.find("envs", env)
         return cls(env=env, variant=variant, axes=tables.convert(axes, Variation, env))
 
@@ -88,7 +88,7 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self.axes, randomise=spec.randomisation if self.axes.randomise else None)
 
 
-def unknown_env(name: str) -> InputError:
+def _unknown_env(name: str) -> InputError:
     """Return the error for an env that is in no workspace: where it has a Gymnasium id's form, how that is written."""
     if _GYMNASIUM_ID.search(name):
         return InputError(f"unknown env '{name}': an env that is registered with Gymnasium is '{FOREIGN}{name}'")

@@ -3,11 +3,14 @@
 import textwrap
 from typing import Any
 
+import msgspec
+
 from trl_suite import content
 from trl_suite.cli.arguments import Envs
 from trl_suite.errors import printable, unknown
 from trl_suite.terminal import Terminal, print_json
-from trl_suite.worlds.address import FOREIGN, OutsideAddress, unknown_env
+from trl_suite.worlds.address import FOREIGN, Address, OutsideAddress
+from trl_suite.worlds.axes.variation import Variation
 from trl_suite.worlds.env_spec import EnvSpec, load
 from trl_suite.worlds.outside.outside_env import is_installed
 from trl_suite.worlds.outside.suite_table import Suite, by_id, suites
@@ -17,26 +20,40 @@ INDENT = "  "
 
 
 def execute(arguments: Envs) -> int:
-    """Print every env with its Gymnasium id and variants, or one with its slots too; return the exit code."""
+    """Print every env with its Gymnasium id and variants, or one with its model and reward; return the exit code."""
     if arguments.env.startswith(FOREIGN):
         return _one_outside(arguments)
-    names = content.names("envs")
-    if arguments.env and arguments.env not in names:
-        raise unknown_env(arguments.env)
-    specs = {name: load(name) for name in ([arguments.env] if arguments.env else names)}
+    if arguments.env:
+        return _one(Address.parse(arguments.env), arguments)
+    specs = {name: load(name) for name in content.names("envs")}
     if arguments.json:
-        outside = {} if arguments.env else _installed_tables()
-        print_json({name: _as_table(name, spec) for name, spec in specs.items()} | outside)
+        print_json({name: _as_table(name, spec) for name, spec in specs.items()} | _installed_tables())
         return 0
     console = Terminal()
     for name, spec in specs.items():
-        console.print(f"{name}  {gymnasium_id(name, spec)}", style="bold", highlight=False, soft_wrap=True)
-        lines = _detailed(spec) if arguments.env else [", ".join(spec.variants) or "no variants"]
-        for line in lines:
-            console.print(wrapped(line, console.width), highlight=False, soft_wrap=True)
-    for suite in () if arguments.env else suites():
+        _print_env(name, spec, [", ".join(spec.variants) or "no variants"], console)
+    for suite in suites():
         _print_suite(suite, console)
     return 0
+
+
+def _one(address: Address, arguments: Envs) -> int:
+    """Print an env with all its variants, or what a variant or the axes of an address change of it."""
+    spec = load(address.env)
+    variation = address.variation(spec)
+    if arguments.json:
+        print_json({address.env: _as_table(address.env, spec)})
+        return 0
+    _print_env(
+        address.env, spec, _changed(address, spec, variation) if any(variation.axes()) else _variants(spec), Terminal()
+    )
+    return 0
+
+
+def _print_env(name: str, spec: EnvSpec, lines: list[str], console: Terminal) -> None:
+    console.print(f"{name}  {gymnasium_id(name, spec)}", style="bold", highlight=False, soft_wrap=True)
+    for line in lines:
+        console.print(wrapped(line, console.width), highlight=False, soft_wrap=True)
 
 
 def _print_suite(suite: Suite, console: Terminal) -> None:
@@ -94,8 +111,18 @@ def _as_table(name: str, spec: EnvSpec) -> dict[str, Any]:
     return {"id": gymnasium_id(name, spec), "variants": sorted(spec.variants)}
 
 
-def _detailed(spec: EnvSpec) -> list[str]:
+def _variants(spec: EnvSpec) -> list[str]:
     """Return the lines about one env: model, reward terms, and one per variant."""
-    terms = ", ".join(term.label for term in spec.reward)
     variants = [f"{name}: {variant.about}" if variant.about else name for name, variant in spec.variants.items()]
-    return [f"model: {spec.model}", f"reward: {terms}", f"{len(variants)} variants:", *variants]
+    return [*_model(spec), f"{len(variants)} variants:", *variants]
+
+
+def _changed(address: Address, spec: EnvSpec, variation: Variation) -> list[str]:
+    """Return the lines about one variant: the env's model and reward terms, and each axis with its value."""
+    axes: dict[str, Any] = msgspec.to_builtins(variation.only_axes())
+    changes = [f"{axis} = {msgspec.json.encode(value).decode()}" for axis, value in axes.items()]
+    return [*_model(spec), f"{address} changes:", *changes]
+
+
+def _model(spec: EnvSpec) -> list[str]:
+    return [f"model: {spec.model}", f"reward: {', '.join(term.label for term in spec.reward)}"]

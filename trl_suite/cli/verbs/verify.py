@@ -7,7 +7,7 @@ from trl_suite import content
 from trl_suite.cli.arguments import Verify
 from trl_suite.errors import InputError
 from trl_suite.terminal import Terminal, print_json
-from trl_suite.worlds.address import FOREIGN
+from trl_suite.worlds.address import FOREIGN, Address
 from trl_suite.worlds.certificate import Certificate, certify, outdated, write
 from trl_suite.worlds.env_spec import load
 from trl_suite.worlds.outside.shift_certificate import certify_shift
@@ -45,20 +45,28 @@ def _print_all(certificates: list[Certificate], arguments: Verify) -> int:
 
 
 def _wanted(arguments: Verify) -> list[tuple[str, str]]:
-    envs = [arguments.env] if arguments.env else content.names("envs")
-    return [(env, variant) for env in envs for variant in _variants(env, arguments)]
+    """Return each env and variant that is asked for: `half-cheetah gravity-1.5`, or `half-cheetah.gravity-1.5`."""
+    if not arguments.env:
+        return [(env, variant) for env in content.names("envs") for variant in _variants(env, "", arguments)]
+    address = Address.parse(arguments.env)
+    if any(address.axes.axes()):
+        raise InputError(f"{arguments.env}: certificates are of the variants that the table of '{address.env}' names")
+    if address.variant and arguments.variant:
+        raise InputError(f"{arguments.env}: has its variant already, and another is given: '{arguments.variant}'")
+    variant = address.variant or arguments.variant
+    return [(address.env, each) for each in _variants(address.env, variant, arguments)]
 
 
-def _variants(env: str, arguments: Verify) -> list[str]:
+def _variants(env: str, variant: str, arguments: Verify) -> list[str]:
     if arguments.missing:
-        return [variant for variant in outdated(env) if arguments.variant in ("", variant)]
-    return [arguments.variant] if arguments.variant else list(load(env).variants)
+        return [name for name in outdated(env) if variant in ("", name)]
+    return [variant] if variant else list(load(env).variants)
 
 
 def _print(certificates: list[Certificate]) -> None:
     table = Table(box=None)
+    table.add_column("variant", no_wrap=True)  # a name that can be copied
     for column in (
-        "variant",
         "compiled fields that differ",
         "acts on",
         "apart after 1, 10, 100",
