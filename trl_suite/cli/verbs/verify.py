@@ -54,7 +54,7 @@ def _wanted(arguments: Verify) -> list[tuple[str, str]]:
     if address.variant and arguments.variant:
         raise InputError(f"{arguments.env}: has its variant already, and another is given: '{arguments.variant}'")
     variant = address.variant or arguments.variant
-    return [(address.env, each) for each in _variants(address.env, variant, arguments)]
+    return [(address.env, name) for name in _variants(address.env, variant, arguments)]
 
 
 def _variants(env: str, variant: str, arguments: Verify) -> list[str]:
