@@ -74,6 +74,7 @@ def shift(tmp_path, monkeypatch: pytest.MonkeyPatch):
         ("same = { gravity = 1.0 }", "the compiled model is the base's"),
         ("same = { observation_mask = [] }", "its observation is the base's"),
         ("same = { terminates = true }", "its termination is the base's"),
+        ("same = { gear = 1e6 }", "no world to learn in: MuJoCo calls "),
         ('"same" = { gear = 1.5 }\n"gear-1" = { gear = 1.5 }\n"gear-2" = { gear = 1.5 }', None),
     ],
 )

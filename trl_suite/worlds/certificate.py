@@ -107,6 +107,7 @@ def certify(env: str, variant: str) -> Certificate:
         return _refuted(env, spec, variant, refutations)
     base, varied = RobotEnv(env), RobotEnv(env, variant)
     acts_on = acting(spec, variant)
+    random, unstable = _random_episodes(env, variant)
     certificate = Certificate(
         env=env,
         variant=variant,
@@ -117,12 +118,12 @@ def certify(env: str, variant: str) -> Certificate:
         acts_on=acts_on,
         parted=_parted(base, varied, acts_on),
         severity=_severity(env, spec, variant, acts_on),
-        random=random_return(env, variant),
+        random=random,
         problems=(),
     )
     if certificate.recompiled > RECOMPILING and _recompiled(spec, Variation(), base.model) > RECOMPILING:
         certificate = msgspec.structs.replace(certificate, recompiled=0.0)  # MuJoCo cannot write the base itself
-    return msgspec.structs.replace(certificate, problems=tuple(_problems(spec, certificate)))
+    return msgspec.structs.replace(certificate, problems=tuple(_problems(spec, certificate, unstable)))
 
 
 def moves(env: str, variant: str) -> bool:
@@ -267,21 +268,34 @@ _SENSES = {"observation_noise", "observation_mask", "observation_delay"}
 
 def random_return(env: str, variant: str, seed: int = 0, episodes: int = _EPISODES) -> Return:
     """Return the return of a policy that draws its actions uniformly, one episode per world of a batch."""
+    return _random_episodes(env, variant, seed, episodes)[0]
+
+
+def _random_episodes(env: str, variant: str, seed: int = 0, episodes: int = _EPISODES) -> tuple[Return, int]:
+    """Return the return of uniformly drawn actions, and of how many episodes MuJoCo called the simulation unstable."""
     batch = RobotVectorEnv(episodes, env, variant=variant or None, autoreset_mode="Disabled")
     batch.reset(seed=seed)
     rng = np.random.default_rng(seed)
     limits: Any = batch.single_action_space
     low = np.where(np.isfinite(limits.low), limits.low, -_UNLIMITED)
     high = np.where(np.isfinite(limits.high), limits.high, _UNLIMITED)
-    total, running = np.zeros(episodes), np.ones(episodes, dtype=bool)
+    total, running, unstable = np.zeros(episodes), np.ones(episodes, dtype=bool), 0
     while running.any():
         action = rng.uniform(low, high, (episodes, *limits.shape)).astype(np.float32)
-        _, reward, terminated, truncated, _ = batch.step(action)
+        _, reward, terminated, truncated, infos = batch.step(action)
         total += reward * running
+        unstable += int((running & infos.get("sim_unstable", False)).sum())
         running &= ~(terminated | truncated)
     batch.close()
     lowest, highest = interval_of_mean(total, rng)
-    return Return(mean=float(total.mean()), low=lowest, high=highest, episodes=episodes)
+    return Return(mean=float(total.mean()), low=lowest, high=highest, episodes=episodes), unstable
+
+
+def breakdowns(unstable: int, episodes: int) -> list[str]:
+    """Return the problem of a world in most of whose episodes of random actions the simulation breaks down."""
+    if 2 * unstable <= episodes:
+        return []
+    return [f"no world to learn in: MuJoCo calls {unstable} of {episodes} episodes of random actions unstable"]
 
 
 def interval_of_mean(values: Floats, rng: np.random.Generator) -> tuple[float, float]:
@@ -427,9 +441,9 @@ def _amount(model: mujoco.MjModel, spec: EnvSpec, variant: str) -> float:
     return _AMOUNTS[axis](model) if axis in _AMOUNTS else _split(variant)[1] or 0.0
 
 
-def _problems(spec: EnvSpec, certificate: Certificate) -> list[str]:
+def _problems(spec: EnvSpec, certificate: Certificate, unstable: int) -> list[str]:
     axes = [axis for axis, _ in spec.variants[certificate.variant].axes()]
-    problems: list[str] = []
+    problems = breakdowns(unstable, certificate.random.episodes)
     if any(axis in MODEL or axis in SHAPE for axis in axes) and not certificate.fields:
         problems.append("the compiled model is the base's")
     if certificate.recompiled > RECOMPILING:

@@ -147,6 +147,12 @@ def test_a_shift_is_certified(shift):
     assert certificate.address.startswith("gymnasium:")
 
 
+def test_a_shift_under_which_the_simulation_breaks_down_is_told():
+    needs("FetchReach-v4")
+    certificate = certify_shift("gymnasium:FetchReach-v4?gravity=1e9")
+    assert certificate.problems == ("no world to learn in: MuJoCo calls 3 of 3 episodes of random actions unstable",)
+
+
 def test_a_shift_reaches_the_simulated_model_and_no_other_env():
     needs("FetchReach-v4")
     base, heavy = (OutsideEnv(f"gymnasium:FetchReach-v4{axes}") for axes in ("", "?gravity=1.5"))

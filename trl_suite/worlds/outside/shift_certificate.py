@@ -18,12 +18,14 @@ from trl_suite.worlds.certificate import (
     Certificate,
     Return,
     address_digest,
+    breakdowns,
     differences,
     interval_of_mean,
     relative_difference,
 )
 from trl_suite.worlds.outside.model_shift import refuse_overwritten
 from trl_suite.worlds.outside.outside_env import OutsideEnv
+from trl_suite.worlds.stepping.env import FAULTS
 
 Floats = NDArray[np.float64]
 _RANDOM_EPISODES = 3
@@ -59,6 +61,7 @@ def _certificate(asked: OutsideAddress, base: OutsideEnv, varied: OutsideEnv) ->
         distance = _distance(base, varied, _PUSH)
     with located(str(asked)):
         refuse_overwritten(shift, asked.axes)  # by a step of an episode
+    random, unstable = _random_episodes(varied)
     certificate = Certificate(
         env=asked.nominal,
         variant=str(asked).removeprefix(f"{asked.nominal}?"),
@@ -69,10 +72,11 @@ def _certificate(asked: OutsideAddress, base: OutsideEnv, varied: OutsideEnv) ->
         acts_on="motion",
         parted={step: float(distance[:step].max()) for step in DIVERGENCE_STEPS[:-1]},
         severity=None,
-        random=_random_return(varied),
+        random=random,
         problems=(),
     )
-    problems = [*_problems(certificate), *_unequal_base(shift.file.nominal, base.model)]
+    broken = breakdowns(unstable, random.episodes)
+    problems = [*_problems(certificate), *broken, *_unequal_base(shift.file.nominal, base.model)]
     return msgspec.structs.replace(certificate, problems=tuple(problems))
 
 
@@ -109,19 +113,21 @@ def _drawn_action(env: OutsideEnv, rng: np.random.Generator) -> NDArray[np.float
     return rng.uniform(limits.low, limits.high).astype(np.float32)
 
 
-def _random_return(env: OutsideEnv) -> Return:
-    """Return the return of a policy that draws its actions uniformly."""
-    rng, returns = np.random.default_rng(0), np.zeros(_RANDOM_EPISODES)
+def _random_episodes(env: OutsideEnv) -> tuple[Return, int]:
+    """Return the return of uniformly drawn actions, and of how many episodes MuJoCo called the simulation unstable."""
+    rng, returns, unstable = np.random.default_rng(0), np.zeros(_RANDOM_EPISODES), 0
     for episode in range(_RANDOM_EPISODES):
         env.reset(seed=episode)
-        ended = False
+        ended = broken = False
         while not ended:
             action = _drawn_action(env, rng)
             _, reward, terminated, truncated, _ = env.step(action)
             returns[episode] += reward
+            broken |= bool(env.simulator.data.warning.number[FAULTS].any())
             ended = terminated or truncated
+        unstable += broken
     low, high = interval_of_mean(returns, rng)
-    return Return(mean=float(returns.mean()), low=low, high=high, episodes=_RANDOM_EPISODES)
+    return Return(mean=float(returns.mean()), low=low, high=high, episodes=_RANDOM_EPISODES), unstable
 
 
 def _recompiled(written: mujoco.MjSpec, edited: mujoco.MjModel) -> float:

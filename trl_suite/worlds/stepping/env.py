@@ -41,7 +41,7 @@ from trl_suite.worlds.terms.sensors import flat_fields
 
 Array = NDArray[Any]
 ALWAYS = np.array(True)  # mask of an env that is alone
-_FAULTS = slice(0, int(mujoco.mjtWarning.mjWARN_BADCTRL) + 1)
+FAULTS = slice(0, int(mujoco.mjtWarning.mjWARN_BADCTRL) + 1)  # of the warnings: the simulation has broken down
 
 
 class RobotEnv(gymnasium.Env[Array, Array], EzPickle):
@@ -116,7 +116,7 @@ class RobotEnv(gymnasium.Env[Array, Array], EzPickle):
         self._labels = [f"reward_{label}" for label in self._task.labels]
         self._control, self._substeps = self.data.ctrl, self.table.frame_skip
         self._forces, self._ends = self._task.needs_contact_forces, self._task.ends
-        self._faults: Array = self.data.warning.number[_FAULTS]  # a view: MuJoCo counts here
+        self._faults: Array = self.data.warning.number[FAULTS]  # a view: MuJoCo counts here
 
     def _draw_world(self) -> None:
         """Draw the world of a new episode from the pool."""
