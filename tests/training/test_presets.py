@@ -73,6 +73,11 @@ def test_a_preset_stands_under_what_is_asked_for(pendulum):
     assert presets.choose("inverted-pendulum", "ppo", "sb3").hyperparameters == PPOHyperparameters()
 
 
+def test_small_returns_keep_their_digits():
+    assert presets.choose("reacher", "ppo").note.startswith("preset reacher/ppo: -4.46 [-4.62, -4.29] after 307,200 ")
+    assert presets.choose("walker2d", "ppo").note.startswith("preset walker2d/ppo: 2,772 [2,291, 3,253] after ")
+
+
 def test_a_robot_without_a_preset_has_sb3s_defaults_and_is_told(pendulum):
     for env, algorithm in (("inverted-pendulum", "sac"), ("gymnasium:Pendulum-v1", "ppo"), ("pole-cart", "ppo")):
         choice = presets.choose(env, algorithm)

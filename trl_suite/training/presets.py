@@ -110,11 +110,9 @@ def _said(table: Any) -> str:
     measured: Measurement | None = table.measured
     if measured is None:
         return f"not measured; {table.origin}"
-    low, high = measured.interval
-    return (
-        f"{measured.mean:,.0f} [{low:,.0f}, {high:,.0f}] after {measured.steps:,} steps, {measured.seeds} seeds "
-        f"({measured.experiment})"
-    )
+    digits = 0 if abs(measured.mean) >= 100 else 2  # Reacher's returns are single numbers
+    mean, low, high = (f"{value:,.{digits}f}" for value in (measured.mean, *measured.interval))
+    return f"{mean} [{low}, {high}] after {measured.steps:,} steps, {measured.seeds} seeds ({measured.experiment})"
 
 
 def _table(robot: str, algorithm: Algorithm) -> Any:

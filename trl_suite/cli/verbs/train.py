@@ -9,6 +9,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from trl_suite import content, machine_resources
 from trl_suite.cli.arguments import Train
 from trl_suite.errors import InputError
+from trl_suite.evidence.results.number_format import number
 from trl_suite.experiment import policy_library
 from trl_suite.experiment.policy_library import CURVE
 from trl_suite.files import whole_folder
@@ -90,7 +91,7 @@ class _Bar(Unwatched):
 
     def evaluated(self, step: int, episodes: Sequence[Episode]) -> None:
         append(self._curve, step, episodes)
-        self._progress.update(self._task, value=f"return {mean_return(episodes):,.0f}")
+        self._progress.update(self._task, value=f"return {number(mean_return(episodes))}")
 
     def advanced(self, step: int) -> None:
         self._progress.update(self._task, completed=min(step, self._steps))

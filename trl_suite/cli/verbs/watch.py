@@ -7,6 +7,7 @@ import numpy as np
 
 from trl_suite.cli.arguments import Watch, aliases
 from trl_suite.errors import InputError
+from trl_suite.evidence.results.number_format import number
 from trl_suite.networks.actor import source_actor
 from trl_suite.networks.align import align
 from trl_suite.networks.policy import FOREIGN_SUFFIXES, Policy
@@ -37,7 +38,7 @@ def execute(arguments: Watch) -> int:
             if arguments.json:
                 print_json({"returns": list(returns)})
                 return 0
-            console.print(f"returns: {', '.join(f'{value:,.0f}' for value in returns) or 'none'}", highlight=False)
+            console.print(f"returns: {', '.join(map(number, returns)) or 'none'}", highlight=False)
             return 0
         scenes = [home._replace(title="at home"), target] if arguments.side_by_side else [target]
         path = arguments.out or Path(f"{_file_name(arguments.policy)}-on-{_file_name(target.address)}.gif")

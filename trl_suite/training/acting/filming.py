@@ -111,7 +111,7 @@ def _picture(scenes: Sequence[Scene], takes: Sequence[Take], place: int) -> Imag
         left, at = column * (width + GAP), min(place, len(take.frames) - 1)
         image.paste(Image.fromarray(take.frames[at]), (left, HEAD))
         lines = (1, scene.title, INK), (17, scene.address, SOFT)
-        for top, text, colour in (*lines, (HEAD + height + 2, f"return so far {take.earned[at]:,.0f}", SOFT)):
+        for top, text, colour in (*lines, (HEAD + height + 2, f"return so far {round(take.earned[at]):,}", SOFT)):
             fitting, font = _caption(text, width - 4)
             pen.text((left + 2, top), fitting, fill=colour, font=font)
     return image
