@@ -12,7 +12,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from tools.site import freeze_map_section, study_plan
+from tools.site import freeze_map_section, preset_table, study_plan
 from trl_suite import content, tables
 from trl_suite.evidence.figures import effect_intervals, gallery, learning_curves, profiles, transfer_matrix
 from trl_suite.evidence.figures.style import LOOKS, looks, svg
@@ -75,6 +75,7 @@ def blocks(found: ExperimentLibrary) -> dict[str, str]:
         "regret": _regret(found),
         "figures": _figures(found),
         "study": study_plan.table(found.folder),
+        "presets": preset_table.table(found.folder.parent / "envs"),
         "freeze_map": freeze_map_section.section(found.results, "../experiments/"),
         "answer": freeze_map_section.answer(found.results, "experiments/", f"{IMAGES}/"),
     }
