@@ -1,15 +1,18 @@
 import re
 import warnings
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from trl_suite.evidence.figures import gallery, profiles, survival
-from trl_suite.evidence.figures.learning_curves import panels
+from trl_suite.evidence.figures.learning_curves import learning, panels
 from trl_suite.evidence.figures.style import (
+    CARD_WIDTH,
     LOOKS,
+    WIDTH,
     _apart,
     canvas,
     drawn_for_cards,
@@ -198,6 +201,19 @@ def test_every_column_of_panels_has_its_steps_below_it(standing: Grid):
     figure.draw_without_rendering()
     told = [any(label.get_visible() for label in axis.get_xticklabels()) for axis, _ in used]
     assert told == [False] * 5 + [True] * 3
+
+
+@pytest.mark.parametrize("lowest", [-75.0, -7_500.0, -750_000.0])
+@pytest.mark.parametrize("width", [CARD_WIDTH, WIDTH])
+def test_the_name_of_an_axis_keeps_clear_of_its_numbers(standing: Grid, lowest, width):
+    results = load(standing.root)
+    curves = results.curves[results.envs[0], "scratch"]
+    low = replace(curves, returns=curves.returns * 0.0 + lowest)
+    with drawn_for_cards(width):
+        figure = learning([curves, *[low] * 8], None, looks([curves.method]))
+    figure.draw_without_rendering()
+    numbers = [label.get_window_extent().x0 for axis in figure.axes for label in axis.get_yticklabels()]
+    assert figure._supylabel.get_window_extent().x1 <= min(numbers)
 
 
 def test_labels_are_pushed_apart_and_stay_in_the_panel():

@@ -19,6 +19,7 @@ from trl_suite.evidence.figures.style import (
     canvas,
     figure_width,
     label_ends,
+    label_room,
     styled,
 )
 from trl_suite.evidence.reading.curve import Curves, Floats
@@ -29,6 +30,8 @@ from trl_suite.evidence.statistics.estimates import Band
 
 PANEL_HEIGHT = 4.7  # inches, of a single panel as wide as a page
 TOGETHER = 5  # methods that one panel can show; more get a panel each, beside scratch
+NAME_PLACE = 0.02  # where the vertical axis's name begins, of the figure's width
+NAME_ROOM = 0.3  # inches, for that name and the ticks
 SINGLES = 60  # runs of a target whose single lines are drawn; of more, only mean and interval
 
 
@@ -64,8 +67,10 @@ def learning(
         for axis, panel in axes:  # labels need the limits that all panels share
             ends = [_end(method_curves) for method_curves in panel]
             name_lines(axis, panel, ends, style, small=len(axes) > 1, also=_threshold(reference))
+        if len(axes) > 1:
+            _widen(figure, axes[0][0])
         figure.supxlabel("target env steps", fontsize=10.5)
-        figure.supylabel(label, fontsize=10.5)
+        figure.supylabel(label, x=NAME_PLACE, fontsize=10.5)
     return figure
 
 
@@ -97,6 +102,13 @@ def _spaced(height: float) -> Figure:
     margins = {"left": 0.85 / width, "right": 1 - 0.25 / width, "bottom": 0.6 / height, "top": 1 - 0.3 / height}
     figure.subplots_adjust(**margins, hspace=0.22, wspace=0.1)
     return figure
+
+
+def _widen(figure: Figure, axis: Axes) -> None:
+    """Widen a fixed left margin where the numbers beside the panels would stand in the name of their axis."""
+    numbers = axis.yaxis.get_major_formatter().format_ticks(list(axis.get_yticks()))
+    _, wide = label_room(numbers, 0)
+    figure.subplots_adjust(left=max(figure.subplotpars.left, NAME_PLACE + (NAME_ROOM + wide) / figure_width()))
 
 
 def name_lines(
