@@ -10,6 +10,7 @@ import pytest
 from tools.site import experiment_pages as findings
 from tools.site import method_pages, printed_numbers, study_plan
 from tools.site.printed_numbers import Facts
+from trl_suite import record
 from trl_suite.evidence.figures.style import svg
 from trl_suite.evidence.reading import run_records
 from trl_suite.evidence.report import results_archive, table_files
@@ -81,6 +82,19 @@ def test_the_committed_results_are_those_of_the_committed_experiment(library, mo
             found.discard("no reference")  # that scratch has not learned is a result, and the page tells it
         found.discard("step labels")  # a grid between rollouts, which is told since; these results were made before
         assert not found, name
+
+
+def test_a_page_reuses_results_that_have_runs_for_it(library, monkeypatch):
+    monkeypatch.setattr(experiment_file, "check_fit", lambda *_: None)  # a test of its own
+    for page in (ROOT / "experiments").glob("*/README.md"):
+        for other in re.findall(r"(?:--reuse|results) experiments/([\w-]+)/results", page.read_text()):
+            if other in library.results:
+                planned = grid.run_specs(experiment_file.load(page.parent))
+                sources = {spec.source for spec in planned}  # kept results hold no weights
+                files = run_records.files(library.results[other].folder).values()
+                records = record.relinked(record.decode(file["run.json"], record.RunRecord) for file in files)
+                kept = {run.digest for run in records}
+                assert any(spec.digest in kept for spec in planned if spec.folder not in sources), f"{page}: {other}"
 
 
 @pytest.mark.slow
